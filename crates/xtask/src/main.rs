@@ -1,3 +1,51 @@
-//! xtask
+//! The tasks of the project, runnable by anyone with a checkout: `cargo xtask test`, `ci` and `bench`.
 
-fn main() {}
+mod bench;
+mod ci;
+mod postgres;
+mod process;
+mod suite;
+mod tally;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use process::{Interrupted, Supervisor};
+
+const USAGE: &str = "\
+cargo xtask test [FILTER] [CARGO TEST OPTIONS]   all tests, against SQLite and a throw-away PostgreSQL
+cargo xtask ci                                   what CI runs: format, lints, all tests
+cargo xtask bench [CARGO BENCH OPTIONS]          all benchmarks";
+
+/// The exit code shells expect of a program that SIGINT ended.
+const INTERRUPTED_EXIT_CODE: u8 = 130;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => ExitCode::from(INTERRUPTED_EXIT_CODE),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let task = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let supervisor = Supervisor::install()?;
+    match task.as_str() {
+        "test" => suite::run(&supervisor, &rest),
+        "ci" if rest.is_empty() => ci::run(&supervisor),
+        "ci" => bail!("`cargo xtask ci` takes no arguments"),
+        "bench" => bench::run(&supervisor, &rest),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        "" => bail!("name a task:\n{USAGE}"),
+        unknown => bail!("there is no task `{unknown}`:\n{USAGE}"),
+    }
+}

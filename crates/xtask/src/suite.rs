@@ -1,0 +1,69 @@
+//! `cargo xtask test`: every test of the workspace, with a PostgreSQL server beside it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::postgres::Cluster;
+use crate::process::Supervisor;
+use crate::tally::Tally;
+
+/// Where the tests find the server's address; the integration harness reads it.
+const ADDRESS_VARIABLE: &str = "SYNAPSE_RUST_TEST_POSTGRES";
+
+const LIMIT: Duration = Duration::from_secs(40 * 60);
+
+/// Runs `cargo test` on the whole workspace, or on the packages that `arguments` name, and prints the sum.
+pub(crate) fn run(supervisor: &Supervisor, arguments: &[String]) -> Result<()> {
+    let cluster = Cluster::start(supervisor)?;
+    let tally = tally(supervisor, &cluster, arguments)?;
+    println!("{tally}");
+    match tally {
+        Tally { failed: 0, passed: 0 } => bail!("no test ran: nothing matches {arguments:?}"),
+        Tally { failed: 0, .. } => Ok(()),
+        Tally { failed, .. } => bail!("{failed} failed"),
+    }
+}
+
+/// Runs `cargo test` against `cluster` and counts, without stopping at the first program that fails.
+pub(crate) fn tally(supervisor: &Supervisor, cluster: &Cluster, arguments: &[String]) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let mut command = cargo();
+    command.arg("test").args(scope(arguments)).arg("--no-fail-fast").args(arguments);
+    command.env(ADDRESS_VARIABLE, cluster.address());
+    let status = supervisor.run_reading(&mut command, LIMIT, |line| tally.count(line))?;
+    if !status.success() && tally.failed == 0 {
+        eprintln!("cargo test ended with {status}, and no test was reported as failed: counted as one failure");
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
+
+/// The cargo that runs this program, so that a chosen toolchain stays chosen.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn scope(arguments: &[String]) -> Option<&'static str> {
+    let names_package = arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument == "-p" || argument.starts_with("--package"));
+    (!names_package).then_some("--workspace")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_workspace_is_tested_unless_a_package_is_named() {
+        let scope_of = |line: &str| scope(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(scope_of(""), Some("--workspace"));
+        assert_eq!(scope_of("a_filter"), Some("--workspace"));
+        assert_eq!(scope_of("-- -p"), Some("--workspace"));
+        assert_eq!(scope_of("-p storage"), None);
+        assert_eq!(scope_of("--package=storage a_filter"), None);
+    }
+}
