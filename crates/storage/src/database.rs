@@ -1,0 +1,200 @@
+//! The narrow adapter over the two engines.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use homeserver_core::Position;
+use parking_lot::{Mutex, RwLock};
+use sqlx::PgPool;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::append::{Append, AppendOutcome};
+use crate::dialect::{Dialect, Engine};
+use crate::log::LogObserver;
+use crate::options::{DatabaseOptions, Target};
+use crate::sqlite::{self, SqliteReaders};
+use crate::transaction::Tx;
+use crate::value::{Row, Value};
+use crate::writer::{ClosureJob, Observers, PendingAppend, QUEUE_LENGTH, Write, Writer, WriterSource};
+use crate::{StorageError, migrations, postgres};
+
+/// An open database. Clones share the connections.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    readers: Readers,
+    dialect: Arc<Dialect>,
+    writes: RwLock<Option<mpsc::Sender<Write>>>,
+    observers: Observers,
+    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+enum Readers {
+    Sqlite(SqliteReaders),
+    Postgres(PgPool),
+}
+
+impl Database {
+    /// Opens the database, creates or migrates its schema, and warms its connections.
+    ///
+    /// # Errors
+    /// [`StorageError`] if it cannot be reached, or its schema is newer than this program.
+    pub async fn open(options: &DatabaseOptions) -> Result<Self, StorageError> {
+        let (readers, mut source, engine) = match options.target()? {
+            Target::Sqlite(path) => {
+                let connection = sqlite::connect(&path, options)?;
+                let source = WriterSource::Sqlite(Some(connection));
+                (Readers::Sqlite(SqliteReaders::open(&path, options)?), source, Engine::Sqlite)
+            }
+            Target::Postgres(target) => {
+                let pool = postgres::connect(*target, options).await?;
+                (Readers::Postgres(pool.clone()), WriterSource::Postgres(pool), Engine::Postgres)
+            }
+        };
+        let dialect = Arc::new(Dialect::new(engine));
+        migrations::migrate(&mut source, &dialect).await?;
+
+        let observers = Observers::default();
+        let (writes, queue) = mpsc::channel(QUEUE_LENGTH);
+        let runtime = tokio::runtime::Handle::current();
+        let writer = Writer { source, dialect: dialect.clone(), observers: observers.clone(), runtime };
+        let thread = std::thread::Builder::new()
+            .name("synapse-writer".to_owned())
+            .spawn(move || writer.run(queue))
+            .map_err(|error| StorageError::Unavailable(format!("cannot start the writer's thread: {error}")))?;
+        let writer = Mutex::new(Some(thread));
+        let writes = RwLock::new(Some(writes));
+        Ok(Self { inner: Arc::new(Inner { readers, dialect, writes, observers, writer }) })
+    }
+
+    /// Which engine this is.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        match self.inner.readers {
+            Readers::Sqlite(_) => Engine::Sqlite,
+            Readers::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// Runs a reading statement and maps every row of its answer.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails or a row is not as expected.
+    pub async fn query<T>(
+        &self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+    ) -> Result<Vec<T>, StorageError> {
+        let sql = self.inner.dialect.statement(sql);
+        match &self.inner.readers {
+            Readers::Sqlite(readers) => readers.query(sql, params, map).await,
+            Readers::Postgres(pool) => postgres::query(pool, sql, params, map).await,
+        }
+    }
+
+    /// Runs a reading statement and maps the first row of its answer, if there is one.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails or the row is not as expected.
+    pub async fn query_optional<T>(
+        &self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+    ) -> Result<Option<T>, StorageError> {
+        Ok(self.query(sql, params, map).await?.into_iter().next())
+    }
+
+    /// Runs `closure` in a transaction, together with the other writes that are waiting, and returns its answer once the
+    /// transaction has committed. The closure runs again from the start if a write that shared its transaction failed, so it
+    /// must not have effects outside of the transaction.
+    ///
+    /// # Errors
+    /// What the closure fails with, or [`StorageError`] if the transaction does not commit.
+    pub async fn write<T, F>(&self, closure: F) -> Result<T, StorageError>
+    where
+        F: AsyncFn(&mut Tx) -> Result<T, StorageError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Write::Closure(Box::new(ClosureJob { closure, answer: None, reply }))).await?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Hands events to the writer, in the order of the calls, and returns at once; the receiver has the outcome when the
+    /// transaction that holds them has committed.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] if the database is closed.
+    pub async fn append(
+        &self,
+        append: Append,
+    ) -> Result<oneshot::Receiver<Result<AppendOutcome, StorageError>>, StorageError> {
+        let (reply, outcome) = oneshot::channel();
+        self.enqueue(Write::Append(Box::new(PendingAppend { append, outcome: None, reply }))).await?;
+        Ok(outcome)
+    }
+
+    async fn enqueue(&self, write: Write) -> Result<(), StorageError> {
+        let writes = self.inner.writes.read().clone().ok_or_else(closed)?;
+        writes.send(write).await.map_err(|_| closed())
+    }
+
+    /// Tells `observer` of every transaction that commits from now on.
+    pub fn observe(&self, observer: Arc<dyn LogObserver>) {
+        self.inner.observers.write().push(observer);
+    }
+
+    /// The last position in the log.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn position(&self) -> Result<Position, StorageError> {
+        let position = self.query_optional("SELECT position FROM log_head", &[], |row| row.get(0)).await?;
+        Ok(position.unwrap_or(Position::START))
+    }
+
+    /// How long the database takes to answer the simplest question.
+    ///
+    /// # Errors
+    /// [`StorageError`] if it does not answer.
+    pub async fn ping(&self) -> Result<Duration, StorageError> {
+        let start = Instant::now();
+        self.query("SELECT 1", &[], |_| Ok(())).await?;
+        Ok(start.elapsed())
+    }
+
+    /// Connections that are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        match &self.inner.readers {
+            Readers::Sqlite(readers) => readers.connections() + 1,
+            Readers::Postgres(pool) => pool.size() as usize,
+        }
+    }
+
+    /// Finishes the writes that are waiting and closes the connections. Later calls fail with
+    /// [`StorageError::Unavailable`].
+    pub async fn close(&self) {
+        self.inner.writes.write().take();
+        let thread = self.inner.writer.lock().take();
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the writer's thread ended with a panic");
+            }
+        }
+        match &self.inner.readers {
+            Readers::Sqlite(readers) => readers.close(),
+            Readers::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+fn closed() -> StorageError {
+    StorageError::Unavailable("the database is closed".to_owned())
+}

@@ -1,0 +1,94 @@
+//! What can go wrong between the homeserver and its database.
+
+use thiserror::Error;
+
+/// A failed read or write.
+#[derive(Debug, Error)]
+pub enum StorageError {
+    /// The database cannot be reached, or has no free connection in time. Worth trying again.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// A uniqueness or other constraint was violated.
+    #[error("a constraint of the database was violated: {0}")]
+    Constraint(String),
+    /// The write took part in a transaction that did not commit, or the statement itself is at fault.
+    #[error("the database refused a statement: {0}")]
+    Statement(String),
+    /// A stored value is not what the code expects.
+    #[error("unexpected value in column {column}: {reason}")]
+    Value {
+        /// Index of the column in the row, from zero.
+        column: usize,
+        /// What was expected, and found.
+        reason: String,
+    },
+    /// The database's schema comes from a newer version of this program.
+    #[error("the database has schema version {found}, newer than the {known} that this version knows")]
+    SchemaTooNew {
+        /// Version found in the database.
+        found: i64,
+        /// Newest version known to this binary.
+        known: i64,
+    },
+    /// The database URL cannot be understood.
+    #[error("{0}")]
+    Url(String),
+}
+
+impl StorageError {
+    /// Whether trying again later may succeed without any change.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    /// The same error for another one who waited for the same transaction.
+    pub(crate) fn duplicate(&self) -> Self {
+        match self {
+            Self::Unavailable(reason) => Self::Unavailable(reason.clone()),
+            other => Self::Statement(other.to_string()),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StorageError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation) => Self::Constraint(error.to_string()),
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::CannotOpen
+                | ErrorCode::SystemIoFailure,
+            ) => Self::Unavailable(error.to_string()),
+            _ => Self::Statement(error.to_string()),
+        }
+    }
+}
+
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => {
+                let code = database.code().unwrap_or_default().into_owned();
+                // Classes 08 (connection), 53 (resources), 57 (operator intervention, such as a shutdown).
+                if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) {
+                    Self::Unavailable(error.to_string())
+                } else if code.starts_with("23") {
+                    Self::Constraint(error.to_string())
+                } else {
+                    Self::Statement(format!("{error} ({code})"))
+                }
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
+            _ => Self::Statement(error.to_string()),
+        }
+    }
+}

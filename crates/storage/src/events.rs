@@ -1,0 +1,194 @@
+//! Reading events.
+
+use bytes::Bytes;
+use homeserver_core::{DeviceSn, EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
+
+use crate::value::Row;
+use crate::{Database, StorageError, params};
+
+/// An event as the server keeps it for its clients.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    /// Its number, and position in the log.
+    pub sn: EventSn,
+    /// Its event ID.
+    pub event_id: Box<str>,
+    /// Its room.
+    pub room_sn: RoomSn,
+    /// Its type.
+    pub type_sn: TypeSn,
+    /// Its state key; `None` if it is not a state event.
+    pub state_key_sn: Option<KeySn>,
+    /// Its sender.
+    pub sender_sn: UserSn,
+    /// When its sender's server says that it was sent.
+    pub origin_server_ts: Timestamp,
+    /// Its depth in the room's graph.
+    pub depth: i64,
+    /// How many countable events the room's timeline has up to and including this one.
+    pub countable_total: i64,
+    /// The canonical JSON that clients see, without `room_id` and `unsigned`.
+    pub client_json: Bytes,
+    /// The client JSON of the state event that this one replaced.
+    pub replaced_json: Option<Bytes>,
+    /// The event that redacted this one, as clients see it.
+    pub redacted_because: Option<Bytes>,
+    /// Which device sent it under which transaction ID. Known for events that were just sent; for others ask
+    /// [`Database::transaction_ids`].
+    pub transaction: Option<(DeviceSn, Box<str>)>,
+}
+
+/// The columns that [`read_event`] reads, from `events e`, `events p` (what `e` replaced) and `events r` (what redacted `e`).
+macro_rules! event_query {
+    ($condition:literal) => {
+        concat!(
+            "SELECT e.event_sn, e.event_id, e.room_sn, e.type_sn, e.state_key_sn, e.sender_sn, e.origin_server_ts, ",
+            "e.depth, e.countable_total, e.client_json, p.client_json, r.client_json FROM events e ",
+            "LEFT JOIN events p ON p.event_sn = e.replaces_sn LEFT JOIN events r ON r.event_sn = e.redacted_by ",
+            $condition
+        )
+    };
+}
+pub(crate) use event_query;
+
+/// Reads the columns of [`event_query!`].
+pub(crate) fn read_event(row: &Row<'_>) -> Result<StoredEvent, StorageError> {
+    Ok(StoredEvent {
+        sn: row.get(0)?,
+        event_id: row.get(1)?,
+        room_sn: row.get(2)?,
+        type_sn: row.get(3)?,
+        state_key_sn: row.get(4)?,
+        sender_sn: row.get(5)?,
+        origin_server_ts: row.get(6)?,
+        depth: row.get(7)?,
+        countable_total: row.get(8)?,
+        client_json: row.get(9)?,
+        replaced_json: row.get(10)?,
+        redacted_because: row.get(11)?,
+        transaction: None,
+    })
+}
+
+impl Database {
+    /// The event with this ID.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn event_by_id(&self, event_id: &str) -> Result<Option<StoredEvent>, StorageError> {
+        self.query_optional(event_query!("WHERE e.event_id = $1"), params![event_id], read_event).await
+    }
+
+    /// The events with these numbers, in the order of the log.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn events(&self, sns: &[i64]) -> Result<Vec<StoredEvent>, StorageError> {
+        if sns.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.query(event_query!("WHERE e.event_sn IN LIST($1) ORDER BY e.event_sn"), params![sns], read_event).await
+    }
+
+    /// Up to `limit` events of a room's timeline after `after` and up to `until`, oldest first.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn timeline_forwards(
+        &self,
+        room_sn: RoomSn,
+        after: i64,
+        until: i64,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        let sql = event_query!(
+            "WHERE e.room_sn = $1 AND e.event_sn > $2 AND e.event_sn <= $3 ORDER BY e.room_sn, e.event_sn LIMIT $4"
+        );
+        self.query(sql, params![room_sn, after, until, limit], read_event).await
+    }
+
+    /// Up to `limit` events of a room's timeline after `after` and up to `until`, newest first.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn timeline_backwards(
+        &self,
+        room_sn: RoomSn,
+        after: i64,
+        until: i64,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        let sql = event_query!(
+            "WHERE e.room_sn = $1 AND e.event_sn > $2 AND e.event_sn <= $3 ORDER BY e.room_sn DESC, e.event_sn DESC LIMIT $4"
+        );
+        self.query(sql, params![room_sn, after, until, limit], read_event).await
+    }
+
+    /// The newest `limit` events up to `until` of each of many rooms at once, newest first within a room.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn timelines_backwards(
+        &self,
+        rooms: &[i64],
+        after: i64,
+        until: i64,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        if self.engine() == crate::Engine::Sqlite {
+            let mut events = Vec::new();
+            for room in rooms {
+                events.extend(self.timeline_backwards(RoomSn(*room), after, until, limit).await?);
+            }
+            return Ok(events);
+        }
+        let sql = event_query!(
+            "JOIN (SELECT newest.event_sn FROM UNNEST($1) AS wanted (room_sn), LATERAL (\
+             SELECT event_sn FROM events WHERE room_sn = wanted.room_sn AND event_sn > $2 AND event_sn <= $3 \
+             ORDER BY room_sn DESC, event_sn DESC LIMIT $4) newest) chosen ON chosen.event_sn = e.event_sn \
+             ORDER BY e.room_sn, e.event_sn DESC"
+        );
+        self.query(sql, params![rooms, after, until, limit], read_event).await
+    }
+
+    /// The part of the PDU that clients do not see.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn federation_json(&self, sn: EventSn) -> Result<Option<Bytes>, StorageError> {
+        let sql = "SELECT federation_json FROM events WHERE event_sn = $1";
+        self.query_optional(sql, params![sn], |row| row.get(0)).await
+    }
+
+    /// The event that a device sent under a transaction ID.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn event_of_transaction(
+        &self,
+        device_sn: DeviceSn,
+        room_sn: RoomSn,
+        type_sn: TypeSn,
+        transaction_id: &str,
+    ) -> Result<Option<Box<str>>, StorageError> {
+        let sql = "SELECT e.event_id FROM client_transactions t JOIN events e ON e.event_sn = t.event_sn \
+                   WHERE t.device_sn = $1 AND t.room_sn = $2 AND t.type_sn = $3 AND t.transaction_id = $4";
+        self.query_optional(sql, params![device_sn, room_sn, type_sn, transaction_id], |row| row.get(0)).await
+    }
+
+    /// The transaction IDs under which `device_sn` sent some of `events`.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn transaction_ids(
+        &self,
+        device_sn: DeviceSn,
+        events: &[i64],
+    ) -> Result<Vec<(EventSn, Box<str>)>, StorageError> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT event_sn, transaction_id FROM client_transactions WHERE event_sn IN LIST($1) AND device_sn = $2";
+        self.query(sql, params![events, device_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
+    }
+}

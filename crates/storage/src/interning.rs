@@ -1,0 +1,144 @@
+//! Text that is stored once and referred to by number.
+
+use homeserver_core::{KeySn, RoomSn, TypeSn, UserSn};
+use quick_cache::sync::Cache;
+
+use crate::{Database, StorageError, params};
+
+/// Entries remembered of each kind; a miss costs one read.
+const REMEMBERED: usize = 100_000;
+
+/// Both directions of one kind of interned text.
+struct Names {
+    by_text: Cache<Box<str>, i64>,
+    by_number: Cache<i64, std::sync::Arc<str>>,
+    find: &'static str,
+    create: &'static str,
+    name: &'static str,
+}
+
+impl Names {
+    fn new(find: &'static str, create: &'static str, name: &'static str) -> Self {
+        Self { by_text: Cache::new(REMEMBERED), by_number: Cache::new(REMEMBERED), find, create, name }
+    }
+
+    fn remember(&self, text: &str, number: i64) {
+        self.by_text.insert(text.into(), number);
+        self.by_number.insert(number, text.into());
+    }
+
+    async fn find(&self, database: &Database, text: &str) -> Result<Option<i64>, StorageError> {
+        if let Some(number) = self.by_text.get(text) {
+            return Ok(Some(number));
+        }
+        // PostgreSQL cannot hold U+0000 in text, so no such text is known.
+        if text.contains('\0') {
+            return Ok(None);
+        }
+        let found = database.query_optional(self.find, params![text], |row| row.get(0)).await?;
+        if let Some(number) = found {
+            self.remember(text, number);
+        }
+        Ok(found)
+    }
+
+    async fn intern(&self, database: &Database, text: &str) -> Result<i64, StorageError> {
+        if let Some(number) = self.find(database, text).await? {
+            return Ok(number);
+        }
+        let (find, create, owned) = (self.find, self.create, text.to_owned());
+        let number = database
+            .write(async move |tx| {
+                tx.execute(create, params![&owned]).await?;
+                let number = tx.query_optional(find, params![&owned], |row| row.get(0)).await?;
+                number.ok_or_else(|| StorageError::Statement(format!("{owned:?} was not interned")))
+            })
+            .await?;
+        self.remember(text, number);
+        Ok(number)
+    }
+
+    async fn name(&self, database: &Database, number: i64) -> Result<std::sync::Arc<str>, StorageError> {
+        if let Some(text) = self.by_number.get(&number) {
+            return Ok(text);
+        }
+        let text: Option<String> = database.query_optional(self.name, params![number], |row| row.get(0)).await?;
+        let text = text.ok_or_else(|| StorageError::Statement(format!("nothing is interned as {number}: {}", self.name)))?;
+        self.remember(&text, number);
+        Ok(text.into())
+    }
+}
+
+/// Interned user IDs, room IDs, event types and state keys. What was looked up recently is answered from memory.
+pub struct Interned {
+    database: Database,
+    users: Names,
+    rooms: Names,
+    types: Names,
+    keys: Names,
+}
+
+macro_rules! kinds {
+    ($($field:ident: $sn:ident, $what:literal, $find:ident, $intern:ident, $name:ident;)*) => {$(
+        #[doc = concat!("The number of ", $what, ", if it is known.")]
+        ///
+        /// # Errors
+        /// [`StorageError`] if the statement fails.
+        pub async fn $find(&self, text: &str) -> Result<Option<$sn>, StorageError> {
+            Ok(self.$field.find(&self.database, text).await?.map($sn))
+        }
+
+        #[doc = concat!("The number of ", $what, ", which is given one if it has none.")]
+        ///
+        /// # Errors
+        /// [`StorageError`] if the statement fails.
+        pub async fn $intern(&self, text: &str) -> Result<$sn, StorageError> {
+            Ok($sn(self.$field.intern(&self.database, text).await?))
+        }
+
+        #[doc = concat!("The text of ", $what, ".")]
+        ///
+        /// # Errors
+        /// [`StorageError`] if the statement fails, or there is no such number.
+        pub async fn $name(&self, sn: $sn) -> Result<std::sync::Arc<str>, StorageError> {
+            self.$field.name(&self.database, sn.0).await
+        }
+    )*};
+}
+
+impl Interned {
+    /// Interned text of `database`.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self {
+            database,
+            users: Names::new(
+                "SELECT user_sn FROM users WHERE user_id = $1",
+                "INSERT INTO users (user_id) VALUES ($1) ON CONFLICT DO NOTHING",
+                "SELECT user_id FROM users WHERE user_sn = $1",
+            ),
+            rooms: Names::new(
+                "SELECT room_sn FROM rooms WHERE room_id = $1",
+                "INSERT INTO rooms (room_id) VALUES ($1) ON CONFLICT DO NOTHING",
+                "SELECT room_id FROM rooms WHERE room_sn = $1",
+            ),
+            types: Names::new(
+                "SELECT type_sn FROM event_types WHERE event_type = $1",
+                "INSERT INTO event_types (event_type) VALUES ($1) ON CONFLICT DO NOTHING",
+                "SELECT event_type FROM event_types WHERE type_sn = $1",
+            ),
+            keys: Names::new(
+                "SELECT key_sn FROM state_keys WHERE state_key = $1",
+                "INSERT INTO state_keys (state_key) VALUES ($1) ON CONFLICT DO NOTHING",
+                "SELECT state_key FROM state_keys WHERE key_sn = $1",
+            ),
+        }
+    }
+
+    kinds! {
+        users: UserSn, "a user ID", find_user, user, user_id;
+        rooms: RoomSn, "a room ID", find_room, room, room_id;
+        types: TypeSn, "an event type", find_type, event_type, type_name;
+        keys: KeySn, "a state key", find_key, state_key, key_text;
+    }
+}

@@ -1,0 +1,72 @@
+//! PostgreSQL, through a pool that is warmed when the database is opened.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::options::{DatabaseOptions, Synchronous};
+use crate::value::{Row, Value, postgres_arguments};
+use crate::StorageError;
+
+/// A connection that was idle for longer than this is tested before it is used. Testing one that has just answered would
+/// double the cost of every read and find nothing.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+
+/// Opens the pool and its minimum of connections, so that the first requests find them ready.
+pub(crate) async fn connect(target: PgConnectOptions, options: &DatabaseOptions) -> Result<PgPool, StorageError> {
+    let synchronous_commit = match options.synchronous {
+        Synchronous::Full => "on",
+        Synchronous::Normal => "off",
+    };
+    let target = target
+        .application_name("synapse-rust")
+        .statement_cache_capacity(256)
+        .options([("synchronous_commit", synchronous_commit), ("default_transaction_isolation", "read committed")]);
+    let pool = PgPoolOptions::new()
+        .min_connections(options.min_connections)
+        .max_connections(options.max_connections.max(2))
+        .acquire_timeout(options.connect_timeout)
+        .idle_timeout(options.idle_timeout)
+        .max_lifetime(options.max_lifetime)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TEST_AFTER_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_with(target)
+        .await?;
+    warm(&pool, options.min_connections).await?;
+    Ok(pool)
+}
+
+async fn warm(pool: &PgPool, connections: u32) -> Result<(), StorageError> {
+    let wanted = (0..connections).map(|_| pool.acquire());
+    let mut opened = futures::future::try_join_all(wanted).await?;
+    let pings = opened.iter_mut().map(|connection| connection.ping());
+    futures::future::try_join_all(pings).await?;
+    Ok(())
+}
+
+pub(crate) async fn query<'c, T>(
+    executor: impl sqlx::PgExecutor<'c>,
+    sql: &'static str,
+    params: &[Value<'_>],
+    mut map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+) -> Result<Vec<T>, StorageError> {
+    let rows = sqlx::query_with(sql, postgres_arguments(params)?).fetch_all(executor).await?;
+    rows.iter().map(|row| map(&Row::Postgres(row))).collect()
+}
+
+pub(crate) async fn execute(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    params: &[Value<'_>],
+) -> Result<u64, StorageError> {
+    let done = sqlx::query_with(sql, postgres_arguments(params)?).execute(connection).await?;
+    Ok(done.rows_affected())
+}

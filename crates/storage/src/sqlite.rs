@@ -1,0 +1,97 @@
+//! SQLite, called in place: a point read costs a few microseconds, less than handing it to another thread would.
+
+use std::path::Path;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+use crate::options::{DatabaseOptions, Synchronous};
+use crate::value::{Row, Value};
+use crate::StorageError;
+
+/// Statements kept prepared on each connection.
+const PREPARED_STATEMENTS: usize = 256;
+/// How long a connection waits for another process (such as `user create`) to finish its write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections for reading. Each read takes one, runs without suspension, and puts it back.
+pub(crate) struct SqliteReaders {
+    idle: Mutex<Vec<Connection>>,
+    permits: Semaphore,
+    size: usize,
+}
+
+impl SqliteReaders {
+    pub(crate) fn open(path: &Path, options: &DatabaseOptions) -> Result<Self, StorageError> {
+        let size = options.max_connections.max(1) as usize;
+        let idle = (0..size).map(|_| connect(path, options)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { idle: Mutex::new(idle), permits: Semaphore::new(size), size })
+    }
+
+    pub(crate) async fn query<T>(
+        &self,
+        sql: &str,
+        params: &[Value<'_>],
+        map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+    ) -> Result<Vec<T>, StorageError> {
+        let closed = |_| StorageError::Unavailable("the database is closed".to_owned());
+        let _permit = self.permits.acquire().await.map_err(closed)?;
+        let taken = self.idle.lock().pop();
+        let connection = taken.ok_or_else(|| StorageError::Unavailable("no connection is free".to_owned()))?;
+        let answer = query(&connection, sql, params, map);
+        self.idle.lock().push(connection);
+        answer
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) fn close(&self) {
+        self.permits.close();
+    }
+}
+
+/// Opens a connection with the settings that every connection needs.
+pub(crate) fn connect(path: &Path, options: &DatabaseOptions) -> Result<Connection, StorageError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|error| StorageError::Unavailable(format!("cannot open {}: {error}", path.display())))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+    let synchronous = match options.synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Normal => "NORMAL",
+    };
+    connection.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = {synchronous};
+         PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -4096;
+         PRAGMA journal_size_limit = 16777216;"
+    ))?;
+    Ok(connection)
+}
+
+pub(crate) fn query<T>(
+    connection: &Connection,
+    sql: &str,
+    params: &[Value<'_>],
+    mut map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+) -> Result<Vec<T>, StorageError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(params))?;
+    let mut answer = Vec::new();
+    while let Some(row) = rows.next()? {
+        answer.push(map(&Row::Sqlite(row))?);
+    }
+    Ok(answer)
+}
+
+pub(crate) fn execute(connection: &Connection, sql: &str, params: &[Value<'_>]) -> Result<u64, StorageError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let changed = statement.execute(rusqlite::params_from_iter(params))?;
+    Ok(changed as u64)
+}

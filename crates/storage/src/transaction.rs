@@ -1,0 +1,174 @@
+//! A write in progress.
+
+use std::sync::Arc;
+
+use homeserver_core::Position;
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+
+use crate::dialect::Dialect;
+use crate::log::LogEntry;
+use crate::value::{Row, Value, postgres_columns};
+use crate::{StorageError, params, postgres, sqlite};
+
+/// The transaction of a batch of writes. What is said to [`Tx::publish`] becomes visible when, and only if, it commits.
+pub struct Tx {
+    connection: WriteConnection,
+    dialect: Arc<Dialect>,
+    published: Vec<LogEntry>,
+    reserved: std::ops::Range<i64>,
+}
+
+pub(crate) enum WriteConnection {
+    Sqlite(rusqlite::Connection),
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Tx {
+    pub(crate) fn new(connection: WriteConnection, dialect: Arc<Dialect>) -> Self {
+        Self { connection, dialect, published: Vec::new(), reserved: 0..0 }
+    }
+
+    /// Runs a statement and maps every row of its answer.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails or a row is not as expected.
+    pub async fn query<T>(
+        &mut self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+    ) -> Result<Vec<T>, StorageError> {
+        let sql = self.dialect.statement(sql);
+        match &mut self.connection {
+            WriteConnection::Sqlite(connection) => sqlite::query(connection, sql, params, map),
+            WriteConnection::Postgres(connection) => postgres::query(&mut **connection, sql, params, map).await,
+        }
+    }
+
+    /// Runs a statement whose answer has at most one row of interest: the first.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails or the row is not as expected.
+    pub async fn query_optional<T>(
+        &mut self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+    ) -> Result<Option<T>, StorageError> {
+        Ok(self.query(sql, params, map).await?.into_iter().next())
+    }
+
+    /// Runs a statement and tells how many rows it changed.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64, StorageError> {
+        let sql = self.dialect.statement(sql);
+        match &mut self.connection {
+            WriteConnection::Sqlite(connection) => sqlite::execute(connection, sql, params),
+            WriteConnection::Postgres(connection) => postgres::execute(connection, sql, params).await,
+        }
+    }
+
+    /// Inserts all rows: one statement on PostgreSQL, one prepared statement on SQLite, where a statement costs no round trip.
+    /// `into` is a literal such as `"users (user_id) ON CONFLICT DO NOTHING"`. All values of a column have the same type.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn insert_all(&mut self, into: &'static str, rows: &[Vec<Value<'_>>]) -> Result<(), StorageError> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        let types: Vec<_> = first.iter().map(column_type).collect();
+        let sql = self.dialect.insert(into, &types);
+        match &mut self.connection {
+            WriteConnection::Sqlite(connection) => {
+                let mut statement = connection.prepare_cached(sql)?;
+                for row in rows {
+                    statement.execute(rusqlite::params_from_iter(row))?;
+                }
+            }
+            WriteConnection::Postgres(connection) => {
+                sqlx::query_with(sql, postgres_columns(rows)?).execute(&mut **connection).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next position in the log. Positions become visible in order, when the transaction commits.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn next_position(&mut self) -> Result<Position, StorageError> {
+        if let Some(reserved) = self.reserved.next() {
+            return Ok(Position(reserved));
+        }
+        self.reserve_positions(1).await?;
+        self.reserved.next().map(Position).ok_or_else(|| StorageError::Statement("no position was reserved".to_owned()))
+    }
+
+    /// Takes `count` positions at once for the calls of [`Tx::next_position`] that follow. The row of `log_head` stays
+    /// locked until the commit, so that no other node allocates a position in between.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn reserve_positions(&mut self, count: i64) -> Result<(), StorageError> {
+        if self.reserved.end - self.reserved.start >= count {
+            return Ok(());
+        }
+        let sql = "UPDATE log_head SET position = position + $1 RETURNING position";
+        let last = self.query_optional(sql, params![count], |row| row.get::<i64>(0)).await?;
+        let last = last.ok_or_else(|| StorageError::Statement("table log_head is empty".to_owned()))?;
+        self.reserved = last - count + 1..last + 1;
+        Ok(())
+    }
+
+    /// Makes `entry` visible to those who follow the log, once the transaction has committed.
+    pub fn publish(&mut self, entry: LogEntry) {
+        self.published.push(entry);
+    }
+
+    pub(crate) async fn begin(&mut self) -> Result<(), StorageError> {
+        self.published.clear();
+        self.reserved = 0..0;
+        match &mut self.connection {
+            WriteConnection::Sqlite(_) => self.execute("BEGIN IMMEDIATE", &[]).await.map(drop),
+            WriteConnection::Postgres(connection) => raw(connection, "BEGIN").await,
+        }
+    }
+
+    /// Commits, and returns what is to be published, in the order of positions.
+    pub(crate) async fn commit(&mut self) -> Result<Vec<LogEntry>, StorageError> {
+        match &mut self.connection {
+            WriteConnection::Sqlite(_) => self.execute("COMMIT", &[]).await.map(drop)?,
+            WriteConnection::Postgres(connection) => raw(connection, "COMMIT").await?,
+        }
+        let mut published = std::mem::take(&mut self.published);
+        published.sort_by_key(LogEntry::position);
+        Ok(published)
+    }
+
+    pub(crate) async fn rollback(&mut self) -> Result<(), StorageError> {
+        self.published.clear();
+        match &mut self.connection {
+            WriteConnection::Sqlite(connection) if connection.is_autocommit() => Ok(()),
+            WriteConnection::Sqlite(_) => self.execute("ROLLBACK", &[]).await.map(drop),
+            WriteConnection::Postgres(connection) => raw(connection, "ROLLBACK").await,
+        }
+    }
+}
+
+async fn raw(connection: &mut PoolConnection<Postgres>, sql: &'static str) -> Result<(), StorageError> {
+    use sqlx::Executor as _;
+    connection.execute(sqlx::raw_sql(sql)).await?;
+    Ok(())
+}
+
+fn column_type(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::Int(_) => "bigint",
+        Value::Text(_) => "text",
+        Value::Blob(_) => "bytea",
+        Value::Bool(_) => "boolean",
+        Value::Ints(_) | Value::Texts(_) => "unknown",
+    }
+}
