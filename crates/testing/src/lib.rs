@@ -1,1 +1,33 @@
-//! testing
+//! The harness of the integration tests: databases that last as long as a test, servers on them, and clients.
+//!
+//! A test is written once and runs on both databases:
+//!
+//! ```no_run
+//! use testing::{ServerProcess, on_both_databases};
+//!
+//! on_both_databases! {
+//!     /// The doc comment stays with the test.
+//!     async fn a_server_names_the_versions_it_speaks(db: TestDatabase) {
+//!         let server = ServerProcess::start("target/debug/synapse-rust", &db).await;
+//!         let answer = server.client().get("/_matrix/client/versions").await;
+//!         assert!(answer.ok()["versions"].is_array());
+//!     }
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! The tests on PostgreSQL need a server, which `cargo xtask test` starts and names.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a harness fails its test by panicking")]
+
+mod both_databases;
+mod client;
+mod database;
+mod server_process;
+mod settings;
+mod user;
+
+pub use client::{Answer, Client, Request, Unanswered, path_segment};
+pub use database::TestDatabase;
+pub use server_process::ServerProcess;
+pub use user::User;

@@ -1,0 +1,138 @@
+//! Databases that are made for one test and go with it.
+
+use std::path::Path;
+
+use homeserver_core::random_string;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use tempfile::TempDir;
+use url::Url;
+
+/// Names the PostgreSQL server in which the tests make their databases; its user must be allowed to.
+const ADDRESS_VARIABLE: &str = "SYNAPSE_RUST_TEST_POSTGRES";
+
+/// An empty database, with a folder for what a server keeps beside it. Both are removed when it is dropped.
+pub struct TestDatabase {
+    url: String,
+    folder: TempDir,
+    on_postgres: Option<OnPostgres>,
+}
+
+impl TestDatabase {
+    /// A database file that does not exist yet.
+    #[must_use]
+    pub fn sqlite() -> Self {
+        let folder = new_folder();
+        let url = format!("sqlite://{}", folder.path().join("homeserver.db").display());
+        Self { url, folder, on_postgres: None }
+    }
+
+    /// A new database on the PostgreSQL server of the test run.
+    ///
+    /// # Panics
+    /// When there is no such server: a test that cannot run must not look like one that passed.
+    pub async fn postgres() -> Self {
+        let server = std::env::var(ADDRESS_VARIABLE).unwrap_or_else(|_| {
+            panic!(
+                "{ADDRESS_VARIABLE} is not set: run `cargo xtask test`, which starts a PostgreSQL server and sets it"
+            )
+        });
+        let on_postgres = OnPostgres { server, name: format!("test_{}", random_string(16).to_lowercase()) };
+        on_postgres.run(format!(r#"CREATE DATABASE "{}" TEMPLATE template0"#, on_postgres.name)).await;
+        let mut url = Url::parse(&on_postgres.server).expect("the address of the test server is a URL");
+        url.set_path(&on_postgres.name);
+        Self { url: url.into(), folder: new_folder(), on_postgres: Some(on_postgres) }
+    }
+
+    /// What `database.url` is set to in a server on this database.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What `server.data_dir` is set to in a server on this database.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// A database inside a server that outlives it.
+struct OnPostgres {
+    server: String,
+    name: String,
+}
+
+impl OnPostgres {
+    async fn run(&self, statement: String) {
+        let mut connection = PgConnection::connect(&self.server)
+            .await
+            .unwrap_or_else(|error| panic!("cannot connect to the test server {}: {error}", self.server));
+        // The name is our own letters and digits.
+        let result = connection.execute(AssertSqlSafe(statement.clone())).await;
+        result.unwrap_or_else(|error| panic!("the test server refused `{statement}`: {error}"));
+        // The work is done; how the connection ends does not matter.
+        let _ = connection.close().await;
+    }
+}
+
+impl Drop for OnPostgres {
+    fn drop(&mut self) {
+        std::thread::scope(|scope| {
+            // A thread with a runtime of its own, because dropping happens inside the test's runtime.
+            let removal = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let statement = format!(r#"DROP DATABASE IF EXISTS "{}" WITH (FORCE)"#, self.name);
+                runtime.expect("a runtime can be built").block_on(self.run(statement));
+            });
+            if removal.join().is_err() {
+                eprintln!("the database {} was left behind on the test server", self.name);
+            }
+        });
+    }
+}
+
+fn new_folder() -> TempDir {
+    tempfile::Builder::new().prefix("synapse-rust-test-").tempdir().expect("a temporary folder can be made")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn exists(server: &str, name: &str) -> bool {
+        let mut connection = PgConnection::connect(server).await.unwrap();
+        let query = sqlx::query("SELECT 1 FROM pg_database WHERE datname = $1").bind(name);
+        query.fetch_optional(&mut connection).await.unwrap().is_some()
+    }
+
+    #[tokio::test]
+    async fn a_postgresql_database_is_there_until_dropped_also_when_still_in_use() {
+        let database = TestDatabase::postgres().await;
+        let server = std::env::var(ADDRESS_VARIABLE).unwrap();
+        let name = database.on_postgres.as_ref().unwrap().name.clone();
+        let in_use = PgConnection::connect(database.url()).await.unwrap();
+        assert!(exists(&server, &name).await);
+
+        drop(database);
+        assert!(!exists(&server, &name).await);
+        drop(in_use);
+    }
+
+    #[test]
+    fn the_folder_goes_with_the_database() {
+        let database = TestDatabase::sqlite();
+        let folder = database.folder().to_owned();
+        assert!(folder.is_dir());
+        assert!(database.url().starts_with("sqlite:///"));
+        drop(database);
+        assert!(!folder.exists());
+    }
+
+    crate::on_both_databases! {
+        async fn a_test_gets_the_database_that_it_is_named_after(db: TestDatabase) {
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            let engine = if name.ends_with("::postgres") { "postgres://" } else { "sqlite://" };
+            assert!(db.url().starts_with(engine), "{name} got {}", db.url());
+        }
+    }
+}
