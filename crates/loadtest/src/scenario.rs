@@ -1,0 +1,112 @@
+//! The scenarios, one file each.
+
+mod create_room;
+mod disk;
+mod fanout;
+mod idle;
+mod join;
+mod login;
+mod messages;
+mod send;
+mod startup;
+mod sync_incremental;
+mod sync_initial;
+mod versions;
+
+use clap::ValueEnum;
+
+use crate::context::Context;
+use crate::measurement::Measurement;
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Everything below
+    All,
+    /// The cheapest request there is, 32 at once
+    Versions,
+    /// Password login
+    Login,
+    /// Messages: 1 sender in 1 room, in a room of 100 members, 32 in 32, 32 in 1
+    Send,
+    /// 1 sender, 100 members waiting in /sync
+    Fanout,
+    /// First sync of a user in 200 rooms of 20 messages
+    SyncInitial,
+    /// Next sync of a user in 1, 10, 100, 200, 1,000 rooms
+    SyncIncremental,
+    /// 5,000 events back in pages of 100
+    Messages,
+    /// New private rooms
+    CreateRoom,
+    /// A room that grows to 500 members
+    Join,
+    /// 1,000 clients that wait in /sync: memory and CPU
+    Idle,
+    /// Time from the start command to the first answer, and memory then (needs --start-command)
+    Startup,
+    /// Bytes on disk per event (needs --data-path or --disk-command)
+    Disk,
+}
+
+impl Scenario {
+    /// In the order in which they run best: from what leaves little behind to what leaves much.
+    const EVERY: [Self; 12] = [
+        Self::Startup,
+        Self::Versions,
+        Self::Login,
+        Self::Send,
+        Self::Fanout,
+        Self::CreateRoom,
+        Self::SyncInitial,
+        Self::SyncIncremental,
+        Self::Messages,
+        Self::Join,
+        Self::Disk,
+        Self::Idle,
+    ];
+
+    /// Replaces `all` by the rest, and drops repetitions.
+    pub(crate) fn expand(asked: &[Self]) -> Vec<Self> {
+        if asked.is_empty() || asked.contains(&Self::All) {
+            return Self::EVERY.to_vec();
+        }
+        Self::EVERY.into_iter().filter(|scenario| asked.contains(scenario)).collect()
+    }
+
+    /// Prepares and measures it on one server.
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Vec<Measurement>> {
+        match self {
+            Self::All => Ok(Vec::new()),
+            Self::Versions => versions::run(context).await,
+            Self::Login => login::run(context).await,
+            Self::Send => send::run(context).await,
+            Self::Fanout => fanout::run(context).await,
+            Self::SyncInitial => sync_initial::run(context).await,
+            Self::SyncIncremental => sync_incremental::run(context).await,
+            Self::Messages => messages::run(context).await,
+            Self::CreateRoom => create_room::run(context).await,
+            Self::Join => join::run(context).await,
+            Self::Idle => idle::run(context).await,
+            Self::Startup => startup::run(context).await,
+            Self::Disk => disk::run(context).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_every_scenario_but_all() {
+        assert_eq!(Scenario::expand(&[Scenario::All]).len(), Scenario::value_variants().len() - 1);
+        assert_eq!(Scenario::expand(&[]), Scenario::expand(&[Scenario::All]));
+    }
+
+    #[test]
+    fn a_repeated_scenario_runs_once() {
+        let asked = [Scenario::Send, Scenario::Versions, Scenario::Send];
+        assert_eq!(Scenario::expand(&asked), [Scenario::Versions, Scenario::Send]);
+    }
+}

@@ -1,0 +1,100 @@
+//! From the start command to the first answer.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use tokio::process::{Child, Command};
+
+use crate::context::Context;
+use crate::matrix::Homeserver;
+use crate::measurement::{Measurement, Spent, Tally};
+use crate::process::resident_bytes_of_tree;
+
+const STARTS: usize = 5;
+const POLL: Duration = Duration::from_millis(2);
+const READY_LIMIT: Duration = Duration::from_secs(120);
+/// Memory is read this long after the first answer.
+const SETTLE: Duration = Duration::from_secs(1);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
+    let Some(command) = &context.target.start_command else {
+        context.progress.note("startup: left out, it needs --start-command");
+        return Ok(Vec::new());
+    };
+    let url = context.target.start_url.as_ref().unwrap_or(&context.target.url);
+    let mut tally = Tally::default();
+    let mut resident_bytes = Vec::new();
+    context.progress.stage("startup");
+    for _ in 0..context.size.count(STARTS) {
+        let server = Homeserver::new(url)?;
+        let running = server.versions().await.is_ok();
+        ensure!(!running, "something answers at {url} already: give the start command's own --start-url");
+        let started = Instant::now();
+        let mut child = start(command)?;
+        let measured = until_ready(&server, &mut child).await;
+        stop(child, &server).await?;
+        let (ready, bytes) = measured?;
+        tally.latency(ready.duration_since(started));
+        resident_bytes.push(bytes);
+        context.progress.tick();
+    }
+    let mean_bytes = resident_bytes.iter().sum::<u64>() as f64 / resident_bytes.len() as f64;
+    let row = Measurement::new("startup, until ready", tally, Spent::default());
+    Ok(vec![row.figure("memory of a fresh server", "MiB", mean_bytes / 1_048_576.0)])
+}
+
+fn start(command: &str) -> anyhow::Result<Child> {
+    Command::new("sh")
+        .args(["-c", command])
+        // Its own group, so that all it starts can be stopped together.
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .context("running the start command")
+}
+
+/// When it answered first, and how much memory it used a little later.
+async fn until_ready(server: &Homeserver, child: &mut Child) -> anyhow::Result<(Instant, u64)> {
+    let deadline = Instant::now() + READY_LIMIT;
+    while server.versions().await.is_err() {
+        if let Some(status) = child.try_wait()? {
+            anyhow::bail!("the start command ended ({status}) before the server answered");
+        }
+        ensure!(Instant::now() < deadline, "no answer {} s after the start command", READY_LIMIT.as_secs());
+        tokio::time::sleep(POLL).await;
+    }
+    let ready = Instant::now();
+    tokio::time::sleep(SETTLE).await;
+    let pid = child.id().context("the server ended right after its first answer")?;
+    Ok((ready, resident_bytes_of_tree(pid)?))
+}
+
+/// Stops the whole group and waits until the address is free.
+async fn stop(mut child: Child, server: &Homeserver) -> anyhow::Result<()> {
+    let Some(pid) = child.id() else {
+        return Ok(());
+    };
+    signal_group("TERM", pid).await?;
+    if tokio::time::timeout(STOP_LIMIT, child.wait()).await.is_err() {
+        signal_group("KILL", pid).await?;
+        child.wait().await?;
+    }
+    let deadline = Instant::now() + STOP_LIMIT;
+    while server.versions().await.is_ok() {
+        ensure!(Instant::now() < deadline, "the server still answers after it was stopped");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// The shell's own `kill` is everywhere, and sending a signal by hand would need unsafe code.
+async fn signal_group(signal: &str, group: u32) -> anyhow::Result<()> {
+    let kill = format!("kill -{signal} -{group}");
+    Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status().await?;
+    Ok(())
+}
