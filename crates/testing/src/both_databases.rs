@@ -8,8 +8,11 @@
 macro_rules! on_both_databases {
     ($($(#[$attribute:meta])* async fn $name:ident($database:ident: TestDatabase) $body:block)+) => {$(
         $(#[$attribute])*
+        // Also where only tests are compiled: by this attribute the lints know that they are in a test.
+        #[cfg(test)]
         async fn $name($database: $crate::TestDatabase) $body
 
+        #[cfg(test)]
         mod $name {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {

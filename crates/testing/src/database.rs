@@ -49,6 +49,12 @@ impl TestDatabase {
         &self.url
     }
 
+    /// Whether this is PostgreSQL.
+    #[must_use]
+    pub fn is_postgres(&self) -> bool {
+        self.on_postgres.is_some()
+    }
+
     /// What `server.data_dir` is set to in a server on this database.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -131,8 +137,9 @@ mod tests {
     crate::on_both_databases! {
         async fn a_test_gets_the_database_that_it_is_named_after(db: TestDatabase) {
             let name = std::thread::current().name().unwrap_or_default().to_owned();
-            let engine = if name.ends_with("::postgres") { "postgres://" } else { "sqlite://" };
-            assert!(db.url().starts_with(engine), "{name} got {}", db.url());
+            let engine = if db.is_postgres() { "postgres" } else { "sqlite" };
+            assert!(db.url().starts_with(&format!("{engine}://")), "{engine} is at {}", db.url());
+            assert!(name.ends_with(&format!("::{engine}")), "{name} got {engine}");
         }
     }
 }
