@@ -4,7 +4,7 @@ use bytes::Bytes;
 use homeserver_core::{DeviceSn, EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
 
 use crate::value::Row;
-use crate::{Database, StorageError, params};
+use crate::{Database, Membership, StorageError, params};
 
 /// An event as the server keeps it for its clients.
 #[derive(Clone, Debug)]
@@ -36,6 +36,10 @@ pub struct StoredEvent {
     /// Which device sent it under which transaction ID. Known for events that were just sent; for others ask
     /// [`Database::transaction_ids`].
     pub transaction: Option<(DeviceSn, Box<str>)>,
+    /// Whose membership it changed, and into what. Known for events that were just sent.
+    pub membership: Option<(UserSn, Membership)>,
+    /// The event that it redacted, and that event's redacted client JSON. Known for events that were just sent.
+    pub redacts: Option<(EventSn, Bytes)>,
 }
 
 /// The columns that [`read_event`] reads, from `events e`, `events p` (what `e` replaced) and `events r` (what redacted `e`).
@@ -67,6 +71,8 @@ pub(crate) fn read_event(row: &Row<'_>) -> Result<StoredEvent, StorageError> {
         replaced_json: row.get(10)?,
         redacted_because: row.get(11)?,
         transaction: None,
+        membership: None,
+        redacts: None,
     })
 }
 

@@ -64,9 +64,9 @@ where
 
     fn settle(self: Box<Self>, outcome: Result<(), StorageError>) {
         let unanswered = || StorageError::Statement("the write did not run".to_owned());
-        let answer = outcome.and_then(|()| self.answer.ok_or_else(unanswered));
+        let Self { answer, reply, .. } = *self;
         // Whoever asked may have gone away; the write is done all the same.
-        drop(self.reply.send(answer));
+        drop(reply.send(outcome.and_then(|()| answer.ok_or_else(unanswered))));
     }
 }
 
@@ -76,8 +76,8 @@ impl Write {
             Self::Closure(job) => job.settle(outcome),
             Self::Append(pending) => {
                 let unanswered = || StorageError::Statement("the append did not run".to_owned());
-                let answer = outcome.and_then(|()| pending.outcome.ok_or_else(unanswered));
-                drop(pending.reply.send(answer));
+                let PendingAppend { outcome: appended, reply, .. } = *pending;
+                drop(reply.send(outcome.and_then(|()| appended.ok_or_else(unanswered))));
             }
         }
     }

@@ -106,19 +106,23 @@ CREATE TABLE filters (
 
 -- Rooms ------------------------------------------------------------------------------------------------------------------
 
--- head_version counts the appends; a writer that built on another version than the current one starts over.
-CREATE TABLE rooms (
-    room_sn SERIAL_KEY,
-    room_id TEXT NOT NULL UNIQUE,
-    room_version TEXT,
-    head_version BIGINT NOT NULL DEFAULT 0,
-    depth BIGINT NOT NULL DEFAULT 0,
-    last_event_sn BIGINT NOT NULL DEFAULT 0,
-    countable_total BIGINT NOT NULL DEFAULT 0,
-    joined_count BIGINT NOT NULL DEFAULT 0,
-    invited_count BIGINT NOT NULL DEFAULT 0,
-    is_published BOOLEAN NOT NULL DEFAULT FALSE
+CREATE TABLE rooms (room_sn SERIAL_KEY, room_id TEXT NOT NULL UNIQUE);
+
+-- Where a room's timeline ends. head_version counts the appends: a writer that built on another version than the current one
+-- starts over. extremities: the numbers of the events that no event refers to yet, separated by commas.
+CREATE TABLE room_heads (
+    room_sn BIGINT PRIMARY KEY,
+    room_version TEXT NOT NULL,
+    head_version BIGINT NOT NULL,
+    depth BIGINT NOT NULL,
+    last_event_sn BIGINT NOT NULL,
+    extremities TEXT NOT NULL,
+    countable_total BIGINT NOT NULL,
+    joined_count BIGINT NOT NULL,
+    invited_count BIGINT NOT NULL
 );
+
+CREATE TABLE published_rooms (room_sn BIGINT PRIMARY KEY);
 
 -- event_sn is the position in the log at which the server learned of the event.
 -- countable_total: how many events that count as unread the room's timeline has up to and including this one.
@@ -139,12 +143,6 @@ CREATE TABLE events (
 );
 CREATE UNIQUE INDEX events_by_id ON events (event_id);
 CREATE INDEX events_by_room ON events (room_sn, event_sn);
-
-CREATE TABLE forward_extremities (
-    room_sn BIGINT NOT NULL,
-    event_sn BIGINT NOT NULL,
-    PRIMARY KEY (room_sn, event_sn)
-) CLUSTERED;
 
 CREATE TABLE current_state (
     room_sn BIGINT NOT NULL,
@@ -212,4 +210,3 @@ CREATE TABLE room_aliases (
     created_at BIGINT NOT NULL
 );
 CREATE INDEX room_aliases_by_room ON room_aliases (room_sn);
-CREATE INDEX rooms_published ON rooms (is_published);

@@ -1,0 +1,190 @@
+//! What a user is to a room.
+
+use homeserver_core::{EventSn, Position, RoomSn, UserSn};
+
+use crate::value::{Column, Value};
+use crate::{Database, StorageError, params};
+
+/// A user's membership of a room, as in `m.room.member`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Membership {
+    /// Is in the room.
+    Join,
+    /// Was invited, and has not answered.
+    Invite,
+    /// Has asked to be let in.
+    Knock,
+    /// Has left, was kicked, or declined an invitation.
+    Leave,
+    /// Must not enter.
+    Ban,
+}
+
+impl Membership {
+    /// The number it is stored as.
+    #[must_use]
+    pub fn code(self) -> i64 {
+        match self {
+            Self::Join => 1,
+            Self::Invite => 2,
+            Self::Knock => 3,
+            Self::Leave => 4,
+            Self::Ban => 5,
+        }
+    }
+
+    fn from_code(code: i64) -> Option<Self> {
+        [Self::Join, Self::Invite, Self::Knock, Self::Leave, Self::Ban].into_iter().find(|it| it.code() == code)
+    }
+
+    /// The word in an event's content.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Invite => "invite",
+            Self::Knock => "knock",
+            Self::Leave => "leave",
+            Self::Ban => "ban",
+        }
+    }
+
+    /// The membership that a word in an event's content stands for.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Join, Self::Invite, Self::Knock, Self::Leave, Self::Ban].into_iter().find(|it| it.as_str() == word)
+    }
+}
+
+impl From<Membership> for Value<'_> {
+    fn from(membership: Membership) -> Self {
+        Self::Int(Some(membership.code()))
+    }
+}
+
+impl Column for Membership {
+    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
+        decode(i64::from_sqlite(row, index)?, index)
+    }
+
+    fn from_postgres(row: &sqlx::postgres::PgRow, index: usize) -> Result<Self, StorageError> {
+        decode(i64::from_postgres(row, index)?, index)
+    }
+}
+
+fn decode(code: i64, column: usize) -> Result<Membership, StorageError> {
+    Membership::from_code(code)
+        .ok_or_else(|| StorageError::Value { column, reason: format!("{code} is no membership") })
+}
+
+/// A user's place in a room.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomMembership {
+    /// The room.
+    pub room_sn: RoomSn,
+    /// The user.
+    pub user_sn: UserSn,
+    /// What the user is to the room.
+    pub membership: Membership,
+    /// The event that made it so.
+    pub event_sn: EventSn,
+    /// Whether the user has forgotten the room.
+    pub is_forgotten: bool,
+}
+
+fn read_membership(row: &crate::Row<'_>) -> Result<RoomMembership, StorageError> {
+    Ok(RoomMembership {
+        room_sn: row.get(0)?,
+        user_sn: row.get(1)?,
+        membership: row.get(2)?,
+        event_sn: row.get(3)?,
+        is_forgotten: row.get(4)?,
+    })
+}
+
+impl Database {
+    /// A user's place in a room, if there was ever any.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn membership(&self, room_sn: RoomSn, user_sn: UserSn) -> Result<Option<RoomMembership>, StorageError> {
+        let sql = "SELECT room_sn, user_sn, membership, event_sn, is_forgotten FROM memberships \
+                   WHERE room_sn = $1 AND user_sn = $2";
+        self.query_optional(sql, params![room_sn, user_sn], read_membership).await
+    }
+
+    /// A user's places in all rooms.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn memberships_of_user(&self, user_sn: UserSn) -> Result<Vec<RoomMembership>, StorageError> {
+        let sql = "SELECT room_sn, user_sn, membership, event_sn, is_forgotten FROM memberships WHERE user_sn = $1";
+        self.query(sql, params![user_sn], read_membership).await
+    }
+
+    /// The rooms to which a user is `membership`.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn rooms_of_user(&self, user_sn: UserSn, membership: Membership) -> Result<Vec<RoomSn>, StorageError> {
+        let sql = "SELECT room_sn FROM memberships WHERE user_sn = $1 AND membership = $2";
+        self.query(sql, params![user_sn, membership], |row| row.get(0)).await
+    }
+
+    /// Everybody's place in a room.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn memberships_of_room(&self, room_sn: RoomSn) -> Result<Vec<RoomMembership>, StorageError> {
+        let sql = "SELECT room_sn, user_sn, membership, event_sn, is_forgotten FROM memberships WHERE room_sn = $1";
+        self.query(sql, params![room_sn], read_membership).await
+    }
+
+    /// The users who have an account here and are joined to the room.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn local_members(&self, room_sn: RoomSn) -> Result<Vec<UserSn>, StorageError> {
+        let sql = "SELECT m.user_sn FROM memberships m JOIN accounts a ON a.user_sn = m.user_sn \
+                   WHERE m.room_sn = $1 AND m.membership = 1";
+        self.query(sql, params![room_sn], |row| row.get(0)).await
+    }
+
+    /// How a user's memberships changed after `after` and up to `until`, oldest first.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn membership_changes(
+        &self,
+        user_sn: UserSn,
+        after: Position,
+        until: Position,
+    ) -> Result<Vec<(Position, RoomSn, Membership)>, StorageError> {
+        let sql = "SELECT position, room_sn, membership FROM membership_changes \
+                   WHERE user_sn = $1 AND position > $2 AND position <= $3 ORDER BY position";
+        self.query(sql, params![user_sn, after, until], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).await
+    }
+
+    /// How a user's membership of one room changed, oldest first.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn membership_history(
+        &self,
+        room_sn: RoomSn,
+        user_sn: UserSn,
+    ) -> Result<Vec<(Position, Membership)>, StorageError> {
+        let sql = "SELECT position, membership FROM membership_changes WHERE user_sn = $1 AND room_sn = $2 ORDER BY position";
+        self.query(sql, params![user_sn, room_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
+    }
+
+    /// Forgets the room for the user. Tells whether the user was out of the room, as is required.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn forget_room(&self, room_sn: RoomSn, user_sn: UserSn) -> Result<bool, StorageError> {
+        let sql = "UPDATE memberships SET is_forgotten = TRUE \
+                   WHERE room_sn = $1 AND user_sn = $2 AND membership IN (4, 5)";
+        self.write(async move |tx| Ok(tx.execute(sql, params![room_sn, user_sn]).await? > 0)).await
+    }
+}

@@ -1,0 +1,231 @@
+//! Reading rooms: where their timelines end, and their state, now and at positions in the past.
+
+use std::collections::HashMap;
+
+use homeserver_core::{EventSn, KeySn, Position, RoomSn, TypeSn};
+
+use crate::events::{StoredEvent, event_query, read_event};
+use crate::{Database, StorageError, params};
+
+/// Where a room's timeline ends.
+#[derive(Clone, Debug)]
+pub struct RoomHead {
+    /// The room.
+    pub room_sn: RoomSn,
+    /// Its room version.
+    pub room_version: Box<str>,
+    /// How many appends there were.
+    pub version: i64,
+    /// The greatest depth of its events.
+    pub depth: i64,
+    /// Its last event.
+    pub last_event_sn: EventSn,
+    /// The events that no event refers to yet.
+    pub extremities: Vec<EventSn>,
+    /// How many events of its timeline count as unread for those who have not read them.
+    pub countable_total: i64,
+    /// Joined members.
+    pub joined_count: i64,
+    /// Invited members.
+    pub invited_count: i64,
+}
+
+fn read_head(row: &crate::Row<'_>) -> Result<RoomHead, StorageError> {
+    let extremities: String = row.get(5)?;
+    let parse = |number: &str| {
+        let invalid = |error| StorageError::Value { column: 5, reason: format!("{number:?}: {error}") };
+        number.parse().map(EventSn).map_err(invalid)
+    };
+    Ok(RoomHead {
+        room_sn: row.get(0)?,
+        room_version: row.get(1)?,
+        version: row.get(2)?,
+        depth: row.get(3)?,
+        last_event_sn: row.get(4)?,
+        extremities: extremities.split(',').map(parse).collect::<Result<_, _>>()?,
+        countable_total: row.get(6)?,
+        joined_count: row.get(7)?,
+        invited_count: row.get(8)?,
+    })
+}
+
+/// A place in a room's state and the event that is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StateEntry {
+    /// The room.
+    pub room_sn: RoomSn,
+    /// Event type.
+    pub type_sn: TypeSn,
+    /// State key.
+    pub key_sn: KeySn,
+    /// The event.
+    pub event_sn: EventSn,
+}
+
+/// A change of a room's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StateChange {
+    /// When.
+    pub position: Position,
+    /// Where, and the event that is there from now on.
+    pub entry: StateEntry,
+    /// The event that was there before.
+    pub replaces_sn: Option<EventSn>,
+}
+
+fn read_change(row: &crate::Row<'_>) -> Result<StateChange, StorageError> {
+    let entry =
+        StateEntry { room_sn: row.get(0)?, type_sn: row.get(2)?, key_sn: row.get(3)?, event_sn: row.get(4)? };
+    Ok(StateChange { position: row.get(1)?, entry, replaces_sn: row.get(5)? })
+}
+
+impl Database {
+    /// Where a room's timeline ends; `None` if the room has no events.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn room_head(&self, room_sn: RoomSn) -> Result<Option<RoomHead>, StorageError> {
+        Ok(self.room_heads(&[room_sn.0]).await?.pop())
+    }
+
+    /// Where the timelines of many rooms end.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn room_heads(&self, rooms: &[i64]) -> Result<Vec<RoomHead>, StorageError> {
+        let sql = "SELECT room_sn, room_version, head_version, depth, last_event_sn, extremities, countable_total, \
+                   joined_count, invited_count FROM room_heads WHERE room_sn IN LIST($1)";
+        self.query(sql, params![rooms], read_head).await
+    }
+
+    /// The event at one place in a room's current state.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn state_event(
+        &self,
+        room_sn: RoomSn,
+        type_sn: TypeSn,
+        key_sn: KeySn,
+    ) -> Result<Option<StoredEvent>, StorageError> {
+        let sql = event_query!(
+            "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 AND s.type_sn = $2 AND s.key_sn = $3"
+        );
+        self.query_optional(sql, params![room_sn, type_sn, key_sn], read_event).await
+    }
+
+    /// The event that was at one place in a room's state at a position.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn state_event_at(
+        &self,
+        room_sn: RoomSn,
+        type_sn: TypeSn,
+        key_sn: KeySn,
+        at: Position,
+    ) -> Result<Option<StoredEvent>, StorageError> {
+        let sql = event_query!(
+            "WHERE e.event_sn = (SELECT c.event_sn FROM state_changes c WHERE c.room_sn = $1 AND c.type_sn = $2 \
+             AND c.key_sn = $3 AND c.position <= $4 ORDER BY c.position DESC LIMIT 1)"
+        );
+        self.query_optional(sql, params![room_sn, type_sn, key_sn, at], read_event).await
+    }
+
+    /// What was at one place in a room's state over time, oldest first.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn state_history(
+        &self,
+        room_sn: RoomSn,
+        type_sn: TypeSn,
+        key_sn: KeySn,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        let sql = event_query!(
+            "JOIN state_changes c ON c.event_sn = e.event_sn WHERE c.room_sn = $1 AND c.type_sn = $2 AND c.key_sn = $3 \
+             ORDER BY c.position"
+        );
+        self.query(sql, params![room_sn, type_sn, key_sn], read_event).await
+    }
+
+    /// The current state of many rooms. Event numbers only; see [`Database::events`].
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn current_state(&self, rooms: &[i64]) -> Result<Vec<StateEntry>, StorageError> {
+        let sql = "SELECT room_sn, type_sn, key_sn, event_sn FROM current_state WHERE room_sn IN LIST($1)";
+        let read = |row: &crate::Row<'_>| {
+            Ok(StateEntry {
+                room_sn: row.get(0)?,
+                type_sn: row.get(1)?,
+                key_sn: row.get(2)?,
+                event_sn: row.get(3)?,
+            })
+        };
+        self.query(sql, params![rooms], read).await
+    }
+
+    /// The events of a room's current state.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn current_state_events(&self, room_sn: RoomSn) -> Result<Vec<StoredEvent>, StorageError> {
+        let sql = event_query!("JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 ORDER BY e.event_sn");
+        self.query(sql, params![room_sn], read_event).await
+    }
+
+    /// The events of one type in a room's current state.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn current_state_of_type(&self, room_sn: RoomSn, type_sn: TypeSn) -> Result<Vec<StoredEvent>, StorageError> {
+        let sql = event_query!(
+            "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 AND s.type_sn = $2 ORDER BY e.event_sn"
+        );
+        self.query(sql, params![room_sn, type_sn], read_event).await
+    }
+
+    /// How the state of many rooms changed after `after` and up to `until`, oldest first within a room.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn state_changes(
+        &self,
+        rooms: &[i64],
+        after: Position,
+        until: Position,
+    ) -> Result<Vec<StateChange>, StorageError> {
+        let sql = "SELECT room_sn, position, type_sn, key_sn, event_sn, replaces_sn FROM state_changes \
+                   WHERE room_sn IN LIST($1) AND position > $2 AND position <= $3 ORDER BY room_sn, position";
+        self.query(sql, params![rooms, after, until], read_change).await
+    }
+
+    /// The state of a room as it was at a position: the current state with what changed since then undone.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn state_at(&self, room_sn: RoomSn, at: Position) -> Result<Vec<StateEntry>, StorageError> {
+        // In this order: what changes in between appears in the second answer too, and is undone.
+        let current = self.current_state(&[room_sn.0]).await?;
+        let changes = self.state_changes(&[room_sn.0], at, Position(i64::MAX)).await?;
+        Ok(undo(current, &changes))
+    }
+}
+
+/// The state before `changes`, which are in order and lead to (at least) `current`.
+#[must_use]
+pub fn undo(current: Vec<StateEntry>, changes: &[StateChange]) -> Vec<StateEntry> {
+    if changes.is_empty() {
+        return current;
+    }
+    let mut state: HashMap<_, _> = current.into_iter().map(|entry| ((entry.type_sn, entry.key_sn), entry)).collect();
+    for change in changes.iter().rev() {
+        let place = (change.entry.type_sn, change.entry.key_sn);
+        match change.replaces_sn {
+            Some(event_sn) => state.insert(place, StateEntry { event_sn, ..change.entry }),
+            None => state.remove(&place),
+        };
+    }
+    state.into_values().collect()
+}
