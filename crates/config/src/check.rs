@@ -1,0 +1,55 @@
+//! What no single value can get wrong alone.
+
+use std::collections::HashSet;
+
+use crate::{Config, Error, Sources};
+
+pub(crate) fn check(config: &Config, sources: &Sources) -> Result<(), Error> {
+    listeners(config, sources)?;
+    pool(config, sources)?;
+    paths(config, sources)
+}
+
+fn listeners(config: &Config, sources: &Sources) -> Result<(), Error> {
+    if config.listeners.is_empty() {
+        return Err(sources.error("listeners", "expected at least one listener"));
+    }
+    let mut taken = HashSet::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        if listener.resources.is_empty() {
+            return Err(sources.error(&format!("listeners[{index}].resources"), "expected at least one resource"));
+        }
+        if listener.bind.port() != 0 && !taken.insert(listener.bind) {
+            let problem = format!("expected an address that no other listener has, not {} again", listener.bind);
+            return Err(sources.error(&format!("listeners[{index}].bind"), problem));
+        }
+    }
+    Ok(())
+}
+
+fn pool(config: &Config, sources: &Sources) -> Result<(), Error> {
+    let pool = config.pool();
+    if pool.min_connections > pool.max_connections {
+        let problem = format!(
+            "expected at most database.max_connections, {}, not {}",
+            pool.max_connections, pool.min_connections
+        );
+        return Err(sources.error("database.min_connections", problem));
+    }
+    Ok(())
+}
+
+fn paths(config: &Config, sources: &Sources) -> Result<(), Error> {
+    let server = &config.server;
+    let given = [
+        ("server.data_dir", Some(&server.data_dir)),
+        ("server.signing_key_path", server.signing_key_path.as_ref()),
+        ("media.path", config.media.path.as_ref()),
+    ];
+    for (key, path) in given {
+        if path.is_some_and(|path| path.as_os_str().is_empty()) {
+            return Err(sources.error(key, "expected a path that is not empty"));
+        }
+    }
+    Ok(())
+}

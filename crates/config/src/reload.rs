@@ -1,0 +1,49 @@
+use toml::{Table, Value};
+
+use crate::Config;
+
+/// The keys that a running server applies; every other key waits for a restart.
+///
+/// Certificates are not here: the files are read again on every reload, whether or not their paths changed.
+const RELOADABLE: [&str; 1] = ["telemetry.log_filter"];
+
+/// What differs between the running configuration and a newly loaded one, as dotted keys.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Keys that a running server applies at once.
+    pub reloadable: Vec<String>,
+    /// Keys that need a restart to take effect.
+    pub need_restart: Vec<String>,
+}
+
+impl Config {
+    /// Compares this running configuration with a new one.
+    pub fn changes(&self, new: &Self) -> Changes {
+        let mut keys = Vec::new();
+        let tables = (Table::try_from(self).unwrap_or_default(), Table::try_from(new).unwrap_or_default());
+        collect(&tables.0, &tables.1, "", &mut keys);
+        // Two secrets look the same in a table.
+        let secrets = [
+            ("database.url", self.database.url != new.database.url),
+            ("registration.shared_secret", self.registration.shared_secret != new.registration.shared_secret),
+        ];
+        let changed = secrets.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned());
+        keys.extend(changed);
+        keys.sort();
+        keys.dedup();
+        let (reloadable, need_restart) = keys.into_iter().partition(|key| RELOADABLE.contains(&key.as_str()));
+        Changes { reloadable, need_restart }
+    }
+}
+
+fn collect(old: &Table, new: &Table, prefix: &str, keys: &mut Vec<String>) {
+    let added = new.keys().filter(|key| !old.contains_key(*key));
+    for key in old.keys().chain(added) {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match (old.get(key), new.get(key)) {
+            (Some(Value::Table(old)), Some(Value::Table(new))) => collect(old, new, &path, keys),
+            (old, new) if old != new => keys.push(path),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,77 @@
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::values::parsed;
+
+/// One address to listen on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port; with port 0 the system chooses one, which is logged.
+    #[serde(deserialize_with = "address")]
+    #[schemars(with = "String")]
+    pub bind: SocketAddr,
+    /// What is served there; by default everything.
+    #[serde(default = "everything")]
+    pub resources: BTreeSet<Resource>,
+    /// Serve HTTPS with this certificate; plain HTTP without it. The files are read again on `SIGHUP`.
+    #[schemars(example = serde_json::json!({ "certificate": "cert.pem", "private_key": "key.pem" }))]
+    #[serde(default)]
+    pub tls: Option<Tls>,
+}
+
+/// A group of endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Resource {
+    /// The client-server API and `/.well-known`.
+    Client,
+    /// The server-server API.
+    Federation,
+    /// Uploads, downloads and thumbnails.
+    Media,
+    /// The admin API under `/_synapse/admin`.
+    Admin,
+    /// `/health`.
+    Health,
+    /// `/metrics` and `/_synapse/metrics`.
+    Metrics,
+}
+
+/// A certificate for HTTPS.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// A PEM file with the server's certificate first and the rest of its chain after it.
+    pub certificate: PathBuf,
+    /// A PEM file with the certificate's private key.
+    pub private_key: PathBuf,
+}
+
+impl Resource {
+    /// Every resource there is.
+    pub const ALL: [Self; 6] = [Self::Client, Self::Federation, Self::Media, Self::Admin, Self::Health, Self::Metrics];
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        let bind = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8008);
+        Self { bind, resources: everything(), tls: None }
+    }
+}
+
+fn everything() -> BTreeSet<Resource> {
+    Resource::ALL.into()
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    parsed(deserializer, "an IP address and a port such as \"127.0.0.1:8008\" or \"[::]:8008\"", |text| {
+        text.parse().ok()
+    })
+}

@@ -1,0 +1,239 @@
+//! Where values come from, what they are when nobody sets them, and what is made from them.
+
+use std::{fs, path::Path, thread};
+
+use config::{Changes, Config, DatabaseEngine, Resource};
+
+fn load(file: &str, environment: &[(&str, &str)]) -> Config {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("homeserver.toml");
+    fs::write(&path, file).unwrap();
+    config::load(Some(&path), environment.iter().copied()).unwrap().config
+}
+
+/// Every name that is promised, with the values of the design.
+const EVERY_KEY: &str = r#"
+[server]
+name = "example.org"
+public_base_url = "https://matrix.example.org"
+data_dir = "data"
+worker_threads = 4
+signing_key_path = "data/signing.key"
+
+[[listeners]]
+bind = "127.0.0.1:8008"
+resources = ["client", "federation", "media", "admin", "health", "metrics"]
+tls = { certificate = "cert.pem", private_key = "key.pem" }
+
+[database]
+url = "sqlite://data/homeserver.db"
+min_connections = 1
+max_connections = 8
+connect_timeout = "30s"
+idle_timeout = "10m"
+max_lifetime = "1h"
+synchronous = "full"
+
+[registration]
+enabled = false
+require_token = false
+allow_guests = false
+shared_secret = "…"
+
+[passwords]
+enabled = true
+hash_memory = "19MiB"
+hash_iterations = 2
+
+[rooms]
+default_version = "12"
+
+[network]
+trusted_ca = ["ca.pem"]
+verify_tls = true
+allow_private_addresses = false
+
+[federation]
+enabled = true
+server_addresses = { "hs2" = "127.0.0.2:8448" }
+trusted_key_servers = []
+
+[rate_limits]
+enabled = true
+
+[caches]
+memory_budget = "512MiB"
+
+[media]
+path = "data/media"
+max_upload_size = "100MiB"
+allow_unauthenticated = false
+
+[appservices]
+registration_files = []
+
+[telemetry]
+log_format = "text"
+log_filter = "info"
+otlp_endpoint = "http://127.0.0.1:4317"
+"#;
+
+#[test]
+fn every_documented_key_is_accepted() {
+    let config = load(EVERY_KEY, &[]);
+    assert_eq!(config.server.public_base_url.unwrap().as_str(), "https://matrix.example.org");
+    assert_eq!(config.listeners[0].resources.len(), Resource::ALL.len());
+    assert_eq!(config.federation.server_addresses[ruma::server_name!("hs2")], "127.0.0.2:8448");
+    assert_eq!(config.passwords.hash_memory.bytes(), 19 * 1024 * 1024);
+    assert_eq!(config.media.max_upload_size.bytes(), 100 * 1024 * 1024);
+    assert_eq!(config.registration.shared_secret.unwrap().reveal(), "…");
+}
+
+#[test]
+fn without_any_configuration_the_documented_defaults_hold() {
+    let config = config::load(None, [("PATH", "/bin")]).unwrap().config;
+    assert_eq!(config, Config::default());
+    assert_eq!(config.server.name, "localhost");
+    assert_eq!(config.listeners[0].bind.to_string(), "127.0.0.1:8008");
+    assert_eq!(config.database_url().reveal(), "sqlite://data/homeserver.db");
+    assert_eq!(config.media_path(), Path::new("data/media"));
+    assert_eq!(config.signing_key_path(), Path::new("data/signing.key"));
+    assert!(!config.registration.enabled);
+    assert_eq!(config.rooms.default_version.as_str(), "12");
+}
+
+#[test]
+fn what_the_server_owns_follows_data_dir() {
+    let config = load("server.data_dir = '/srv/matrix'\nmedia.path = 'elsewhere'", &[]);
+    assert_eq!(config.database_url().reveal(), "sqlite:///srv/matrix/homeserver.db");
+    assert_eq!(config.signing_key_path(), Path::new("/srv/matrix/signing.key"));
+    assert_eq!(config.media_path(), Path::new("elsewhere"));
+}
+
+#[test]
+fn the_pool_follows_the_engine() {
+    let cores = u32::try_from(thread::available_parallelism().unwrap().get()).unwrap();
+    let pool = Config::default().pool();
+    assert_eq!((pool.min_connections, pool.max_connections), (1, 8));
+    assert_eq!((pool.connect_timeout.as_secs(), pool.idle_timeout.as_secs()), (30, 600));
+    assert_eq!(pool.max_lifetime.as_secs(), 3600);
+
+    let config = load("database.url = 'postgres://db/name'", &[]);
+    assert_eq!(config.database_url().engine(), DatabaseEngine::Postgres);
+    assert_eq!((config.pool().min_connections, config.pool().max_connections), (cores, 4 * cores));
+
+    let pool = load("database.url = 'postgres://db/name'\ndatabase.max_connections = 1", &[]).pool();
+    assert_eq!((pool.min_connections, pool.max_connections), (1, 1));
+}
+
+#[test]
+fn a_variable_wins_over_the_file_whatever_its_type() {
+    let config = load(
+        "[server]\nname = 'file.example'\n[registration]\nshared_secret_file = '/does/not/exist'",
+        &[
+            ("SYNAPSE_RUST__SERVER__NAME", "127.0.0.1"),
+            ("SYNAPSE_RUST__SERVER__WORKER_THREADS", "3"),
+            ("SYNAPSE_RUST__REGISTRATION__ENABLED", "true"),
+            ("SYNAPSE_RUST__REGISTRATION__SHARED_SECRET", "1234"),
+            ("SYNAPSE_RUST__ROOMS__DEFAULT_VERSION", "11"),
+            ("SYNAPSE_RUST__DATABASE__IDLE_TIMEOUT", "90s"),
+            ("SYNAPSE_RUST__NETWORK__TRUSTED_CA", "['a.pem', 'b.pem']"),
+            ("SYNAPSE_RUST__FEDERATION__SERVER_ADDRESSES", "{ hs2 = '127.0.0.2:8448' }"),
+            ("SYNAPSE_RUST__LISTENERS", "[{ bind = '[::1]:0', resources = ['health'] }]"),
+            ("SYNAPSE_RUST_TEST_POSTGRES", "not ours to read"),
+        ],
+    );
+    assert_eq!(config.server.name, "127.0.0.1");
+    assert_eq!(config.server.worker_threads, Some(3));
+    assert!(config.registration.enabled);
+    assert_eq!(config.registration.shared_secret.unwrap().reveal(), "1234");
+    assert_eq!(config.rooms.default_version.as_str(), "11");
+    assert_eq!(config.database.idle_timeout.duration().as_secs(), 90);
+    assert_eq!(config.network.trusted_ca, [Path::new("a.pem"), Path::new("b.pem")]);
+    assert_eq!(config.federation.server_addresses.len(), 1);
+    assert_eq!(config.listeners[0].bind.to_string(), "[::1]:0");
+    assert!(config.listeners[0].resources.contains(&Resource::Health));
+}
+
+#[test]
+fn database_url_overrides_the_database_url() {
+    let variables = [("DATABASE_URL", "postgres://a/a"), ("SYNAPSE_RUST__DATABASE__URL", "postgres://b/b")];
+    let config = load("database.url_file = '/does/not/exist'", &variables);
+    assert_eq!(config.database_url().reveal(), "postgres://a/a");
+}
+
+#[test]
+fn a_secret_is_read_from_its_file_without_the_line_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    fs::write(&path, "from a file\n").unwrap();
+    let path = path.display().to_string();
+    let config = load(&format!("registration.shared_secret_file = '{path}'"), &[]);
+    assert_eq!(config.registration.shared_secret.unwrap().reveal(), "from a file");
+
+    let variables = [("SYNAPSE_RUST__REGISTRATION__SHARED_SECRET_FILE", path.as_str())];
+    let config = load("registration.shared_secret = 'from the configuration'", &variables);
+    assert_eq!(config.registration.shared_secret.unwrap().reveal(), "from a file");
+}
+
+#[test]
+fn the_generated_file_holds_every_key_and_parses_back_to_the_defaults() {
+    let text = config::generate();
+    assert_eq!(load(&text, &[]), Config::default());
+    for line in EVERY_KEY.lines().filter(|line| line.contains('=')) {
+        let key = line.split(" =").next().unwrap();
+        assert!(text.contains(&format!("\n{key} = ")) || text.contains(&format!("\n#{key} = ")), "{key} in {text}");
+    }
+    let uncommented: Vec<_> =
+        text.lines().map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' '))).collect();
+    assert!(uncommented.iter().flatten().count() >= 9, "examples of optional keys in {text}");
+}
+
+#[test]
+fn every_example_in_the_generated_file_is_accepted() {
+    let with_examples: String = config::generate()
+        .lines()
+        .filter(|line| !line.contains("_file = "))
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
+        .collect();
+    let config = load(&with_examples, &[]);
+    assert_eq!(config.server.worker_threads, Some(4));
+    assert!(config.listeners[0].tls.is_some());
+}
+
+#[test]
+fn what_is_shown_is_effective_and_keeps_secrets() {
+    let config = load(
+        "registration.shared_secret = 'hunter2'\ndatabase.url = 'postgres://me:hunter2@db/name'\nmedia.path = 'm'",
+        &[],
+    );
+    let shown = config.show();
+    assert!(!shown.contains("hunter2") && !format!("{config:?}").contains("hunter2"), "{shown}");
+    assert!(shown.contains("shared_secret = \"[redacted]\""), "{shown}");
+    assert!(shown.contains("url = \"postgres://me:[redacted]@db/name\""), "{shown}");
+    assert!(shown.contains("max_connections"), "{shown}");
+    assert!(shown.contains("signing_key_path = \"data/signing.key\""), "{shown}");
+}
+
+#[test]
+fn the_schema_knows_every_section() {
+    let schema = config::schema();
+    for section in ["server", "listeners", "database", "registration", "telemetry"] {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+    assert_eq!(schema["additionalProperties"], false);
+}
+
+#[test]
+fn a_reload_tells_what_waits_for_a_restart() {
+    let old = load("registration.shared_secret = 'a'\n[server]\nname = 'a'", &[]);
+    assert_eq!(old.changes(&old.clone()), Changes::default());
+
+    let new = load(
+        "registration.shared_secret = 'b'\n[server]\nname = 'a'\nworker_threads = 2\n[telemetry]\nlog_filter = 'debug'",
+        &[],
+    );
+    let changes = old.changes(&new);
+    assert_eq!(changes.reloadable, ["telemetry.log_filter"]);
+    assert_eq!(changes.need_restart, ["registration.shared_secret", "server.worker_threads"]);
+}
