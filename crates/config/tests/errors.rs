@@ -1,5 +1,7 @@
 //! What is wrong is said in one line: the file or the variable, the key, and what was expected there.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly in the functions around it too")]
+
 use std::{ffi::OsString, fs};
 
 fn error_of(file: Option<&str>, environment: &[(&str, &str)]) -> String {

@@ -1,5 +1,7 @@
 //! Where values come from, what they are when nobody sets them, and what is made from them.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly in the functions around it too")]
+
 use std::{fs, path::Path, thread};
 
 use config::{Changes, Config, DatabaseEngine, Resource};

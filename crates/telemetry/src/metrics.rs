@@ -1,0 +1,284 @@
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use prometheus::{
+    Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    core::Collector,
+};
+use tokio::runtime::Handle;
+
+use crate::process::ProcessReading;
+
+/// Metrics cannot be registered or written.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics: {0}")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+/// How often one cache had what was asked for, since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheCounts {
+    /// It was there.
+    pub hits: u64,
+    /// It had to be loaded.
+    pub misses: u64,
+}
+
+/// The metrics of one server, in a registry of its own.
+///
+/// Requests are counted as they happen. What other parts count for themselves (caches, the database's pool) is asked
+/// for when somebody reads: those parts need not know of metrics.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    database_connections: IntGauge,
+    cache_hits: IntCounterVec,
+    cache_misses: IntCounterVec,
+    process: ProcessGauges,
+    runtime: RuntimeGauges,
+    observed: Mutex<Observed>,
+}
+
+type Count = Arc<dyn Fn() -> usize + Send + Sync>;
+type Counts = Arc<dyn Fn() -> CacheCounts + Send + Sync>;
+
+#[derive(Default, Clone)]
+struct Observed {
+    database_connections: Option<Count>,
+    caches: Vec<(String, Counts)>,
+}
+
+/// From a request answered out of memory to one that waits for a long poll.
+const REQUEST_SECONDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
+
+impl Metrics {
+    /// Registers everything that a server counts.
+    ///
+    /// # Errors
+    ///
+    /// When two metrics have the same name.
+    pub fn new() -> Result<Self, MetricsError> {
+        let registry = Registry::new();
+        let seconds = HistogramOpts::new("http_request_duration_seconds", "Time from a request to its answer")
+            .buckets(REQUEST_SECONDS.to_vec());
+        Ok(Self {
+            requests: counters(
+                &registry,
+                "http_requests_total",
+                "Requests answered",
+                &["method", "route", "status"],
+            )?,
+            request_seconds: registered(&registry, HistogramVec::new(seconds, &["method", "route"])?)?,
+            database_connections: registered(
+                &registry,
+                IntGauge::new("active_connections", "Open connections to the database")?,
+            )?,
+            cache_hits: counters(&registry, "cache_hits_total", "Look-ups that a cache answered", &["cache"])?,
+            cache_misses: counters(&registry, "cache_misses_total", "Look-ups that had to load", &["cache"])?,
+            process: ProcessGauges::new(&registry)?,
+            runtime: RuntimeGauges::new(&registry)?,
+            observed: Mutex::default(),
+            registry,
+        })
+    }
+
+    /// Counts one answered request. `route` is the pattern of the path, never the path: its values are bounded.
+    pub fn request_answered(&self, method: &str, route: &str, status: u16, took: Duration) {
+        let mut digits = [b'0'; 3];
+        let status = three_digits(status, &mut digits);
+        self.requests.with_label_values(&[method, route, status]).inc();
+        self.request_seconds.with_label_values(&[method, route]).observe(took.as_secs_f64());
+    }
+
+    /// Asks this for the number of open database connections whenever metrics are read.
+    pub fn observe_database(&self, open_connections: impl Fn() -> usize + Send + Sync + 'static) {
+        self.observed.lock().database_connections = Some(Arc::new(open_connections));
+    }
+
+    /// Asks this for the counts of the cache `name` whenever metrics are read.
+    pub fn observe_cache(&self, name: &str, counts: impl Fn() -> CacheCounts + Send + Sync + 'static) {
+        self.observed.lock().caches.push((name.to_owned(), Arc::new(counts)));
+    }
+
+    /// Open database connections now.
+    pub fn database_connections(&self) -> usize {
+        let observed = self.observed.lock().database_connections.clone();
+        observed.map_or(0, |count| count())
+    }
+
+    /// The share of look-ups that all caches together answered, from 0 to 1; `None` before the first look-up.
+    pub fn cache_hit_rate(&self) -> Option<f64> {
+        let caches = self.observed.lock().caches.clone();
+        let (hits, misses) = caches.iter().map(|(_, counts)| counts()).fold((0.0, 0.0), |(hits, misses), counts| {
+            (hits + as_float(counts.hits), misses + as_float(counts.misses))
+        });
+        let look_ups: f64 = hits + misses;
+        (look_ups > 0.0).then(|| hits / look_ups)
+    }
+
+    /// Everything in Prometheus' [text format](https://prometheus.io/docs/instrumenting/exposition_formats/).
+    ///
+    /// # Errors
+    ///
+    /// When a metric cannot be written as text.
+    pub fn render(&self) -> Result<String, MetricsError> {
+        self.refresh();
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The `Content-Type` of [`Metrics::render`].
+    pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+    fn refresh(&self) {
+        let connections = i64::try_from(self.database_connections()).unwrap_or(i64::MAX);
+        self.database_connections.set(connections);
+        let caches = self.observed.lock().caches.clone();
+        for (name, counts) in caches {
+            let counts = counts();
+            let set = |counters: &IntCounterVec, count: u64| {
+                let counter = counters.with_label_values(&[name.as_str()]);
+                counter.inc_by(count.saturating_sub(counter.get()));
+            };
+            set(&self.cache_hits, counts.hits);
+            set(&self.cache_misses, counts.misses);
+        }
+        if let Some(reading) = ProcessReading::now() {
+            self.process.set(&reading);
+        }
+        if let Ok(handle) = Handle::try_current() {
+            self.runtime.set(&handle);
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate does not need the last digits of a count beyond 2^53")]
+fn as_float(count: u64) -> f64 {
+    count as f64
+}
+
+/// Writes an HTTP status without allocating.
+fn three_digits(status: u16, digits: &mut [u8; 3]) -> &str {
+    let digit = |value: u16| b'0' + u8::try_from(value % 10).unwrap_or(0);
+    *digits = [digit(status / 100), digit(status / 10), digit(status)];
+    std::str::from_utf8(digits).unwrap_or("000")
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, MetricsError> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricsError> {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<Gauge, MetricsError> {
+    registered(registry, Gauge::new(name, help)?)
+}
+
+/// The names that Prometheus client libraries agree on.
+struct ProcessGauges {
+    resident_memory: Gauge,
+    virtual_memory: Gauge,
+    cpu: prometheus::Counter,
+    threads: Gauge,
+    open_fds: Gauge,
+    start_time: Gauge,
+}
+
+impl ProcessGauges {
+    fn new(registry: &Registry) -> Result<Self, MetricsError> {
+        let cpu = prometheus::Counter::new("process_cpu_seconds_total", "CPU time, user and system")?;
+        Ok(Self {
+            resident_memory: gauge(registry, "process_resident_memory_bytes", "Memory held in RAM")?,
+            virtual_memory: gauge(registry, "process_virtual_memory_bytes", "Address space")?,
+            cpu: registered(registry, cpu)?,
+            threads: gauge(registry, "process_threads", "Threads of the operating system")?,
+            open_fds: gauge(registry, "process_open_fds", "Open file descriptors")?,
+            start_time: gauge(registry, "process_start_time_seconds", "When the process started, since 1970")?,
+        })
+    }
+
+    fn set(&self, reading: &ProcessReading) {
+        self.resident_memory.set(reading.resident_memory_bytes);
+        self.virtual_memory.set(reading.virtual_memory_bytes);
+        self.cpu.inc_by((reading.cpu_seconds - self.cpu.get()).max(0.0));
+        self.threads.set(reading.threads);
+        self.open_fds.set(reading.open_fds);
+        self.start_time.set(reading.start_time_seconds);
+    }
+}
+
+struct RuntimeGauges {
+    workers: IntGauge,
+    tasks: IntGauge,
+    queued: IntGauge,
+}
+
+impl RuntimeGauges {
+    fn new(registry: &Registry) -> Result<Self, MetricsError> {
+        let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help)?);
+        Ok(Self {
+            workers: gauge("tokio_workers", "Threads that run tasks")?,
+            tasks: gauge("tokio_alive_tasks", "Tasks that have not ended")?,
+            queued: gauge("tokio_global_queue_depth", "Tasks that wait for a thread in the shared queue")?,
+        })
+    }
+
+    fn set(&self, handle: &Handle) {
+        let metrics = handle.metrics();
+        let set = |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.workers, metrics.num_workers());
+        set(&self.tasks, metrics.num_alive_tasks());
+        set(&self.queued, metrics.global_queue_depth());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{CacheCounts, Metrics};
+
+    #[tokio::test]
+    async fn everything_promised_is_in_the_text() {
+        let metrics = Metrics::new().unwrap();
+        metrics.request_answered("GET", "/_matrix/client/versions", 200, Duration::from_millis(2));
+        metrics.observe_database(|| 3);
+        metrics.observe_cache("events", || CacheCounts { hits: 3, misses: 1 });
+        let text = metrics.render().unwrap();
+        for line in [
+            "http_requests_total{method=\"GET\",route=\"/_matrix/client/versions\",status=\"200\"} 1",
+            "http_request_duration_seconds_count{method=\"GET\",route=\"/_matrix/client/versions\"} 1",
+            "active_connections 3",
+            "cache_hits_total{cache=\"events\"} 3",
+            "cache_misses_total{cache=\"events\"} 1",
+            "process_resident_memory_bytes ",
+            "process_cpu_seconds_total ",
+            "process_open_fds ",
+            "process_start_time_seconds ",
+            "tokio_workers 1",
+        ] {
+            assert!(text.lines().any(|found| found.starts_with(line)), "{line} in {text}");
+        }
+        assert_eq!(metrics.cache_hit_rate(), Some(0.75));
+    }
+
+    #[test]
+    fn reading_twice_counts_a_cache_once() {
+        let metrics = Metrics::new().unwrap();
+        metrics.observe_cache("events", || CacheCounts { hits: 5, misses: 0 });
+        metrics.render().unwrap();
+        assert!(metrics.render().unwrap().contains("cache_hits_total{cache=\"events\"} 5"));
+    }
+
+    #[test]
+    fn two_servers_in_one_process_count_apart() {
+        let (one, other) = (Metrics::new().unwrap(), Metrics::new().unwrap());
+        one.request_answered("GET", "/", 404, Duration::ZERO);
+        assert!(one.render().unwrap().contains("status=\"404\""));
+        assert!(!other.render().unwrap().contains("http_requests_total{"));
+    }
+}
