@@ -150,7 +150,8 @@ struct Running {
 impl Running {
     async fn start(program: &PathBuf, configuration: &PathBuf) -> Self {
         let mut command = Command::new(program);
-        command.arg("--config").arg(configuration).kill_on_drop(true);
+        // Without our environment, which may configure a server too.
+        command.arg("--config").arg(configuration).env_clear().kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
         let (log, mut address) = Log::new();
