@@ -1,1 +1,9 @@
-//! services
+//! One typed component per responsibility, each given exactly what it needs in its constructor. Nothing here knows of HTTP, and
+//! no SQL stands here.
+
+pub mod capabilities;
+pub mod discovery;
+pub mod identity;
+pub mod rooms;
+pub mod sessions;
+pub mod wire;

@@ -76,6 +76,37 @@ pub(crate) fn read_event(row: &Row<'_>) -> Result<StoredEvent, StorageError> {
     })
 }
 
+/// The two texts of an event.
+#[derive(Clone, Debug)]
+pub struct StoredPdu {
+    /// Its number.
+    pub sn: EventSn,
+    /// Its event ID.
+    pub event_id: Box<str>,
+    /// Its room.
+    pub room_sn: RoomSn,
+    /// What clients see, without `room_id` and `unsigned`.
+    pub client_json: Bytes,
+    /// The other top-level keys of the PDU.
+    pub federation_json: Bytes,
+}
+
+macro_rules! pdu_query {
+    ($condition:literal) => {
+        concat!("SELECT e.event_sn, e.event_id, e.room_sn, e.client_json, e.federation_json FROM events e ", $condition)
+    };
+}
+
+fn read_pdu(row: &Row<'_>) -> Result<StoredPdu, StorageError> {
+    Ok(StoredPdu {
+        sn: row.get(0)?,
+        event_id: row.get(1)?,
+        room_sn: row.get(2)?,
+        client_json: row.get(3)?,
+        federation_json: row.get(4)?,
+    })
+}
+
 impl Database {
     /// The event with this ID.
     ///
@@ -157,13 +188,36 @@ impl Database {
         self.query(sql, params![rooms, after, until, limit], read_event).await
     }
 
-    /// The part of the PDU that clients do not see.
+    /// The whole of an event.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn federation_json(&self, sn: EventSn) -> Result<Option<Bytes>, StorageError> {
-        let sql = "SELECT federation_json FROM events WHERE event_sn = $1";
-        self.query_optional(sql, params![sn], |row| row.get(0)).await
+    pub async fn stored_pdu(&self, sn: EventSn) -> Result<Option<StoredPdu>, StorageError> {
+        self.query_optional(pdu_query!("WHERE e.event_sn = $1"), params![sn], read_pdu).await
+    }
+
+    /// The whole of an event, by its ID.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn stored_pdu_by_id(&self, event_id: &str) -> Result<Option<StoredPdu>, StorageError> {
+        self.query_optional(pdu_query!("WHERE e.event_id = $1"), params![event_id], read_pdu).await
+    }
+
+    /// The whole of the event at one place in a room's current state.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn state_pdu(
+        &self,
+        room_sn: RoomSn,
+        type_sn: TypeSn,
+        key_sn: KeySn,
+    ) -> Result<Option<StoredPdu>, StorageError> {
+        let sql = pdu_query!(
+            "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 AND s.type_sn = $2 AND s.key_sn = $3"
+        );
+        self.query_optional(sql, params![room_sn, type_sn, key_sn], read_pdu).await
     }
 
     /// The event that a device sent under a transaction ID.

@@ -33,7 +33,7 @@ pub use append::{Append, AppendOutcome, EventNumber, NewEvent, Step};
 pub use database::Database;
 pub use dialect::Engine;
 pub use error::StorageError;
-pub use events::StoredEvent;
+pub use events::{StoredEvent, StoredPdu};
 pub use interning::Interned;
 pub use log::{LogEntry, LogObserver};
 pub use membership::{Membership, RoomMembership};

@@ -1,0 +1,54 @@
+//! Why something could not be done in a room.
+
+use room_engine::auth::AuthError;
+use room_engine::{EventError, UnknownRoomVersion};
+use storage::StorageError;
+use thiserror::Error;
+
+/// Why something could not be done in a room. The texts are sentences for the client.
+#[derive(Debug, Error)]
+pub enum RoomError {
+    /// The room is not known here. Clients cannot tell it from a room that they are not in.
+    #[error("You are not in this room, or it does not exist.")]
+    NoSuchRoom,
+    /// The user is not, or was never, in the room.
+    #[error("You are not in this room.")]
+    NotInRoom,
+    /// A rule of the room refuses the event.
+    #[error("{0}")]
+    Refused(#[from] AuthError),
+    /// Something that the rules of the room allow, but this server does not.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The event is malformed or over a limit.
+    #[error("{0}")]
+    Event(#[from] EventError),
+    /// Something about the request is not possible as it is.
+    #[error("{0}")]
+    Invalid(String),
+    /// The thing asked for does not exist, or may not be seen.
+    #[error("{0}")]
+    NotFound(String),
+    /// The room version is not supported.
+    #[error("{0}")]
+    UnsupportedVersion(#[from] UnknownRoomVersion),
+    /// The alias is taken.
+    #[error("The alias {0} is already in use.")]
+    AliasInUse(String),
+    /// The room changed again and again while the event was being made.
+    #[error("The room is changing too quickly; try again.")]
+    Contended,
+    /// A stored event cannot be read.
+    #[error("event {event_id} of room {room_sn} cannot be read: {reason}")]
+    Corrupt {
+        /// The room.
+        room_sn: homeserver_core::RoomSn,
+        /// The event.
+        event_id: Box<str>,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

@@ -1,0 +1,248 @@
+//! The end of a room, in memory.
+
+use std::collections::{HashMap, VecDeque};
+
+use homeserver_core::{DeviceSn, RoomSn, TypeSn};
+use room_engine::auth::{self, AuthState, auth_types_for_event};
+use room_engine::{BuiltEvent, CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion};
+use ruma::{OwnedEventId, OwnedRoomId, UserId};
+use storage::{Database, EventNumber, Interned};
+
+use super::RoomError;
+use crate::identity::Identity;
+
+/// State events remembered for each room beyond those that every event needs.
+const REMEMBERED_STATE: usize = 2_000;
+/// Transactions remembered for each room while their commit may still be under way.
+const REMEMBERED_TRANSACTIONS: usize = 256;
+
+/// What somebody wants to put into a room.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The event type.
+    pub event_type: String,
+    /// The state key, if it is to be a state event.
+    pub state_key: Option<String>,
+    /// The content.
+    pub content: CanonicalObject,
+    /// The event that it redacts.
+    pub redacts: Option<OwnedEventId>,
+}
+
+impl Draft {
+    /// A message or other event without a state key.
+    #[must_use]
+    pub fn message(event_type: impl Into<String>, content: CanonicalObject) -> Self {
+        Self { event_type: event_type.into(), state_key: None, content, redacts: None }
+    }
+
+    /// A state event.
+    #[must_use]
+    pub fn state(event_type: impl Into<String>, state_key: impl Into<String>, content: CanonicalObject) -> Self {
+        Self { event_type: event_type.into(), state_key: Some(state_key.into()), content, redacts: None }
+    }
+}
+
+/// A state event with the number it has or will have.
+#[derive(Clone, Debug)]
+pub(super) struct StateEvent {
+    pub(super) pdu: Pdu,
+    pub(super) number: EventNumber,
+}
+
+/// A transaction ID that was used, and by whom.
+pub(super) type TransactionKey = (DeviceSn, TypeSn, Box<str>);
+
+/// The end of a room: what the next event is built on.
+pub(super) struct Head {
+    pub(super) room_sn: RoomSn,
+    pub(super) room_id: Option<OwnedRoomId>,
+    pub(super) room_version: RoomVersion,
+    /// The number of appends, those under way included.
+    pub(super) version: i64,
+    depth: i64,
+    extremities: Vec<EventReference>,
+    state: HashMap<(Box<str>, Box<str>), Option<StateEvent>>,
+    transactions: VecDeque<TransactionKey>,
+}
+
+impl Head {
+    /// The head of a room that has no events yet. Its ID is known from the first event at the latest.
+    pub(super) fn of_new_room(room_id: Option<OwnedRoomId>, room_version: RoomVersion) -> Self {
+        Self {
+            room_sn: RoomSn(0),
+            room_id,
+            room_version,
+            version: 0,
+            depth: 0,
+            extremities: Vec::new(),
+            state: HashMap::new(),
+            transactions: VecDeque::new(),
+        }
+    }
+
+    /// Reads the head of a room; `None` if the room has no events.
+    pub(super) async fn load(
+        database: &Database,
+        interned: &Interned,
+        room_sn: RoomSn,
+    ) -> Result<Option<Self>, RoomError> {
+        let Some(stored) = database.room_head(room_sn).await? else { return Ok(None) };
+        let corrupt = |reason: String| RoomError::Corrupt { room_sn, event_id: "".into(), reason };
+        let room_id = interned.room_id(room_sn).await?;
+        let room_id = OwnedRoomId::try_from(&*room_id).map_err(|error| corrupt(error.to_string()))?;
+        let mut head = Self {
+            room_sn,
+            room_id: Some(room_id),
+            room_version: stored.room_version.parse()?,
+            version: stored.version,
+            depth: stored.depth,
+            extremities: Vec::new(),
+            state: HashMap::new(),
+            transactions: VecDeque::new(),
+        };
+        for sn in stored.extremities {
+            let pdu = database.stored_pdu(sn).await?;
+            let pdu = pdu.ok_or_else(|| corrupt(format!("its extremity {sn} is missing")))?;
+            head.extremities.push(head.parse(pdu)?.0.reference());
+        }
+        Ok(Some(head))
+    }
+
+    pub(super) fn parse(&self, stored: storage::StoredPdu) -> Result<(Pdu, EventNumber), RoomError> {
+        let corrupt = |reason: String| RoomError::Corrupt {
+            room_sn: self.room_sn,
+            event_id: stored.event_id.clone(),
+            reason,
+        };
+        let room_id = self.room_id.clone().ok_or_else(|| corrupt("its room has no ID".to_owned()))?;
+        let pdu = Pdu::from_stored(self.room_version, room_id, stored.client_json, stored.federation_json)
+            .map_err(|error| corrupt(error.to_string()))?;
+        Ok((pdu, EventNumber::known(stored.sn)))
+    }
+
+    /// The event at one place in the room's state.
+    pub(super) async fn state(
+        &mut self,
+        database: &Database,
+        interned: &Interned,
+        event_type: &str,
+        state_key: &str,
+    ) -> Result<Option<StateEvent>, RoomError> {
+        let place = (event_type.into(), state_key.into());
+        if let Some(known) = self.state.get(&place) {
+            return Ok(known.clone());
+        }
+        let type_sn = interned.find_type(event_type).await?;
+        let key_sn = interned.find_key(state_key).await?;
+        let stored = match (type_sn, key_sn) {
+            (Some(type_sn), Some(key_sn)) if self.version > 0 => {
+                database.state_pdu(self.room_sn, type_sn, key_sn).await?
+            }
+            _ => None,
+        };
+        let event = match stored {
+            Some(stored) => {
+                let (pdu, number) = self.parse(stored)?;
+                Some(StateEvent { pdu, number })
+            }
+            None => None,
+        };
+        self.remember(place, event.clone());
+        Ok(event)
+    }
+
+    /// Keeps what is known of the state within bounds. What a room is about to be asked again is one read away.
+    fn remember(&mut self, place: (Box<str>, Box<str>), event: Option<StateEvent>) {
+        // What is on its way to the database cannot be read from there yet, so only numbered events are dropped.
+        if self.state.len() >= REMEMBERED_STATE {
+            self.state.retain(|(event_type, _), event| {
+                &**event_type != "m.room.member" || event.as_ref().is_some_and(|event| event.number.sn().0 == 0)
+            });
+        }
+        self.state.insert(place, event);
+    }
+
+    /// Builds an event on the end of the room, checks that the room's rules allow it, and makes it the new end.
+    pub(super) async fn build(
+        &mut self,
+        database: &Database,
+        interned: &Interned,
+        identity: &Identity,
+        sender: &UserId,
+        draft: &Draft,
+        now: i64,
+    ) -> Result<(BuiltEvent, EventNumber), RoomError> {
+        let needed = auth_types_for_event(
+            self.room_version,
+            &draft.event_type,
+            sender,
+            draft.state_key.as_deref(),
+            &draft.content,
+        )?;
+        let mut auth_state = AuthState::new();
+        let mut auth_events = Vec::with_capacity(needed.len());
+        for (event_type, state_key) in &needed {
+            if let Some(event) = self.state(database, interned, event_type, state_key).await? {
+                auth_events.push(event.pdu.reference());
+                auth_state.insert(event.pdu);
+            }
+        }
+        // The rules want the create event in every version, also where it is not among the auth events.
+        if let Some(create) = self.state(database, interned, "m.room.create", "").await? {
+            auth_state.insert(create.pdu);
+        }
+        let builder = EventBuilder {
+            version: self.room_version,
+            room_id: self.room_id.as_deref(),
+            event_id: None,
+            sender,
+            event_type: &draft.event_type,
+            state_key: draft.state_key.as_deref(),
+            content: draft.content.clone(),
+            redacts: draft.redacts.as_deref(),
+            prev_events: &self.extremities,
+            auth_events: &auth_events,
+            depth: self.depth.saturating_add(1),
+            origin_server_ts: now,
+        };
+        let event = builder.build(&identity.server_name, &identity.key_pair)?;
+        auth::check(&event.pdu, &auth_state)?;
+        let number = EventNumber::default();
+        self.advance(&event.pdu, &number);
+        Ok((event, number))
+    }
+
+    fn advance(&mut self, pdu: &Pdu, number: &EventNumber) {
+        self.room_id.get_or_insert_with(|| pdu.room_id().to_owned());
+        self.depth = pdu.depth();
+        self.extremities = vec![pdu.reference()];
+        if let Some(state_key) = pdu.state_key() {
+            let event = StateEvent { pdu: pdu.clone(), number: number.clone() };
+            self.remember((pdu.event_type().into(), state_key.into()), Some(event));
+        }
+    }
+
+    /// Replaces a state event by its redacted form, if it is (still) in the state.
+    pub(super) fn redact(&mut self, redacted: &Pdu) {
+        let Some(state_key) = redacted.state_key() else { return };
+        let place = (redacted.event_type().into(), state_key.into());
+        if let Some(Some(event)) = self.state.get_mut(&place)
+            && event.pdu.event_id() == redacted.event_id()
+        {
+            event.pdu = redacted.clone();
+        }
+    }
+
+    /// Whether this transaction was used a moment ago. Its event may not be committed yet.
+    pub(super) fn knows_transaction(&self, key: &TransactionKey) -> bool {
+        self.transactions.contains(key)
+    }
+
+    pub(super) fn remember_transaction(&mut self, key: TransactionKey) {
+        if self.transactions.len() >= REMEMBERED_TRANSACTIONS {
+            self.transactions.pop_front();
+        }
+        self.transactions.push_back(key);
+    }
+}

@@ -1,0 +1,13 @@
+//! Rooms: building events in order, and what users do with rooms.
+//!
+//! [`Timeline`] is the one way by which events get into a room. It keeps the end of each active room in memory (its
+//! *head*), builds events on it one after the other, and hands them to the writer without waiting for the commit of the
+//! one before, so that many sends into one room share a commit.
+
+mod error;
+mod head;
+mod timeline;
+
+pub use error::RoomError;
+pub use head::Draft;
+pub use timeline::{OpenRoom, Staged, Timeline};

@@ -1,0 +1,445 @@
+//! The one way by which events get into a room.
+
+use std::sync::Arc;
+
+use homeserver_core::{Clock, RoomSn, UserSn};
+use parking_lot::Mutex as SyncMutex;
+use quick_cache::sync::Cache;
+use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
+use room_engine::{Pdu, RoomVersion};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use storage::{
+    Append, AppendOutcome, Database, Interned, Membership, NewEvent, Step, StorageError, StoredEvent,
+};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+
+use super::head::{Draft, Head, StateEvent, TransactionKey};
+use super::RoomError;
+use crate::identity::Identity;
+use crate::sessions::Requester;
+
+/// Rooms whose end is kept in memory.
+const OPEN_ROOMS: usize = 20_000;
+/// How often an event is built anew because the room has moved on, before the sender is told to come back.
+const ATTEMPTS: usize = 8;
+
+/// A room's head, or nothing if it has to be read (again). Whoever holds the lock may build events.
+type Slot = Arc<Mutex<Option<Head>>>;
+
+/// Puts events into rooms.
+pub struct Timeline {
+    database: Database,
+    interned: Arc<Interned>,
+    identity: Arc<Identity>,
+    clock: Arc<dyn Clock>,
+    rooms: Cache<RoomSn, Slot>,
+    last_creation_ms: SyncMutex<i64>,
+}
+
+impl Timeline {
+    /// The timelines of the rooms in `database`.
+    #[must_use]
+    pub fn new(database: Database, interned: Arc<Interned>, identity: Arc<Identity>, clock: Arc<dyn Clock>) -> Self {
+        let rooms = Cache::new(OPEN_ROOMS);
+        Self { database, interned, identity, clock, rooms, last_creation_ms: SyncMutex::new(0) }
+    }
+
+    /// Sends one event. With a transaction ID, a repetition from the same device has the answer of the first.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid>
+    ///
+    /// # Errors
+    /// [`RoomError`], with nothing sent.
+    pub async fn send(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        draft: &Draft,
+        transaction_id: Option<&str>,
+    ) -> Result<Arc<StoredEvent>, RoomError> {
+        let room_sn = self.find(room_id).await?;
+        let transaction = match (requester.device_sn, transaction_id) {
+            (Some(device_sn), Some(id)) => {
+                Some((device_sn, self.interned.event_type(&draft.event_type).await?, Box::from(id)))
+            }
+            _ => None,
+        };
+        for _ in 0..ATTEMPTS {
+            if let Some(key) = &transaction
+                && let Some(sent) = self.sent_before(room_sn, key).await?
+            {
+                return Ok(sent);
+            }
+            let mut room = self.open(room_sn).await?;
+            if let Some(key) = &transaction {
+                if room.head()?.knows_transaction(key) {
+                    // Its commit may be under way: the next look, after a write has gone through, tells.
+                    drop(room);
+                    self.database.write(async |_| Ok(())).await?;
+                    if self.sent_before(room_sn, key).await?.is_none() {
+                        self.forget(room_sn);
+                    }
+                    continue;
+                }
+                room.transaction = Some(key.clone());
+            }
+            room.stage(requester.user_sn, &requester.user_id, draft).await?;
+            match room.commit(None).await?.stored().await {
+                Ok(mut events) => return events.pop().ok_or(RoomError::Contended),
+                Err(RoomError::Contended | RoomError::Storage(StorageError::Constraint(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(RoomError::Contended)
+    }
+
+    async fn sent_before(
+        &self,
+        room_sn: RoomSn,
+        (device_sn, type_sn, id): &TransactionKey,
+    ) -> Result<Option<Arc<StoredEvent>>, RoomError> {
+        let Some(event_id) = self.database.event_of_transaction(*device_sn, room_sn, *type_sn, id).await? else {
+            return Ok(None);
+        };
+        Ok(self.database.event_by_id(&event_id).await?.map(Arc::new))
+    }
+
+    /// Makes a change to a room, again from the start if the room moved on in the meantime. `change` stages events in the
+    /// room that it is given, and may look at its state; what it stages is written together.
+    ///
+    /// # Errors
+    /// What `change` fails with, or [`RoomError::Contended`] if others were faster again and again.
+    pub async fn change<F>(&self, room_sn: RoomSn, change: F) -> Result<Vec<Arc<StoredEvent>>, RoomError>
+    where
+        F: AsyncFn(&mut OpenRoom) -> Result<Option<Box<dyn Step>>, RoomError>,
+    {
+        for _ in 0..ATTEMPTS {
+            let mut room = self.open(room_sn).await?;
+            let also = change(&mut room).await?;
+            if room.staged.is_empty() {
+                return Ok(Vec::new());
+            }
+            match room.commit(also).await?.stored().await {
+                Err(RoomError::Contended) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(RoomError::Contended)
+    }
+
+    /// The number of a room that has a timeline here.
+    ///
+    /// # Errors
+    /// [`RoomError::NoSuchRoom`] if there is none.
+    pub async fn find(&self, room_id: &RoomId) -> Result<RoomSn, RoomError> {
+        self.interned.find_room(room_id.as_str()).await?.ok_or(RoomError::NoSuchRoom)
+    }
+
+    /// Locks the end of a room. Others who want to build on it wait until the guard is committed or dropped.
+    ///
+    /// # Errors
+    /// [`RoomError::NoSuchRoom`] if the room has no events.
+    pub async fn open(&self, room_sn: RoomSn) -> Result<OpenRoom, RoomError> {
+        let slot = self.slot(room_sn);
+        let mut guard = slot.clone().lock_owned().await;
+        if guard.is_none() {
+            *guard = Head::load(&self.database, &self.interned, room_sn).await?;
+        }
+        if guard.is_none() {
+            return Err(RoomError::NoSuchRoom);
+        }
+        Ok(self.guarded(slot, guard))
+    }
+
+    /// The head of a room that does not exist yet. The room exists once a create event is staged and committed.
+    /// `room_id` is given where the room version does not derive it from the create event.
+    ///
+    /// # Errors
+    /// None today; kept fallible as opening a room is.
+    pub async fn open_new(
+        &self,
+        room_id: Option<OwnedRoomId>,
+        room_version: RoomVersion,
+    ) -> Result<OpenRoom, RoomError> {
+        let slot: Slot = Arc::new(Mutex::new(Some(Head::of_new_room(room_id, room_version))));
+        let guard = slot.clone().lock_owned().await;
+        let mut room = self.guarded(slot, guard);
+        room.now = self.unique_creation_time();
+        Ok(room)
+    }
+
+    /// A time that no other room of this process was created at: since room version 12 the room ID is a hash of the create
+    /// event, and two equal requests at the same moment must not make the same room.
+    fn unique_creation_time(&self) -> i64 {
+        let mut last = self.last_creation_ms.lock();
+        *last = self.clock.now().0.max(*last + 1);
+        *last
+    }
+
+    fn slot(&self, room_sn: RoomSn) -> Slot {
+        let slot = self.rooms.get_or_insert_with(&room_sn, || Ok::<_, std::convert::Infallible>(Slot::default()));
+        slot.unwrap_or_default()
+    }
+
+    /// Has the head of a room read again before the next event is built.
+    fn forget(&self, room_sn: RoomSn) {
+        self.rooms.remove(&room_sn);
+    }
+
+    fn guarded(&self, slot: Slot, guard: OwnedMutexGuard<Option<Head>>) -> OpenRoom {
+        OpenRoom {
+            slot,
+            guard,
+            database: self.database.clone(),
+            interned: self.interned.clone(),
+            identity: self.identity.clone(),
+            now: self.clock.now().0,
+            staged: Vec::new(),
+            joined_change: 0,
+            invited_change: 0,
+            transaction: None,
+            is_changed: false,
+        }
+    }
+
+    /// Keeps the head of a room that was just created.
+    pub fn adopt(&self, room_sn: RoomSn, staged: &Staged) {
+        self.rooms.insert(room_sn, staged.slot.clone());
+    }
+}
+
+/// The end of a room, locked. Dropped without [`OpenRoom::commit`], it leaves no trace.
+pub struct OpenRoom {
+    slot: Slot,
+    guard: OwnedMutexGuard<Option<Head>>,
+    database: Database,
+    interned: Arc<Interned>,
+    identity: Arc<Identity>,
+    now: i64,
+    staged: Vec<NewEvent>,
+    joined_change: i64,
+    invited_change: i64,
+    transaction: Option<TransactionKey>,
+    /// Whether the head has moved by what is staged.
+    is_changed: bool,
+}
+
+impl OpenRoom {
+    fn head(&self) -> Result<&Head, RoomError> {
+        self.guard.as_ref().ok_or(RoomError::NoSuchRoom)
+    }
+
+    /// The room's ID; `None` before the create event of a room whose ID is derived from it.
+    #[must_use]
+    pub fn room_id(&self) -> Option<&RoomId> {
+        self.guard.as_ref()?.room_id.as_deref()
+    }
+
+    /// The room's version.
+    ///
+    /// # Errors
+    /// [`RoomError::NoSuchRoom`] if the room is gone.
+    pub fn room_version(&self) -> Result<RoomVersion, RoomError> {
+        Ok(self.head()?.room_version)
+    }
+
+    /// The event at one place in the room's state, what is staged included.
+    ///
+    /// # Errors
+    /// [`RoomError`] if the state cannot be read.
+    pub async fn state(&mut self, event_type: &str, state_key: &str) -> Result<Option<Pdu>, RoomError> {
+        Ok(self.state_event(event_type, state_key).await?.map(|event| event.pdu))
+    }
+
+    async fn state_event(&mut self, event_type: &str, state_key: &str) -> Result<Option<StateEvent>, RoomError> {
+        let head = self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?;
+        head.state(&self.database, &self.interned, event_type, state_key).await
+    }
+
+    /// What a user is to the room; `None` if there is no member event.
+    ///
+    /// # Errors
+    /// [`RoomError`] if the state cannot be read.
+    pub async fn membership(&mut self, user_id: &UserId) -> Result<Option<room_engine::Membership>, RoomError> {
+        Ok(self.state("m.room.member", user_id.as_str()).await?.and_then(|event| event.membership()))
+    }
+
+    /// The power levels in force.
+    ///
+    /// # Errors
+    /// [`RoomError`] if the state cannot be read.
+    pub async fn power_levels(&mut self) -> Result<PowerLevels, RoomError> {
+        let create = self.state("m.room.create", "").await?.ok_or(RoomError::NoSuchRoom)?;
+        let levels = self.state("m.room.power_levels", "").await?;
+        Ok(PowerLevels::new(&create, levels.as_ref())?)
+    }
+
+    /// Builds an event, checks it against the room's rules, and adds it to what will be committed.
+    ///
+    /// # Errors
+    /// [`RoomError::Refused`] if the rules do not allow it, and others.
+    pub async fn stage(&mut self, sender_sn: UserSn, sender: &UserId, draft: &Draft) -> Result<Pdu, RoomError> {
+        let redacted = match &draft.redacts {
+            Some(target) => self.redaction_of(sender, target).await?,
+            None => None,
+        };
+        let replaces = match &draft.state_key {
+            Some(state_key) => self.state_event(&draft.event_type, state_key).await?,
+            None => None,
+        };
+        let head = self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?;
+        let (event, number) =
+            head.build(&self.database, &self.interned, &self.identity, sender, draft, self.now).await?;
+        self.is_changed = true;
+        if let Some((pdu, _)) = &redacted {
+            head.redact(pdu);
+        }
+        let membership = self.note_membership(&event.pdu, replaces.as_ref()).await?;
+        let state_key_sn = match &draft.state_key {
+            Some(state_key) => Some(self.interned.state_key(state_key).await?),
+            None => None,
+        };
+        self.staged.push(NewEvent {
+            number,
+            event_id: event.pdu.event_id().as_str().into(),
+            type_sn: self.interned.event_type(&draft.event_type).await?,
+            state_key_sn,
+            sender_sn,
+            origin_server_ts: homeserver_core::Timestamp(event.pdu.origin_server_ts()),
+            depth: event.pdu.depth(),
+            client_json: event.client_json,
+            federation_json: event.federation_json,
+            is_countable: state_key_sn.is_none() && is_countable(&draft.event_type),
+            replaces: replaces.map(|replaced| (replaced.number, replaced.pdu.client_json().clone())),
+            membership,
+            redacts: redacted.map(|(pdu, number)| (number, pdu.client_json().clone())),
+        });
+        Ok(event.pdu)
+    }
+
+    /// The event to redact in its redacted form, if it can be found and the sender may redact it.
+    async fn redaction_of(
+        &mut self,
+        sender: &UserId,
+        target: &ruma::EventId,
+    ) -> Result<Option<(Pdu, storage::EventNumber)>, RoomError> {
+        let stored = self.database.stored_pdu_by_id(target.as_str()).await?;
+        let room_sn = self.head()?.room_sn;
+        let Some(stored) = stored.filter(|stored| stored.room_sn == room_sn) else {
+            return Err(RoomError::NotFound(format!("There is no event {target} in this room.")));
+        };
+        let levels = self.power_levels().await?;
+        let (pdu, number) = self.head()?.parse(stored)?;
+        if pdu.sender() != sender && !may_redact_others(&levels, sender, pdu.sender()) {
+            return Err(RoomError::Forbidden("You may not redact events of others in this room.".to_owned()));
+        }
+        let redacted = pdu.redacted()?;
+        Ok(Some((redacted, number)))
+    }
+
+    /// What the event does to the numbers of members.
+    async fn note_membership(
+        &mut self,
+        pdu: &Pdu,
+        replaces: Option<&StateEvent>,
+    ) -> Result<Option<(UserSn, Membership)>, RoomError> {
+        let (Some("m.room.member"), Some(user_id)) = (Some(pdu.event_type()), pdu.state_key()) else {
+            return Ok(None);
+        };
+        let Some(after) = pdu.membership().and_then(|it| Membership::from_word(it.as_str())) else { return Ok(None) };
+        let before = replaces.and_then(|event| event.pdu.membership());
+        let before = before.and_then(|it| Membership::from_word(it.as_str()));
+        let change = |which| i64::from(after == which) - i64::from(before == Some(which));
+        self.joined_change += change(Membership::Join);
+        self.invited_change += change(Membership::Invite);
+        let user_id = OwnedUserId::try_from(user_id).map_err(|error| RoomError::Invalid(error.to_string()))?;
+        Ok(Some((self.interned.user(user_id.as_str()).await?, after)))
+    }
+
+    /// Hands what was staged to the writer and unlocks the room. `also` is written in the same transaction.
+    ///
+    /// # Errors
+    /// [`RoomError::Storage`] if the writer takes no more.
+    pub async fn commit(mut self, also: Option<Box<dyn Step>>) -> Result<Staged, RoomError> {
+        if self.head()?.version == 0 {
+            let room_id = self.room_id().ok_or(RoomError::NoSuchRoom)?.to_owned();
+            let room_sn = self.interned.room(room_id.as_str()).await?;
+            self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?.room_sn = room_sn;
+        }
+        let transaction = self.transaction.take();
+        let head = self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?;
+        let append = Append {
+            room_sn: head.room_sn,
+            room_version: head.room_version.as_str().into(),
+            expected_version: head.version,
+            events: std::mem::take(&mut self.staged),
+            transaction: transaction.as_ref().map(|(device_sn, _, id)| (*device_sn, id.clone())),
+            joined_change: self.joined_change,
+            invited_change: self.invited_change,
+            also,
+        };
+        head.version += 1;
+        if let Some(key) = transaction {
+            head.remember_transaction(key);
+        }
+        let room_sn = head.room_sn;
+        let outcome = self.database.append(append).await?;
+        self.is_changed = false;
+        Ok(Staged { room_sn, outcome, slot: self.slot.clone() })
+    }
+}
+
+impl Drop for OpenRoom {
+    fn drop(&mut self) {
+        if self.is_changed {
+            // The head has moved, but what moved it will never be written: it is read again.
+            *self.guard = None;
+        }
+    }
+}
+
+/// Events that are on their way to the database.
+pub struct Staged {
+    room_sn: RoomSn,
+    outcome: oneshot::Receiver<Result<AppendOutcome, StorageError>>,
+    slot: Slot,
+}
+
+impl Staged {
+    /// The room.
+    #[must_use]
+    pub fn room_sn(&self) -> RoomSn {
+        self.room_sn
+    }
+
+    /// Waits until the events are stored.
+    ///
+    /// # Errors
+    /// [`RoomError::Contended`] if the room had moved on, or [`RoomError::Storage`]; nothing was stored then.
+    pub async fn stored(self) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
+        let closed = |_| StorageError::Unavailable("the database is closed".to_owned());
+        let outcome = self.outcome.await.map_err(closed).flatten();
+        match outcome {
+            Ok(AppendOutcome::Appended(events)) => Ok(events),
+            Ok(AppendOutcome::Stale) => {
+                *self.slot.lock().await = None;
+                Err(RoomError::Contended)
+            }
+            Err(error) => {
+                *self.slot.lock().await = None;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// Which events count as unread for those who have not read them.
+fn is_countable(event_type: &str) -> bool {
+    matches!(event_type, "m.room.message" | "m.room.encrypted")
+}
+
+/// Local users redact events of others only by their power level; being of the same server is enough for servers only.
+fn may_redact_others(levels: &PowerLevels, sender: &UserId, redacted_sender: &UserId) -> bool {
+    let is_remote = sender.server_name() != redacted_sender.server_name();
+    (is_remote && may_redact(levels, sender, redacted_sender)) || levels.user_level(sender) >= PowerLevel::Finite(levels.redact())
+}

@@ -1,0 +1,119 @@
+//! Events as clients receive them: the stored bytes, copied, with what depends on the reader spliced in before the last
+//! brace. Nothing is parsed or serialised again.
+
+use homeserver_core::{DeviceSn, Timestamp};
+use room_engine::Members;
+use storage::{Membership, StoredEvent};
+
+/// For whom and where an event is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    /// The room ID, for places where the answer does not say it already.
+    pub room_id: Option<&'a str>,
+    /// The time, from which `unsigned.age` is computed.
+    pub now: Timestamp,
+    /// The reader's device, which sees the transaction IDs of what it sent.
+    pub device_sn: Option<DeviceSn>,
+}
+
+/// Appends an event in the client format.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#room-event-format>
+pub fn write_event(out: &mut Vec<u8>, event: &StoredEvent, reader: &Reader<'_>, membership: Option<Membership>) {
+    out.reserve(event.client_json.len() + 192);
+    push_open(out, &event.client_json, reader.room_id);
+    out.extend_from_slice(br#","unsigned":{"age":"#);
+    push_number(out, reader.now.0.saturating_sub(event.origin_server_ts.0).max(0));
+    if let Some(membership) = membership {
+        out.extend_from_slice(br#","membership":""#);
+        out.extend_from_slice(membership.as_str().as_bytes());
+        out.push(b'"');
+    }
+    if let Some(replaced) = &event.replaced_json {
+        push_replaced(out, replaced);
+    }
+    if let Some((device_sn, transaction_id)) = &event.transaction
+        && Some(*device_sn) == reader.device_sn
+    {
+        out.extend_from_slice(br#","transaction_id":"#);
+        push_string(out, transaction_id);
+    }
+    if let Some(redaction) = &event.redacted_because {
+        out.extend_from_slice(br#","redacted_because":"#);
+        push_open(out, redaction, reader.room_id);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends an event with the few keys that somebody sees who is not in the room.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
+pub fn write_stripped(out: &mut Vec<u8>, client_json: &[u8]) {
+    out.push(b'{');
+    let mut is_first = true;
+    for (key, value) in Members::new(client_json) {
+        if matches!(key, b"content" | b"sender" | b"state_key" | b"type") {
+            if !is_first {
+                out.push(b',');
+            }
+            is_first = false;
+            out.push(b'"');
+            out.extend_from_slice(key);
+            out.extend_from_slice(b"\":");
+            out.extend_from_slice(value);
+        }
+    }
+    out.push(b'}');
+}
+
+/// Appends `items`, separated by commas, in brackets.
+pub fn write_list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
+    out.push(b'[');
+    for (index, item) in items.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}
+
+/// Appends a JSON string.
+pub fn push_string(out: &mut Vec<u8>, text: &str) {
+    // Strings cannot fail to serialise, and a vector takes every write.
+    if serde_json::to_writer(&mut *out, text).is_err() {
+        out.extend_from_slice(b"\"\"");
+    }
+}
+
+/// Appends an integer.
+pub fn push_number(out: &mut Vec<u8>, number: i64) {
+    out.extend_from_slice(number.to_string().as_bytes());
+}
+
+/// The value of a key of a canonical JSON object.
+#[must_use]
+pub fn member<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    Members::new(object).find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
+}
+
+/// Appends the object without its last brace, and with the room ID.
+fn push_open(out: &mut Vec<u8>, client_json: &[u8], room_id: Option<&str>) {
+    out.extend_from_slice(client_json.strip_suffix(b"}").unwrap_or(client_json));
+    if let Some(room_id) = room_id {
+        out.extend_from_slice(br#","room_id":"#);
+        push_string(out, room_id);
+    }
+}
+
+fn push_replaced(out: &mut Vec<u8>, replaced: &[u8]) {
+    for (key, value) in Members::new(replaced) {
+        match key {
+            b"content" => out.extend_from_slice(br#","prev_content":"#),
+            b"event_id" => out.extend_from_slice(br#","replaces_state":"#),
+            _ => continue,
+        }
+        out.extend_from_slice(value);
+    }
+}
