@@ -1,1 +1,54 @@
-//! api
+//! The HTTP API: routers by who calls them, extractors, and errors as Matrix spells them.
+//!
+//! # The way of a request
+//!
+//! 1. `edge` answers `OPTIONS`, and adds to every other answer the CORS headers and to the metrics what it cost.
+//! 2. A router finds the handler: `client/mod.rs` is the whole client-server API as one list.
+//! 3. The handler's arguments are the whole truth about what it touches. [`extract`] checks each part of the request:
+//!    [`Authenticated`](extract::Authenticated) (or `GuestOrUser`, `OptionalAuthenticated`, `Administrator`), [`Path`](extract::Path),
+//!    [`Query`](extract::Query), [`Json`](extract::Json) or [`Content`](extract::Content); `State<Arc<Component>>` names a component.
+//! 4. The handler calls one component, and answers with `Json(…)` or an [`ApiError`](error::ApiError).
+//!
+//! # An endpoint
+//!
+//! One endpoint, one small file, and one line in the list:
+//!
+//! ```text
+//! // client/mod.rs:       .v3("/rooms/{roomId}/forget", post(rooms::forget::forget))
+//! // client/rooms/forget.rs:
+//! /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidforget>
+//! pub(crate) async fn forget(
+//!     Authenticated(requester): Authenticated,
+//!     Path(room_id): Path<OwnedRoomId>,
+//!     State(memberships): State<Arc<Memberships>>,
+//! ) -> ApiResult<Json<Empty>> {
+//!     memberships.forget(&requester, &room_id).await?;
+//!     Ok(Json(Empty {}))
+//! }
+//! ```
+//!
+//! Path parameters are spelled as in the specification (`{roomId}`), because errors name them. A structure inside a body that must be an
+//! object is an [`Object<T>`](extract::Object). `?` works where the component's error has an `impl From<…> for ApiError`; that
+//! `impl` stands in `client/…` beside the endpoints of the component.
+//!
+//! # A component
+//!
+//! One line in [`state`]: `components! { …, memberships: Arc<Memberships>, }`; the composition root of the server then has to supply it.
+
+mod client;
+mod edge;
+pub mod error;
+pub mod extract;
+mod router;
+pub mod state;
+mod well_known;
+
+use serde::Serialize;
+
+pub use edge::RequestObserver;
+pub use router::{Resource, router};
+pub use state::{ApiState, Components};
+
+/// The answer `{}`.
+#[derive(Clone, Copy, Serialize, Debug)]
+pub struct Empty {}

@@ -1,0 +1,14 @@
+//! `GET /_matrix/client/v3/capabilities`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use services::capabilities::Capabilities;
+
+use crate::extract::{GuestOrUser, json_bytes};
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities>
+pub(super) async fn capabilities(_: GuestOrUser, State(capabilities): State<Arc<Capabilities>>) -> Response {
+    json_bytes(capabilities.document())
+}

@@ -1,0 +1,129 @@
+//! What happens to every request, whichever endpoint it is for: one layer, without a box or an allocation of its own.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request};
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN};
+use http::{HeaderValue, Method, StatusCode};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::error::ApiError;
+
+/// Learns of every answered request: the method, the route as it was declared (`None` if no route matched), the status, and how
+/// long the handler took.
+pub trait RequestObserver: Send + Sync {
+    /// A request has been answered.
+    fn answered(&self, method: &Method, route: Option<&str>, status: StatusCode, took: Duration);
+}
+
+impl<F: Fn(&Method, Option<&str>, StatusCode, Duration) + Send + Sync> RequestObserver for F {
+    fn answered(&self, method: &Method, route: Option<&str>, status: StatusCode, took: Duration) {
+        self(method, route, status, took);
+    }
+}
+
+/// Answers `OPTIONS` for any path, adds the CORS headers to every answer, turns a panic into a 500, and measures.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients>
+#[derive(Clone)]
+pub(crate) struct EdgeLayer {
+    pub(crate) observer: Option<Arc<dyn RequestObserver>>,
+}
+
+impl<S> Layer<S> for EdgeLayer {
+    type Service = Edge<S>;
+
+    fn layer(&self, inner: S) -> Edge<S> {
+        Edge { inner, observer: self.observer.clone() }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Edge<S> {
+    inner: S,
+    observer: Option<Arc<dyn RequestObserver>>,
+}
+
+impl<S> Service<Request> for Edge<S>
+where
+    S: Service<Request>,
+    S::Response: IntoResponse,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = EdgeFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let method = request.method().clone();
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let measured = self.observer.clone().map(|observer| Measured { observer, method, route, started: Instant::now() });
+        let inner = if request.method() == Method::OPTIONS { None } else { Some(self.inner.call(request)) };
+        EdgeFuture { inner, measured }
+    }
+}
+
+struct Measured {
+    observer: Arc<dyn RequestObserver>,
+    method: Method,
+    route: Option<MatchedPath>,
+    started: Instant,
+}
+
+pin_project! {
+    /// Answers at once if there is nothing inside.
+    pub(crate) struct EdgeFuture<F> {
+        #[pin]
+        inner: Option<F>,
+        measured: Option<Measured>,
+    }
+}
+
+impl<F, R, E> Future for EdgeFuture<F>
+where
+    F: Future<Output = Result<R, E>>,
+    R: IntoResponse,
+{
+    type Output = Result<Response, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = match this.inner.as_pin_mut() {
+            None => StatusCode::OK.into_response(),
+            Some(inner) => match catch_unwind(AssertUnwindSafe(|| inner.poll(context))) {
+                Ok(polled) => ready!(polled)?.into_response(),
+                Err(panic) => panicked(panic.as_ref()).into_response(),
+            },
+        };
+        add_cors_headers(&mut response);
+        if let Some(measured) = this.measured.take() {
+            let route = measured.route.as_ref().map(MatchedPath::as_str);
+            measured.observer.answered(&measured.method, route, response.status(), measured.started.elapsed());
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+fn add_cors_headers(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("X-Requested-With, Content-Type, Authorization"));
+}
+
+/// The server stays up where panics unwind; in a release build they end the process.
+fn panicked(panic: &(dyn Any + Send)) -> ApiError {
+    let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    ApiError::internal("Handling a request", &std::io::Error::other(message.unwrap_or("panic").to_owned()))
+}

@@ -1,0 +1,17 @@
+//! What handlers take: each extractor checks its part of a request and answers with a Matrix error if it is bad.
+
+mod authenticated;
+mod body;
+mod client_address;
+mod json;
+mod object;
+mod path;
+mod query;
+mod scan;
+
+pub use authenticated::{Administrator, Authenticated, GuestOrUser, OptionalAuthenticated};
+pub use client_address::{ClientAddress, PeerAddress};
+pub use json::{Content, DEFAULT_LIMIT_BYTES, Json, json_bytes};
+pub use object::Object;
+pub use path::Path;
+pub use query::Query;

@@ -1,0 +1,51 @@
+//! Which routers a listener serves.
+
+use axum::Router;
+use http::StatusCode;
+
+use crate::edge::EdgeLayer;
+use crate::error::ApiError;
+use crate::state::ApiState;
+use crate::{client, well_known};
+
+/// A part of the API that a listener can serve.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resource {
+    /// The client-server API.
+    Client,
+    /// The server-server API and the signing keys.
+    Federation,
+    /// The content repository.
+    Media,
+    /// The admin API, under `/_synapse/admin`.
+    Admin,
+    /// `/health`.
+    Health,
+    /// `/metrics` and `/_synapse/metrics`.
+    Metrics,
+}
+
+impl Resource {
+    /// Every part of the API.
+    pub const ALL: [Self; 6] = [Self::Client, Self::Federation, Self::Media, Self::Admin, Self::Health, Self::Metrics];
+}
+
+/// The parts of the API in `resources`, as one router. A path that nobody knows is a 404, a known one with another method a 405,
+/// both as Matrix errors.
+pub fn router(state: ApiState, resources: &[Resource]) -> Router {
+    let edge = EdgeLayer { observer: axum::extract::FromRef::from_ref(&state) };
+    let mut router = Router::new();
+    if resources.contains(&Resource::Client) {
+        router = router.merge(client::routes()).merge(well_known::routes());
+    }
+    router
+        .fallback(async || ApiError::unrecognized("This server has no such endpoint"))
+        .method_not_allowed_fallback(async || {
+            ApiError::unrecognized("This endpoint does not support this method").with_status(StatusCode::METHOD_NOT_ALLOWED)
+        })
+        .layer(edge)
+        .with_state(state)
+}
+
+#[cfg(test)]
+mod tests;

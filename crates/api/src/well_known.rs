@@ -1,0 +1,29 @@
+//! Discovery of this server by its name.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use services::discovery::Discovery;
+
+use crate::error::{ApiError, ApiResult};
+use crate::extract::json_bytes;
+use crate::state::ApiState;
+
+pub(crate) fn routes() -> Router<ApiState> {
+    Router::new().route("/.well-known/matrix/client", get(client)).route("/.well-known/matrix/server", get(server))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixclient>
+async fn client(State(discovery): State<Arc<Discovery>>) -> ApiResult<Response> {
+    let document = discovery.client_document().ok_or_else(|| ApiError::not_found("This server has no public base URL configured"))?;
+    Ok(json_bytes(document))
+}
+
+/// <https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver>
+async fn server(State(discovery): State<Arc<Discovery>>) -> ApiResult<Response> {
+    let document = discovery.server_document().ok_or_else(|| ApiError::not_found("This server delegates federation to no other address"))?;
+    Ok(json_bytes(document))
+}
