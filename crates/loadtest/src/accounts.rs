@@ -40,8 +40,8 @@ impl Registrar {
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register>
 async fn register_openly(server: &Homeserver, name: &str) -> anyhow::Result<User> {
     const PATH: &str = "/_matrix/client/v3/register";
-    let mut body = json!({"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}});
-    let first = server.post(None, PATH, &body).await;
+    let body = |auth| json!({"username": name, "password": PASSWORD, "auth": auth});
+    let first = server.post(None, PATH, &body(json!({"type": "m.login.dummy"}))).await;
     let reply = match first {
         Ok(reply) => reply,
         Err(failure) => {
@@ -49,8 +49,8 @@ async fn register_openly(server: &Homeserver, name: &str) -> anyhow::Result<User
             let Some(session) = challenge.as_ref().and_then(|body| body.get("session")) else {
                 bail!("cannot register ({failure}): open registration, or give --shared-secret");
             };
-            body["auth"]["session"] = session.clone();
-            let second = server.post(None, PATH, &body).await;
+            let auth = json!({"type": "m.login.dummy", "session": session});
+            let second = server.post(None, PATH, &body(auth)).await;
             second.context("the server asks for more than m.login.dummy: give --shared-secret")?
         }
     };

@@ -278,6 +278,44 @@ mod tests {
         assert_eq!(rate_limit_pause(&unnamed, &limited(Some("9999"))), RATE_LIMIT_PAUSE_MAX);
     }
 
+    /// Answers one connection's requests with these, one after the other.
+    async fn server_that_answers(answers: Vec<String>) -> Homeserver {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for answer in answers {
+                let mut request = [0; 4096];
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        Homeserver::new(&url).unwrap()
+    }
+
+    fn answer(status: &str, body: &str) -> String {
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    #[tokio::test]
+    async fn a_rate_limited_request_is_repeated_on_the_same_connection_and_counted() {
+        let limited = answer("429 Too Many", r#"{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":5}"#);
+        let server = server_that_answers(vec![limited.clone(), limited, answer("200 OK", "{}")]).await;
+        let reply = server.versions().await.unwrap();
+        assert_eq!((reply.rate_limited, reply.body.as_ref()), (2, b"{}".as_slice()));
+    }
+
+    #[tokio::test]
+    async fn another_status_is_a_failure_that_names_the_matrix_error() {
+        let forbidden = answer("403 Forbidden", r#"{"errcode":"M_FORBIDDEN","error":"no"}"#);
+        let server = server_that_answers(vec![forbidden]).await;
+        let failure = server.versions().await.err().unwrap();
+        assert_eq!(failure.to_string(), "403 M_FORBIDDEN");
+        assert!(failure.body_of_status(403).is_some());
+        assert!(failure.body_of_status(401).is_none());
+    }
+
     #[test]
     fn the_token_of_a_sync_is_found_among_the_rest() {
         let body = Bytes::from_static(br#"{"rooms":{"join":{}},"next_batch":"s1_2"}"#);

@@ -1,12 +1,12 @@
 //! A sync that finds nothing, or one message, as the user's joined rooms grow.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
 use crate::context::Context;
-use crate::matrix::{User, next_batch};
+use crate::matrix::{Reply, User, next_batch};
 use crate::measurement::{Measurement, Spent, Tally};
 
 const JOINED_ROOMS: [usize; 5] = [1, 10, 100, 200, 1000];
@@ -42,6 +42,12 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
 }
 
 impl Stage<'_> {
+    fn name(&self, what: &str) -> String {
+        let rooms = self.rooms.len();
+        let noun = if rooms == 1 { "room" } else { "rooms" };
+        format!("sync-incremental, {rooms} {noun}, {what}")
+    }
+
     async fn grow(&mut self, rooms: usize) -> anyhow::Result<()> {
         let missing = rooms - self.rooms.len();
         let stage = format!("preparing {missing} more rooms, {rooms} together");
@@ -60,40 +66,31 @@ impl Stage<'_> {
         let since = server.sync_token(&self.user, None).await?;
         // What the server finishes after the last message may move its positions once more.
         let since = server.sync_token(&self.user, Some(&since)).await?;
-        let name = format!("sync-incremental, {} rooms, nothing new", self.rooms.len());
+        let name = self.name("nothing new");
         let synced =
             self.context.drive(&name, &[()], async |_, _| server.sync(&self.user, Some(&since), Duration::ZERO).await);
         let (tally, spent) = synced.await?;
         Ok(Measurement::new(name, tally, spent))
     }
 
-    /// After each message, asks from the same position again and again: the same work each time, long
-    /// enough for the clock of `/proc`, and without the message's own cost.
+    /// A row of messages, each found by many syncs.
     async fn one_message(&self) -> anyhow::Result<Measurement> {
         let server = &self.context.server;
-        let name = format!("sync-incremental, {} rooms, 1 message", self.rooms.len());
+        let name = self.name("1 message");
         let mut sum = (Tally::default(), Spent::default());
         let mut since = server.sync_token(&self.user, None).await?;
-        let until_each = self.context.size.duration() / u32::try_from(MESSAGES)?;
-        for (number, room) in self.rooms.iter().take(SHARED_ROOMS).cycle().take(MESSAGES).enumerate() {
+        let rooms = self.rooms.iter().take(SHARED_ROOMS).cycle();
+        for (number, room) in rooms.take(MESSAGES + 1).enumerate() {
             let text = format!("This is message {number} of those that a sync is to find");
             server.send(&self.partner, room, &text).await?;
-
-            let window = self.context.open_window(&name).await?;
-            let end = std::time::Instant::now() + until_each;
-            let mut latest = None;
-            for round in 0..SYNCS_PER_MESSAGE {
-                // A server may keep its last answers; a timeout that differs makes each question a new one.
-                let timeout = WAIT + Duration::from_millis(round);
-                let outcome = server.sync(&self.user, Some(&since), timeout).await;
-                sum.0.record(&outcome);
-                self.context.progress.tick();
-                latest = outcome.ok().or(latest);
-                if std::time::Instant::now() >= end {
-                    break;
-                }
+            if number == 0 {
+                // The first time, a server may fill caches for this user that every later sync finds filled.
+                since = server.sync_token(&self.user, Some(&since)).await?;
+                continue;
             }
-            sum.1 += self.context.close_window(window).await?;
+            let (tally, spent, latest) = self.find_message(&name, &since).await?;
+            sum.0.merge(tally);
+            sum.1 += spent;
             if let Some(reply) = latest {
                 let found = String::from_utf8_lossy(&reply.body).contains(&text);
                 ensure!(found, "a sync after a message does not show it");
@@ -101,5 +98,26 @@ impl Stage<'_> {
             }
         }
         Ok(Measurement::new(name, sum.0, sum.1))
+    }
+
+    /// Asks from the same position again and again: the same work each time, long enough for the clock of
+    /// `/proc`, and without what sending costs. Also gives the last answer.
+    async fn find_message(&self, name: &str, since: &str) -> anyhow::Result<(Tally, Spent, Option<Reply>)> {
+        let window = self.context.open_window(name).await?;
+        let end = Instant::now() + self.context.size.duration().div_f64(MESSAGES as f64);
+        let mut tally = Tally::default();
+        let mut latest = None;
+        for round in 0..SYNCS_PER_MESSAGE {
+            // A server may keep its last answers; a timeout that differs makes each question a new one.
+            let timeout = WAIT + Duration::from_millis(round);
+            let outcome = self.context.server.sync(&self.user, Some(since), timeout).await;
+            tally.record(&outcome);
+            self.context.progress.tick();
+            latest = outcome.ok().or(latest);
+            if Instant::now() >= end {
+                break;
+            }
+        }
+        Ok((tally, self.context.close_window(window).await?, latest))
     }
 }
