@@ -83,7 +83,7 @@ async fn measure(targets: Vec<Target>, run: &Run) -> anyhow::Result<bool> {
         }
         // What is known so far survives a run that is stopped.
         if let Some(file) = &run.json {
-            write_json(file, &results)?;
+            write_json(file, &Report { scale: run.scale, seconds: run.seconds, targets: &results })?;
         }
     }
     for context in &contexts {
@@ -96,6 +96,14 @@ async fn measure(targets: Vec<Target>, run: &Run) -> anyhow::Result<bool> {
     };
     print!("{}", table::of_one(&one.measurements));
     Ok(complete)
+}
+
+/// The JSON file.
+#[derive(Serialize)]
+struct Report<'a> {
+    scale: f64,
+    seconds: u64,
+    targets: &'a [Results],
 }
 
 /// One target's part of the JSON file.
@@ -112,7 +120,7 @@ impl Results {
     }
 }
 
-fn write_json(file: &Path, results: &[Results]) -> anyhow::Result<()> {
-    let json = serde_json::to_vec_pretty(results)?;
+fn write_json(file: &Path, report: &Report<'_>) -> anyhow::Result<()> {
+    let json = serde_json::to_vec_pretty(report)?;
     std::fs::write(file, json).with_context(|| format!("writing {}", file.display()))
 }
