@@ -16,6 +16,9 @@
 //! # fn main() {}
 //! ```
 //!
+//! [`ServerProcess`] is the real program, which can be killed; `TestServer`, with the feature `server`, is a server inside the
+//! process of the test, which starts sooner.
+//!
 //! The tests on PostgreSQL need a server, which `cargo xtask test` starts and names.
 
 #![expect(
@@ -30,9 +33,14 @@ mod client;
 mod database;
 mod server_process;
 mod settings;
+#[cfg(feature = "server")]
+mod test_server;
 mod user;
 
 pub use client::{Answer, Client, Request, Unanswered, path_segment};
 pub use database::TestDatabase;
 pub use server_process::ServerProcess;
+pub use settings::Setting;
+#[cfg(feature = "server")]
+pub use test_server::TestServer;
 pub use user::User;

@@ -1,7 +1,6 @@
 //! The real program, which can be killed.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::Client;
 use crate::database::TestDatabase;
-use crate::settings::{set, settings_on};
+use crate::settings::{self, Setting};
 use crate::user::User;
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -46,21 +45,12 @@ impl ServerProcess {
         Self::start_with(program, database, &[]).await
     }
 
-    /// As [`start`](Self::start), with further settings as (section, key, value).
+    /// As [`start`](Self::start), with `further` settings.
     ///
     /// # Panics
     /// When it ends by itself or is not ready in time.
-    pub async fn start_with(
-        program: impl Into<PathBuf>,
-        database: &TestDatabase,
-        further: &[(&str, &str, toml::Value)],
-    ) -> Self {
-        let mut settings = settings_on(database);
-        for (section, key, value) in further {
-            set(&mut settings, section, key, value.clone());
-        }
-        let configuration = database.folder().join("test.toml");
-        fs::write(&configuration, settings.to_string()).expect("the configuration can be written");
+    pub async fn start_with(program: impl Into<PathBuf>, database: &TestDatabase, further: &[Setting<'_>]) -> Self {
+        let configuration = settings::write(database, further);
         let program = program.into();
         let running = Running::start(&program, &configuration).await;
         Self { program, configuration, running }

@@ -1,19 +1,23 @@
 //! The configuration that test servers run with.
 
-use toml::{Table, toml};
+use std::fs;
+use std::path::PathBuf;
+
+use toml::{Table, Value, toml};
 
 use crate::database::TestDatabase;
 
-/// A server on `database` that listens on a free port of 127.0.0.1 and lets everybody register. What only costs
-/// time, the cost of password hashes and the rate limits, is turned down; everything else is as documented.
-pub(crate) fn settings_on(database: &TestDatabase) -> Table {
-    let mut settings = toml! {
-        [server]
-        name = "localhost"
+/// A setting as its section, its key, and its value.
+pub type Setting<'a> = (&'a str, &'a str, Value);
 
+/// Writes the configuration of a server on `database`, with `further` settings over the usual ones, and returns its file.
+///
+/// The server listens on a free port of 127.0.0.1 and lets everybody register. What only costs time, the cost of password
+/// hashes and the rate limits, is turned down; everything else is as documented.
+pub(crate) fn write(database: &TestDatabase, further: &[Setting<'_>]) -> PathBuf {
+    let mut settings = toml! {
         [[listeners]]
         bind = "127.0.0.1:0"
-        resources = ["client", "federation", "media", "admin", "health", "metrics"]
 
         [registration]
         enabled = true
@@ -25,13 +29,17 @@ pub(crate) fn settings_on(database: &TestDatabase) -> Table {
         [rate_limits]
         enabled = false
     };
-    set(&mut settings, "server", "data_dir", database.folder().display().to_string());
-    set(&mut settings, "database", "url", database.url().to_owned());
-    settings
+    set(&mut settings, "server", "data_dir", database.folder().display().to_string().into());
+    set(&mut settings, "database", "url", database.url().to_owned().into());
+    for (section, key, value) in further {
+        set(&mut settings, section, key, value.clone());
+    }
+    let file = database.folder().join("test.toml");
+    fs::write(&file, settings.to_string()).expect("the configuration can be written");
+    file
 }
 
-/// Sets `section.key`.
-pub(crate) fn set(settings: &mut Table, section: &str, key: &str, value: impl Into<toml::Value>) {
+fn set(settings: &mut Table, section: &str, key: &str, value: Value) {
     let section = settings.entry(section).or_insert_with(|| Table::new().into());
-    section.as_table_mut().expect("a section is a table").insert(key.to_owned(), value.into());
+    section.as_table_mut().expect("a section is a table").insert(key.to_owned(), value);
 }

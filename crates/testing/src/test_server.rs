@@ -1,0 +1,61 @@
+//! A server inside the process of the test.
+
+use synapse_rust::RunningServer;
+
+use crate::client::Client;
+use crate::database::TestDatabase;
+use crate::settings::{self, Setting};
+use crate::user::User;
+
+/// A server on a port of its own. It stops when this is dropped; [`shutdown`](Self::shutdown) also waits until it has.
+pub struct TestServer {
+    running: RunningServer,
+    client: Client,
+}
+
+impl TestServer {
+    /// Starts a server on `database`. Several can run at once, each on its own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(database: &TestDatabase) -> Self {
+        Self::start_with(database, &[]).await
+    }
+
+    /// Starts a server on `database` with `further` settings.
+    ///
+    /// # Panics
+    /// When a setting is wrong, or it does not start.
+    pub async fn start_with(database: &TestDatabase, further: &[Setting<'_>]) -> Self {
+        // No test of this server can end in a power loss, so none has to wait for the disk.
+        let mut settings = vec![("database", "synchronous", "normal".into())];
+        settings.extend_from_slice(further);
+        let file = settings::write(database, &settings);
+        // Not from the environment: it may configure a server too.
+        let loaded = config::load(Some(&file), std::iter::empty::<(String, String)>());
+        let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
+        let running = synapse_rust::start(loaded).await;
+        let running = running.unwrap_or_else(|error| panic!("the server did not start: {error}"));
+        let client = Client::new(running.bound().first().expect("there is a listener").url());
+        Self { running, client }
+    }
+
+    /// A client of this server.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Makes an account by open registration.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn register(&self, name: &str) -> User {
+        User::register(&self.client, name).await
+    }
+
+    /// Stops the server as SIGTERM does, and waits until it has stopped.
+    pub async fn shutdown(self) {
+        self.running.shutdown().await;
+    }
+}
