@@ -1,0 +1,4 @@
+mod oracle;
+mod room;
+mod sentences;
+mod third_party_invites;

@@ -1,0 +1,14 @@
+//! Events: parsing, building, naming, and the two JSON texts that are stored of each.
+
+mod builder;
+mod hash;
+mod pdu;
+mod stored;
+
+pub use builder::{BuiltEvent, EventBuilder};
+pub(crate) use hash::reference_hash;
+pub use pdu::{EventReference, Pdu};
+pub use stored::{StoredJson, join, split};
+
+#[cfg(test)]
+pub(crate) mod tests;

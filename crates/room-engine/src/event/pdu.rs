@@ -1,0 +1,369 @@
+//! An event as the rules see it.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use ruma::{
+    EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId, room_version_rules::EventsReferenceFormatVersion,
+};
+
+use super::{hash::content_hash, reference_hash, split, stored::join};
+use crate::{
+    CanonicalObject, CreateContent, EventError, MAX_AUTH_EVENTS, MAX_EVENT_BYTES, MAX_IDENTIFIER_BYTES, MAX_NESTING,
+    MAX_PREV_EVENTS, MemberContent, Membership, ParseLimits, PowerLevelsContent, RoomVersion,
+    auth::AuthError,
+    canonical::{elements, integer_value, member, string_value},
+    content::ParsedContent,
+    redact::{redact, redact_federation_json},
+};
+
+/// A persistent data unit: one parsed event. Cloning is cheap.
+///
+/// See the [event format](https://spec.matrix.org/v1.19/server-server-api/#pdus).
+#[derive(Debug, Clone)]
+pub struct Pdu(Arc<Parts>);
+
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) version: RoomVersion,
+    pub(super) event_id: OwnedEventId,
+    pub(super) room_id: OwnedRoomId,
+    pub(super) sender: OwnedUserId,
+    pub(super) event_type: Box<str>,
+    pub(super) state_key: Option<Box<str>>,
+    pub(super) origin_server_ts: i64,
+    pub(super) depth: i64,
+    pub(super) prev_events: Box<[OwnedEventId]>,
+    pub(super) auth_events: Box<[OwnedEventId]>,
+    pub(super) redacts: Option<OwnedEventId>,
+    pub(super) content: CanonicalObject,
+    pub(super) client_json: Bytes,
+    pub(super) federation_json: Bytes,
+    pub(super) parsed: OnceLock<ParsedContent>,
+}
+
+/// An event named by another one in `prev_events` or `auth_events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventReference {
+    /// The event.
+    pub event_id: OwnedEventId,
+    /// Its reference hash, which room versions 1 and 2 write beside the ID.
+    pub sha256: Option<Box<str>>,
+}
+
+impl From<OwnedEventId> for EventReference {
+    fn from(event_id: OwnedEventId) -> Self {
+        Self { event_id, sha256: None }
+    }
+}
+
+impl Pdu {
+    pub(super) fn from_parts(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Reads a PDU as it comes over federation, and works out its event ID where the version derives it.
+    ///
+    /// Neither the content hash nor the signatures are checked.
+    ///
+    /// # Errors
+    /// When the JSON is not canonical for the version, a key is missing or of the wrong form, or a limit is passed.
+    pub fn parse(version: RoomVersion, json: &[u8]) -> Result<Self, EventError> {
+        let limits = ParseLimits {
+            numbers: version.numbers(),
+            max_bytes: MAX_EVENT_BYTES,
+            // The content lies one level inside the PDU.
+            max_nesting: MAX_NESTING + 1,
+        };
+        let pdu = CanonicalObject::parse_within(json, limits)?;
+        let event_id: OwnedEventId = if version.event_id_in_pdu() {
+            identifier(pdu.as_bytes(), "event_id", "an event ID")?
+        } else {
+            parse_id(&format!("${}", reference_hash(version, pdu.as_bytes())), "event_id", "an event ID")?
+        };
+        let is_create = pdu.string("type").is_some_and(|name| name == "m.room.create");
+        let room_id: OwnedRoomId = if is_create && version.room_id_is_create_hash() {
+            if pdu.value("room_id").is_some() {
+                return Err(EventError::ForbiddenKey { key: "room_id" });
+            }
+            room_id_of_create(&event_id)?
+        } else {
+            identifier(pdu.as_bytes(), "room_id", "a room ID")?
+        };
+        required(pdu.as_bytes(), "content")?;
+        let stored = split(version, &pdu, event_id.as_str());
+        Self::from_stored(version, room_id, stored.client_json, stored.federation_json)
+    }
+
+    /// Takes an event as it was stored. The texts must come from a [`BuiltEvent`](super::BuiltEvent) or [`split`].
+    ///
+    /// # Errors
+    /// When a key is missing or of the wrong form, or an identifier or a list is too long.
+    pub fn from_stored(
+        version: RoomVersion,
+        room_id: OwnedRoomId,
+        client_json: Bytes,
+        federation_json: Bytes,
+    ) -> Result<Self, EventError> {
+        let content = required(&client_json, "content")?;
+        if content.first() != Some(&b'{') {
+            return Err(EventError::NotAnObject { key: "content" });
+        }
+        let content = CanonicalObject::from_canonical(client_json.slice_ref(content));
+        let state_key = match member(&client_json, "state_key") {
+            Some(value) => Some(limited_string(value, "state_key")?.into()),
+            None => None,
+        };
+        Ok(Self::from_parts(Parts {
+            version,
+            event_id: identifier(&client_json, "event_id", "an event ID")?,
+            room_id,
+            sender: identifier(&client_json, "sender", "a user ID")?,
+            event_type: limited_string(required(&client_json, "type")?, "type")?.into(),
+            state_key,
+            origin_server_ts: integer(&client_json, "origin_server_ts")?,
+            depth: integer(&federation_json, "depth")?,
+            prev_events: references(version, &federation_json, "prev_events", MAX_PREV_EVENTS)?,
+            auth_events: references(version, &federation_json, "auth_events", MAX_AUTH_EVENTS)?,
+            redacts: member(&client_json, "redacts").and_then(string_value).and_then(|id| EventId::parse(id).ok()),
+            content,
+            client_json,
+            federation_json,
+            parsed: OnceLock::new(),
+        }))
+    }
+
+    /// The version of the room.
+    pub fn version(&self) -> RoomVersion {
+        self.0.version
+    }
+
+    /// The event's ID.
+    pub fn event_id(&self) -> &EventId {
+        &self.0.event_id
+    }
+
+    /// The room. Since version 12 a create event has no `room_id` of its own; this is the one derived from its ID.
+    pub fn room_id(&self) -> &RoomId {
+        &self.0.room_id
+    }
+
+    /// Who sent the event.
+    pub fn sender(&self) -> &UserId {
+        &self.0.sender
+    }
+
+    /// The `type`.
+    pub fn event_type(&self) -> &str {
+        &self.0.event_type
+    }
+
+    /// The `state_key`, which state events alone have.
+    pub fn state_key(&self) -> Option<&str> {
+        self.0.state_key.as_deref()
+    }
+
+    /// Whether the event has the given type and state key.
+    pub fn is_state(&self, event_type: &str, state_key: &str) -> bool {
+        self.event_type() == event_type && self.state_key() == Some(state_key)
+    }
+
+    /// The content, as canonical JSON.
+    pub fn content(&self) -> &CanonicalObject {
+        &self.0.content
+    }
+
+    /// Milliseconds since the Unix epoch, as the sender's server claims.
+    pub fn origin_server_ts(&self) -> i64 {
+        self.0.origin_server_ts
+    }
+
+    /// One more than the greatest depth of the previous events.
+    pub fn depth(&self) -> i64 {
+        self.0.depth
+    }
+
+    /// The events that this one follows.
+    pub fn prev_events(&self) -> &[OwnedEventId] {
+        &self.0.prev_events
+    }
+
+    /// The events that permit this one.
+    pub fn auth_events(&self) -> &[OwnedEventId] {
+        &self.0.auth_events
+    }
+
+    /// The event that this one redacts, wherever the version keeps it.
+    pub fn redacts(&self) -> Option<&EventId> {
+        self.0.redacts.as_deref()
+    }
+
+    /// `hashes`, as canonical JSON.
+    pub fn hashes(&self) -> Option<&[u8]> {
+        member(&self.0.federation_json, "hashes")
+    }
+
+    /// `signatures`, as canonical JSON.
+    pub fn signatures(&self) -> Option<&[u8]> {
+        member(&self.0.federation_json, "signatures")
+    }
+
+    /// `unsigned` as another server sent it, as canonical JSON.
+    pub fn unsigned(&self) -> Option<&[u8]> {
+        member(&self.0.federation_json, "unsigned")
+    }
+
+    /// What clients see, without `room_id` and `unsigned`.
+    pub fn client_json(&self) -> &Bytes {
+        &self.0.client_json
+    }
+
+    /// The other top-level keys of the PDU.
+    pub fn federation_json(&self) -> &Bytes {
+        &self.0.federation_json
+    }
+
+    /// The whole PDU as canonical JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        join(&self.0.client_json, &self.0.federation_json, &self.0.room_id, self.0.version)
+    }
+
+    /// Whether `hashes.sha256` is the hash of the event. Where it is not, only the redacted form counts; see
+    /// [checks on receipt](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu).
+    pub fn has_valid_content_hash(&self) -> bool {
+        let claimed = self.hashes().and_then(|hashes| member(hashes, "sha256")).and_then(string_value);
+        claimed.is_some_and(|claimed| claimed == content_hash(&self.to_json()))
+    }
+
+    /// The event as `prev_events` and `auth_events` of others name it.
+    pub fn reference(&self) -> EventReference {
+        let sha256 = self.0.version.event_id_in_pdu().then(|| reference_hash(self.0.version, &self.to_json()).into());
+        EventReference { event_id: self.0.event_id.clone(), sha256 }
+    }
+
+    /// What is left of the event after a redaction.
+    ///
+    /// # Errors
+    /// Never for an event that was parsed; the redacted texts are read again as any other.
+    pub fn redacted(&self) -> Result<Self, EventError> {
+        Self::from_stored(
+            self.0.version,
+            self.0.room_id.clone(),
+            redact(self.0.version, &self.0.client_json).into(),
+            redact_federation_json(self.0.version, &self.0.federation_json).into(),
+        )
+    }
+
+    /// The content of an `m.room.member` event, parsed once.
+    ///
+    /// # Errors
+    /// When the event is of another type or its content does not have the form that the rules need.
+    pub fn member(&self) -> Result<&MemberContent, AuthError> {
+        self.parsed().member()
+    }
+
+    /// The `membership` of a member event; `None` when it is absent or unknown.
+    pub fn membership(&self) -> Option<Membership> {
+        self.member().ok().and_then(|content| content.membership)
+    }
+
+    /// The content of an `m.room.create` event, parsed once.
+    ///
+    /// # Errors
+    /// When the event is of another type or its content does not have the form that the rules need.
+    pub fn create(&self) -> Result<&CreateContent, AuthError> {
+        self.parsed().create()
+    }
+
+    /// The content of an `m.room.power_levels` event, parsed once.
+    ///
+    /// # Errors
+    /// When the event is of another type or its content does not have the form that the rules need.
+    pub fn power_levels(&self) -> Result<&PowerLevelsContent, AuthError> {
+        self.parsed().power_levels()
+    }
+
+    fn parsed(&self) -> &ParsedContent {
+        self.0.parsed.get_or_init(|| ParsedContent::parse(self.0.version, &self.0.event_type, &self.0.content))
+    }
+}
+
+impl PartialEq for Pdu {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.event_id == other.0.event_id
+            && self.0.room_id == other.0.room_id
+            && self.0.client_json == other.0.client_json
+            && self.0.federation_json == other.0.federation_json
+    }
+}
+
+impl Eq for Pdu {}
+
+/// The [room ID](https://spec.matrix.org/v1.19/rooms/v12/#event-format-1) that a create event of version 12 makes.
+pub(super) fn room_id_of_create(event_id: &EventId) -> Result<OwnedRoomId, EventError> {
+    parse_id(&format!("!{}", event_id.as_str().trim_start_matches('$')), "room_id", "a room ID")
+}
+
+pub(super) fn parse_id<'a, T>(text: &'a str, key: &'static str, expected: &'static str) -> Result<T, EventError>
+where
+    T: TryFrom<&'a str>,
+{
+    T::try_from(text).map_err(|_| EventError::WrongType { key, expected })
+}
+
+fn identifier<T>(object: &[u8], key: &'static str, expected: &'static str) -> Result<T, EventError>
+where
+    T: for<'a> TryFrom<&'a str>,
+{
+    let text = limited_string(required(object, key)?, key)?;
+    T::try_from(text.as_ref()).map_err(|_| EventError::WrongType { key, expected })
+}
+
+fn required<'a>(object: &'a [u8], key: &'static str) -> Result<&'a [u8], EventError> {
+    member(object, key).ok_or(EventError::MissingKey { key })
+}
+
+fn limited_string<'a>(value: &'a [u8], key: &'static str) -> Result<std::borrow::Cow<'a, str>, EventError> {
+    let text = string_value(value).ok_or(EventError::WrongType { key, expected: "a string" })?;
+    check_length(&text, key)?;
+    Ok(text)
+}
+
+/// Refuses a `sender`, `type`, `state_key`, `room_id` or `event_id` over the limit.
+pub(super) fn check_length(text: &str, what: &'static str) -> Result<(), EventError> {
+    let (size, limit) = (text.len(), MAX_IDENTIFIER_BYTES);
+    if size > limit { Err(EventError::TooLarge { what, size, limit }) } else { Ok(()) }
+}
+
+fn integer(object: &[u8], key: &'static str) -> Result<i64, EventError> {
+    integer_value(required(object, key)?)
+        .filter(|value| *value >= 0)
+        .ok_or(EventError::WrongType { key, expected: "an integer of at least 0" })
+}
+
+/// Reads `prev_events` or `auth_events`: pairs of ID and hash in versions 1 and 2, plain IDs since version 3.
+fn references(
+    version: RoomVersion,
+    federation_json: &[u8],
+    key: &'static str,
+    limit: usize,
+) -> Result<Box<[OwnedEventId]>, EventError> {
+    let wrong = EventError::WrongType { key, expected: "a list of event references" };
+    let list = required(federation_json, key)?;
+    if list.first() != Some(&b'[') {
+        return Err(wrong);
+    }
+    let count = elements(list).count();
+    if count > limit {
+        return Err(EventError::TooMany { what: key, count, limit });
+    }
+    let in_pairs = version.rules().events_reference_format == EventsReferenceFormatVersion::V1;
+    elements(list)
+        .map(|entry| {
+            let id = if in_pairs { elements(entry).next() } else { Some(entry) };
+            let text = id.and_then(string_value).ok_or_else(|| wrong.clone())?;
+            check_length(&text, key)?;
+            OwnedEventId::try_from(text.as_ref()).map_err(|_| wrong.clone())
+        })
+        .collect()
+}
