@@ -12,25 +12,36 @@
 //! db.query("SELECT event_sn FROM events WHERE room_sn IN LIST($1) LIMIT $2", params![&rooms, 10], |row| row.get::<EventSn>(0))
 //! ```
 
+mod account_data;
+mod accounts;
 mod append;
 mod database;
+mod devices;
 mod dialect;
 mod error;
 mod events;
+mod filters;
 mod interning;
 mod log;
 mod membership;
 mod migrations;
 mod options;
 mod postgres;
+mod profiles;
+mod registration_tokens;
 mod rooms;
 mod sqlite;
+mod tokens;
 mod transaction;
+mod uia;
 mod value;
 mod writer;
 
+pub use account_data::AccountDataEntry;
+pub use accounts::{Account, NewAccount};
 pub use append::{Append, AppendOutcome, EventNumber, NewEvent, Step};
 pub use database::Database;
+pub use devices::{Device, LastSeen};
 pub use dialect::Engine;
 pub use error::StorageError;
 pub use events::{StoredEvent, StoredPdu};
@@ -38,6 +49,9 @@ pub use interning::Interned;
 pub use log::{LogEntry, LogObserver};
 pub use membership::{Membership, RoomMembership};
 pub use options::{DatabaseOptions, Synchronous};
+pub use registration_tokens::UsableToken;
 pub use rooms::{RoomHead, StateChange, StateEntry, undo};
+pub use tokens::{NewTokens, Refreshed, StoredSession, TokenHash};
 pub use transaction::Tx;
+pub use uia::UiaSession;
 pub use value::{Column, Row, Value};

@@ -1,0 +1,149 @@
+//! Devices of this server's users.
+
+use homeserver_core::{DeviceSn, Timestamp, UserSn};
+
+use crate::tokens::TokenHash;
+use crate::{Database, Row, StorageError, Tx, params};
+
+/// A device of a user.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Its number.
+    pub device_sn: DeviceSn,
+    /// Its ID, unique for the user.
+    pub device_id: String,
+    /// What the user calls it.
+    pub display_name: Option<String>,
+    /// When it was last used.
+    pub last_seen_at: Option<Timestamp>,
+    /// The IP address from which it was last used.
+    pub last_seen_address: Option<String>,
+}
+
+/// A device was used.
+#[derive(Clone, Debug)]
+pub struct LastSeen {
+    /// Which.
+    pub device_sn: DeviceSn,
+    /// When.
+    pub at: Timestamp,
+    /// From which IP address.
+    pub address: Option<String>,
+}
+
+fn read_device(row: &Row<'_>) -> Result<Device, StorageError> {
+    Ok(Device {
+        device_sn: row.get(0)?,
+        device_id: row.get(1)?,
+        display_name: row.get(2)?,
+        last_seen_at: row.get(3)?,
+        last_seen_address: row.get(4)?,
+    })
+}
+
+impl Database {
+    /// All devices of a user, oldest first.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn devices(&self, user_sn: UserSn) -> Result<Vec<Device>, StorageError> {
+        let sql = "SELECT device_sn, device_id, display_name, last_seen_at, last_seen_address FROM devices \
+                   WHERE user_sn = $1 ORDER BY device_sn";
+        self.query(sql, params![user_sn], read_device).await
+    }
+
+    /// One device of a user.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn device(&self, user_sn: UserSn, device_id: &str) -> Result<Option<Device>, StorageError> {
+        let sql = "SELECT device_sn, device_id, display_name, last_seen_at, last_seen_address FROM devices \
+                   WHERE user_sn = $1 AND device_id = $2";
+        self.query_optional(sql, params![user_sn, device_id], read_device).await
+    }
+
+    /// Changes what a device is called. Tells whether there is such a device.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn rename_device(&self, user_sn: UserSn, device_id: String, name: Option<String>) -> Result<bool, StorageError> {
+        let sql = "UPDATE devices SET display_name = $3 WHERE user_sn = $1 AND device_id = $2";
+        self.write(async move |tx| Ok(tx.execute(sql, params![user_sn, &device_id, &name]).await? > 0)).await
+    }
+
+    /// Deletes those of the devices that exist, with their tokens. Returns the hashes of the access tokens.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn delete_devices(&self, user_sn: UserSn, device_ids: Vec<String>) -> Result<Vec<TokenHash>, StorageError> {
+        let sql = "SELECT device_sn FROM devices WHERE user_sn = $1 AND device_id IN LIST($2)";
+        self.write(async move |tx| {
+            let devices = tx.query(sql, params![user_sn, &device_ids], |row| row.get::<i64>(0)).await?;
+            tx.delete_devices(&devices).await
+        })
+        .await
+    }
+
+    /// Deletes all devices of a user, but for `except`, with their tokens. Returns the hashes of the access tokens.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn delete_all_devices(&self, user_sn: UserSn, except: Option<DeviceSn>) -> Result<Vec<TokenHash>, StorageError> {
+        self.write(async move |tx| tx.delete_all_devices(user_sn, except).await).await
+    }
+
+    /// Remembers when and from where devices were last used.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn record_last_seen(&self, seen: Vec<LastSeen>) -> Result<(), StorageError> {
+        let sql = "UPDATE devices SET last_seen_at = $2, last_seen_address = $3 WHERE device_sn = $1";
+        self.write(async move |tx| {
+            for device in &seen {
+                tx.execute(sql, params![device.device_sn, device.at, &device.address]).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Tx {
+    /// The device of this ID, made if the user has none. A name is given only to a new one.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn ensure_device(
+        &mut self,
+        user_sn: UserSn,
+        device_id: &str,
+        display_name: Option<&str>,
+        now: Timestamp,
+    ) -> Result<DeviceSn, StorageError> {
+        let sql = "INSERT INTO devices (user_sn, device_id, display_name, created_at) VALUES ($1, $2, $3, $4) \
+                   ON CONFLICT (user_sn, device_id) DO UPDATE SET device_id = excluded.device_id RETURNING device_sn";
+        let device_sn = self.query_optional(sql, params![user_sn, device_id, display_name, now], |row| row.get(0)).await?;
+        device_sn.ok_or_else(|| StorageError::Statement(format!("device {device_id} of user {user_sn} was not stored")))
+    }
+
+    pub(crate) async fn delete_all_devices(
+        &mut self,
+        user_sn: UserSn,
+        except: Option<DeviceSn>,
+    ) -> Result<Vec<TokenHash>, StorageError> {
+        let sql = "SELECT device_sn FROM devices WHERE user_sn = $1 AND device_sn <> $2";
+        let except = except.map_or(-1, |device| device.0);
+        let devices = self.query(sql, params![user_sn, except], |row| row.get::<i64>(0)).await?;
+        self.delete_devices(&devices).await
+    }
+
+    async fn delete_devices(&mut self, devices: &[i64]) -> Result<Vec<TokenHash>, StorageError> {
+        if devices.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tokens = self.delete_tokens(devices).await?;
+        self.execute("DELETE FROM client_transactions WHERE device_sn IN LIST($1)", params![devices]).await?;
+        self.execute("DELETE FROM devices WHERE device_sn IN LIST($1)", params![devices]).await?;
+        Ok(tokens)
+    }
+}
