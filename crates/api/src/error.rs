@@ -178,6 +178,16 @@ constructors! {
     unknown = BAD_REQUEST "M_UNKNOWN";
 }
 
+impl From<services::StorageError> for ApiError {
+    fn from(error: services::StorageError) -> Self {
+        if error.is_unavailable() {
+            tracing::warn!(%error, "the database did not answer a request");
+            return Self::unavailable("The database cannot be reached: try again in a moment");
+        }
+        Self::internal("Using the database", &error)
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut body = self.fields.map_or_else(Map::new, |fields| *fields);

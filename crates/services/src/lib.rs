@@ -4,6 +4,9 @@
 pub mod capabilities;
 pub mod discovery;
 pub mod identity;
+pub mod log;
 pub mod rooms;
 pub mod sessions;
 pub mod wire;
+
+pub use storage::StorageError;

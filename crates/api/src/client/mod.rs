@@ -4,6 +4,7 @@
 
 mod capabilities;
 mod paths;
+mod rooms;
 mod versions;
 
 use axum::Router;

@@ -26,6 +26,15 @@ pub enum RoomError {
     /// Something about the request is not possible as it is.
     #[error("{0}")]
     Invalid(String),
+    /// The content is JSON, but not what events of this type consist of.
+    #[error("{0}")]
+    Malformed(String),
+    /// An alias that was to be made known does not point to the room.
+    #[error("{0}")]
+    BadAlias(String),
+    /// The state that a new room was asked to have is not allowed by its own rules.
+    #[error("{0}")]
+    InvalidState(String),
     /// The thing asked for does not exist, or may not be seen.
     #[error("{0}")]
     NotFound(String),

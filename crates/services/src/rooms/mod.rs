@@ -11,3 +11,6 @@ mod timeline;
 pub use error::RoomError;
 pub use head::Draft;
 pub use timeline::{OpenRoom, Staged, Timeline};
+
+pub use room_engine::ErrorKind;
+pub use room_engine::auth::AuthError;

@@ -1,0 +1,37 @@
+//! What went wrong in a room, as a Matrix error.
+
+use std::time::Duration;
+
+use services::rooms::{AuthError, ErrorKind, RoomError};
+
+use crate::error::ApiError;
+
+/// How long a client waits before it tries again in a room that others change all the time.
+const CONTENDED_WAIT: Duration = Duration::from_secs(1);
+
+impl From<RoomError> for ApiError {
+    fn from(error: RoomError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            RoomError::NoSuchRoom | RoomError::NotInRoom | RoomError::Forbidden(_) => Self::forbidden(sentence),
+            RoomError::Refused(AuthError::MalformedPowerLevels { .. }) | RoomError::Malformed(_) => {
+                Self::bad_json(sentence)
+            }
+            RoomError::Refused(_) => Self::forbidden(sentence),
+            RoomError::Event(error) => match error.kind() {
+                ErrorKind::NotJson => Self::not_json(sentence),
+                ErrorKind::BadJson => Self::bad_json(sentence),
+                ErrorKind::TooLarge => Self::too_large(sentence),
+            },
+            RoomError::Invalid(_) => Self::invalid_param(sentence),
+            RoomError::BadAlias(_) => Self::new(http::StatusCode::BAD_REQUEST, "M_BAD_ALIAS", sentence),
+            RoomError::InvalidState(_) => Self::invalid_room_state(sentence),
+            RoomError::NotFound(_) => Self::not_found(sentence),
+            RoomError::UnsupportedVersion(_) => Self::unsupported_room_version(sentence),
+            RoomError::AliasInUse(_) => Self::room_in_use(sentence),
+            RoomError::Contended => Self::unavailable(sentence).with_retry_after(CONTENDED_WAIT),
+            RoomError::Corrupt { .. } => Self::internal("Reading a room", &error),
+            RoomError::Storage(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Endpoints about rooms.
+
+mod error;
