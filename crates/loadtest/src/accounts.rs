@@ -24,7 +24,7 @@ impl Registrar {
     pub(crate) fn new(shared_secret: Option<String>) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let process = std::process::id();
-        Self { shared_secret, name_prefix: format!("load-{:x}-{process:x}", since_epoch.as_millis()) }
+        Self { shared_secret, name_prefix: format!("load-{:x}-{process:x}", since_epoch.as_nanos()) }
     }
 
     /// Makes the account with this number and logs it in.

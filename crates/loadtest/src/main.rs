@@ -65,7 +65,7 @@ fn start(targets: Vec<Target>, run: &Run) -> anyhow::Result<bool> {
 }
 
 /// Runs scenario by scenario, each on all targets, so that what disturbs the machine meets all of them.
-/// False if a scenario could not be completed.
+/// False if a scenario could not be completed, or nothing of it succeeded.
 async fn measure(targets: Vec<Target>, run: &Run) -> anyhow::Result<bool> {
     let contexts = targets.into_iter().map(|target| Context::new(target, run.size()));
     let contexts = contexts.collect::<anyhow::Result<Vec<_>>>()?;
@@ -74,7 +74,10 @@ async fn measure(targets: Vec<Target>, run: &Run) -> anyhow::Result<bool> {
     for scenario in Scenario::expand(&run.scenarios) {
         for (context, results) in contexts.iter().zip(&mut results) {
             match scenario.run(context).await {
-                Ok(rows) => results.measurements.extend(rows),
+                Ok(rows) => {
+                    complete &= !rows.iter().any(Measurement::is_all_errors);
+                    results.measurements.extend(rows);
+                }
                 Err(error) => {
                     complete = false;
                     context.progress.note(&format!("{scenario:?} could not be completed: {error:#}"));

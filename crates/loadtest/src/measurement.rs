@@ -145,6 +145,11 @@ impl Measurement {
         }
     }
 
+    /// Whether operations were tried and none succeeded.
+    pub(crate) fn is_all_errors(&self) -> bool {
+        self.operations == 0 && !self.errors.is_empty()
+    }
+
     /// A row that holds figures only.
     pub(crate) fn of_figures(name: impl Into<String>, figures: Vec<Figure>) -> Self {
         let row = Self::new(name, Tally::default(), Spent::default());
@@ -191,6 +196,14 @@ mod tests {
         assert_eq!(row.cpu_ms_per_operation, Some(15.0));
         assert_eq!(row.rate_per_second, Some(2.0));
         assert_eq!(row.errors.get("500 M_UNKNOWN"), Some(&1));
+    }
+
+    #[test]
+    fn a_row_of_nothing_but_errors_is_told_from_an_empty_one() {
+        let mut tally = Tally::default();
+        tally.error("500 M_UNKNOWN".into());
+        assert!(Measurement::new("send", tally, Spent::default()).is_all_errors());
+        assert!(!Measurement::new("idle", Tally::default(), Spent::default()).is_all_errors());
     }
 
     #[test]

@@ -10,8 +10,8 @@ const SENDERS: usize = 32;
 const MEMBERS: usize = 100;
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
-    let members = context.size.count(MEMBERS);
-    let senders = context.size.count(SENDERS);
+    let members = context.size.count(MEMBERS).max(2);
+    let senders = context.size.count(SENDERS).max(2);
     let users = context.users(members.max(senders)).await?;
     let Some((first, others)) = users.split_first() else {
         return Ok(Vec::new());
