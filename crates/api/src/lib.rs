@@ -39,6 +39,7 @@ mod client;
 mod edge;
 pub mod error;
 pub mod extract;
+pub mod ops;
 mod router;
 pub mod state;
 mod well_known;

@@ -1,3 +1,10 @@
-//! server
+//! The program `synapse-rust`; everything it does is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    synapse_rust::commands::run()
+}

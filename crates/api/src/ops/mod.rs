@@ -1,0 +1,41 @@
+//! For whoever operates the server: health and metrics.
+
+mod health;
+mod metrics;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use http::StatusCode;
+use telemetry::{HealthProbe, Metrics};
+
+use crate::Resource;
+use crate::edge::{EdgeLayer, RequestObserver};
+use crate::error::ApiError;
+
+/// Those of `/health`, `/metrics` and `/_synapse/metrics` that are in `resources`, to be merged with [`crate::router`].
+pub fn router(
+    probe: Arc<HealthProbe>,
+    metrics: Arc<Metrics>,
+    observer: Option<Arc<dyn RequestObserver>>,
+    resources: &[Resource],
+) -> Router {
+    let mut router = Router::new();
+    if resources.contains(&Resource::Health) {
+        router = router.merge(Router::new().route("/health", get(health::health)).with_state(probe));
+    }
+    if resources.contains(&Resource::Metrics) {
+        let routes = Router::new().route("/metrics", get(metrics::metrics));
+        router = router.merge(routes.route("/_synapse/metrics", get(metrics::metrics)).with_state(metrics));
+    }
+    router
+        .method_not_allowed_fallback(async || {
+            let error = ApiError::unrecognized("This endpoint does not support this method");
+            error.with_status(StatusCode::METHOD_NOT_ALLOWED)
+        })
+        .layer(EdgeLayer { observer })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! The command line: `synapse-rust [--config FILE] [serve | config … ]`.
+
+mod configuration;
+mod serve;
+
+use std::{
+    env,
+    error::Error,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use config::Loaded;
+
+use self::configuration::ConfigCommand;
+
+/// A Matrix homeserver.
+#[derive(Parser)]
+#[command(name = "synapse-rust", version, about, max_term_width = 100)]
+struct CommandLine {
+    /// The configuration file; without one, the environment and the documented defaults hold.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server (the default).
+    Serve,
+    /// Check, show or describe the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// A command that failed, with the sentence to show.
+type CommandResult = Result<(), Box<dyn Error>>;
+
+/// Runs the command line of this process. A failure is one line on standard error and exit code 1.
+pub fn run() -> ExitCode {
+    let line = CommandLine::parse();
+    let done = match line.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(line.config),
+        Command::Config(command) => configuration::run(command, line.config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where standard error is gone there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "synapse-rust: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Loads the configuration and checks what only other crates can: the log filter.
+fn load(file: Option<&PathBuf>) -> Result<Loaded, config::Error> {
+    let loaded = config::load(file.map(PathBuf::as_path), env::vars_os())?;
+    let filter = &loaded.config.telemetry.log_filter;
+    telemetry::check_filter(filter)
+        .map_err(|error| loaded.sources.error("telemetry.log_filter", error.to_string()))?;
+    Ok(loaded)
+}
+
+/// Prints to standard output; a reader that closed it early, such as `head`, is no failure.
+fn print(text: &str) -> CommandResult {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,56 @@
+use std::path::PathBuf;
+
+use config::{Changes, Loaded, LogFormat};
+use telemetry::Logs;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{CommandResult, load};
+use crate::{RunningServer, StartError, VERSION, runtime, start};
+
+/// Serves until a signal ends it.
+pub(super) fn run(file: Option<PathBuf>) -> CommandResult {
+    let loaded = load(file.as_ref())?;
+    let telemetry = &loaded.config.telemetry;
+    let logs = telemetry::install_logs(telemetry.log_format == LogFormat::Json, &telemetry.log_filter)?;
+    let runtime = runtime::build(loaded.config.server.worker_thread_count())?;
+    Ok(runtime.block_on(serve(file, loaded, logs))?)
+}
+
+async fn serve(file: Option<PathBuf>, loaded: Loaded, logs: Logs) -> Result<(), StartError> {
+    // Listened for before the start: a signal that comes during it is not lost.
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
+    tracing::info!(version = VERSION, name = %loaded.config.server.name, "starting");
+    let mut server = start(loaded).await?;
+    tracing::info!("ready");
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => reload(&mut server, file.as_ref(), &logs),
+        }
+    }
+    tracing::info!("stopping: finishing requests in flight");
+    server.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn reload(server: &mut RunningServer, file: Option<&PathBuf>, logs: &Logs) {
+    let applied = load(file).and_then(|new| {
+        let changes = server.reload(&new)?;
+        logs.set_filter(&new.config.telemetry.log_filter)
+            .map_err(|error| new.sources.error("telemetry.log_filter", error.to_string()))?;
+        Ok(changes)
+    });
+    match applied {
+        Ok(Changes { reloadable, need_restart }) => {
+            tracing::info!(changed = ?reloadable, "configuration reloaded");
+            if !need_restart.is_empty() {
+                tracing::warn!(keys = ?need_restart, "these changes take effect after a restart");
+            }
+        }
+        Err(error) => tracing::error!("the configuration is refused and the old one stays: {error}"),
+    }
+}

@@ -1,0 +1,136 @@
+//! The composition root: every component is made here, one after the other, and given exactly what it needs.
+//!
+//! To add a component: construct it in [`compose`] below what it needs, and name it in the [`Components`] of the API.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use api::{ApiState, Components, RequestObserver};
+use axum::Router;
+use config::{Config, Resource};
+use http::{Method, StatusCode};
+use ruma::{RoomVersionId, signatures::Ed25519KeyPair};
+use services::{
+    capabilities::{Capabilities, CapabilityOptions},
+    discovery::Discovery,
+    sessions::Sessions,
+};
+use storage::{Database, DatabaseOptions};
+use telemetry::{HealthProbe, Metrics};
+use tokio_util::sync::CancellationToken;
+
+use crate::{StartError, VERSION};
+
+/// What the components are made of.
+pub(crate) struct Needs<'a> {
+    pub(crate) config: &'a Config,
+    /// Signs this server's events.
+    #[expect(dead_code, reason = "the sequencer of rooms takes it; see the list of constructors")]
+    pub(crate) signing_key: Arc<Ed25519KeyPair>,
+    /// Cancelled when the server stops: requests that wait for something to happen then answer at once.
+    #[expect(dead_code, reason = "long polls take it; see the list of constructors")]
+    pub(crate) stopping: CancellationToken,
+}
+
+/// The composed server, without its listeners.
+pub(crate) struct Application {
+    state: ApiState,
+    health: Arc<HealthProbe>,
+    metrics: Arc<Metrics>,
+    observer: Arc<dyn RequestObserver>,
+    database: Database,
+}
+
+/// The versions that rooms here can have.
+const ROOM_VERSIONS: [RoomVersionId; 3] = [RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12];
+
+/// Makes every component.
+pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError> {
+    let Needs { config, .. } = needs;
+
+    let metrics = Arc::new(Metrics::new()?);
+    let database = open_database(config).await?;
+    metrics.observe_database({
+        let database = database.clone();
+        move || database.connections()
+    });
+    let health = Arc::new(health_probe(&database, metrics.clone()));
+    let observer = request_observer(metrics.clone());
+
+    let capabilities = Arc::new(Capabilities::new(&CapabilityOptions {
+        default_room_version: config.rooms.default_version.clone(),
+        room_versions: ROOM_VERSIONS.into(),
+        passwords_enabled: config.passwords.enabled,
+    }));
+    let discovery = Arc::new(Discovery::new(config.server.public_base_url.as_ref().map(config::WebUrl::as_str), None));
+    let sessions = Arc::new(Sessions::default());
+
+    let components = Components { observer: Some(observer.clone()), capabilities, discovery, sessions };
+    Ok(Application { state: ApiState::new(components), health, metrics, observer, database })
+}
+
+impl Application {
+    /// The routers of these resources, as one.
+    pub(crate) fn router(&self, resources: &BTreeSet<Resource>) -> Router {
+        let resources: Vec<_> = resources.iter().copied().map(of_api).collect();
+        let observer = Some(self.observer.clone());
+        let operations = api::ops::router(self.health.clone(), self.metrics.clone(), observer, &resources);
+        api::router(self.state.clone(), &resources).merge(operations)
+    }
+
+    /// Finishes what the components still have to write.
+    pub(crate) async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+async fn open_database(config: &Config) -> Result<Database, StartError> {
+    let url = config.database_url();
+    let pool = config.pool();
+    let options = DatabaseOptions {
+        url: url.reveal().to_owned(),
+        min_connections: pool.min_connections,
+        max_connections: pool.max_connections,
+        connect_timeout: pool.connect_timeout,
+        idle_timeout: pool.idle_timeout,
+        max_lifetime: pool.max_lifetime,
+        synchronous: match config.database.synchronous {
+            config::Synchronous::Full => storage::Synchronous::Full,
+            config::Synchronous::Normal => storage::Synchronous::Normal,
+        },
+    };
+    Database::open(&options).await.map_err(|error| StartError::Database { url, error })
+}
+
+fn health_probe(database: &Database, metrics: Arc<Metrics>) -> HealthProbe {
+    let database = database.clone();
+    let ping = move || {
+        let database = database.clone();
+        Box::pin(async move { database.ping().await.map(drop).map_err(|error| error.to_string()) }) as _
+    };
+    HealthProbe::new(VERSION, metrics, Box::new(ping))
+}
+
+fn request_observer(metrics: Arc<Metrics>) -> Arc<dyn RequestObserver> {
+    Arc::new(move |method: &Method, route: Option<&str>, status: StatusCode, took: Duration| {
+        metrics.request_answered(bounded(method), route.unwrap_or("none"), status.as_u16(), took);
+    })
+}
+
+/// Anyone can invent a method; the metrics know those in use.
+fn bounded(method: &Method) -> &str {
+    match *method {
+        Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::OPTIONS | Method::HEAD => method.as_str(),
+        _ => "other",
+    }
+}
+
+fn of_api(resource: Resource) -> api::Resource {
+    match resource {
+        Resource::Client => api::Resource::Client,
+        Resource::Federation => api::Resource::Federation,
+        Resource::Media => api::Resource::Media,
+        Resource::Admin => api::Resource::Admin,
+        Resource::Health => api::Resource::Health,
+        Resource::Metrics => api::Resource::Metrics,
+    }
+}

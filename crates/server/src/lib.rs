@@ -1,0 +1,24 @@
+//! A Matrix homeserver as one program, and as a library for tests.
+//!
+//! * [`commands`] is the command line.
+//! * [`start`] brings up a server in the current runtime and returns it as a [`RunningServer`]; two of them can run in
+//!   one process.
+//! * `compose` is where every component is made and given what it needs.
+//! * `listen` accepts connections and hands their requests to the routers.
+
+pub mod commands;
+mod compose;
+mod data_dir;
+mod error;
+mod listen;
+mod running;
+mod runtime;
+mod signing_key;
+mod start;
+
+pub use error::StartError;
+pub use running::{Bound, RunningServer};
+pub use start::start;
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,130 @@
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use config::{Config, Sources};
+use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    connection::{Ending, FIRST_REQUEST_TIMEOUT, protocol, serve},
+    tls::Certificate,
+};
+use crate::StartError;
+
+/// Without file descriptors or memory accepting fails at once, again and again.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// A bound address whose connections wait in the system's queue until somebody accepts them.
+pub(crate) struct Listening {
+    listener: TcpListener,
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate: Option<Arc<Certificate>>,
+}
+
+impl Listening {
+    /// Binds every listener of the configuration, in its order.
+    pub(crate) async fn bind_all(config: &Config, sources: &Sources) -> Result<Vec<Self>, StartError> {
+        let certificates = Self::certificates(config, sources)?;
+        let mut bound = Vec::with_capacity(config.listeners.len());
+        for (listener, certificate) in config.listeners.iter().zip(certificates) {
+            let failed = |error| StartError::Listen { address: listener.bind, error };
+            let listener = TcpListener::bind(listener.bind).await.map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            bound.push(Self { listener, address, certificate: certificate.map(Arc::new) });
+        }
+        Ok(bound)
+    }
+
+    /// Reads the certificate of every listener that has one.
+    pub(crate) fn certificates(config: &Config, sources: &Sources) -> Result<Vec<Option<Certificate>>, config::Error> {
+        let listeners = config.listeners.iter().enumerate();
+        let certificates = listeners.map(|(index, listener)| {
+            let load = |tls| Certificate::load(tls, &format!("listeners[{index}]"), sources);
+            listener.tls.as_ref().map(load).transpose()
+        });
+        certificates.collect()
+    }
+}
+
+/// What the listeners of one server share.
+#[derive(Clone)]
+pub(crate) struct Accepting {
+    permits: Arc<Semaphore>,
+    protocol: Arc<Builder<TokioExecutor>>,
+    ending: Ending,
+    tasks: TaskTracker,
+}
+
+impl Accepting {
+    /// Accepts at most `max_connections` at a time, until `stopping` is cancelled; connections then have `grace` to end.
+    pub(crate) fn new(max_connections: usize, stopping: CancellationToken, grace: Duration, tasks: TaskTracker) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(max_connections)),
+            protocol: Arc::new(protocol()),
+            ending: Ending { stopping, grace },
+            tasks,
+        }
+    }
+
+    /// Accepts connections of one listener in the background.
+    pub(crate) fn spawn(&self, listening: Listening, router: Router) {
+        self.tasks.spawn(self.clone().accept_all(listening, router));
+    }
+
+    async fn accept_all(self, listening: Listening, router: Router) {
+        let stopping = self.ending.stopping.clone();
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = self.accept_forever(&listening, &router) => {}
+        }
+    }
+
+    async fn accept_forever(&self, listening: &Listening, router: &Router) {
+        loop {
+            // The permit comes first: beyond the limit connections wait in the system's queue, which is bounded too.
+            let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
+            let (stream, peer) = match listening.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.pause_after(&error).await;
+                    continue;
+                }
+            };
+            let (accepting, router, certificate) = (self.clone(), router.clone(), listening.certificate.clone());
+            self.tasks.spawn(async move {
+                accepting.serve(stream, peer, router, certificate).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn pause_after(&self, error: &io::Error) {
+        // The client went away while it waited: nothing is wrong here.
+        if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+            tracing::warn!(%error, "cannot accept a connection");
+            sleep(PAUSE_AFTER_ERROR).await;
+        }
+    }
+
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, router: Router, certificate: Option<Arc<Certificate>>) {
+        // Without it an answer that is written in two parts waits for the client's acknowledgement of the first.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "a connection was lost at once");
+            return;
+        }
+        let Some(certificate) = certificate else {
+            return serve(stream, &self.protocol, router, peer, &self.ending).await;
+        };
+        match timeout(FIRST_REQUEST_TIMEOUT, certificate.acceptor().accept(stream)).await {
+            // In a box of its own, so that the task of a plain connection is not as large as that of an encrypted one.
+            Ok(Ok(stream)) => Box::pin(serve(stream, &self.protocol, router, peer, &self.ending)).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+        }
+    }
+}
