@@ -117,14 +117,15 @@ fn is_kept_in_content(rules: &RedactionRules, event_type: &str, key: &[u8]) -> b
 }
 
 /// Of `third_party_invite` only `signed` stays, since
-/// [version 11](https://spec.matrix.org/v1.19/rooms/v11/#redactions).
+/// [version 11](https://spec.matrix.org/v1.19/rooms/v11/#redactions). Without it an empty object stays, as in other
+/// servers; the event ID depends on it.
 fn push_redacted_invite(writer: &mut ObjectWriter<'_>, rules: &RedactionRules, invite: &[u8]) {
     if !rules.keep_room_member_third_party_invite_signed || invite.first() != Some(&b'{') {
         return;
     }
+    let mut inner = ObjectWriter::begin(writer.key("third_party_invite"));
     if let Some(signed) = member(invite, "signed") {
-        let mut inner = ObjectWriter::begin(writer.key("third_party_invite"));
         inner.json("signed", signed);
-        inner.end();
     }
+    inner.end();
 }

@@ -104,8 +104,11 @@ fn any_content() -> impl Strategy<Value = Value> {
         Just(json!({ "display_name": "d" })),
         Just(json!(["a", { "b": null }])),
     ];
-    prop::collection::vec((key, value), 0..12)
-        .prop_map(|members| members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    prop::collection::vec((key, value), 0..12).prop_map(|members| {
+        // Ruma keeps a third-party invite that is no object, which has no key to keep; others drop it.
+        let comparable = members.into_iter().filter(|(key, value)| *key != "third_party_invite" || value.is_object());
+        comparable.map(|(key, value)| (key.to_owned(), value)).collect()
+    })
 }
 
 fn any_sample() -> impl Strategy<Value = Sample> {
@@ -182,16 +185,7 @@ proptest! {
         let built = sample.build();
         let json = built.pdu.to_json();
         let expected = ruma_redact(object(&json), &sample.version.rules().redaction, None).unwrap();
-        let mut redacted = object(&redact_pdu(sample.version, &json));
-        // Of a third-party invite without `signed` ruma leaves an empty object.
-        let mut expected = expected;
-        for event in [&mut redacted, &mut expected] {
-            if let Some(ruma::CanonicalJsonValue::Object(content)) = event.get_mut("content")
-                && content.get("third_party_invite").is_some_and(|invite| invite.as_object().is_none_or(CanonicalJsonObject::is_empty))
-            {
-                content.remove("third_party_invite");
-            }
-        }
+        let redacted = object(&redact_pdu(sample.version, &json));
         prop_assert_eq!(redacted, expected);
 
         let redacted = built.pdu.redacted().unwrap();
@@ -283,6 +277,22 @@ fn a_redaction_names_its_event_where_its_version_and_clients_look() {
         assert_eq!(pdu.get("redacts").is_some(), !in_content);
         assert_eq!(pdu["content"].get("redacts").is_some(), in_content);
         assert_eq!(built.pdu.redacts().unwrap(), "$spam:domain");
+    }
+}
+
+#[test]
+fn of_a_third_party_invite_redaction_keeps_the_signed_part_alone() {
+    for (invite, left) in [
+        (json!({ "display_name": "d", "signed": { "token": "t" } }), json!({ "signed": { "token": "t" } })),
+        (json!({ "display_name": "d" }), json!({})),
+        (json!("d"), Value::Null),
+    ] {
+        let content = json!({ "membership": "invite", "third_party_invite": invite });
+        for (version, left) in [(RoomVersion::V10, Value::Null), (RoomVersion::V11, left)] {
+            let redacted = sample(version, "m.room.member", Some("@b:domain"), content.clone()).build().pdu.redacted();
+            let redacted: Value = serde_json::from_slice(redacted.unwrap().content().as_bytes()).unwrap();
+            assert_eq!(redacted["third_party_invite"], left);
+        }
     }
 }
 
