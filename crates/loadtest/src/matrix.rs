@@ -24,6 +24,7 @@ const RATE_LIMIT_PAUSE_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Homeserver {
     endpoint: Endpoint,
     transactions: AtomicU64,
+    first_syncs: AtomicU64,
 }
 
 /// An account with an access token.
@@ -92,7 +93,7 @@ struct ErrorBody {
 
 impl Homeserver {
     pub(crate) fn new(base_url: &str) -> anyhow::Result<Self> {
-        Ok(Self { endpoint: Endpoint::new(base_url)?, transactions: AtomicU64::new(0) })
+        Ok(Self { endpoint: Endpoint::new(base_url)?, transactions: AtomicU64::new(0), first_syncs: AtomicU64::new(0) })
     }
 
     pub(crate) async fn get(&self, user: Option<&User>, path: &str) -> Result<Reply, Failure> {
@@ -191,10 +192,19 @@ impl Homeserver {
         self.get(Some(user), &path).await
     }
 
-    /// Syncs once without waiting; the token to go on from.
-    pub(crate) async fn sync_token(&self, user: &User, since: Option<&str>) -> anyhow::Result<String> {
-        let reply = self.sync(user, since, Duration::ZERO).await.context("syncing")?;
-        next_batch(&reply)
+    /// A user's first sync, which never waits.
+    ///
+    /// A server may keep its last answers for a while: Synapse answers the same question from the same
+    /// device within two minutes with the same words, also where rooms were joined in between. A timeout that
+    /// differs each time makes it another question, and does nothing else here.
+    pub(crate) async fn first_sync(&self, user: &User) -> Result<Reply, Failure> {
+        let number = self.first_syncs.fetch_add(1, Ordering::Relaxed);
+        self.sync(user, None, Duration::from_millis(1 + number % 1000)).await
+    }
+
+    /// Where a user's syncs go on from now.
+    pub(crate) async fn position(&self, user: &User) -> anyhow::Result<String> {
+        next_batch(&self.first_sync(user).await.context("syncing")?)
     }
 
     /// One page backwards.

@@ -30,7 +30,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     let sender = context.new_user().await?;
     let room = context.room_with(&sender, &users).await?;
     let since = context.prepare("preparing the members' syncs", members, async |number| match users.get(number) {
-        Some(user) => context.server.sync_token(user, None).await,
+        Some(user) => context.server.position(user).await,
         None => Ok(String::new()),
     });
     let since = since.await?;

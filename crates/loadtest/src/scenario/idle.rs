@@ -20,7 +20,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     let clients = context.size.count(CLIENTS);
     let users = context.users(clients).await?;
     let since = context.prepare("preparing the clients' syncs", clients, async |number| match users.get(number) {
-        Some(user) => context.server.sync_token(user, None).await,
+        Some(user) => context.server.position(user).await,
         None => Ok(String::new()),
     });
     let since = since.await?;

@@ -1,9 +1,10 @@
 //! A sync that finds nothing, or one message, as the user's joined rooms grow.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
 use crate::context::Context;
 use crate::matrix::{Reply, User, next_batch};
@@ -13,6 +14,7 @@ const JOINED_ROOMS: [usize; 5] = [1, 10, 100, 200, 1000];
 /// The messages go to this many of the rooms in turn, from another user who is in them.
 const SHARED_ROOMS: usize = 8;
 const MESSAGES: usize = 8;
+const SETTLING_SYNCS: usize = 5;
 const SYNCS_PER_MESSAGE: u64 = 1000;
 /// Longer than any answer with something in it takes, so that a lost message shows.
 const WAIT: Duration = Duration::from_secs(5);
@@ -61,15 +63,24 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Every sync goes on from where the one before ended, as a client's do.
     async fn nothing_new(&self) -> anyhow::Result<Measurement> {
         let server = &self.context.server;
-        let since = server.sync_token(&self.user, None).await?;
-        // What the server finishes after the last message may move its positions once more.
-        let since = server.sync_token(&self.user, Some(&since)).await?;
+        let since = RefCell::new(server.position(&self.user).await?);
+        let sync = async || {
+            let from = since.borrow().clone();
+            let outcome = server.sync(&self.user, Some(&from), Duration::ZERO).await;
+            if let Some(next) = outcome.as_ref().ok().and_then(|reply| next_batch(reply).ok()) {
+                since.replace(next);
+            }
+            outcome
+        };
+        // What the server finishes after the last message may move its positions a little more.
+        for _ in 0..SETTLING_SYNCS {
+            sync().await.context("syncing")?;
+        }
         let name = self.name("nothing new");
-        let synced =
-            self.context.drive(&name, &[()], async |_, _| server.sync(&self.user, Some(&since), Duration::ZERO).await);
-        let (tally, spent) = synced.await?;
+        let (tally, spent) = self.context.drive(&name, &[()], async |_, _| sync().await).await?;
         Ok(Measurement::new(name, tally, spent))
     }
 
@@ -78,14 +89,14 @@ impl Stage<'_> {
         let server = &self.context.server;
         let name = self.name("1 message");
         let mut sum = (Tally::default(), Spent::default());
-        let mut since = server.sync_token(&self.user, None).await?;
+        let mut since = server.position(&self.user).await?;
         let rooms = self.rooms.iter().take(SHARED_ROOMS).cycle();
         for (number, room) in rooms.take(MESSAGES + 1).enumerate() {
             let text = format!("This is message {number} of those that a sync is to find");
             server.send(&self.partner, room, &text).await?;
             if number == 0 {
                 // The first time, a server may fill caches for this user that every later sync finds filled.
-                since = server.sync_token(&self.user, Some(&since)).await?;
+                since = next_batch(&server.sync(&self.user, Some(&since), WAIT).await?)?;
                 continue;
             }
             let (tally, spent, latest) = self.find_message(&name, &since).await?;
@@ -108,8 +119,8 @@ impl Stage<'_> {
         let mut tally = Tally::default();
         let mut latest = None;
         for round in 0..SYNCS_PER_MESSAGE {
-            // A server may keep its last answers; a timeout that differs makes each question a new one.
-            let timeout = WAIT + Duration::from_millis(round);
+            // A timeout that differs makes each question a new one, see `Homeserver::first_sync`.
+            let timeout = WAIT + Duration::from_millis(1 + round);
             let outcome = self.context.server.sync(&self.user, Some(since), timeout).await;
             tally.record(&outcome);
             self.context.progress.tick();

@@ -1,7 +1,6 @@
 //! The first sync of a user in many rooms.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use anyhow::ensure;
 use serde::Deserialize;
@@ -37,16 +36,12 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
         })
         .await?;
 
-    let first = context.server.sync(&user, None, Duration::ZERO).await?;
+    let first = context.server.first_sync(&user).await?;
     let shown = first.parse::<Synced>()?.rooms.join.len();
     ensure!(shown == rooms, "the user is in {rooms} rooms, but the first sync shows {shown}");
 
     let name = format!("sync-initial, {rooms} rooms of {MESSAGES_PER_ROOM}");
-    let synced = context.drive(&name, &[()], async |_, round| {
-        // A server may keep its last answers. A timeout that differs makes each question a new one, and
-        // does not matter otherwise: a first sync never waits.
-        context.server.sync(&user, None, Duration::from_millis(round + 1)).await
-    });
+    let synced = context.drive(&name, &[()], async |_, _| context.server.first_sync(&user).await);
     let (tally, spent) = synced.await?;
     let answer_kib = first.body.len() as f64 / 1024.0;
     Ok(vec![Measurement::new(name, tally, spent).figure("size of the answer", "KiB", answer_kib)])
