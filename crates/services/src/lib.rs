@@ -1,12 +1,21 @@
 //! One typed component per responsibility, each given exactly what it needs in its constructor. Nothing here knows of HTTP, and
 //! no SQL stands here.
 
+pub mod account_data;
+pub mod accounts;
 pub mod capabilities;
+pub mod devices;
 pub mod discovery;
+pub mod filters;
 pub mod identity;
 pub mod log;
+pub mod object;
+pub mod passwords;
+pub mod profiles;
+pub mod registration;
 pub mod rooms;
 pub mod sessions;
+pub mod uia;
 pub mod wire;
 
 pub use storage::StorageError;

@@ -73,6 +73,20 @@ impl Database {
         self.write(async move |tx| tx.execute(sql, params![&session_id]).await.map(drop)).await
     }
 
+    /// Ends a session of an operation, if it was opened after `oldest`. Tells whether there was one.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn take_uia_session(
+        &self,
+        session_id: String,
+        operation: &'static str,
+        oldest: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let sql = "DELETE FROM uia_sessions WHERE session_id = $1 AND operation = $2 AND created_at > $3";
+        self.write(async move |tx| Ok(tx.execute(sql, params![&session_id, operation, oldest]).await? > 0)).await
+    }
+
     /// Ends the sessions that were opened before `oldest`, and of the others all but the `most` newest.
     ///
     /// # Errors

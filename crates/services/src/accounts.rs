@@ -1,0 +1,137 @@
+//! Accounts that exist: proving to be their owner, changing the password, and closing them.
+
+use std::sync::Arc;
+
+use homeserver_core::{Clock, UserSn};
+use ruma::{OwnedServerName, OwnedUserId, UserId};
+use storage::{Account, Database, StorageError};
+
+use crate::passwords::{PasswordError, Passwords};
+use crate::sessions::{Requester, Sessions};
+
+/// Why something could not be done with an account.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The user does not exist, has no password, or has another one.
+    #[error("Wrong user name or password")]
+    WrongPassword,
+    /// The account has been closed.
+    #[error("This account has been deactivated")]
+    Deactivated,
+    /// The server does not use passwords.
+    #[error("This server does not use passwords")]
+    PasswordsDisabled,
+    /// The password could not be handled.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// The accounts of this server.
+pub struct Accounts {
+    database: Database,
+    clock: Arc<dyn Clock>,
+    server_name: OwnedServerName,
+    /// None if the server does not use passwords.
+    passwords: Option<Arc<Passwords>>,
+    sessions: Arc<Sessions>,
+}
+
+impl Accounts {
+    /// The accounts stored in `database`. Without `passwords` nobody can log in with one.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        clock: Arc<dyn Clock>,
+        server_name: OwnedServerName,
+        passwords: Option<Arc<Passwords>>,
+        sessions: Arc<Sessions>,
+    ) -> Self {
+        Self { database, clock, server_name, passwords, sessions }
+    }
+
+    /// Whether users can log in with a password.
+    #[must_use]
+    pub fn passwords_enabled(&self) -> bool {
+        self.passwords.is_some()
+    }
+
+    /// The user of this name, a localpart or a whole user ID in any case, if the password is theirs. It takes the same time to find
+    /// that there is no such user.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn by_password(&self, name: &str, password: &str) -> Result<(UserSn, OwnedUserId), AccountError> {
+        let found = self.by_name(name).await?;
+        let hash = found.as_ref().and_then(|(account, _)| account.password_hash.clone());
+        let is_right = self.passwords()?.verify(password, hash).await?;
+        match found {
+            Some((account, _)) if account.deactivated_at.is_some() => Err(AccountError::Deactivated),
+            Some((account, user_id)) if is_right => Ok((account.user_sn, user_id)),
+            _ => Err(AccountError::WrongPassword),
+        }
+    }
+
+    async fn by_name(&self, name: &str) -> Result<Option<(Account, OwnedUserId)>, StorageError> {
+        let Some(user_id) = self.user_id(name) else { return Ok(None) };
+        if let Some(account) = self.database.account_by_user_id(user_id.as_str()).await? {
+            return Ok(Some((account, user_id)));
+        }
+        let Some(lower_case) = self.user_id(&name.to_lowercase()) else { return Ok(None) };
+        let account = self.database.account_by_user_id(lower_case.as_str()).await?;
+        Ok(account.map(|account| (account, lower_case)))
+    }
+
+    /// The user ID that a name on this server stands for.
+    fn user_id(&self, name: &str) -> Option<OwnedUserId> {
+        let user_id = UserId::parse_with_server_name(name, &self.server_name).ok()?;
+        (user_id.server_name() == self.server_name).then_some(user_id)
+    }
+
+    /// Whether a name stands for this user.
+    pub(crate) fn is_name_of(&self, name: &str, user_id: &UserId) -> bool {
+        let named = |name: &str| self.user_id(name).is_some_and(|named| named == user_id);
+        named(name) || named(&name.to_lowercase())
+    }
+
+    /// Whether the password is the user's.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub(crate) async fn is_password_of(&self, user_sn: UserSn, password: &str) -> Result<bool, AccountError> {
+        let account = self.database.account(user_sn).await?;
+        let hash = account.and_then(|account| account.password_hash);
+        Ok(self.passwords()?.verify(password, hash).await?)
+    }
+
+    /// Changes the requester's password, and if `log_out_others`, ends the sessions of all other devices.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn change_password(&self, requester: &Requester, new: &str, log_out_others: bool) -> Result<(), AccountError> {
+        let hash = self.passwords()?.hash(new).await?;
+        self.database.set_password_hash(requester.user_sn, hash).await?;
+        if log_out_others {
+            self.sessions.delete_all_devices(requester.user_sn, requester.device_sn).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes an account for good; nobody can have its user ID again. With `erase` the profile goes, too.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#account-management>
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn deactivate(&self, user_sn: UserSn, erase: bool) -> Result<(), AccountError> {
+        let revoked = self.database.deactivate_account(user_sn, self.clock.now(), erase).await?;
+        self.sessions.forget(&revoked);
+        Ok(())
+    }
+
+    fn passwords(&self) -> Result<&Passwords, AccountError> {
+        self.passwords.as_deref().ok_or(AccountError::PasswordsDisabled)
+    }
+}

@@ -1,0 +1,275 @@
+//! How accounts come into being: by registration, by the shared secret, and on the command line.
+
+mod shared_secret;
+mod username;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use homeserver_core::{Clock, random_string};
+use ruma::{OwnedServerName, OwnedUserId};
+use storage::{Database, NewAccount, StorageError, TokenHash, Tx};
+
+pub use self::shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest};
+use crate::passwords::{PasswordError, Passwords};
+use crate::sessions::{CheckedDevice, IssuedTokens, Sessions, new_session};
+use crate::uia::{Authorisation, Flow, Stage};
+
+/// Who may register.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct RegistrationOptions {
+    /// Anybody, by user-interactive authentication.
+    pub enabled: bool,
+    /// Only those who hold a registration token.
+    pub require_token: bool,
+    /// Guests, without any proof.
+    pub allow_guests: bool,
+}
+
+/// Why nobody was registered.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrationError {
+    /// This server takes no new users.
+    #[error("Registration is not open on this server")]
+    Closed,
+    /// This server takes no guests.
+    #[error("Guests cannot register on this server")]
+    NoGuests,
+    /// The name is not one by the grammar.
+    #[error("{0}")]
+    InvalidUsername(&'static str),
+    /// The user ID is taken.
+    #[error("This user name is taken")]
+    UserInUse,
+    /// The registration token was used by somebody else in the meantime.
+    #[error("This registration token has been used up in the meantime")]
+    TokenUsedUp,
+    /// The server has no passwords.
+    #[error("This server does not use passwords")]
+    PasswordsDisabled,
+    /// The password cannot be used.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A user to be registered.
+#[derive(Default)]
+pub struct NewUser {
+    /// What the user wants to be called; something random if it does not matter.
+    pub username: Option<String>,
+    /// The password.
+    pub password: Option<String>,
+    /// What to show instead of the user ID.
+    pub display_name: Option<String>,
+    /// Whether the user is to administer this server.
+    pub is_admin: bool,
+    /// What kind of user it is, in the words of the admin API.
+    pub user_type: Option<String>,
+    /// The device to log in; none if the user is not to be logged in.
+    pub device: Option<CheckedDevice>,
+}
+
+/// A user who was registered.
+#[derive(Debug)]
+pub struct Registered {
+    /// The user's ID.
+    pub user_id: OwnedUserId,
+    /// The tokens of the device that was logged in.
+    pub tokens: Option<IssuedTokens>,
+}
+
+/// Makes accounts.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#account-registration>
+pub struct Registration {
+    database: Database,
+    clock: Arc<dyn Clock>,
+    server_name: OwnedServerName,
+    options: ArcSwap<RegistrationOptions>,
+    /// None if the server does not use passwords.
+    passwords: Option<Arc<Passwords>>,
+    sessions: Arc<Sessions>,
+}
+
+enum Created {
+    Account(Vec<TokenHash>),
+    UserInUse,
+    TokenUsedUp,
+}
+
+impl Registration {
+    /// Registration of users of `server_name`.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        clock: Arc<dyn Clock>,
+        server_name: OwnedServerName,
+        options: RegistrationOptions,
+        passwords: Option<Arc<Passwords>>,
+        sessions: Arc<Sessions>,
+    ) -> Self {
+        Self { database, clock, server_name, options: ArcSwap::from_pointee(options), passwords, sessions }
+    }
+
+    /// Changes who may register from now on.
+    pub fn reconfigure(&self, options: RegistrationOptions) {
+        self.options.store(Arc::new(options));
+    }
+
+    /// The token that makes its holder an administrator, as long as there is no account. Made at the first call.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn first_account_token(&self) -> Result<Option<String>, StorageError> {
+        if self.database.has_accounts().await? {
+            return Ok(None);
+        }
+        if let Some(token) = self.database.admin_registration_token().await? {
+            return Ok(Some(token));
+        }
+        let token = random_string(32);
+        self.database.insert_admin_registration_token(token.clone()).await?;
+        Ok(Some(token))
+    }
+
+    /// The ways to register at the moment.
+    ///
+    /// # Errors
+    /// [`RegistrationError::Closed`] if there are none.
+    pub async fn flows(&self) -> Result<Vec<Flow>, RegistrationError> {
+        let options = **self.options.load();
+        if options.enabled && options.require_token {
+            return Ok(vec![&[Stage::RegistrationToken]]);
+        }
+        let has_first_token = self.database.admin_registration_token().await?.is_some();
+        match (options.enabled, has_first_token) {
+            (true, false) => Ok(vec![&[Stage::Dummy]]),
+            (true, true) => Ok(vec![&[Stage::Dummy], &[Stage::FirstAccountToken]]),
+            (false, true) => Ok(vec![&[Stage::FirstAccountToken]]),
+            (false, false) => Err(RegistrationError::Closed),
+        }
+    }
+
+    /// Whether a new user can be called `username`.
+    ///
+    /// # Errors
+    /// [`RegistrationError::InvalidUsername`] or [`RegistrationError::UserInUse`].
+    pub async fn check_available(&self, username: &str) -> Result<OwnedUserId, RegistrationError> {
+        let user_id = self.user_id(username)?;
+        if self.database.account_by_user_id(user_id.as_str()).await?.is_some() {
+            return Err(RegistrationError::UserInUse);
+        }
+        Ok(user_id)
+    }
+
+    /// Whether a registration token could be used now.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn is_token_usable(&self, token: &str) -> Result<bool, StorageError> {
+        Ok(self.database.usable_registration_token(token, self.clock.now()).await?.is_some())
+    }
+
+    /// Registers a user who was authorised to.
+    ///
+    /// # Errors
+    /// [`RegistrationError`].
+    pub async fn register(&self, user: NewUser, authorisation: Authorisation) -> Result<Registered, RegistrationError> {
+        let password_hash = match &user.password {
+            None => None,
+            Some(password) => {
+                let passwords = self.passwords.as_ref().ok_or(RegistrationError::PasswordsDisabled)?;
+                Some(passwords.hash(password).await?)
+            }
+        };
+        self.create(user, password_hash, false, authorisation.registration_token).await
+    }
+
+    /// Registers a guest and logs it in.
+    ///
+    /// # Errors
+    /// [`RegistrationError::NoGuests`].
+    pub async fn register_guest(&self, device: CheckedDevice) -> Result<Registered, RegistrationError> {
+        if !self.options.load().allow_guests {
+            return Err(RegistrationError::NoGuests);
+        }
+        let guest = NewUser { device: Some(device), ..NewUser::default() };
+        self.create(guest, None, true, None).await
+    }
+
+    /// Registers a user on the word of the operator.
+    ///
+    /// # Errors
+    /// [`RegistrationError`].
+    pub async fn create_user(&self, name: &str, password: Option<String>, is_admin: bool) -> Result<OwnedUserId, RegistrationError> {
+        let user = NewUser { username: Some(name.to_owned()), password, is_admin, ..NewUser::default() };
+        Ok(self.register(user, Authorisation::default()).await?.user_id)
+    }
+
+    async fn create(
+        &self,
+        user: NewUser,
+        password_hash: Option<String>,
+        is_guest: bool,
+        registration_token: Option<String>,
+    ) -> Result<Registered, RegistrationError> {
+        let username = user.username.unwrap_or_else(|| random_string(12));
+        let user_id = self.user_id(&username)?;
+        let now = self.clock.now();
+        let account = NewAccount {
+            user_id: user_id.to_string(),
+            password_hash,
+            created_at: now,
+            is_admin: user.is_admin,
+            is_guest,
+            user_type: user.user_type,
+        };
+        let prepared = user.device.as_ref().map(|device| self.sessions.prepare(device));
+        let session = user.device.zip(prepared.as_ref().map(|prepared| prepared.stored(now)));
+        let display_name = user.display_name.map(|name| serde_json::Value::from(name).to_string());
+        let created = self.database.write(async move |tx| {
+            let mut account = account.clone();
+            if tx.account_exists(&account.user_id).await? {
+                return Ok(Created::UserInUse);
+            }
+            if let Some(token) = &registration_token {
+                let Some(usable) = tx.use_registration_token(token, now).await? else { return Ok(Created::TokenUsedUp) };
+                account.is_admin |= usable.makes_admin;
+            }
+            let Some(user_sn) = tx.create_account(&account).await? else {
+                return give_back(tx, registration_token.as_deref()).await;
+            };
+            if let Some(name) = &display_name {
+                tx.set_profile_field(user_sn, "displayname", name).await?;
+            }
+            let revoked = match &session {
+                Some((device, tokens)) => new_session(tx, user_sn, device, tokens).await?,
+                None => Vec::new(),
+            };
+            Ok(Created::Account(revoked))
+        });
+        match created.await? {
+            Created::UserInUse => Err(RegistrationError::UserInUse),
+            Created::TokenUsedUp => Err(RegistrationError::TokenUsedUp),
+            Created::Account(revoked) => {
+                self.sessions.forget(&revoked);
+                Ok(Registered { user_id, tokens: prepared.map(|prepared| prepared.issued) })
+            }
+        }
+    }
+
+    fn user_id(&self, username: &str) -> Result<OwnedUserId, RegistrationError> {
+        username::new_user_id(username, &self.server_name).map_err(RegistrationError::InvalidUsername)
+    }
+}
+
+/// Another node was faster to take the name.
+async fn give_back(tx: &mut Tx, registration_token: Option<&str>) -> Result<Created, StorageError> {
+    if let Some(token) = registration_token {
+        tx.return_registration_token(token).await?;
+    }
+    Ok(Created::UserInUse)
+}

@@ -1,0 +1,294 @@
+//! Who an access token belongs to, and how tokens come and go.
+//!
+//! Tokens are stored hashed. What was looked up is remembered under the hash, and forgotten when the token is revoked.
+
+mod last_seen;
+mod tokens;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use homeserver_core::{Clock, DeviceSn, Timestamp, UserSn, random_string};
+use quick_cache::sync::Cache;
+use ruma::{OwnedDeviceId, OwnedUserId};
+use storage::{Database, StorageError, StoredSession, TokenHash, Tx};
+
+use self::last_seen::LastSeenQueue;
+pub use self::tokens::IssuedTokens;
+use self::tokens::{PreparedTokens, hash};
+
+/// The longest device ID, in bytes.
+pub const MAX_DEVICE_ID_BYTES: usize = 255;
+/// Access tokens whose owner is remembered.
+const REMEMBERED: usize = 50_000;
+/// How exactly it is recorded when a device was last seen.
+const LAST_SEEN_INTERVAL: Duration = Duration::from_secs(300);
+
+/// The user who makes a request.
+#[derive(Clone, Debug)]
+pub struct Requester {
+    /// The user.
+    pub user_sn: UserSn,
+    /// The user's ID.
+    pub user_id: OwnedUserId,
+    /// The device that the access token belongs to; none for an application service acting for the user.
+    pub device_sn: Option<DeviceSn>,
+    /// The device's ID.
+    pub device_id: Option<OwnedDeviceId>,
+    /// Whether the account is a guest's.
+    pub is_guest: bool,
+    /// Whether the user administers this server.
+    pub is_admin: bool,
+}
+
+/// Where a request came from, for the list of devices.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Contact<'a> {
+    /// The client's address, if it is known.
+    pub address: Option<IpAddr>,
+    /// The client's `User-Agent`.
+    pub user_agent: Option<&'a str>,
+}
+
+/// Why a token was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticationError {
+    /// Never issued, or logged out.
+    #[error("unknown token")]
+    UnknownToken,
+    /// Issued, but expired by now; the device still exists.
+    #[error("expired access token")]
+    ExpiredToken,
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// The device that a new session is for.
+#[derive(Clone, Default, Debug)]
+pub struct SessionDevice {
+    /// An ID that the client has chosen, perhaps of a device that it had before.
+    pub device_id: Option<String>,
+    /// What to call the device if it is new.
+    pub display_name: Option<String>,
+    /// Whether the client can handle an access token that expires.
+    pub wants_refresh_token: bool,
+}
+
+/// Why a session cannot be opened for a device.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The device ID is empty or too long.
+    #[error("A device ID has between 1 and {MAX_DEVICE_ID_BYTES} bytes")]
+    InvalidId,
+    /// The name is too long.
+    #[error("A device's display name has at most {} characters", crate::devices::MAX_NAME_CHARS)]
+    NameTooLong,
+}
+
+/// How sessions behave.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionOptions {
+    /// After what time an access token must be refreshed, for clients that can.
+    pub access_token_lifetime: Duration,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self { access_token_lifetime: Duration::from_secs(3600) }
+    }
+}
+
+struct Remembered {
+    requester: Requester,
+    expires_at: Option<Timestamp>,
+    seen_at: AtomicI64,
+}
+
+/// The sessions of this server's users.
+pub struct Sessions {
+    database: Database,
+    clock: Arc<dyn Clock>,
+    options: SessionOptions,
+    remembered: Cache<TokenHash, Arc<Remembered>>,
+    /// Counts revocations, so that a token that is revoked while it is looked up is not remembered.
+    revocations: AtomicU64,
+    last_seen: LastSeenQueue,
+}
+
+impl Sessions {
+    /// The sessions stored in `database`.
+    #[must_use]
+    pub fn new(database: Database, clock: Arc<dyn Clock>, options: SessionOptions) -> Self {
+        let last_seen = LastSeenQueue::new(database.clone());
+        Self { database, clock, options, remembered: Cache::new(REMEMBERED), revocations: AtomicU64::new(0), last_seen }
+    }
+
+    /// Whose `token` it is. `contact` is remembered as the device's last.
+    ///
+    /// # Errors
+    /// [`AuthenticationError`] if it is nobody's.
+    pub async fn authenticate(&self, token: &str, contact: Contact<'_>) -> Result<Requester, AuthenticationError> {
+        let hash = hash(token);
+        let session = match self.remembered.get(&hash) {
+            Some(session) => session,
+            None => self.look_up(hash).await?,
+        };
+        let now = self.clock.now();
+        if session.expires_at.is_some_and(|expires_at| expires_at <= now) {
+            return Err(AuthenticationError::ExpiredToken);
+        }
+        self.note_contact(&session, now, contact);
+        Ok(session.requester.clone())
+    }
+
+    async fn look_up(&self, hash: TokenHash) -> Result<Arc<Remembered>, AuthenticationError> {
+        let revocations = self.revocations.load(Ordering::SeqCst);
+        let stored = self.database.session(&hash).await?.ok_or(AuthenticationError::UnknownToken)?;
+        if let Some(refresh_hash) = stored.refresh_hash
+            && self.database.has_predecessor(stored.device_sn, &refresh_hash).await?
+        {
+            // This is the first use of tokens that came from a refresh, so the client has them and needs no older ones.
+            let revoked = self.database.retire_predecessor(stored.device_sn, refresh_hash).await?;
+            self.forget(&revoked);
+        }
+        let session = Arc::new(remember(stored)?);
+        self.remembered.insert(hash, Arc::clone(&session));
+        if self.revocations.load(Ordering::SeqCst) != revocations {
+            self.remembered.remove(&hash);
+        }
+        Ok(session)
+    }
+
+    fn note_contact(&self, session: &Remembered, now: Timestamp, contact: Contact<'_>) {
+        let seen_at = session.seen_at.load(Ordering::Relaxed);
+        let Some(device_sn) = session.requester.device_sn else { return };
+        if now.since(Timestamp(seen_at)) < LAST_SEEN_INTERVAL {
+            return;
+        }
+        let claimed = session.seen_at.compare_exchange(seen_at, now.0, Ordering::Relaxed, Ordering::Relaxed);
+        if claimed.is_ok() {
+            self.last_seen.push(device_sn, now, contact.address);
+        }
+    }
+
+    /// Opens a session for a user who has proved to be one. A device that the user had before loses its earlier tokens.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn open(&self, user_sn: UserSn, device: &CheckedDevice) -> Result<IssuedTokens, StorageError> {
+        let prepared = self.prepare(device);
+        let (new, device) = (prepared.stored(self.clock.now()), device.clone());
+        let revoked = self.database.write(async move |tx| new_session(tx, user_sn, &device, &new).await).await?;
+        self.forget(&revoked);
+        Ok(prepared.issued)
+    }
+
+    pub(crate) fn prepare(&self, device: &CheckedDevice) -> PreparedTokens {
+        PreparedTokens::new(device, self.options.access_token_lifetime)
+    }
+
+    /// Exchanges a refresh token for new tokens.
+    ///
+    /// # Errors
+    /// [`AuthenticationError`] if the refresh token is not, or no longer, known.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<IssuedTokens, AuthenticationError> {
+        let device = CheckedDevice { wants_refresh_token: true, ..CheckedDevice::default() };
+        let prepared = self.prepare(&device);
+        let refreshed = self.database.refresh_tokens(hash(refresh_token), prepared.stored(self.clock.now())).await?;
+        let refreshed = refreshed.ok_or(AuthenticationError::UnknownToken)?;
+        self.forget(&refreshed.revoked);
+        Ok(prepared.issued)
+    }
+
+    /// Ends the sessions of some of a user's devices, and deletes the devices.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn delete_devices(&self, user_sn: UserSn, device_ids: Vec<String>) -> Result<(), StorageError> {
+        let revoked = self.database.delete_devices(user_sn, device_ids).await?;
+        self.forget(&revoked);
+        Ok(())
+    }
+
+    /// Ends all sessions of a user, but for those of one device, and deletes the devices.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn delete_all_devices(&self, user_sn: UserSn, except: Option<DeviceSn>) -> Result<(), StorageError> {
+        let revoked = self.database.delete_all_devices(user_sn, except).await?;
+        self.forget(&revoked);
+        Ok(())
+    }
+
+    /// Forgets tokens that have been revoked in the database.
+    pub(crate) fn forget(&self, revoked: &[TokenHash]) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        for hash in revoked {
+            self.remembered.remove(hash);
+        }
+    }
+
+    /// Writes down when devices were last seen, as far as that waits to be written.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn flush(&self) -> Result<(), StorageError> {
+        self.last_seen.flush().await
+    }
+}
+
+fn remember(stored: StoredSession) -> Result<Remembered, StorageError> {
+    let user_id = OwnedUserId::try_from(stored.user_id.as_str());
+    let user_id = user_id.map_err(|error| StorageError::Value { column: 1, reason: format!("{}: {error}", stored.user_id) })?;
+    Ok(Remembered {
+        requester: Requester {
+            user_sn: stored.user_sn,
+            user_id,
+            device_sn: Some(stored.device_sn),
+            device_id: Some(stored.device_id.into()),
+            is_guest: stored.is_guest,
+            is_admin: stored.is_admin,
+        },
+        expires_at: stored.expires_at,
+        seen_at: AtomicI64::new(stored.last_seen_at.map_or(0, |at| at.0)),
+    })
+}
+
+/// A device for a new session, with an ID and within the limits.
+#[derive(Clone, Default, Debug)]
+pub struct CheckedDevice {
+    pub(crate) device_id: String,
+    pub(crate) display_name: Option<String>,
+    pub(crate) wants_refresh_token: bool,
+}
+
+impl TryFrom<SessionDevice> for CheckedDevice {
+    type Error = DeviceError;
+
+    fn try_from(device: SessionDevice) -> Result<Self, DeviceError> {
+        let device_id = device.device_id.unwrap_or_else(|| random_string(10).to_ascii_uppercase());
+        if device_id.is_empty() || device_id.len() > MAX_DEVICE_ID_BYTES {
+            return Err(DeviceError::InvalidId);
+        }
+        if device.display_name.as_ref().is_some_and(|name| name.chars().count() > crate::devices::MAX_NAME_CHARS) {
+            return Err(DeviceError::NameTooLong);
+        }
+        Ok(Self { device_id, display_name: device.display_name, wants_refresh_token: device.wants_refresh_token })
+    }
+}
+
+/// Stores a new session in a transaction. Returns the access tokens that the device had before.
+pub(crate) async fn new_session(
+    tx: &mut Tx,
+    user_sn: UserSn,
+    device: &CheckedDevice,
+    new: &storage::NewTokens,
+) -> Result<Vec<TokenHash>, StorageError> {
+    let device_sn = tx.ensure_device(user_sn, &device.device_id, device.display_name.as_deref(), new.created_at).await?;
+    let revoked = tx.delete_tokens(&[device_sn.0]).await?;
+    tx.insert_tokens(user_sn, device_sn, new).await?;
+    Ok(revoked)
+}
