@@ -12,9 +12,12 @@ pub mod log;
 pub mod object;
 pub mod passwords;
 pub mod profiles;
+pub mod reading;
 pub mod registration;
 pub mod rooms;
 pub mod sessions;
+pub mod sync;
+pub mod tokens;
 pub mod uia;
 pub mod wire;
 

@@ -223,6 +223,7 @@ async fn number_events(tx: &mut Tx, append: &Append, head: &mut Head) -> Result<
             depth: event.depth,
             countable_total: head.countable_total,
             client_json: event.client_json.clone(),
+            replaces_sn: event.replaces.as_ref().map(|(replaced, _)| replaced.sn()),
             replaced_json: event.replaces.as_ref().map(|(_, json)| json.clone()),
             redacted_because: None,
             transaction: append.transaction.clone(),

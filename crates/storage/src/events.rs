@@ -29,6 +29,8 @@ pub struct StoredEvent {
     pub countable_total: i64,
     /// The canonical JSON that clients see, without `room_id` and `unsigned`.
     pub client_json: Bytes,
+    /// The state event that this one replaced.
+    pub replaces_sn: Option<EventSn>,
     /// The client JSON of the state event that this one replaced.
     pub replaced_json: Option<Bytes>,
     /// The event that redacted this one, as clients see it.
@@ -47,7 +49,7 @@ macro_rules! event_query {
     ($condition:literal) => {
         concat!(
             "SELECT e.event_sn, e.event_id, e.room_sn, e.type_sn, e.state_key_sn, e.sender_sn, e.origin_server_ts, ",
-            "e.depth, e.countable_total, e.client_json, p.client_json, r.client_json FROM events e ",
+            "e.depth, e.countable_total, e.client_json, p.client_json, r.client_json, e.replaces_sn FROM events e ",
             "LEFT JOIN events p ON p.event_sn = e.replaces_sn LEFT JOIN events r ON r.event_sn = e.redacted_by ",
             $condition
         )
@@ -70,6 +72,7 @@ pub(crate) fn read_event(row: &Row<'_>) -> Result<StoredEvent, StorageError> {
         client_json: row.get(9)?,
         replaced_json: row.get(10)?,
         redacted_because: row.get(11)?,
+        replaces_sn: row.get(12)?,
         transaction: None,
         membership: None,
         redacts: None,

@@ -14,10 +14,12 @@
 
 mod account_data;
 mod accounts;
+mod aliases;
 mod append;
 mod database;
 mod devices;
 mod dialect;
+mod directory;
 mod error;
 mod events;
 mod filters;
@@ -39,10 +41,12 @@ mod writer;
 
 pub use account_data::AccountDataEntry;
 pub use accounts::{Account, NewAccount};
+pub use aliases::RoomAlias;
 pub use append::{Append, AppendOutcome, EventNumber, NewEvent, Step};
 pub use database::Database;
 pub use devices::{Device, LastSeen};
 pub use dialect::Engine;
+pub use directory::DirectoryEntry;
 pub use error::StorageError;
 pub use events::{StoredEvent, StoredPdu};
 pub use interning::Interned;

@@ -178,6 +178,31 @@ impl Database {
         self.query(sql, params![user_sn, room_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
+    /// Up to how many countable events a user has read each room.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn read_totals(&self, user_sn: UserSn) -> Result<Vec<(RoomSn, i64)>, StorageError> {
+        let sql = "SELECT room_sn, countable_total FROM read_positions WHERE user_sn = $1";
+        self.query(sql, params![user_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
+    }
+
+    /// The first `limit` users who came into a room as `membership`, without `except`.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn first_members(
+        &self,
+        room_sn: RoomSn,
+        membership: Membership,
+        except: UserSn,
+        limit: i64,
+    ) -> Result<Vec<UserSn>, StorageError> {
+        let sql = "SELECT user_sn FROM memberships WHERE room_sn = $1 AND membership = $2 AND user_sn <> $3 \
+                   ORDER BY room_sn, membership, event_sn LIMIT $4";
+        self.query(sql, params![room_sn, membership, except, limit], |row| row.get(0)).await
+    }
+
     /// Forgets the room for the user. Tells whether the user was out of the room, as is required.
     ///
     /// # Errors

@@ -186,6 +186,37 @@ impl Database {
         self.query(sql, params![room_sn, type_sn], read_event).await
     }
 
+    /// The events of the current state of many rooms, but for those of type `without`.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn current_states(
+        &self,
+        rooms: &[i64],
+        without: Option<TypeSn>,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        let sql = event_query!(
+            "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn IN LIST($1) AND s.type_sn <> $2"
+        );
+        self.query(sql, params![rooms, without.unwrap_or(TypeSn(0))], read_event).await
+    }
+
+    /// The events of one type and these state keys in a room's current state.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn state_of_keys(
+        &self,
+        room_sn: RoomSn,
+        type_sn: TypeSn,
+        keys: &[i64],
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        let sql = event_query!(
+            "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 AND s.type_sn = $2 AND s.key_sn IN LIST($3)"
+        );
+        self.query(sql, params![room_sn, type_sn, keys], read_event).await
+    }
+
     /// How the state of many rooms changed after `after` and up to `until`, oldest first within a room.
     ///
     /// # Errors

@@ -92,6 +92,12 @@ pub struct RoomEventFilter {
 }
 
 impl EventFilter {
+    /// Whether events of all types and senders are included.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.senders.is_none() && self.not_senders.is_empty() && self.types.is_none() && self.not_types.is_empty()
+    }
+
     /// Whether events of this type and sender are included.
     #[must_use]
     pub fn includes(&self, event_type: &str, sender: &str) -> bool {

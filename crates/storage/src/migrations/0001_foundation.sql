@@ -174,6 +174,7 @@ CREATE TABLE memberships (
     PRIMARY KEY (room_sn, user_sn)
 ) CLUSTERED;
 CREATE INDEX memberships_by_user ON memberships (user_sn, membership);
+CREATE INDEX memberships_by_room ON memberships (room_sn, membership, event_sn);
 
 CREATE TABLE membership_changes (
     user_sn BIGINT NOT NULL,

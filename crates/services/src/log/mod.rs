@@ -1,0 +1,11 @@
+//! Following the log of this node: its newest part in memory, who is in which room, and who waits for something new.
+
+mod follower;
+mod tail;
+mod user_rooms;
+mod wakeups;
+
+pub use follower::LogFollower;
+pub use tail::LogTail;
+pub use user_rooms::{Place, UserRooms, UserRoomsCache};
+pub use wakeups::{Wakeup, Wakeups};

@@ -1,0 +1,130 @@
+//! Which rooms a user is in, in memory for those who are around.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use homeserver_core::{Position, RoomSn, UserSn};
+use parking_lot::RwLock;
+use quick_cache::sync::Cache;
+use storage::{Database, LogEntry, Membership, StorageError};
+use tokio::sync::OnceCell;
+
+/// Users whose rooms are remembered.
+const REMEMBERED_USERS: usize = 20_000;
+
+/// What a user is to a room, and up to where they have read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// What the user is to the room; `None` if only the reading is known yet.
+    pub membership: Option<Membership>,
+    /// When that came about.
+    pub since: Position,
+    /// Whether the user has forgotten the room.
+    pub is_forgotten: bool,
+    /// How many countable events the room had up to where the user has read it.
+    pub read_total: i64,
+}
+
+impl Place {
+    /// Whether the user is in the room.
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        self.membership == Some(Membership::Join)
+    }
+}
+
+/// The rooms of one user. Follows the log; may be ahead of the position that a reader has in mind.
+#[derive(Default)]
+pub struct UserRooms {
+    places: RwLock<HashMap<RoomSn, Place>>,
+    loaded: OnceCell<()>,
+}
+
+impl UserRooms {
+    /// The user's place in a room.
+    #[must_use]
+    pub fn place(&self, room_sn: RoomSn) -> Option<Place> {
+        self.places.read().get(&room_sn).copied()
+    }
+
+    /// All of the user's places.
+    #[must_use]
+    pub fn places(&self) -> Vec<(RoomSn, Place)> {
+        self.places.read().iter().map(|(room_sn, place)| (*room_sn, *place)).collect()
+    }
+
+    fn set_membership(&self, room_sn: RoomSn, membership: Membership, since: Position, is_forgotten: bool) {
+        let mut places = self.places.write();
+        let place = places.entry(room_sn).or_insert(Place {
+            membership: None,
+            since: Position::START,
+            is_forgotten: false,
+            read_total: 0,
+        });
+        // What comes from the database may be older than what the log has told.
+        if since >= place.since {
+            (place.membership, place.since, place.is_forgotten) = (Some(membership), since, is_forgotten);
+        }
+    }
+
+    fn set_read_total(&self, room_sn: RoomSn, read_total: i64) {
+        if let Some(place) = self.places.write().get_mut(&room_sn) {
+            place.read_total = place.read_total.max(read_total);
+        }
+    }
+}
+
+/// The rooms of the users who were around lately.
+pub struct UserRoomsCache {
+    database: Database,
+    users: Cache<UserSn, Arc<UserRooms>>,
+}
+
+impl UserRoomsCache {
+    /// Reads from `database` what is not remembered.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database, users: Cache::new(REMEMBERED_USERS) }
+    }
+
+    /// The rooms of a user.
+    ///
+    /// # Errors
+    /// [`StorageError`] if they cannot be read.
+    pub async fn of(&self, user_sn: UserSn) -> Result<Arc<UserRooms>, StorageError> {
+        // Entered before it is read, so that what the log tells in the meantime is not lost.
+        let created = || Ok::<_, std::convert::Infallible>(Arc::<UserRooms>::default());
+        let rooms = self.users.get_or_insert_with(&user_sn, created).unwrap_or_default();
+        rooms.loaded.get_or_try_init(|| self.load(user_sn, &rooms)).await?;
+        Ok(rooms)
+    }
+
+    async fn load(&self, user_sn: UserSn, rooms: &UserRooms) -> Result<(), StorageError> {
+        for stored in self.database.memberships_of_user(user_sn).await? {
+            rooms.set_membership(stored.room_sn, stored.membership, stored.event_sn.position(), stored.is_forgotten);
+        }
+        for (room_sn, read_total) in self.database.read_totals(user_sn).await? {
+            rooms.set_read_total(room_sn, read_total);
+        }
+        Ok(())
+    }
+
+    /// Has a user's rooms read again, after a change that the log does not tell, such as forgetting a room.
+    pub fn forget(&self, user_sn: UserSn) {
+        self.users.remove(&user_sn);
+    }
+
+    pub(super) fn follow(&self, entries: &[LogEntry]) {
+        for entry in entries {
+            let LogEntry::Event(event) = entry else { continue };
+            if let Some((user_sn, membership)) = event.membership
+                && let Some(rooms) = self.users.get(&user_sn)
+            {
+                rooms.set_membership(event.room_sn, membership, event.sn.position(), false);
+            }
+            if let Some(rooms) = self.users.get(&event.sender_sn) {
+                rooms.set_read_total(event.room_sn, event.countable_total);
+            }
+        }
+    }
+}

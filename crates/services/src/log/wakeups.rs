@@ -1,0 +1,69 @@
+//! Who waits for something new.
+
+use std::collections::HashMap;
+
+use homeserver_core::UserSn;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+/// A waiting request's side of an entry. Resolves when there may be something new for the user.
+pub type Wakeup = oneshot::Receiver<()>;
+
+/// One entry for each waiting request, by user. Nothing is registered with rooms, and nobody polls.
+#[derive(Default)]
+pub struct Wakeups {
+    waiting: Mutex<HashMap<UserSn, SmallVec<[oneshot::Sender<()>; 1]>>>,
+}
+
+impl Wakeups {
+    /// Enters a request. It must look for what is new once more afterwards, before it waits.
+    pub fn enter(&self, user_sn: UserSn) -> Wakeup {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.waiting.lock();
+        let entries = waiting.entry(user_sn).or_default();
+        // Requests that gave up leave their entries behind.
+        entries.retain(|entry| !entry.is_closed());
+        entries.push(sender);
+        receiver
+    }
+
+    /// Takes out the entries of requests that gave up, when one of them says so.
+    pub fn leave(&self, user_sn: UserSn) {
+        let mut waiting = self.waiting.lock();
+        if let Some(entries) = waiting.get_mut(&user_sn) {
+            entries.retain(|entry| !entry.is_closed());
+            if entries.is_empty() {
+                waiting.remove(&user_sn);
+            }
+        }
+    }
+
+    /// Wakes everybody among `users` who waits.
+    pub fn wake(&self, users: impl IntoIterator<Item = UserSn>) {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_empty() {
+            return;
+        }
+        for user_sn in users {
+            for entry in waiting.remove(&user_sn).into_iter().flatten() {
+                // Whoever gave up in the meantime does not need to know.
+                let _ = entry.send(());
+            }
+        }
+    }
+
+    /// Wakes everybody who waits.
+    pub fn wake_all(&self) {
+        let all = std::mem::take(&mut *self.waiting.lock());
+        all.into_values().flatten().for_each(|entry| {
+            let _ = entry.send(());
+        });
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.lock().values().map(SmallVec::len).sum()
+    }
+}

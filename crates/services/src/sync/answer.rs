@@ -1,0 +1,181 @@
+//! The JSON of an answer, written as it is found.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use homeserver_core::{Position, Timestamp};
+use storage::{AccountDataEntry, Membership};
+
+use super::joined::RoomAnswer;
+use super::stripped::StrippedRoom;
+use super::summary::Summary;
+use super::Pass;
+use crate::tokens::{history_token, sync_token};
+use crate::wire::{Reader, push_number, push_string, write_event, write_list, write_stripped};
+
+/// An answer in the making.
+pub(super) struct Answer {
+    next_batch: Position,
+    account_data: Vec<AccountDataEntry>,
+    room_account_data: BTreeMap<Arc<str>, Vec<AccountDataEntry>>,
+    /// Members of the objects `rooms.join` and so on: `"!room:server":{…}`, separated by commas.
+    joined: Vec<u8>,
+    left: Vec<u8>,
+    invited: Vec<u8>,
+    knocked: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn new(next_batch: Position) -> Self {
+        Self {
+            next_batch,
+            account_data: Vec::new(),
+            room_account_data: BTreeMap::new(),
+            joined: Vec::new(),
+            left: Vec::new(),
+            invited: Vec::new(),
+            knocked: Vec::new(),
+        }
+    }
+
+    /// Whether a client would learn nothing from it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.account_data.is_empty()
+            && self.room_account_data.is_empty()
+            && [&self.joined, &self.left, &self.invited, &self.knocked].iter().all(|section| section.is_empty())
+    }
+
+    pub(super) fn add_account_data(&mut self, entry: AccountDataEntry) {
+        self.account_data.push(entry);
+    }
+
+    pub(super) fn add_room_account_data(&mut self, room_id: Arc<str>, entry: AccountDataEntry) {
+        self.room_account_data.entry(room_id).or_default().push(entry);
+    }
+
+    pub(super) fn add_joined(&mut self, room: &RoomAnswer, pass: &Pass<'_>, now: Timestamp) {
+        let account_data = self.room_account_data.remove(&room.room_id).unwrap_or_default();
+        if room.is_empty() && account_data.is_empty() && pass.from.is_some() {
+            return;
+        }
+        let out = begin_room(&mut self.joined, &room.room_id);
+        write_timeline_and_state(out, room, pass, now);
+        if let Some(summary) = &room.summary {
+            out.extend_from_slice(b",\"summary\":");
+            write_summary(out, summary);
+        }
+        out.extend_from_slice(br#","unread_notifications":{"highlight_count":0,"notification_count":"#);
+        push_number(out, room.unread);
+        out.extend_from_slice(b"},\"ephemeral\":{\"events\":[]},\"account_data\":{\"events\":");
+        write_account_data(out, &account_data);
+        out.extend_from_slice(b"}}");
+    }
+
+    pub(super) fn add_left(&mut self, room: &RoomAnswer, pass: &Pass<'_>, now: Timestamp) {
+        let out = begin_room(&mut self.left, &room.room_id);
+        write_timeline_and_state(out, room, pass, now);
+        out.extend_from_slice(b",\"account_data\":{\"events\":[]}}");
+    }
+
+    pub(super) fn add_stripped(&mut self, room: &StrippedRoom) {
+        let (section, key) = match room.membership {
+            Membership::Knock => (&mut self.knocked, "knock_state"),
+            _ => (&mut self.invited, "invite_state"),
+        };
+        let out = begin_room(section, &room.room_id);
+        push_string(out, key);
+        out.extend_from_slice(b":{\"events\":");
+        write_list(out, &room.state, |out, event| write_stripped(out, event));
+        out.extend_from_slice(b"}}");
+    }
+
+    pub(super) fn into_json(mut self) -> Vec<u8> {
+        // Rooms of which only the account data is new.
+        for (room_id, entries) in std::mem::take(&mut self.room_account_data) {
+            let out = begin_room(&mut self.joined, &room_id);
+            out.extend_from_slice(b"\"account_data\":{\"events\":");
+            write_account_data(out, &entries);
+            out.extend_from_slice(b"}}");
+        }
+        let sections = [
+            ("join", self.joined),
+            ("leave", self.left),
+            ("invite", self.invited),
+            ("knock", self.knocked),
+        ];
+        let length: usize = sections.iter().map(|(_, section)| section.len()).sum();
+        let mut out = Vec::with_capacity(length + 256);
+        out.extend_from_slice(b"{\"next_batch\":");
+        push_string(&mut out, &sync_token(self.next_batch));
+        if !self.account_data.is_empty() {
+            out.extend_from_slice(b",\"account_data\":{\"events\":");
+            write_account_data(&mut out, &self.account_data);
+            out.push(b'}');
+        }
+        if length > 0 {
+            out.extend_from_slice(b",\"rooms\":{");
+            let present = sections.iter().filter(|(_, section)| !section.is_empty());
+            for (index, (name, section)) in present.enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                push_string(&mut out, name);
+                out.extend_from_slice(b":{");
+                out.extend_from_slice(section);
+                out.push(b'}');
+            }
+            out.push(b'}');
+        }
+        out.push(b'}');
+        out
+    }
+}
+
+fn begin_room<'a>(section: &'a mut Vec<u8>, room_id: &str) -> &'a mut Vec<u8> {
+    if !section.is_empty() {
+        section.push(b',');
+    }
+    push_string(section, room_id);
+    section.extend_from_slice(b":{");
+    section
+}
+
+fn write_timeline_and_state(out: &mut Vec<u8>, room: &RoomAnswer, pass: &Pass<'_>, now: Timestamp) {
+    let reader = Reader { room_id: None, now, device_sn: pass.requester.device_sn };
+    let memberships = room.memberships.iter().copied().chain(std::iter::repeat(None));
+    out.extend_from_slice(b"\"timeline\":{\"events\":");
+    write_list(out, room.timeline.iter().zip(memberships), |out, (event, membership)| {
+        write_event(out, event, &reader, membership);
+    });
+    out.extend_from_slice(if room.is_limited { b",\"limited\":true" } else { b",\"limited\":false" });
+    out.extend_from_slice(b",\"prev_batch\":");
+    push_string(out, &history_token(room.prev_batch));
+    let key = if pass.request.use_state_after { "state_after" } else { "state" };
+    out.extend_from_slice(b"},");
+    push_string(out, key);
+    out.extend_from_slice(b":{\"events\":");
+    write_list(out, &room.state, |out, event| write_event(out, event, &reader, None));
+    out.push(b'}');
+}
+
+fn write_summary(out: &mut Vec<u8>, summary: &Summary) {
+    out.extend_from_slice(b"{\"m.joined_member_count\":");
+    push_number(out, summary.joined);
+    out.extend_from_slice(b",\"m.invited_member_count\":");
+    push_number(out, summary.invited);
+    if let Some(heroes) = &summary.heroes {
+        out.extend_from_slice(b",\"m.heroes\":");
+        write_list(out, heroes, |out, user_id| push_string(out, user_id));
+    }
+    out.push(b'}');
+}
+
+fn write_account_data(out: &mut Vec<u8>, entries: &[AccountDataEntry]) {
+    write_list(out, entries, |out, entry| {
+        out.extend_from_slice(b"{\"type\":");
+        push_string(out, &entry.data_type);
+        out.extend_from_slice(b",\"content\":");
+        out.extend_from_slice(&entry.content);
+        out.push(b'}');
+    });
+}

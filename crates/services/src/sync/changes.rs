@@ -1,0 +1,146 @@
+//! Which rooms have something new for a user.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use homeserver_core::{Position, RoomSn};
+use storage::{LogEntry, Membership, StoredEvent};
+
+use super::{Pass, Sync};
+use crate::log::Place;
+use crate::rooms::RoomError;
+
+/// What changed for a user.
+pub(super) struct Changes {
+    pub(super) rooms: Vec<RoomUpdate>,
+    pub(super) has_account_data: bool,
+}
+
+/// A room with something new.
+pub(super) struct RoomUpdate {
+    pub(super) room_sn: RoomSn,
+    pub(super) room_id: Arc<str>,
+    /// What the user is to the room at the end of the pass.
+    pub(super) membership: Membership,
+    /// When the user became that.
+    pub(super) since: Position,
+    /// What the user was to the room at the start of the pass, and whether that never changed on the way.
+    pub(super) before: Before,
+    /// All events of the pass, oldest first; `None` if they have to be read.
+    pub(super) events: Option<Vec<Arc<StoredEvent>>>,
+    pub(super) read_total: i64,
+}
+
+/// What a user was to a room at the start of a pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Before {
+    /// The same as at the end, all the time.
+    Unchanged,
+    /// Joined, but not all the time, or not any more.
+    Joined,
+    /// Not joined.
+    NotJoined,
+}
+
+impl Sync {
+    /// Finds the rooms that have something new. Work grows with what happened since, not with the user's rooms, as long as
+    /// the tail of the log reaches back to where the user was.
+    pub(super) async fn changes(&self, pass: &Pass<'_>) -> Result<Changes, RoomError> {
+        let Some(from) = pass.from.filter(|_| !pass.request.full_state) else {
+            let places = pass.rooms.places();
+            let rooms = self.updates(pass, places.into_iter().map(|(room_sn, place)| (room_sn, place, None))).await?;
+            return Ok(Changes { rooms, has_account_data: true });
+        };
+        let mut has_account_data = false;
+        let mut events: BTreeMap<RoomSn, Vec<Arc<StoredEvent>>> = BTreeMap::new();
+        let is_in_memory = self.tail.visit(from, pass.to, |entry| match entry {
+            LogEntry::Event(event) => {
+                if pass.rooms.place(event.room_sn).is_some_and(|place| place.is_joined() || place.since > from) {
+                    events.entry(event.room_sn).or_default().push(event.clone());
+                }
+            }
+            LogEntry::AccountData { user_sn, .. } => has_account_data |= *user_sn == pass.requester.user_sn,
+        });
+        if !is_in_memory {
+            let rooms = self.changed_rooms(pass, from).await?;
+            return Ok(Changes { rooms, has_account_data: true });
+        }
+        let changed = events.into_iter().filter_map(|(room_sn, events)| {
+            Some((room_sn, pass.rooms.place(room_sn)?, Some(events)))
+        });
+        let rooms = self.updates(pass, changed).await?;
+        Ok(Changes { rooms, has_account_data })
+    }
+
+    /// The same from the database, for those who were away for long.
+    async fn changed_rooms(&self, pass: &Pass<'_>, from: Position) -> Result<Vec<RoomUpdate>, RoomError> {
+        let places = pass.rooms.places();
+        let joined: Vec<i64> =
+            places.iter().filter(|(_, place)| place.is_joined()).map(|(room_sn, _)| room_sn.0).collect();
+        let heads = self.database.room_heads(&joined).await?;
+        let changed: std::collections::HashSet<RoomSn> = heads
+            .into_iter()
+            .filter(|head| head.last_event_sn.position() > from)
+            .map(|head| head.room_sn)
+            .collect();
+        let changed = places
+            .into_iter()
+            .filter(|(room_sn, place)| changed.contains(room_sn) || place.since > from)
+            .map(|(room_sn, place)| (room_sn, place, None));
+        self.updates(pass, changed).await
+    }
+
+    async fn updates(
+        &self,
+        pass: &Pass<'_>,
+        changed: impl Iterator<Item = (RoomSn, Place, Option<Vec<Arc<StoredEvent>>>)>,
+    ) -> Result<Vec<RoomUpdate>, RoomError> {
+        let mut updates = Vec::new();
+        for (room_sn, place, events) in changed {
+            let room_id = self.interned.room_id(room_sn).await?;
+            if !pass.request.filter.room.0.includes_room(&room_id) {
+                continue;
+            }
+            let read_total = place.read_total;
+            let Some((membership, since, before)) = self.memberships(pass, room_sn, place).await? else { continue };
+            if place.is_forgotten && membership != Membership::Join {
+                continue;
+            }
+            updates.push(RoomUpdate { room_sn, room_id, membership, since, before, events, read_total });
+        }
+        Ok(updates)
+    }
+
+    /// What the user is to the room at the end of the pass, since when, and what the user was at its start.
+    async fn memberships(
+        &self,
+        pass: &Pass<'_>,
+        room_sn: RoomSn,
+        place: Place,
+    ) -> Result<Option<(Membership, Position, Before)>, RoomError> {
+        if let Some(membership) = place.membership
+            && place.since <= pass.after()
+        {
+            return Ok(Some((membership, place.since, Before::Unchanged)));
+        }
+        if let (None, Some(membership)) = (pass.from, place.membership)
+            && place.since <= pass.to
+        {
+            return Ok(Some((membership, place.since, Before::NotJoined)));
+        }
+        let history = self.database.membership_history(room_sn, pass.requester.user_sn).await?;
+        let seen = history.partition_point(|(position, _)| *position <= pass.to);
+        let history = history.get(..seen).unwrap_or_default();
+        let Some((since, membership)) = history.last().copied() else { return Ok(None) };
+        let known = history.partition_point(|(position, _)| *position <= pass.after());
+        let (old, new) = history.split_at(known);
+        let was_joined = old.last().is_some_and(|(_, membership)| *membership == Membership::Join);
+        let before = match (was_joined, new.iter().all(|(_, membership)| *membership == Membership::Join)) {
+            (true, true) => Before::Unchanged,
+            (true, false) => Before::Joined,
+            (false, _) if new.is_empty() => Before::Unchanged,
+            (false, _) => Before::NotJoined,
+        };
+        Ok(Some((membership, since, before)))
+    }
+}

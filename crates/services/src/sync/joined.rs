@@ -1,0 +1,337 @@
+//! Rooms that the user is in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use homeserver_core::{KeySn, Position, RoomSn, TypeSn};
+use storage::{Membership, StoredEvent};
+
+use super::changes::{Before, RoomUpdate};
+use super::summary::Summary;
+use super::{Pass, Sync};
+use crate::reading::Visibility;
+use crate::rooms::RoomError;
+
+/// What a user sees of a room that they are or were in.
+pub(super) struct RoomAnswer {
+    pub(super) room_id: Arc<str>,
+    pub(super) timeline: Vec<Arc<StoredEvent>>,
+    /// The reader's membership at each event of the timeline, where it is known.
+    pub(super) memberships: Vec<Option<Membership>>,
+    pub(super) is_limited: bool,
+    pub(super) prev_batch: Position,
+    pub(super) state: Vec<Arc<StoredEvent>>,
+    pub(super) summary: Option<Summary>,
+    pub(super) unread: i64,
+}
+
+impl RoomAnswer {
+    /// Whether there is nothing in it that a client would want to know.
+    pub(super) fn is_empty(&self) -> bool {
+        self.timeline.is_empty() && self.state.is_empty() && self.summary.is_none() && !self.is_limited
+    }
+}
+
+/// The timeline of a room with what is needed to make its state.
+pub(super) struct TimelinePart {
+    pub(super) events: Vec<Arc<StoredEvent>>,
+    pub(super) memberships: Vec<Option<Membership>>,
+    pub(super) is_limited: bool,
+    /// Everything of the pass is after this position, or in `gap`.
+    pub(super) start: Position,
+    /// The events of the pass that are not in the timeline, if they are known.
+    pub(super) gap: Option<Vec<Arc<StoredEvent>>>,
+    /// How many countable events the room has up to the end of the pass, if that is known.
+    pub(super) total: Option<i64>,
+}
+
+impl Sync {
+    pub(super) async fn joined_rooms(
+        &self,
+        pass: &Pass<'_>,
+        updates: &[RoomUpdate],
+    ) -> Result<Vec<RoomAnswer>, RoomError> {
+        let joined: Vec<_> = updates.iter().filter(|update| update.membership == Membership::Join).collect();
+        let (fresh, known): (Vec<_>, Vec<_>) =
+            joined.into_iter().partition(|update| pass.from.is_none() || update.before != Before::Unchanged);
+        let mut answers = self.fresh_rooms(pass, &fresh).await?;
+        answers.extend(self.known_rooms(pass, &known).await?);
+        Ok(answers)
+    }
+
+    /// Rooms that the user was in all the time.
+    async fn known_rooms(&self, pass: &Pass<'_>, updates: &[&RoomUpdate]) -> Result<Vec<RoomAnswer>, RoomError> {
+        let unread_rooms: Vec<_> = updates.iter().filter(|update| update.events.is_none()).copied().collect();
+        let mut read = self.read_timelines(pass, &unread_rooms, pass.after()).await?;
+        let mut answers = Vec::with_capacity(updates.len());
+        for update in updates {
+            let timeline = match &update.events {
+                Some(events) => self.cut_timeline(pass, update, events).await?,
+                None => read.remove(&update.room_sn).unwrap_or_else(|| empty_timeline(pass.to)),
+            };
+            let state = self.changed_state(pass, update, &timeline).await?;
+            answers.push(self.finish_room(pass, update, timeline, state).await?);
+        }
+        Ok(answers)
+    }
+
+    /// The newest events of those in memory.
+    async fn cut_timeline(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        events: &[Arc<StoredEvent>],
+    ) -> Result<TimelinePart, RoomError> {
+        let filter = &pass.request.filter.room.0.timeline.0;
+        let wanted = self.filtered(filter, events.iter().cloned(), &update.room_id).await?;
+        let limit = pass.timeline_limit();
+        let cut = wanted.len().saturating_sub(limit);
+        let timeline = wanted.get(cut..).unwrap_or_default().to_vec();
+        let is_limited = cut > 0;
+        let start = match timeline.first() {
+            Some(first) => Position(first.sn.0 - 1),
+            None if is_limited => pass.to,
+            None => pass.after(),
+        };
+        let gap = events.iter().filter(|event| !timeline.iter().any(|shown| shown.sn == event.sn)).cloned().collect();
+        let memberships = vec![Some(Membership::Join); timeline.len()];
+        let total = events.last().map(|last| last.countable_total);
+        Ok(TimelinePart { events: timeline, memberships, is_limited, start, gap: Some(gap), total })
+    }
+
+    /// The newest events of many rooms, from the database.
+    pub(super) async fn read_timelines(
+        &self,
+        pass: &Pass<'_>,
+        updates: &[&RoomUpdate],
+        after: Position,
+    ) -> Result<HashMap<RoomSn, TimelinePart>, RoomError> {
+        let rooms: Vec<i64> = updates.iter().map(|update| update.room_sn.0).collect();
+        if rooms.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let limit = pass.timeline_limit();
+        let wanted = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+        let read = self.database.timelines_backwards(&rooms, after.0, pass.to.0, wanted).await?;
+        let mut by_room: HashMap<RoomSn, Vec<StoredEvent>> = HashMap::with_capacity(rooms.len());
+        for event in read {
+            by_room.entry(event.room_sn).or_default().push(event);
+        }
+        let mut timelines = HashMap::with_capacity(rooms.len());
+        for update in updates {
+            let mut events = by_room.remove(&update.room_sn).unwrap_or_default();
+            let is_limited = events.len() > limit;
+            events.truncate(limit);
+            let start = events.last().filter(|_| is_limited).map_or(after, |oldest| Position(oldest.sn.0 - 1));
+            events.reverse();
+            let total = events.last().map(|last| last.countable_total);
+            let filter = &pass.request.filter.room.0.timeline.0;
+            let events = self.with_transaction_ids(pass, events).await?;
+            let events = self.filtered(filter, events, &update.room_id).await?;
+            let memberships = vec![Some(Membership::Join); events.len()];
+            let start = if limit == 0 && is_limited { pass.to } else { start };
+            timelines.insert(update.room_sn, TimelinePart { events, memberships, is_limited, start, gap: None, total });
+        }
+        Ok(timelines)
+    }
+
+    /// Adds the transaction IDs of what the reader's device sent.
+    async fn with_transaction_ids(
+        &self,
+        pass: &Pass<'_>,
+        mut events: Vec<StoredEvent>,
+    ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
+        let sent: Vec<i64> =
+            events.iter().filter(|event| event.sender_sn == pass.requester.user_sn).map(|event| event.sn.0).collect();
+        if let (Some(device_sn), false) = (pass.requester.device_sn, sent.is_empty() || pass.from.is_none()) {
+            for (sn, transaction_id) in self.database.transaction_ids(device_sn, &sent).await? {
+                if let Some(event) = events.iter_mut().find(|event| event.sn == sn) {
+                    event.transaction = Some((device_sn, transaction_id));
+                }
+            }
+        }
+        Ok(events.into_iter().map(Arc::new).collect())
+    }
+
+    /// The state that changed in a room where the user was all the time.
+    async fn changed_state(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        timeline: &TimelinePart,
+    ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
+        if pass.request.full_state {
+            return self.full_state(pass, update, timeline).await;
+        }
+        let until = if pass.request.use_state_after { pass.to } else { timeline.start };
+        let mut latest: HashMap<(TypeSn, KeySn), Arc<StoredEvent>> = HashMap::new();
+        match &timeline.gap {
+            Some(gap) => {
+                let after_too = timeline.events.iter().filter(|_| pass.request.use_state_after);
+                for event in gap.iter().chain(after_too) {
+                    if let Some(key_sn) = event.state_key_sn {
+                        latest.insert((event.type_sn, key_sn), event.clone());
+                    }
+                }
+            }
+            None if until > pass.after() => {
+                let changes = self.database.state_changes(&[update.room_sn.0], pass.after(), until).await?;
+                let newest: HashMap<_, _> =
+                    changes.iter().map(|it| ((it.entry.type_sn, it.entry.key_sn), it.entry.event_sn.0)).collect();
+                let sns: Vec<i64> = newest.into_values().collect();
+                for event in self.load_events(&sns).await? {
+                    if let Some(key_sn) = event.state_key_sn {
+                        latest.insert((event.type_sn, key_sn), event);
+                    }
+                }
+            }
+            None => {}
+        }
+        let changed = latest.into_values().collect();
+        self.choose_state(pass, update, timeline, changed, false).await
+    }
+
+    /// Rooms that are new to the client: with their whole state.
+    async fn fresh_rooms(&self, pass: &Pass<'_>, updates: &[&RoomUpdate]) -> Result<Vec<RoomAnswer>, RoomError> {
+        let mut timelines = self.read_timelines(pass, updates, Position::START).await?;
+        let rooms: Vec<i64> = updates.iter().map(|update| update.room_sn.0).collect();
+        let mut states = self.current_states(pass, &rooms).await?;
+        let mut answers = Vec::with_capacity(updates.len());
+        for update in updates {
+            let mut timeline = timelines.remove(&update.room_sn).unwrap_or_else(|| empty_timeline(pass.to));
+            let current = states.remove(&update.room_sn).unwrap_or_default();
+            self.hide_invisible(pass, update, &mut timeline, &current).await?;
+            let state = self.state_before(pass, &timeline, current).await?;
+            let state = self.choose_state(pass, update, &timeline, state, true).await?;
+            answers.push(self.finish_room(pass, update, timeline, state).await?);
+        }
+        Ok(answers)
+    }
+
+    /// The current state of many rooms; without members if the client loads them lazily.
+    async fn current_states(
+        &self,
+        pass: &Pass<'_>,
+        rooms: &[i64],
+    ) -> Result<HashMap<RoomSn, Vec<Arc<StoredEvent>>>, RoomError> {
+        let member_type = self.interned.event_type("m.room.member").await?;
+        let without = pass.lazy_loads_members().then_some(member_type);
+        let mut states: HashMap<RoomSn, Vec<Arc<StoredEvent>>> = HashMap::with_capacity(rooms.len());
+        for event in self.database.current_states(rooms, without).await? {
+            states.entry(event.room_sn).or_default().push(Arc::new(event));
+        }
+        Ok(states)
+    }
+
+    /// Takes out of the timeline what the user may not see: what was before the user came, if the room says so.
+    async fn hide_invisible(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        timeline: &mut TimelinePart,
+        state: &[Arc<StoredEvent>],
+    ) -> Result<(), RoomError> {
+        let is_newcomer_blind = timeline.events.first().is_some_and(|first| first.sn.position() < update.since);
+        if !is_newcomer_blind || self.is_always_shared(state).await? {
+            return Ok(());
+        }
+        let visibility =
+            Visibility::load(&self.database, &self.interned, update.room_sn, pass.requester.user_sn).await?;
+        let before = timeline.events.len();
+        timeline.events.retain(|event| visibility.may_see(event));
+        timeline.is_limited |= timeline.events.len() < before;
+        timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
+        if let Some(first) = timeline.events.first() {
+            timeline.start = Position(first.sn.0 - 1);
+        }
+        Ok(())
+    }
+
+    /// Whether the room's history was open to its members from the start.
+    async fn is_always_shared(&self, state: &[Arc<StoredEvent>]) -> Result<bool, RoomError> {
+        let type_sn = self.interned.event_type("m.room.history_visibility").await?;
+        Ok(state.iter().find(|event| event.type_sn == type_sn).is_none_or(|event| {
+            let content = crate::wire::member(&event.client_json, "content").unwrap_or_default();
+            let visibility = crate::wire::member(content, "history_visibility");
+            event.replaces_sn.is_none() && matches!(visibility, Some(br#""shared""# | br#""world_readable""#))
+        }))
+    }
+
+    /// The state at the start of the timeline, or at its end if the client wants that: the current state with what
+    /// happened since undone.
+    pub(super) async fn state_before(
+        &self,
+        pass: &Pass<'_>,
+        timeline: &TimelinePart,
+        current: Vec<Arc<StoredEvent>>,
+    ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
+        let until = if pass.request.use_state_after { pass.to } else { timeline.start };
+        if current.iter().all(|event| event.sn.position() <= until) {
+            return Ok(current);
+        }
+        let mut state = Vec::with_capacity(current.len());
+        let mut older: Vec<i64> = Vec::new();
+        for event in current {
+            if event.sn.position() <= until {
+                state.push(event);
+            } else {
+                older.extend(event.replaces_sn.map(|sn| sn.0));
+            }
+        }
+        // What was replaced more than once since is followed back, a step for all of them at a time.
+        while !older.is_empty() {
+            let mut still_newer = Vec::new();
+            for event in self.load_events(&older).await? {
+                if event.sn.position() <= until {
+                    state.push(event);
+                } else {
+                    still_newer.extend(event.replaces_sn.map(|sn| sn.0));
+                }
+            }
+            older = still_newer;
+        }
+        Ok(state)
+    }
+
+    async fn full_state(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        timeline: &TimelinePart,
+    ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
+        let current = self.current_states(pass, &[update.room_sn.0]).await?.remove(&update.room_sn).unwrap_or_default();
+        let state = self.state_before(pass, timeline, current).await?;
+        self.choose_state(pass, update, timeline, state, true).await
+    }
+
+    async fn finish_room(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        timeline: TimelinePart,
+        state: Vec<Arc<StoredEvent>>,
+    ) -> Result<RoomAnswer, RoomError> {
+        let is_fresh = pass.from.is_none() || update.before != Before::Unchanged || pass.request.full_state;
+        let summary = self.summary(pass, update, &timeline, is_fresh).await?;
+        let total = match timeline.total {
+            Some(total) => total,
+            None => self.database.room_head(update.room_sn).await?.map_or(0, |head| head.countable_total),
+        };
+        let prev_batch = if timeline.events.is_empty() && !timeline.is_limited { pass.to } else { timeline.start };
+        Ok(RoomAnswer {
+            room_id: update.room_id.clone(),
+            timeline: timeline.events,
+            memberships: timeline.memberships,
+            is_limited: timeline.is_limited,
+            prev_batch,
+            state,
+            summary,
+            unread: total.saturating_sub(update.read_total).max(0),
+        })
+    }
+
+}
+
+pub(super) fn empty_timeline(at: Position) -> TimelinePart {
+    TimelinePart { events: Vec::new(), memberships: Vec::new(), is_limited: false, start: at, gap: Some(Vec::new()), total: None }
+}

@@ -1,0 +1,249 @@
+//! `/sync`: what changed for a user since a position in the log.
+//!
+//! A request goes through these steps, each in a file of its own:
+//!
+//! 1. [`changes`] finds which rooms have something new, from the tail of the log that is in memory or, for those who were away
+//!    for longer, from the database.
+//! 2. [`joined`], [`left`] and [`stripped`] make of each room what the user may see of it, with the help of [`members`]
+//!    (lazy-loaded members) and [`summary`].
+//! 3. [`answer`] writes it as JSON, copying the stored bytes of events.
+//!
+//! If there is nothing, the request waits: one entry in [`Wakeups`], no polling.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#syncing>
+
+mod answer;
+mod changes;
+mod joined;
+mod left;
+mod members;
+mod stripped;
+mod summary;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeserver_core::{Clock, Position};
+use storage::{Database, Interned, StorageError, StoredEvent};
+use tokio_util::sync::CancellationToken;
+
+use crate::filters::{FilterDefinition, RoomEventFilter};
+use crate::log::{LogTail, UserRooms, UserRoomsCache, Wakeups};
+use crate::rooms::RoomError;
+use crate::sessions::Requester;
+use answer::Answer;
+use changes::RoomUpdate;
+use members::SentMembers;
+
+/// Longest wait that is granted, whatever the client asks for.
+const MAX_WAIT: Duration = Duration::from_secs(300);
+/// Events of a room's timeline where the filter does not say.
+const DEFAULT_TIMELINE_LIMIT: usize = 10;
+/// Most events of a room's timeline, whatever the filter says.
+const MAX_TIMELINE_LIMIT: usize = 500;
+/// Rooms that are worked on together: one query for each kind of data, and bounded memory for users in many rooms.
+const ROOMS_AT_ONCE: usize = 100;
+
+/// A request for what is new.
+#[derive(Clone, Debug)]
+pub struct SyncRequest {
+    /// What the client has seen; `None` at first.
+    pub since: Option<Position>,
+    /// How long to wait for something new.
+    pub timeout: Duration,
+    /// What the client wants to see.
+    pub filter: Arc<FilterDefinition>,
+    /// Whether the client wants the whole state of its rooms.
+    pub full_state: bool,
+    /// Whether state is to be that at the end of the timeline, in `state_after`.
+    pub use_state_after: bool,
+}
+
+/// Answers `/sync`.
+pub struct Sync {
+    database: Database,
+    interned: Arc<Interned>,
+    clock: Arc<dyn Clock>,
+    tail: Arc<LogTail>,
+    user_rooms: Arc<UserRoomsCache>,
+    wakeups: Arc<Wakeups>,
+    sent_members: SentMembers,
+    stopping: CancellationToken,
+}
+
+/// One pass over what changed in `(from, to]`.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    requester: &'a Requester,
+    request: &'a SyncRequest,
+    rooms: &'a UserRooms,
+    /// `None` for a first sync.
+    from: Option<Position>,
+    to: Position,
+}
+
+impl Pass<'_> {
+    fn timeline_limit(&self) -> usize {
+        let limit = self.request.filter.room.0.timeline.0.events.limit.and_then(|limit| usize::try_from(limit).ok());
+        limit.unwrap_or(DEFAULT_TIMELINE_LIMIT).min(MAX_TIMELINE_LIMIT)
+    }
+
+    fn lazy_loads_members(&self) -> bool {
+        self.request.filter.room.0.state.0.lazy_load_members
+    }
+
+    /// The position after which things are new.
+    fn after(&self) -> Position {
+        self.from.unwrap_or(Position::START)
+    }
+}
+
+impl Sync {
+    /// Reads what is new from `tail`, or else from `database`. Requests that wait are answered when `stopping` is cancelled.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        interned: Arc<Interned>,
+        clock: Arc<dyn Clock>,
+        tail: Arc<LogTail>,
+        user_rooms: Arc<UserRoomsCache>,
+        wakeups: Arc<Wakeups>,
+        stopping: CancellationToken,
+    ) -> Self {
+        let sent_members = SentMembers::default();
+        Self { database, interned, clock, tail, user_rooms, wakeups, sent_members, stopping }
+    }
+
+    /// The JSON of the answer: at once if there is something new, else when there is, or when the time is up.
+    ///
+    /// # Errors
+    /// [`RoomError`] if something cannot be read.
+    pub async fn sync(&self, requester: &Requester, request: &SyncRequest) -> Result<Vec<u8>, RoomError> {
+        // A token from the future comes from a database that was restored from a backup: its owner starts again.
+        let since = request.since.filter(|since| *since <= self.tail.end());
+        let deadline = tokio::time::Instant::now() + request.timeout.min(MAX_WAIT);
+        let may_wait = since.is_some() && !request.full_state && !request.timeout.is_zero();
+        let answer = self.answer(requester, request, since).await?;
+        if !may_wait || !answer.is_empty() {
+            return Ok(answer.into_json());
+        }
+        loop {
+            // Entered before looking again, so that nothing is missed in between.
+            let entry = self.wakeups.enter(requester.user_sn);
+            let answer = self.answer(requester, request, since).await?;
+            if !answer.is_empty() {
+                return Ok(answer.into_json());
+            }
+            let is_woken = tokio::select! {
+                _ = entry => true,
+                () = tokio::time::sleep_until(deadline) => false,
+                () = self.stopping.cancelled() => false,
+            };
+            if !is_woken {
+                self.wakeups.leave(requester.user_sn);
+                return Ok(self.answer(requester, request, since).await?.into_json());
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        requester: &Requester,
+        request: &SyncRequest,
+        since: Option<Position>,
+    ) -> Result<Answer, RoomError> {
+        let to = self.tail.end();
+        let mut answer = Answer::new(to);
+        if since == Some(to) && !request.full_state {
+            return Ok(answer);
+        }
+        let rooms = self.user_rooms.of(requester.user_sn).await?;
+        let pass = Pass { requester, request, rooms: &rooms, from: since, to };
+        let changes = self.changes(&pass).await?;
+        if changes.has_account_data {
+            self.add_account_data(&pass, &mut answer).await?;
+        }
+        for updates in changes.rooms.chunks(ROOMS_AT_ONCE) {
+            self.add_rooms(&pass, updates, &mut answer).await?;
+            // A first sync of many rooms must not keep others waiting.
+            tokio::task::yield_now().await;
+        }
+        Ok(answer)
+    }
+
+    async fn add_rooms(&self, pass: &Pass<'_>, updates: &[RoomUpdate], answer: &mut Answer) -> Result<(), RoomError> {
+        let now = self.clock.now();
+        for room in self.joined_rooms(pass, updates).await? {
+            answer.add_joined(&room, pass, now);
+        }
+        for room in self.left_rooms(pass, updates).await? {
+            answer.add_left(&room, pass, now);
+        }
+        for room in self.stripped_rooms(updates).await? {
+            answer.add_stripped(&room);
+        }
+        Ok(())
+    }
+
+    async fn add_account_data(&self, pass: &Pass<'_>, answer: &mut Answer) -> Result<(), RoomError> {
+        let filter = &pass.request.filter;
+        let changes = self.database.account_data_changes(pass.requester.user_sn, pass.after(), pass.to).await?;
+        for change in changes {
+            match change.room_sn {
+                None if filter.account_data.0.includes_type(&change.data_type) => answer.add_account_data(change),
+                None => {}
+                Some(room_sn) => {
+                    let is_joined = pass.rooms.place(room_sn).is_some_and(|place| place.is_joined());
+                    let room_id = self.interned.room_id(room_sn).await?;
+                    let is_wanted = filter.room.0.includes_room(&room_id)
+                        && filter.room.0.account_data.0.events.includes_type(&change.data_type);
+                    if is_joined && is_wanted {
+                        answer.add_room_account_data(room_id, change);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the filter lets the event through.
+    async fn passes(&self, filter: &RoomEventFilter, event: &StoredEvent, room_id: &str) -> Result<bool, StorageError> {
+        if !filter.includes_room(room_id) {
+            return Ok(false);
+        }
+        if let Some(wanted) = filter.contains_url {
+            let content = crate::wire::member(&event.client_json, "content").unwrap_or_default();
+            let has_url = crate::wire::member(content, "url").is_some_and(|url| url.starts_with(b"\""));
+            if has_url != wanted {
+                return Ok(false);
+            }
+        }
+        if filter.events.is_open() {
+            return Ok(true);
+        }
+        let event_type = self.interned.type_name(event.type_sn).await?;
+        let sender = self.interned.user_id(event.sender_sn).await?;
+        Ok(filter.events.includes(&event_type, &sender))
+    }
+
+    /// Those of the events that the filter lets through.
+    async fn filtered<E: std::ops::Deref<Target = StoredEvent>>(
+        &self,
+        filter: &RoomEventFilter,
+        events: impl IntoIterator<Item = E>,
+        room_id: &str,
+    ) -> Result<Vec<E>, StorageError> {
+        let mut wanted = Vec::new();
+        for event in events {
+            if self.passes(filter, &event, room_id).await? {
+                wanted.push(event);
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// The state events with these numbers, shared.
+    async fn load_events(&self, sns: &[i64]) -> Result<Vec<Arc<StoredEvent>>, StorageError> {
+        Ok(self.database.events(sns).await?.into_iter().map(Arc::new).collect())
+    }
+}

@@ -1,0 +1,69 @@
+//! Rooms that the user is invited to, or has asked to be let into: what somebody sees who is not in the room.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use storage::Membership;
+
+use super::Sync;
+use super::changes::{Before, RoomUpdate};
+use crate::rooms::RoomError;
+
+/// The state that introduces a room to somebody who is not in it.
+const INTRODUCTION: [&str; 8] = [
+    "m.room.create",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+    "m.room.history_visibility",
+];
+
+/// A room seen from outside.
+pub(super) struct StrippedRoom {
+    pub(super) room_id: Arc<str>,
+    pub(super) membership: Membership,
+    /// Client JSON of the state events.
+    pub(super) state: Vec<Bytes>,
+}
+
+impl Sync {
+    pub(super) async fn stripped_rooms(&self, updates: &[RoomUpdate]) -> Result<Vec<StrippedRoom>, RoomError> {
+        let mut rooms = Vec::new();
+        for update in updates {
+            let is_outside = matches!(update.membership, Membership::Invite | Membership::Knock);
+            if is_outside && update.before != Before::Unchanged {
+                rooms.push(self.stripped_room(update).await?);
+            }
+        }
+        Ok(rooms)
+    }
+
+    async fn stripped_room(&self, update: &RoomUpdate) -> Result<StrippedRoom, RoomError> {
+        let empty_key = self.interned.state_key("").await?;
+        let mut state = Vec::with_capacity(INTRODUCTION.len() + 2);
+        for event_type in INTRODUCTION {
+            let type_sn = self.interned.event_type(event_type).await?;
+            if let Some(event) = self.database.state_event(update.room_sn, type_sn, empty_key).await? {
+                state.push(event.client_json);
+            }
+        }
+        // The event that made it so, and the member who sent it.
+        let Some(own) = self.database.events(&[update.since.0]).await?.pop() else {
+            return Ok(StrippedRoom { room_id: update.room_id.clone(), membership: update.membership, state });
+        };
+        if update.membership == Membership::Invite {
+            let inviter = self.interned.user_id(own.sender_sn).await?;
+            let inviter_key = self.interned.state_key(&inviter).await?;
+            if let Some(event) = self.database.state_event(update.room_sn, own.type_sn, inviter_key).await? {
+                state.push(event.client_json);
+            }
+        }
+        state.push(own.client_json);
+        Ok(StrippedRoom { room_id: update.room_id.clone(), membership: update.membership, state })
+    }
+}

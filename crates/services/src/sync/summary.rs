@@ -1,0 +1,73 @@
+//! Room summaries: how many members a room has, and, for rooms without a name, who they are.
+
+use std::sync::Arc;
+
+use storage::Membership;
+
+use super::changes::RoomUpdate;
+use super::joined::TimelinePart;
+use super::{Pass, Sync};
+use crate::rooms::RoomError;
+
+/// Members that stand for a room without a name.
+const HEROES: i64 = 5;
+
+/// The `summary` of a room.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
+pub(super) struct Summary {
+    pub(super) heroes: Option<Vec<Arc<str>>>,
+    pub(super) joined: i64,
+    pub(super) invited: i64,
+}
+
+impl Sync {
+    /// The summary, if it may have changed.
+    pub(super) async fn summary(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        timeline: &TimelinePart,
+        is_fresh: bool,
+    ) -> Result<Option<Summary>, RoomError> {
+        let member_type = self.interned.event_type("m.room.member").await?;
+        let name_type = self.interned.event_type("m.room.name").await?;
+        let alias_type = self.interned.event_type("m.room.canonical_alias").await?;
+        let gap = timeline.gap.iter().flatten();
+        let may_have_changed = is_fresh
+            || (timeline.gap.is_none() && timeline.is_limited)
+            || timeline.events.iter().chain(gap).any(|event| {
+                event.state_key_sn.is_some() && [member_type, name_type, alias_type].contains(&event.type_sn)
+            });
+        if !may_have_changed {
+            return Ok(None);
+        }
+        let Some(head) = self.database.room_head(update.room_sn).await? else { return Ok(None) };
+        let empty_key = self.interned.state_key("").await?;
+        let mut is_named = false;
+        for type_sn in [name_type, alias_type] {
+            is_named |= self.database.state_event(update.room_sn, type_sn, empty_key).await?.is_some();
+        }
+        let heroes = if is_named { None } else { Some(self.heroes(pass, update).await?) };
+        Ok(Some(Summary { heroes, joined: head.joined_count, invited: head.invited_count }))
+    }
+
+    async fn heroes(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<Vec<Arc<str>>, RoomError> {
+        let mut heroes = Vec::new();
+        // Those who are here or may come; only if there are none, those who have gone.
+        let groups: [&[Membership]; 2] = [&[Membership::Join, Membership::Invite], &[Membership::Leave, Membership::Ban]];
+        for group in groups {
+            for membership in group {
+                let left = HEROES - i64::try_from(heroes.len()).unwrap_or(HEROES);
+                let me = pass.requester.user_sn;
+                for user_sn in self.database.first_members(update.room_sn, *membership, me, left).await? {
+                    heroes.push(self.interned.user_id(user_sn).await?);
+                }
+            }
+            if !heroes.is_empty() {
+                break;
+            }
+        }
+        Ok(heroes)
+    }
+}
