@@ -10,7 +10,10 @@ use std::{
     path::Path,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use homeserver_core::random_string;
 use rand::{TryRngCore as _, rngs::OsRng};
 use ruma::signatures::Ed25519KeyPair;
@@ -18,6 +21,15 @@ use ruma::signatures::Ed25519KeyPair;
 use crate::StartError;
 
 const SEED_SIZE_BYTES: usize = 32;
+
+/// Written without padding. Read as other implementations do: with or without it, whatever the unused bits at the end.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// What stands before the seed of an Ed25519 key in [PKCS#8](https://www.rfc-editor.org/rfc/rfc8410#section-7).
 const PKCS8_PREFIX: [u8; 16] =
@@ -40,7 +52,7 @@ pub(crate) fn load_or_generate(path: &Path) -> Result<Ed25519KeyPair, StartError
 fn generate() -> Result<String, String> {
     let mut seed = [0; SEED_SIZE_BYTES];
     OsRng.try_fill_bytes(&mut seed).map_err(|error| format!("no randomness from the system: {error}"))?;
-    Ok(format!("ed25519 a_{} {}\n", random_string(4), STANDARD_NO_PAD.encode(seed)))
+    Ok(format!("ed25519 a_{} {}\n", random_string(4), BASE64.encode(seed)))
 }
 
 /// Takes the first key of the file; further ones are former keys in Synapse's files.
@@ -53,7 +65,7 @@ fn parse(text: &str) -> Result<Ed25519KeyPair, String> {
     if version.is_empty() || !version.chars().all(|character| character.is_ascii_alphanumeric() || character == '_') {
         return Err("expected a version of letters, digits and underscores".to_owned());
     }
-    let seed = STANDARD_NO_PAD.decode(seed.trim_end_matches('=')).ok().filter(|seed| seed.len() == SEED_SIZE_BYTES);
+    let seed = BASE64.decode(seed).ok().filter(|seed| seed.len() == SEED_SIZE_BYTES);
     let seed = seed.ok_or("expected a seed of 32 bytes in base64")?;
     let document = [PKCS8_PREFIX.as_slice(), &seed].concat();
     Ed25519KeyPair::from_der(&document, version.to_owned()).map_err(|error| error.to_string())
@@ -100,7 +112,9 @@ mod tests {
     fn another_file_is_refused_and_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("signing.key");
-        for text in ["", "rsa 1 abc", "ed25519 a_1 dG9vIHNob3J0", "ed25519 a:1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1"] {
+        for text in
+            ["", "rsa 1 abc", "ed25519 a_1 dG9vIHNob3J0", "ed25519 a:1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1"]
+        {
             fs::write(&path, text).unwrap();
             let error = load_or_generate(&path).unwrap_err().to_string();
             assert!(error.contains("signing.key: expected a"), "{error}");

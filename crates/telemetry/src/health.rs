@@ -54,8 +54,7 @@ pub struct CacheHealth {
 }
 
 /// Asks the database for a trivial answer; `Err` says why there was none.
-pub type DatabaseProbe =
-    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+pub type DatabaseProbe = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// Finds out how a server is doing.
 pub struct HealthProbe {

@@ -62,12 +62,7 @@ impl Metrics {
         let seconds = HistogramOpts::new("http_request_duration_seconds", "Time from a request to its answer")
             .buckets(REQUEST_SECONDS.to_vec());
         Ok(Self {
-            requests: counters(
-                &registry,
-                "http_requests_total",
-                "Requests answered",
-                &["method", "route", "status"],
-            )?,
+            requests: counters(&registry, "http_requests_total", "Requests answered", &["method", "route", "status"])?,
             request_seconds: registered(&registry, HistogramVec::new(seconds, &["method", "route"])?)?,
             database_connections: registered(
                 &registry,

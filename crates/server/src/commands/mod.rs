@@ -60,8 +60,7 @@ pub fn run() -> ExitCode {
 fn load(file: Option<&PathBuf>) -> Result<Loaded, config::Error> {
     let loaded = config::load(file.map(PathBuf::as_path), env::vars_os())?;
     let filter = &loaded.config.telemetry.log_filter;
-    telemetry::check_filter(filter)
-        .map_err(|error| loaded.sources.error("telemetry.log_filter", error.to_string()))?;
+    telemetry::check_filter(filter).map_err(|error| loaded.sources.error("telemetry.log_filter", error.to_string()))?;
     Ok(loaded)
 }
 

@@ -62,7 +62,12 @@ pub(crate) struct Accepting {
 
 impl Accepting {
     /// Accepts at most `max_connections` at a time, until `stopping` is cancelled; connections then have `grace` to end.
-    pub(crate) fn new(max_connections: usize, stopping: CancellationToken, grace: Duration, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(
+        max_connections: usize,
+        stopping: CancellationToken,
+        grace: Duration,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(max_connections)),
             protocol: Arc::new(protocol()),

@@ -2,8 +2,8 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     pin::pin,
-    sync::atomic::{AtomicBool, Ordering},
     sync::Arc,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -66,8 +66,13 @@ pub(super) struct Ending {
 }
 
 /// Serves the requests of one connection until either side is done with it.
-pub(super) async fn serve<IO>(io: IO, protocol: &Builder<TokioExecutor>, router: Router, peer: SocketAddr, ending: &Ending)
-where
+pub(super) async fn serve<IO>(
+    io: IO,
+    protocol: &Builder<TokioExecutor>,
+    router: Router,
+    peer: SocketAddr,
+    ending: &Ending,
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let requested = Arc::new(AtomicBool::new(false));

@@ -6,3 +6,6 @@ mod tls;
 
 pub(crate) use accept::{Accepting, Listening};
 pub(crate) use tls::Certificate;
+
+#[cfg(test)]
+mod tests;
