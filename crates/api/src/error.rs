@@ -18,7 +18,8 @@ pub type ApiResult<T> = Result<T, ApiError>;
 #[derive(Clone, Debug)]
 pub struct ApiError {
     status: StatusCode,
-    errcode: &'static str,
+    /// None for the stages of user-interactive authentication, which are no error.
+    errcode: Option<&'static str>,
     sentence: Cow<'static, str>,
     retry_after: Option<Duration>,
     fields: Option<Box<Map<String, Value>>>,
@@ -27,7 +28,7 @@ pub struct ApiError {
 impl ApiError {
     /// An error with any status and code; the constructors below name the usual ones.
     pub fn new(status: StatusCode, errcode: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, errcode, sentence: sentence.into(), retry_after: None, fields: None }
+        Self { status, errcode: Some(errcode), sentence: sentence.into(), retry_after: None, fields: None }
     }
 
     /// Adds a key to the body, beside `errcode` and `error`.
@@ -56,9 +57,17 @@ impl ApiError {
         self.status
     }
 
-    /// The code it answers with, such as `M_FORBIDDEN`.
+    /// The code it answers with, such as `M_FORBIDDEN`; empty if it asks for stages of user-interactive authentication.
     pub fn errcode(&self) -> &'static str {
-        self.errcode
+        self.errcode.unwrap_or_default()
+    }
+
+    /// Asks the client to complete stages of user-interactive authentication. `body` is the whole answer.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#user-interactive-api-in-the-rest-api>
+    pub fn user_interactive(body: Map<String, Value>) -> Self {
+        let fields = Some(Box::new(body));
+        Self { status: StatusCode::UNAUTHORIZED, errcode: None, sentence: Cow::Borrowed(""), retry_after: None, fields }
     }
 
     /// Something failed on this side. Logged here, once, with what was being done; the client learns no details.
@@ -191,8 +200,10 @@ impl From<services::StorageError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut body = self.fields.map_or_else(Map::new, |fields| *fields);
-        body.insert("errcode".to_owned(), Value::from(self.errcode));
-        body.insert("error".to_owned(), Value::from(self.sentence.into_owned()));
+        if let Some(errcode) = self.errcode {
+            body.insert("errcode".to_owned(), Value::from(errcode));
+            body.insert("error".to_owned(), Value::from(self.sentence.into_owned()));
+        }
         let mut response = (self.status, Value::Object(body).to_string()).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(wait) = self.retry_after {

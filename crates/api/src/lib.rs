@@ -35,6 +35,7 @@
 //!
 //! One line in [`state`]: `components! { …, memberships: Arc<Memberships>, }`; the composition root of the server then has to supply it.
 
+mod admin;
 mod client;
 mod edge;
 pub mod error;

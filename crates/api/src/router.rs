@@ -1,12 +1,15 @@
 //! Which routers a listener serves.
 
+use std::sync::Arc;
+
 use axum::Router;
+use axum::extract::FromRef;
 use http::StatusCode;
 
-use crate::edge::EdgeLayer;
+use crate::edge::{EdgeLayer, RequestObserver};
 use crate::error::ApiError;
 use crate::state::ApiState;
-use crate::{client, well_known};
+use crate::{admin, client, well_known};
 
 /// A part of the API that a listener can serve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,18 +36,25 @@ impl Resource {
 /// The parts of the API in `resources`, as one router. A path that nobody knows is a 404, a known one with another method a 405,
 /// both as Matrix errors.
 pub fn router(state: ApiState, resources: &[Resource]) -> Router {
-    let edge = EdgeLayer { observer: axum::extract::FromRef::from_ref(&state) };
     let mut router = Router::new();
     if resources.contains(&Resource::Client) {
         router = router.merge(client::routes()).merge(well_known::routes());
     }
-    router
+    if resources.contains(&Resource::Admin) {
+        router = router.merge(admin::routes());
+    }
+    let observer = FromRef::from_ref(&state);
+    finish(router, observer).with_state(state)
+}
+
+/// Adds what all routes have in common.
+fn finish<S: Clone + Send + Sync + 'static>(routes: Router<S>, observer: Option<Arc<dyn RequestObserver>>) -> Router<S> {
+    routes
         .fallback(async || ApiError::unrecognized("This server has no such endpoint"))
         .method_not_allowed_fallback(async || {
             ApiError::unrecognized("This endpoint does not support this method").with_status(StatusCode::METHOD_NOT_ALLOWED)
         })
-        .layer(edge)
-        .with_state(state)
+        .layer(EdgeLayer { observer })
 }
 
 #[cfg(test)]

@@ -3,9 +3,17 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use services::account_data::AccountData;
+use services::accounts::Accounts;
 use services::capabilities::Capabilities;
+use services::devices::Devices;
 use services::discovery::Discovery;
+use services::filters::Filters;
+use services::profiles::Profiles;
+use services::registration::{Registration, SharedSecret};
 use services::sessions::Sessions;
+use services::sync::Sync;
+use services::uia::UserInteractiveAuth;
 
 use crate::edge::RequestObserver;
 
@@ -33,6 +41,24 @@ components! {
     discovery: Arc<Discovery>,
     /// Who an access token belongs to.
     sessions: Arc<Sessions>,
+    /// Accounts that exist.
+    accounts: Arc<Accounts>,
+    /// How accounts come into being.
+    registration: Arc<Registration>,
+    /// How accounts come into being for those who know the shared secret.
+    shared_secret: Arc<SharedSecret>,
+    /// Asks for a proof before something that matters is done.
+    user_interactive_auth: Arc<UserInteractiveAuth>,
+    /// Users' devices.
+    devices: Arc<Devices>,
+    /// Users' profiles.
+    profiles: Arc<Profiles>,
+    /// What clients keep for their users.
+    account_data: Arc<AccountData>,
+    /// Filters that users have stored.
+    filters: Arc<Filters>,
+    /// What is new.
+    sync: Arc<Sync>,
 }
 
 /// The state of the routers, cheap to clone.

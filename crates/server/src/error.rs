@@ -38,6 +38,12 @@ pub enum StartError {
         /// What went wrong.
         error: storage::StorageError,
     },
+    /// The database failed during the start.
+    #[error(transparent)]
+    Storage(#[from] storage::StorageError),
+    /// Passwords cannot be hashed as the configuration asks for.
+    #[error(transparent)]
+    Passwords(#[from] services::passwords::PasswordError),
     /// Metrics cannot be registered.
     #[error(transparent)]
     Metrics(#[from] telemetry::MetricsError),

@@ -2,21 +2,71 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/>
 
+mod account;
+mod account_data;
 mod capabilities;
+mod devices;
+mod filter;
+mod login;
+mod logout;
 mod paths;
+mod profile;
+mod refresh;
+mod register;
 mod rooms;
+mod session;
+mod sync;
 mod versions;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
+use self::account::{deactivate::deactivate, password::change_password, whoami::whoami};
 use self::paths::ClientPaths;
+pub(crate) use self::register::NewAccount;
+pub(crate) use self::session::DeviceKeys;
 use crate::state::ApiState;
 
 pub(crate) fn routes() -> Router<ApiState> {
-    ClientPaths::new()
-        // Server
+    let routes = ClientPaths::new();
+    let routes = server(routes);
+    let routes = accounts(routes);
+    let routes = users(routes);
+    routes.into_router()
+}
+
+fn server(routes: ClientPaths) -> ClientPaths {
+    routes
         .at("/_matrix/client/versions", get(versions::versions))
         .v3("/capabilities", get(capabilities::capabilities))
-        .into_router()
+        .v3("/sync", get(sync::sync))
+}
+
+fn accounts(routes: ClientPaths) -> ClientPaths {
+    routes
+        .v3("/register", post(register::register))
+        .v3("/register/available", get(register::available::available))
+        .v1("/register/m.login.registration_token/validity", get(register::token_validity::token_validity))
+        .v3("/login", get(login::flows).post(login::log_in))
+        .v3("/refresh", post(refresh::refresh))
+        .v3("/logout", post(logout::log_out))
+        .v3("/logout/all", post(logout::log_out_all))
+        .v3("/account/whoami", get(whoami))
+        .v3("/account/password", post(change_password))
+        .v3("/account/deactivate", post(deactivate))
+        .v3("/devices", get(devices::list))
+        .v3("/devices/{deviceId}", get(devices::read).put(devices::rename).delete(devices::delete_one))
+        .v3("/delete_devices", post(devices::delete_many))
+}
+
+fn users(routes: ClientPaths) -> ClientPaths {
+    let global = get(account_data::read_global).put(account_data::set_global);
+    let room = get(account_data::read_room).put(account_data::set_room);
+    routes
+        .v3("/profile/{userId}", get(profile::whole))
+        .v3("/profile/{userId}/{keyName}", get(profile::field).put(profile::set).delete(profile::remove))
+        .v3("/user/{userId}/account_data/{type}", global)
+        .v3("/user/{userId}/rooms/{roomId}/account_data/{type}", room)
+        .v3("/user/{userId}/filter", post(filter::store))
+        .v3("/user/{userId}/filter/{filterId}", get(filter::read))
 }

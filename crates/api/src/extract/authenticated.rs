@@ -118,6 +118,7 @@ impl From<AuthenticationError> for ApiError {
         match error {
             AuthenticationError::UnknownToken => Self::unknown_token("Unknown access token: log in again", false),
             AuthenticationError::ExpiredToken => Self::unknown_token("The access token has expired: refresh it", true),
+            AuthenticationError::Storage(error) => error.into(),
         }
     }
 }

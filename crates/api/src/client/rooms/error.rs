@@ -17,6 +17,8 @@ impl From<RoomError> for ApiError {
             RoomError::Refused(AuthError::MalformedPowerLevels { .. }) | RoomError::Malformed(_) => {
                 Self::bad_json(sentence)
             }
+            RoomError::StillInRoom => Self::unknown(sentence),
+            RoomError::GuestsForbidden => Self::guest_access_forbidden(sentence),
             RoomError::Refused(_) => Self::forbidden(sentence),
             RoomError::Event(error) => match error.kind() {
                 ErrorKind::NotJson => Self::not_json(sentence),

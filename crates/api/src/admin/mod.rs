@@ -1,0 +1,14 @@
+//! The admin API, at Synapse's paths.
+//!
+//! <https://element-hq.github.io/synapse/latest/usage/administration/admin_api/>
+
+mod register;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::state::ApiState;
+
+pub(crate) fn routes() -> Router<ApiState> {
+    Router::new().route("/_synapse/admin/v1/register", get(register::nonce).post(register::register))
+}

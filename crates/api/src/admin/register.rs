@@ -1,0 +1,75 @@
+//! `/_synapse/admin/v1/register`: registration by the shared secret.
+//!
+//! <https://element-hq.github.io/synapse/latest/admin_api/register_api.html>
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use services::registration::{SharedSecret, SharedSecretError, SharedSecretRequest};
+use services::sessions::CheckedDevice;
+
+use crate::client::{DeviceKeys, NewAccount};
+use crate::error::{ApiError, ApiResult};
+use crate::extract::Json;
+
+#[derive(Serialize)]
+pub(super) struct Nonce {
+    nonce: String,
+}
+
+/// Gives out a nonce for one request.
+pub(super) async fn nonce(State(shared_secret): State<Arc<SharedSecret>>) -> ApiResult<Json<Nonce>> {
+    Ok(Json(Nonce { nonce: shared_secret.nonce().await? }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Body {
+    nonce: String,
+    username: String,
+    password: String,
+    mac: String,
+    #[serde(default)]
+    admin: Option<bool>,
+    #[serde(default)]
+    user_type: Option<String>,
+    #[serde(default)]
+    displayname: Option<String>,
+    #[serde(default)]
+    inhibit_login: Option<bool>,
+    #[serde(flatten)]
+    device: DeviceKeys,
+}
+
+/// Registers a user.
+pub(super) async fn register(
+    State(shared_secret): State<Arc<SharedSecret>>,
+    Json(body): Json<Body>,
+) -> ApiResult<Json<NewAccount>> {
+    let device = CheckedDevice::try_from(body.device)?;
+    let request = SharedSecretRequest {
+        nonce: body.nonce,
+        username: body.username,
+        password: body.password,
+        is_admin: body.admin.unwrap_or(false),
+        user_type: body.user_type,
+        display_name: body.displayname,
+        mac: body.mac,
+        device: (!body.inhibit_login.unwrap_or(false)).then_some(device),
+    };
+    Ok(Json(shared_secret.register(request).await?.into()))
+}
+
+impl From<SharedSecretError> for ApiError {
+    fn from(error: SharedSecretError) -> Self {
+        match error {
+            SharedSecretError::Disabled | SharedSecretError::UnknownNonce | SharedSecretError::InvalidUserType => {
+                Self::unknown(error.to_string())
+            }
+            SharedSecretError::WrongMac => Self::unknown(error.to_string()).with_status(StatusCode::FORBIDDEN),
+            SharedSecretError::Registration(error) => error.into(),
+            SharedSecretError::Storage(error) => error.into(),
+        }
+    }
+}

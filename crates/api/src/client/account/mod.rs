@@ -1,0 +1,48 @@
+//! `/_matrix/client/v3/account/…`
+
+pub(super) mod deactivate;
+pub(super) mod password;
+pub(super) mod whoami;
+
+use services::accounts::AccountError;
+use services::passwords::PasswordError;
+use services::uia::UiaError;
+
+use crate::error::ApiError;
+
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> Self {
+        match &error {
+            PasswordError::Empty => Self::weak_password(error.to_string()),
+            PasswordError::TooLong => Self::invalid_param(error.to_string()),
+            PasswordError::Busy => Self::unavailable(error.to_string()),
+            PasswordError::Hashing(_) => Self::internal("Hashing a password", &error),
+        }
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::WrongPassword => Self::forbidden(error.to_string()),
+            AccountError::Deactivated => Self::user_deactivated(error.to_string()),
+            AccountError::PasswordsDisabled => Self::forbidden(error.to_string()),
+            AccountError::Password(error) => error.into(),
+            AccountError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<UiaError> for ApiError {
+    fn from(error: UiaError) -> Self {
+        match error {
+            UiaError::Incomplete(challenge) => match challenge.body() {
+                serde_json::Value::Object(body) => Self::user_interactive(body),
+                _ => Self::forbidden("User-interactive authentication is required"),
+            },
+            UiaError::OtherUser => Self::forbidden(error.to_string()),
+            UiaError::Account(error) => error.into(),
+            UiaError::Storage(error) => error.into(),
+        }
+    }
+}

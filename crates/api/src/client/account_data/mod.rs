@@ -1,0 +1,42 @@
+//! `/_matrix/client/v3/user/{userId}/account_data/{type}`, and the same for rooms
+
+mod global;
+mod room;
+
+pub(super) use self::global::{read_global, set_global};
+pub(super) use self::room::{read_room, set_room};
+
+use bytes::Bytes;
+use http::StatusCode;
+use ruma::UserId;
+use serde_json::value::RawValue;
+use services::account_data::AccountDataError;
+use services::sessions::Requester;
+
+use crate::error::{ApiError, ApiResult};
+
+fn check_owner(requester: &Requester, user_id: &UserId) -> ApiResult<()> {
+    if requester.user_id == user_id {
+        Ok(())
+    } else {
+        Err(ApiError::forbidden("You can read and write only your own account data"))
+    }
+}
+
+/// The content as the client wrote it.
+fn bytes_of(content: Box<RawValue>) -> Bytes {
+    Bytes::from(String::from(Box::<str>::from(content)))
+}
+
+impl From<AccountDataError> for ApiError {
+    fn from(error: AccountDataError) -> Self {
+        match error {
+            AccountDataError::ServerControlled(_) => {
+                Self::bad_json(error.to_string()).with_status(StatusCode::METHOD_NOT_ALLOWED)
+            }
+            AccountDataError::InvalidType => Self::invalid_param(error.to_string()),
+            AccountDataError::NotFound | AccountDataError::NoSuchRoom => Self::not_found(error.to_string()),
+            AccountDataError::Storage(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `GET /_matrix/client/v3/devices`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::Serialize;
+use services::devices::Devices;
+
+use super::DeviceEntry;
+use crate::error::ApiResult;
+use crate::extract::{GuestOrUser, Json};
+
+#[derive(Serialize)]
+pub(crate) struct List {
+    devices: Vec<DeviceEntry>,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devices>
+pub(crate) async fn list(
+    GuestOrUser(requester): GuestOrUser,
+    State(devices): State<Arc<Devices>>,
+) -> ApiResult<Json<List>> {
+    let devices = devices.all(requester.user_sn).await?;
+    Ok(Json(List { devices: devices.into_iter().map(DeviceEntry::from).collect() }))
+}

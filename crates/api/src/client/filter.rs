@@ -1,0 +1,56 @@
+//! `/_matrix/client/v3/user/{userId}/filter…`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use ruma::{OwnedUserId, UserId};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use services::filters::{FilterError, Filters};
+use services::sessions::Requester;
+
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{GuestOrUser, Json, Path, json_bytes};
+
+#[derive(Serialize)]
+pub(super) struct Stored {
+    filter_id: String,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridfilter>
+pub(super) async fn store(
+    GuestOrUser(requester): GuestOrUser,
+    Path(user_id): Path<OwnedUserId>,
+    State(filters): State<Arc<Filters>>,
+    Json(filter): Json<Map<String, Value>>,
+) -> ApiResult<Json<Stored>> {
+    check_owner(&requester, &user_id)?;
+    Ok(Json(Stored { filter_id: filters.store(requester.user_sn, filter).await? }))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridfilterfilterid>
+pub(super) async fn read(
+    GuestOrUser(requester): GuestOrUser,
+    Path((user_id, filter_id)): Path<(OwnedUserId, String)>,
+    State(filters): State<Arc<Filters>>,
+) -> ApiResult<Response> {
+    check_owner(&requester, &user_id)?;
+    Ok(json_bytes(filters.json(requester.user_sn, &filter_id).await?))
+}
+
+fn check_owner(requester: &Requester, user_id: &UserId) -> ApiResult<()> {
+    if requester.user_id == user_id { Ok(()) } else { Err(ApiError::forbidden("You can store and read only your own filters")) }
+}
+
+impl From<FilterError> for ApiError {
+    fn from(error: FilterError) -> Self {
+        match error {
+            FilterError::Invalid(_) => Self::bad_json(error.to_string()),
+            FilterError::TooLarge => Self::too_large(error.to_string()),
+            FilterError::TooMany => Self::resource_limit_exceeded(error.to_string()),
+            FilterError::NoSuchFilter => Self::not_found(error.to_string()),
+            FilterError::Storage(error) => error.into(),
+        }
+    }
+}

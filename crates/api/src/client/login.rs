@@ -1,0 +1,77 @@
+//! `/_matrix/client/v3/login`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use ruma::{OwnedServerName, OwnedUserId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use services::accounts::Accounts;
+use services::discovery::Discovery;
+use services::sessions::{CheckedDevice, Sessions};
+use services::uia::UserIdentifier;
+
+use super::session::{DeviceKeys, TokenKeys};
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{Json, Object};
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login>
+pub(super) async fn flows(State(accounts): State<Arc<Accounts>>) -> Json<Value> {
+    let flows = if accounts.passwords_enabled() { json!([{ "type": "m.login.password" }]) } else { json!([]) };
+    Json(json!({ "flows": flows }))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Body {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    identifier: Option<Object<UserIdentifier>>,
+    /// Where old clients put what is now in `identifier`.
+    #[serde(default)]
+    user: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(flatten)]
+    device: DeviceKeys,
+}
+
+#[derive(Serialize)]
+pub(super) struct LoggedIn {
+    user_id: OwnedUserId,
+    home_server: OwnedServerName,
+    #[serde(flatten)]
+    tokens: TokenKeys,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    well_known: Option<Value>,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login>
+pub(super) async fn log_in(
+    State(accounts): State<Arc<Accounts>>,
+    State(sessions): State<Arc<Sessions>>,
+    State(discovery): State<Arc<Discovery>>,
+    Json(body): Json<Body>,
+) -> ApiResult<Json<LoggedIn>> {
+    if body.kind != "m.login.password" || !accounts.passwords_enabled() {
+        return Err(ApiError::unknown(format!("type: this server has no logins of type {:?}", body.kind)));
+    }
+    let name = match (body.identifier, body.user) {
+        (Some(Object(identifier)), _) if identifier.kind != "m.id.user" => {
+            return Err(ApiError::unknown(format!("identifier.type: this server knows no users by {:?}", identifier.kind)));
+        }
+        (Some(Object(identifier)), _) => identifier.user.ok_or_else(|| ApiError::bad_json("identifier.user: missing field"))?,
+        (None, Some(user)) => user,
+        (None, None) => return Err(ApiError::bad_json("identifier: missing field")),
+    };
+    let password = body.password.ok_or_else(|| ApiError::bad_json("password: missing field"))?;
+    let device = CheckedDevice::try_from(body.device)?;
+    let (user_sn, user_id) = accounts.by_password(&name, &password).await?;
+    let tokens = sessions.open(user_sn, &device).await?;
+    Ok(Json(LoggedIn {
+        home_server: user_id.server_name().to_owned(),
+        user_id,
+        tokens: tokens.into(),
+        well_known: discovery.client_document().and_then(|document| serde_json::from_slice(&document).ok()),
+    }))
+}

@@ -1,0 +1,30 @@
+//! `POST /_matrix/client/v3/logout` and `…/logout/all`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use services::sessions::Sessions;
+
+use crate::Empty;
+use crate::error::ApiResult;
+use crate::extract::{GuestOrUser, Json};
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout>
+pub(super) async fn log_out(
+    GuestOrUser(requester): GuestOrUser,
+    State(sessions): State<Arc<Sessions>>,
+) -> ApiResult<Json<Empty>> {
+    if let Some(device_id) = requester.device_id {
+        sessions.delete_devices(requester.user_sn, vec![device_id.to_string()]).await?;
+    }
+    Ok(Json(Empty {}))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logoutall>
+pub(super) async fn log_out_all(
+    GuestOrUser(requester): GuestOrUser,
+    State(sessions): State<Arc<Sessions>>,
+) -> ApiResult<Json<Empty>> {
+    sessions.delete_all_devices(requester.user_sn, None).await?;
+    Ok(Json(Empty {}))
+}

@@ -1,0 +1,41 @@
+//! `PUT` and `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use ruma::OwnedUserId;
+use serde_json::{Map, Value};
+use services::profiles::Profiles;
+use services::sessions::Requester;
+
+use crate::Empty;
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{Authenticated, Json, Path};
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname>
+pub(crate) async fn set(
+    Authenticated(requester): Authenticated,
+    Path((user_id, field)): Path<(OwnedUserId, String)>,
+    State(profiles): State<Arc<Profiles>>,
+    Json(body): Json<Map<String, Value>>,
+) -> ApiResult<Json<Empty>> {
+    check_owner(&requester, &user_id)?;
+    let value = body.get(&field).ok_or_else(|| ApiError::missing_param(format!("{field}: missing field")))?;
+    profiles.set(requester.user_sn, &field, value).await?;
+    Ok(Json(Empty {}))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname>
+pub(crate) async fn remove(
+    Authenticated(requester): Authenticated,
+    Path((user_id, field)): Path<(OwnedUserId, String)>,
+    State(profiles): State<Arc<Profiles>>,
+) -> ApiResult<Json<Empty>> {
+    check_owner(&requester, &user_id)?;
+    profiles.remove(requester.user_sn, &field).await?;
+    Ok(Json(Empty {}))
+}
+
+fn check_owner(requester: &Requester, user_id: &OwnedUserId) -> ApiResult<()> {
+    if requester.user_id == *user_id { Ok(()) } else { Err(ApiError::forbidden("You can change only your own profile")) }
+}

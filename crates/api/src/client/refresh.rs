@@ -1,0 +1,24 @@
+//! `POST /_matrix/client/v3/refresh`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::Deserialize;
+use services::sessions::Sessions;
+
+use super::session::TokenKeys;
+use crate::error::ApiResult;
+use crate::extract::Json;
+
+#[derive(Deserialize)]
+pub(super) struct Body {
+    refresh_token: String,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3refresh>
+pub(super) async fn refresh(
+    State(sessions): State<Arc<Sessions>>,
+    Json(body): Json<Body>,
+) -> ApiResult<Json<TokenKeys>> {
+    Ok(Json(sessions.refresh(&body.refresh_token).await?.into()))
+}

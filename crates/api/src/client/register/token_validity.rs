@@ -1,0 +1,29 @@
+//! `GET /_matrix/client/v1/register/m.login.registration_token/validity`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use services::registration::Registration;
+
+use crate::error::ApiResult;
+use crate::extract::{Json, Query};
+
+#[derive(Deserialize)]
+pub(crate) struct Parameters {
+    token: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Validity {
+    valid: bool,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1registermloginregistration_tokenvalidity>
+pub(crate) async fn token_validity(
+    State(registration): State<Arc<Registration>>,
+    Query(parameters): Query<Parameters>,
+) -> ApiResult<Json<Validity>> {
+    registration.flows().await?;
+    Ok(Json(Validity { valid: registration.is_token_usable(&parameters.token).await? }))
+}

@@ -1,0 +1,58 @@
+//! What login, registration and refresh have in common: the device that is asked for, and the tokens that are given.
+
+use serde::{Deserialize, Serialize};
+use services::sessions::{CheckedDevice, DeviceError, IssuedTokens, SessionDevice};
+
+use crate::error::ApiError;
+
+/// The keys of a request that describe the device.
+#[derive(Deserialize)]
+pub(crate) struct DeviceKeys {
+    #[serde(default)]
+    device_id: Option<String>,
+    #[serde(default)]
+    initial_device_display_name: Option<String>,
+    #[serde(default)]
+    refresh_token: Option<bool>,
+}
+
+impl TryFrom<DeviceKeys> for CheckedDevice {
+    type Error = DeviceError;
+
+    fn try_from(keys: DeviceKeys) -> Result<Self, DeviceError> {
+        Self::try_from(SessionDevice {
+            device_id: keys.device_id,
+            display_name: keys.initial_device_display_name,
+            wants_refresh_token: keys.refresh_token.unwrap_or(false),
+        })
+    }
+}
+
+impl From<DeviceError> for ApiError {
+    fn from(error: DeviceError) -> Self {
+        Self::invalid_param(error.to_string())
+    }
+}
+
+/// The keys of an answer that carry tokens.
+#[derive(Serialize)]
+pub(crate) struct TokenKeys {
+    access_token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<u64>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    device_id: String,
+}
+
+impl From<IssuedTokens> for TokenKeys {
+    fn from(tokens: IssuedTokens) -> Self {
+        Self {
+            access_token: tokens.access_token,
+            refresh_token: tokens.refresh_token,
+            expires_in_ms: tokens.expires_in.map(|lifetime| u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX)),
+            device_id: tokens.device_id,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `GET /_matrix/client/v3/sync`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use services::filters::{FilterDefinition, FilterError, Filters, parse};
+use services::sessions::Requester;
+use services::sync::{Sync, SyncRequest};
+use services::tokens::parse_token;
+
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{GuestOrUser, Query, json_bytes};
+
+#[derive(Deserialize, Debug)]
+pub(super) struct Parameters {
+    filter: Option<String>,
+    #[serde(default)]
+    full_state: bool,
+    set_presence: Option<Presence>,
+    since: Option<String>,
+    #[serde(default)]
+    timeout: u64,
+    #[serde(default, alias = "org.matrix.msc4222.use_state_after")]
+    use_state_after: bool,
+}
+
+/// What a client says about its user's presence.
+#[derive(Clone, Copy, Deserialize, Debug)]
+#[serde(rename_all = "lowercase")]
+enum Presence {
+    Online,
+    Offline,
+    Unavailable,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
+pub(super) async fn sync(
+    GuestOrUser(requester): GuestOrUser,
+    Query(parameters): Query<Parameters>,
+    State(filters): State<Arc<Filters>>,
+    State(sync): State<Arc<Sync>>,
+) -> ApiResult<Response> {
+    tracing::trace!(presence = ?parameters.set_presence, user = %requester.user_id, "sync");
+    let since = match parameters.since.as_deref().filter(|since| !since.is_empty()) {
+        Some(token) => {
+            let position = parse_token(token);
+            Some(position.ok_or_else(|| ApiError::invalid_param("since: this is not a token of this server's /sync"))?)
+        }
+        None => None,
+    };
+    let request = SyncRequest {
+        since,
+        timeout: Duration::from_millis(parameters.timeout),
+        filter: filter(&filters, &requester, parameters.filter.as_deref()).await?,
+        full_state: parameters.full_state,
+        use_state_after: parameters.use_state_after,
+    };
+    let answer = Box::pin(sync.sync(&requester, &request)).await?;
+    Ok(json_bytes(answer))
+}
+
+/// The filter given as JSON, or under which a filter is stored.
+async fn filter(filters: &Filters, requester: &Requester, filter: Option<&str>) -> ApiResult<Arc<FilterDefinition>> {
+    let given = match filter.map(str::trim).filter(|filter| !filter.is_empty()) {
+        None => return Ok(Arc::default()),
+        Some(json) if json.starts_with('{') => parse(json).map(Arc::new),
+        Some(filter_id) => filters.definition(requester.user_sn, filter_id).await,
+    };
+    given.map_err(|error| match error {
+        FilterError::Storage(error) => error.into(),
+        error => ApiError::invalid_param(format!("filter: {error}")),
+    })
+}
