@@ -14,6 +14,12 @@ pub enum RoomError {
     /// The user is not, or was never, in the room.
     #[error("You are not in this room.")]
     NotInRoom,
+    /// A room that the user is still in cannot be forgotten.
+    #[error("You are still in this room, or invited to it: leave it before you forget it.")]
+    StillInRoom,
+    /// The room does not let guests in.
+    #[error("This room does not let guests in: register an account.")]
+    GuestsForbidden,
     /// A rule of the room refuses the event.
     #[error("{0}")]
     Refused(#[from] AuthError),

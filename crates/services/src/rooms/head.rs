@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use homeserver_core::{DeviceSn, RoomSn, TypeSn};
 use room_engine::auth::{self, AuthState, auth_types_for_event};
 use room_engine::{BuiltEvent, CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion};
-use ruma::{OwnedEventId, OwnedRoomId, UserId};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, UserId};
 use storage::{Database, EventNumber, Interned};
 
 use super::RoomError;
@@ -192,10 +192,12 @@ impl Head {
         if let Some(create) = self.state(database, interned, "m.room.create", "").await? {
             auth_state.insert(create.pdu);
         }
+        // Only the first versions do not derive it from the event.
+        let event_id = self.room_version.event_id_in_pdu().then(|| EventId::new_v1(&identity.server_name));
         let builder = EventBuilder {
             version: self.room_version,
             room_id: self.room_id.as_deref(),
-            event_id: None,
+            event_id: event_id.as_deref(),
             sender,
             event_type: &draft.event_type,
             state_key: draft.state_key.as_deref(),

@@ -4,12 +4,26 @@
 //! *head*), builds events on it one after the other, and hands them to the writer without waiting for the commit of the
 //! one before, so that many sends into one room share a commit.
 
+mod aliases;
+mod create;
+mod directory;
 mod error;
 mod head;
+mod initial_state;
+mod member_content;
+mod membership;
+mod restricted_join;
+mod sending;
 mod timeline;
 
+pub use aliases::Aliases;
+pub use create::{InitialState, NewRoom, Preset, RoomCreation, SUPPORTED_VERSIONS};
+pub use directory::{Directory, DirectoryPage, DirectoryQuery, PublicRoom};
 pub use error::RoomError;
 pub use head::Draft;
+pub use member_content::Content;
+pub use membership::Memberships;
+pub use sending::Sending;
 pub use timeline::{OpenRoom, Staged, Timeline};
 
 pub use room_engine::ErrorKind;

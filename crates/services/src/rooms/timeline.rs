@@ -333,6 +333,9 @@ impl OpenRoom {
         if pdu.sender() != sender && !may_redact_others(&levels, sender, pdu.sender()) {
             return Err(RoomError::Forbidden("You may not redact events of others in this room.".to_owned()));
         }
+        if matches!(pdu.event_type(), "m.room.create" | "m.room.server_acl") {
+            return Err(RoomError::Forbidden(format!("{} cannot be redacted: the room would break.", pdu.event_type())));
+        }
         let redacted = pdu.redacted()?;
         Ok(Some((redacted, number)))
     }

@@ -1,0 +1,239 @@
+//! Creating rooms.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use homeserver_core::Timestamp;
+use room_engine::{Membership, RoomVersion};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use storage::{Database, Interned, Step, StorageError, Tx};
+
+use super::aliases::Aliases;
+use super::initial_state;
+use super::member_content::{Content, MemberProfile, canonical};
+use super::membership::no_other_servers;
+use super::{AuthError, Draft, OpenRoom, RoomError, Timeline};
+use crate::identity::Identity;
+use crate::sessions::Requester;
+
+/// The versions that rooms here can have.
+pub const SUPPORTED_VERSIONS: [RoomVersion; 12] = RoomVersion::ALL;
+/// Most users invited while a room is created.
+const MAX_INVITES: usize = 200;
+/// Most state events that a client can give a new room.
+const MAX_INITIAL_STATE: usize = 500;
+
+/// Who a new room is for.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#creation>
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Preset {
+    /// Whoever is invited.
+    PrivateChat,
+    /// Whoever is invited, with the same rights as who created it.
+    TrustedPrivateChat,
+    /// Everybody.
+    PublicChat,
+}
+
+/// A state event that a client gives a new room.
+#[derive(Clone, Debug)]
+pub struct InitialState {
+    /// Its type.
+    pub event_type: String,
+    /// Its state key.
+    pub state_key: String,
+    /// Its content.
+    pub content: Content,
+}
+
+/// What a new room is to be like.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>
+#[derive(Clone, Default, Debug)]
+pub struct NewRoom {
+    /// Whether it is listed in the directory.
+    pub is_published: bool,
+    /// The localpart of its alias.
+    pub alias_localpart: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its topic.
+    pub topic: Option<String>,
+    /// Who is invited.
+    pub invite: Vec<OwnedUserId>,
+    /// Its version, unless it is the usual one.
+    pub room_version: Option<String>,
+    /// What the create event says besides what the server puts there.
+    pub creation_content: Content,
+    /// State that replaces, or comes on top of, that of the preset.
+    pub initial_state: Vec<InitialState>,
+    /// Who it is for; depends on `is_published` if it is not said.
+    pub preset: Option<Preset>,
+    /// Whether the invitations say that it is a direct chat.
+    pub is_direct: bool,
+    /// Replaces top-level keys of the power levels.
+    pub power_level_content_override: Content,
+}
+
+/// Creates rooms.
+pub struct RoomCreation {
+    database: Database,
+    interned: Arc<Interned>,
+    identity: Arc<Identity>,
+    timeline: Arc<Timeline>,
+    aliases: Arc<Aliases>,
+    default_version: RoomVersion,
+}
+
+impl RoomCreation {
+    /// Creates rooms in `database`, of `default_version` if nothing else is asked for.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        interned: Arc<Interned>,
+        identity: Arc<Identity>,
+        timeline: Arc<Timeline>,
+        aliases: Arc<Aliases>,
+        default_version: RoomVersion,
+    ) -> Self {
+        Self { database, interned, identity, timeline, aliases, default_version }
+    }
+
+    /// Creates a room with all its first events, its alias and its entry in the directory, or nothing at all.
+    ///
+    /// # Errors
+    /// [`RoomError::InvalidState`] if the room's own rules refuse an event of its state, and others.
+    pub async fn create(&self, requester: &Requester, new_room: &NewRoom) -> Result<OwnedRoomId, RoomError> {
+        self.check(new_room)?;
+        let version = self.version(new_room)?;
+        let alias = match &new_room.alias_localpart {
+            Some(localpart) => Some(self.free_alias(localpart).await?),
+            None => None,
+        };
+        let drafts = self.drafts(requester, new_room, version, alias.as_deref()).await?;
+        let room_id = (!version.room_id_is_create_hash()).then(|| RoomId::new_v1(&self.identity.server_name));
+        let mut room = self.timeline.open_new(room_id, version).await?;
+        let mut created_at = Timestamp(0);
+        for draft in &drafts {
+            let staged = room.stage(requester.user_sn, &requester.user_id, draft).await;
+            created_at = Timestamp(staged.map_err(|error| refusal(draft, error))?.origin_server_ts());
+        }
+        self.commit(requester, new_room, room, alias, created_at).await
+    }
+
+    async fn commit(
+        &self,
+        requester: &Requester,
+        new_room: &NewRoom,
+        room: OpenRoom,
+        alias: Option<String>,
+        created_at: Timestamp,
+    ) -> Result<OwnedRoomId, RoomError> {
+        let room_id = room.room_id().ok_or(RoomError::NoSuchRoom)?.to_owned();
+        let room_sn = self.interned.room(room_id.as_str()).await?;
+        let (taken, is_published, creator_sn) = (alias.clone(), new_room.is_published, requester.user_sn);
+        let also = async move |tx: &mut Tx| {
+            if let Some(alias) = &alias {
+                tx.add_room_alias(alias, room_sn, creator_sn, created_at).await?;
+            }
+            if is_published {
+                tx.publish_room(room_sn).await?;
+            }
+            Ok(())
+        };
+        let also = (taken.is_some() || is_published).then(|| Box::new(also) as Box<dyn Step>);
+        let staged = room.commit(also).await?;
+        self.timeline.adopt(room_sn, &staged);
+        match (staged.stored().await, taken) {
+            // Somebody else was faster with the alias.
+            (Err(RoomError::Storage(StorageError::Constraint(_))), Some(alias)) => Err(RoomError::AliasInUse(alias)),
+            (Err(error), _) => Err(error),
+            (Ok(_), _) => Ok(room_id),
+        }
+    }
+
+    fn check(&self, new_room: &NewRoom) -> Result<(), RoomError> {
+        for (what, count, limit) in [
+            ("invite", new_room.invite.len(), MAX_INVITES),
+            ("initial_state", new_room.initial_state.len(), MAX_INITIAL_STATE),
+        ] {
+            if count > limit {
+                return Err(RoomError::Invalid(format!("`{what}` has {count} entries; the limit is {limit}.")));
+            }
+        }
+        match new_room.invite.iter().find(|user_id| !self.identity.is_local(user_id)) {
+            Some(user_id) => Err(no_other_servers(user_id)),
+            None => Ok(()),
+        }
+    }
+
+    fn version(&self, new_room: &NewRoom) -> Result<RoomVersion, RoomError> {
+        match &new_room.room_version {
+            Some(version) => Ok(version.parse()?),
+            None => Ok(self.default_version),
+        }
+    }
+
+    async fn free_alias(&self, localpart: &str) -> Result<String, RoomError> {
+        let alias = self.aliases.of_new_room(localpart)?;
+        match self.database.room_alias(&alias).await? {
+            Some(_) => Err(RoomError::AliasInUse(alias)),
+            None => Ok(alias),
+        }
+    }
+
+    /// The events of the room, in their order.
+    async fn drafts(
+        &self,
+        requester: &Requester,
+        new_room: &NewRoom,
+        version: RoomVersion,
+        alias: Option<&str>,
+    ) -> Result<Vec<Draft>, RoomError> {
+        let creator = &requester.user_id;
+        let mut drafts = vec![
+            Draft::state("m.room.create", "", initial_state::create_content(creator, version, new_room)?),
+            self.member(requester, creator, Membership::Join, Content::new()).await?,
+        ];
+        initial_state::push_state(&mut drafts, creator, version, new_room, alias)?;
+        let mut details = Content::new();
+        if new_room.is_direct {
+            details.insert("is_direct".to_owned(), true.into());
+        }
+        let mut seen = HashSet::new();
+        for invited in new_room.invite.iter().filter(|user_id| seen.insert(user_id.as_str())) {
+            drafts.push(self.member(requester, invited, Membership::Invite, details.clone()).await?);
+        }
+        Ok(drafts)
+    }
+
+    async fn member(
+        &self,
+        requester: &Requester,
+        user_id: &UserId,
+        membership: Membership,
+        mut content: Content,
+    ) -> Result<Draft, RoomError> {
+        content.insert("membership".to_owned(), membership.as_str().into());
+        let user_sn = if user_id == requester.user_id {
+            Some(requester.user_sn)
+        } else {
+            self.interned.find_user(user_id.as_str()).await?
+        };
+        if let Some(user_sn) = user_sn {
+            MemberProfile::load(&self.database, user_sn).await?.fill(&mut content);
+        }
+        Ok(Draft::state("m.room.member", user_id.as_str(), canonical(&content)?))
+    }
+}
+
+/// What the rules of the room refuse is a mistake in what the client asked for, but for invitations.
+fn refusal(draft: &Draft, error: RoomError) -> RoomError {
+    match error {
+        RoomError::Refused(error) if draft.event_type != "m.room.member" && !matches!(error, AuthError::MalformedPowerLevels { .. }) => {
+            RoomError::InvalidState(format!("The room cannot start with this {}: {error}", draft.event_type))
+        }
+        error => error,
+    }
+}

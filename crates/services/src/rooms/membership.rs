@@ -1,0 +1,375 @@
+//! Joining, inviting, leaving, and what else changes who is in a room.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use homeserver_core::{RoomSn, UserSn};
+use parking_lot::Mutex;
+use room_engine::{Membership, Pdu};
+use ruma::{OwnedEventId, OwnedRoomId, RoomId, RoomOrAliasId, UserId};
+use storage::{Database, Interned};
+
+use super::aliases::Aliases;
+use super::member_content::{Content, MemberProfile, canonical, says_the_same};
+use super::restricted_join::Voucher;
+use super::{Draft, OpenRoom, RoomError, Timeline};
+use crate::identity::Identity;
+use crate::sessions::Requester;
+
+/// Rooms whose member events are changed at the same time after a change of a profile.
+const PROFILE_CONCURRENCY: usize = 8;
+
+/// What users do to the membership of others, or their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Action {
+    /// What the membership says, and no more than the rules of the room ask for.
+    Plain,
+    Kick,
+    Unban,
+}
+
+/// Changes who is in a room.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#room-membership>
+pub struct Memberships {
+    database: Database,
+    interned: Arc<Interned>,
+    identity: Arc<Identity>,
+    timeline: Arc<Timeline>,
+    aliases: Arc<Aliases>,
+}
+
+impl Memberships {
+    /// Memberships of the rooms in `database`.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        interned: Arc<Interned>,
+        identity: Arc<Identity>,
+        timeline: Arc<Timeline>,
+        aliases: Arc<Aliases>,
+    ) -> Self {
+        Self { database, interned, identity, timeline, aliases }
+    }
+
+    /// Joins a room, and returns its ID. `content` goes into the member event.
+    ///
+    /// # Errors
+    /// [`RoomError::NotFound`] if there is no such room or alias, and what the rules of the room refuse.
+    pub async fn join(
+        &self,
+        requester: &Requester,
+        room: &RoomOrAliasId,
+        mut content: Content,
+    ) -> Result<OwnedRoomId, RoomError> {
+        // Who vouches for the user is for the server to say.
+        content.remove("join_authorised_via_users_server");
+        content.remove("third_party_signed");
+        self.enter(requester, room, Membership::Join, content).await
+    }
+
+    /// Asks to be let into a room, and returns its ID.
+    ///
+    /// # Errors
+    /// As [`Memberships::join`].
+    pub async fn knock(
+        &self,
+        requester: &Requester,
+        room: &RoomOrAliasId,
+        reason: Option<String>,
+    ) -> Result<OwnedRoomId, RoomError> {
+        self.enter(requester, room, Membership::Knock, with_reason(reason)).await
+    }
+
+    async fn enter(
+        &self,
+        requester: &Requester,
+        room: &RoomOrAliasId,
+        membership: Membership,
+        content: Content,
+    ) -> Result<OwnedRoomId, RoomError> {
+        let room_id = self.aliases.room_of(room).await?;
+        let change = Change { target: &requester.user_id, membership, action: Action::Plain, content };
+        match self.apply(requester, &room_id, change).await {
+            Ok(_) => Ok(room_id),
+            Err(RoomError::NoSuchRoom) => {
+                Err(RoomError::NotFound(format!("The room {room} is not known here, and no other server can be asked for it.")))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Invites a user.
+    ///
+    /// # Errors
+    /// What the rules of the room refuse.
+    pub async fn invite(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        target: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
+        self.plain(requester, room_id, target, Membership::Invite, reason).await
+    }
+
+    /// Leaves a room, declines an invitation, or takes a knock back.
+    ///
+    /// # Errors
+    /// What the rules of the room refuse.
+    pub async fn leave(&self, requester: &Requester, room_id: &RoomId, reason: Option<String>) -> Result<(), RoomError> {
+        self.plain(requester, room_id, &requester.user_id, Membership::Leave, reason).await
+    }
+
+    /// Bans a user.
+    ///
+    /// # Errors
+    /// What the rules of the room refuse.
+    pub async fn ban(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        target: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
+        self.plain(requester, room_id, target, Membership::Ban, reason).await
+    }
+
+    async fn plain(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        target: &UserId,
+        membership: Membership,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
+        let change = Change { target, membership, action: Action::Plain, content: with_reason(reason) };
+        self.apply(requester, room_id, change).await.map(drop)
+    }
+
+    /// Removes a user from the room, or withdraws an invitation.
+    ///
+    /// # Errors
+    /// [`RoomError::Forbidden`] if the user is not in the room, and what its rules refuse.
+    pub async fn kick(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        target: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
+        let content = with_reason(reason);
+        let change = Change { target, membership: Membership::Leave, action: Action::Kick, content };
+        self.apply(requester, room_id, change).await.map(drop)
+    }
+
+    /// Lifts a ban.
+    ///
+    /// # Errors
+    /// [`RoomError::Forbidden`] if the user is not banned, and what the room's rules refuse.
+    pub async fn unban(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        target: &UserId,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
+        let content = with_reason(reason);
+        let change = Change { target, membership: Membership::Leave, action: Action::Unban, content };
+        self.apply(requester, room_id, change).await.map(drop)
+    }
+
+    /// Sets a member event with the given content, and returns the ID of the event that is there afterwards.
+    ///
+    /// # Errors
+    /// [`RoomError::Malformed`] if it is no content of a member event, and what the rules of the room refuse.
+    pub async fn put(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        target: &UserId,
+        content: Content,
+    ) -> Result<OwnedEventId, RoomError> {
+        let membership = content.get("membership").and_then(|word| Membership::parse(word.as_str()?));
+        let membership = membership.ok_or_else(|| {
+            RoomError::Malformed("`membership` must be one of join, invite, leave, ban and knock.".to_owned())
+        })?;
+        self.apply(requester, room_id, Change { target, membership, action: Action::Plain, content }).await
+    }
+
+    /// Forgets a room that the user has left.
+    ///
+    /// # Errors
+    /// [`RoomError::StillInRoom`] if the user has not left.
+    pub async fn forget(&self, requester: &Requester, room_id: &RoomId) -> Result<(), RoomError> {
+        let room_sn = self.timeline.find(room_id).await.map_err(|_| RoomError::NotInRoom)?;
+        let membership = self.database.membership(room_sn, requester.user_sn).await?;
+        if membership.is_none() {
+            return Err(RoomError::NotInRoom);
+        }
+        if self.database.forget_room(room_sn, requester.user_sn).await? { Ok(()) } else { Err(RoomError::StillInRoom) }
+    }
+
+    /// Tells the rooms that a user is in of the user's new profile. A room that refuses keeps the old one.
+    ///
+    /// # Errors
+    /// [`RoomError::Storage`] if the rooms cannot be listed.
+    pub async fn update_member_profile(
+        &self,
+        user_sn: UserSn,
+        user_id: &UserId,
+        displayname: Option<&str>,
+        avatar_url: Option<&str>,
+    ) -> Result<(), RoomError> {
+        let rooms = self.database.rooms_of_user(user_sn, storage::Membership::Join).await?;
+        let profile = &MemberProfile::new(displayname, avatar_url);
+        let update = async |room_sn: RoomSn| {
+            if let Err(error) = self.update_profile_in(room_sn, user_sn, user_id, profile).await {
+                tracing::warn!(%error, %room_sn, %user_id, "a room was not told of a new profile");
+            }
+        };
+        stream::iter(rooms).for_each_concurrent(PROFILE_CONCURRENCY, update).await;
+        Ok(())
+    }
+
+    async fn update_profile_in(
+        &self,
+        room_sn: RoomSn,
+        user_sn: UserSn,
+        user_id: &UserId,
+        profile: &MemberProfile,
+    ) -> Result<(), RoomError> {
+        let update = async |room: &mut OpenRoom| {
+            let Some(current) = room.state("m.room.member", user_id.as_str()).await? else { return Ok(None) };
+            if current.membership() != Some(Membership::Join) {
+                return Ok(None);
+            }
+            let old = serde_json::from_slice::<Content>(current.content().as_bytes()).unwrap_or_default();
+            let mut new = old.clone();
+            profile.replace(&mut new);
+            if new != old {
+                // What explained the joining does not explain this.
+                new.remove("reason");
+                let draft = Draft::state("m.room.member", user_id.as_str(), canonical(&new)?);
+                room.stage(user_sn, user_id, &draft).await?;
+            }
+            Ok(None)
+        };
+        self.timeline.change(room_sn, update).await.map(drop)
+    }
+
+    /// Makes a change, unless the room says the same already, and returns the ID of the event that is there afterwards.
+    async fn apply(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        mut change: Change<'_>,
+    ) -> Result<OwnedEventId, RoomError> {
+        let room_sn = self.timeline.find(room_id).await?;
+        if change.membership == Membership::Invite && !self.identity.is_local(change.target) {
+            return Err(no_other_servers(change.target));
+        }
+        self.complete(requester, &mut change).await?;
+        let change = &change;
+        let event_id = Mutex::new(None);
+        let put = async |room: &mut OpenRoom| {
+            let current = room.state("m.room.member", change.target.as_str()).await?;
+            change.check(current.as_ref())?;
+            let is_repetition = |current: &&Pdu| {
+                current.membership() == Some(change.membership)
+                    && current.sender() == requester.user_id
+                    && says_the_same(current, change.membership, &change.content)
+            };
+            if let Some(current) = current.as_ref().filter(is_repetition) {
+                *event_id.lock() = Some(current.event_id().to_owned());
+                return Ok(None);
+            }
+            let mut content = change.content.clone();
+            if change.membership == Membership::Join && change.target == requester.user_id {
+                let current = current.as_ref().and_then(Pdu::membership);
+                self.check_entry(room, room_sn, requester, current, &mut content).await?;
+            }
+            let draft = Draft::state("m.room.member", change.target.as_str(), canonical(&content)?);
+            let staged = room.stage(requester.user_sn, &requester.user_id, &draft).await?;
+            *event_id.lock() = Some(staged.event_id().to_owned());
+            Ok(None)
+        };
+        self.timeline.change(room_sn, put).await?;
+        event_id.into_inner().ok_or(RoomError::Contended)
+    }
+
+    /// Adds to the content the membership, and the profile of a user of this server.
+    async fn complete(&self, requester: &Requester, change: &mut Change<'_>) -> Result<(), RoomError> {
+        change.content.insert("membership".to_owned(), change.membership.as_str().into());
+        if matches!(change.membership, Membership::Join | Membership::Invite | Membership::Knock) {
+            let user_sn = if change.target == requester.user_id {
+                Some(requester.user_sn)
+            } else {
+                self.interned.find_user(change.target.as_str()).await?
+            };
+            if let Some(user_sn) = user_sn {
+                MemberProfile::load(&self.database, user_sn).await?.fill(&mut change.content);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what the rules of the room leave to the server when somebody joins.
+    async fn check_entry(
+        &self,
+        room: &mut OpenRoom,
+        room_sn: RoomSn,
+        requester: &Requester,
+        current: Option<Membership>,
+        content: &mut Content,
+    ) -> Result<(), RoomError> {
+        if requester.is_guest && !admits_guests(room).await? {
+            return Err(RoomError::GuestsForbidden);
+        }
+        if !matches!(current, Some(Membership::Join | Membership::Invite | Membership::Ban)) {
+            let voucher = Voucher { database: &self.database, interned: &self.interned, identity: &self.identity, room_sn };
+            if let Some(user_id) = voucher.find(room, requester).await? {
+                content.insert("join_authorised_via_users_server".to_owned(), user_id.as_str().into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A change of one user's membership.
+struct Change<'a> {
+    target: &'a UserId,
+    membership: Membership,
+    action: Action,
+    content: Content,
+}
+
+impl Change<'_> {
+    /// Refuses what makes no sense, though the rules of rooms would let it through.
+    fn check(&self, current: Option<&Pdu>) -> Result<(), RoomError> {
+        let membership = current.and_then(Pdu::membership).unwrap_or(Membership::Leave);
+        let target = self.target;
+        match (self.action, membership) {
+            (Action::Kick, Membership::Leave | Membership::Ban) => {
+                Err(RoomError::Forbidden(format!("{target} is not in this room.")))
+            }
+            (Action::Unban, Membership::Ban) => Ok(()),
+            (Action::Unban, _) => Err(RoomError::Forbidden(format!("{target} is not banned from this room."))),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn admits_guests(room: &mut OpenRoom) -> Result<bool, RoomError> {
+    let event = room.state("m.room.guest_access", "").await?;
+    Ok(event.is_some_and(|event| event.content().string("guest_access").as_deref() == Some("can_join")))
+}
+
+fn with_reason(reason: Option<String>) -> Content {
+    reason.map(|reason| ("reason".to_owned(), reason.into())).into_iter().collect()
+}
+
+/// Why a user of another server cannot be invited.
+pub(super) fn no_other_servers(user_id: &UserId) -> RoomError {
+    RoomError::Forbidden(format!("{user_id} cannot be invited: this server does not reach other servers."))
+}

@@ -1,0 +1,139 @@
+//! Sending events, as clients do it.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use room_engine::{CanonicalObject, Membership, Numbers};
+use ruma::{EventId, OwnedEventId, RoomId, UserId};
+use serde_json::value::RawValue;
+
+use super::aliases::Aliases;
+use super::member_content::Content;
+use super::membership::Memberships;
+use super::{Draft, OpenRoom, RoomError, Timeline};
+use crate::sessions::Requester;
+
+/// Sends what clients want to have in rooms.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room>
+pub struct Sending {
+    timeline: Arc<Timeline>,
+    aliases: Arc<Aliases>,
+    memberships: Arc<Memberships>,
+}
+
+impl Sending {
+    /// Sends by `timeline`.
+    #[must_use]
+    pub fn new(timeline: Arc<Timeline>, aliases: Arc<Aliases>, memberships: Arc<Memberships>) -> Self {
+        Self { timeline, aliases, memberships }
+    }
+
+    /// Sends an event that is not state, and returns its ID.
+    ///
+    /// # Errors
+    /// What the rules of the room refuse, and what events cannot hold.
+    pub async fn send(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        event_type: &str,
+        content: &RawValue,
+        transaction_id: &str,
+    ) -> Result<Box<str>, RoomError> {
+        let content = parse(content)?;
+        let mut draft = Draft::message(event_type, content);
+        draft.redacts = redacted_by(&draft)?;
+        let event = self.timeline.send(requester, room_id, &draft, Some(transaction_id)).await?;
+        Ok(event.event_id.clone())
+    }
+
+    /// Redacts an event, and returns the ID of the redaction.
+    ///
+    /// # Errors
+    /// [`RoomError::NotFound`] if the event is not in the room, and what its rules refuse.
+    pub async fn redact(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        event_id: &EventId,
+        content: &RawValue,
+        transaction_id: &str,
+    ) -> Result<Box<str>, RoomError> {
+        let mut content: Content = serde_json::from_slice(parse(content)?.as_bytes()).unwrap_or_default();
+        content.remove("redacts");
+        if content.get("reason").is_some_and(|reason| !reason.is_string()) {
+            return Err(RoomError::Malformed("`reason` must be a string.".to_owned()));
+        }
+        let mut draft = Draft::message("m.room.redaction", super::member_content::canonical(&content)?);
+        draft.redacts = Some(event_id.to_owned());
+        let event = self.timeline.send(requester, room_id, &draft, Some(transaction_id)).await?;
+        Ok(event.event_id.clone())
+    }
+
+    /// Sets state, and returns the ID of the event that is there afterwards: that of the present one if it says the same.
+    ///
+    /// # Errors
+    /// What the rules of the room refuse, and what events cannot hold.
+    pub async fn set_state(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        event_type: &str,
+        state_key: &str,
+        content: &RawValue,
+    ) -> Result<OwnedEventId, RoomError> {
+        let content = parse(content)?;
+        if event_type == "m.room.member" {
+            let target = <&UserId>::try_from(state_key);
+            let target = target.map_err(|_| RoomError::Invalid(format!("{state_key:?} is not a user ID.")))?;
+            let content = serde_json::from_slice(content.as_bytes()).unwrap_or_default();
+            return self.memberships.put(requester, room_id, target, content).await;
+        }
+        let mut draft = Draft::state(event_type, state_key, content);
+        draft.redacts = redacted_by(&draft)?;
+        self.put(requester, room_id, &draft).await
+    }
+
+    async fn put(&self, requester: &Requester, room_id: &RoomId, draft: &Draft) -> Result<OwnedEventId, RoomError> {
+        let room_sn = self.timeline.find(room_id).await?;
+        let state_key = draft.state_key.as_deref().unwrap_or_default();
+        let event_id = Mutex::new(None);
+        let put = async |room: &mut OpenRoom| {
+            let current = room.state(&draft.event_type, state_key).await?;
+            // Others learn from the rules that they may not.
+            let is_joined = room.membership(&requester.user_id).await? == Some(Membership::Join);
+            if let Some(current) = &current
+                && is_joined
+                && current.sender() == requester.user_id
+                && *current.content() == draft.content
+            {
+                *event_id.lock() = Some(current.event_id().to_owned());
+                return Ok(None);
+            }
+            if draft.event_type == "m.room.canonical_alias" && state_key.is_empty() && is_joined {
+                let current = current.as_ref().map(room_engine::Pdu::content);
+                self.aliases.check_canonical(room_id, current, &draft.content).await?;
+            }
+            let staged = room.stage(requester.user_sn, &requester.user_id, draft).await?;
+            *event_id.lock() = Some(staged.event_id().to_owned());
+            Ok(None)
+        };
+        self.timeline.change(room_sn, put).await?;
+        event_id.into_inner().ok_or(RoomError::Contended)
+    }
+}
+
+fn parse(content: &RawValue) -> Result<CanonicalObject, RoomError> {
+    Ok(CanonicalObject::parse(content.get().as_bytes(), Numbers::Strict)?)
+}
+
+/// The event that a redaction written by hand redacts.
+fn redacted_by(draft: &Draft) -> Result<Option<OwnedEventId>, RoomError> {
+    if draft.event_type != "m.room.redaction" {
+        return Ok(None);
+    }
+    let malformed = || RoomError::Malformed("A redaction needs the ID of an event in `redacts`.".to_owned());
+    let redacts = draft.content.string("redacts").ok_or_else(malformed)?;
+    EventId::parse(redacts).map(Some).map_err(|_| malformed())
+}
