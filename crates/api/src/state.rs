@@ -11,6 +11,7 @@ use services::discovery::Discovery;
 use services::filters::Filters;
 use services::profiles::Profiles;
 use services::registration::{Registration, SharedSecret};
+use services::rooms::Timeline;
 use services::sessions::Sessions;
 use services::sync::Sync;
 use services::uia::UserInteractiveAuth;
@@ -57,6 +58,8 @@ components! {
     account_data: Arc<AccountData>,
     /// Filters that users have stored.
     filters: Arc<Filters>,
+    /// How events get into rooms.
+    timeline: Arc<Timeline>,
     /// What is new.
     sync: Arc<Sync>,
 }

@@ -9,12 +9,25 @@ use axum::Router;
 use config::{Config, Resource};
 use http::{Method, StatusCode};
 use ruma::{RoomVersionId, signatures::Ed25519KeyPair};
+use homeserver_core::{Clock, SystemClock};
 use services::{
+    account_data::AccountData,
+    accounts::Accounts,
     capabilities::{Capabilities, CapabilityOptions},
+    devices::Devices,
     discovery::Discovery,
-    sessions::Sessions,
+    filters::Filters,
+    identity::Identity,
+    log::{LogFollower, LogTail, UserRoomsCache, Wakeups},
+    passwords::{HashCost, Passwords},
+    profiles::Profiles,
+    registration::{Registration, RegistrationOptions, SharedSecret},
+    rooms::Timeline,
+    sessions::{SessionOptions, Sessions},
+    sync::Sync,
+    uia::UserInteractiveAuth,
 };
-use storage::{Database, DatabaseOptions};
+use storage::{Database, DatabaseOptions, Interned};
 use telemetry::{HealthProbe, Metrics};
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +37,8 @@ use crate::{StartError, VERSION};
 pub(crate) struct Needs<'a> {
     pub(crate) config: &'a Config,
     /// Signs this server's events.
-    #[expect(dead_code, reason = "the sequencer of rooms takes it; see the list of constructors")]
     pub(crate) signing_key: Arc<Ed25519KeyPair>,
     /// Cancelled when the server stops: requests that wait for something to happen then answer at once.
-    #[expect(dead_code, reason = "long polls take it; see the list of constructors")]
     pub(crate) stopping: CancellationToken,
 }
 
@@ -45,7 +56,9 @@ const ROOM_VERSIONS: [RoomVersionId; 3] = [RoomVersionId::V10, RoomVersionId::V1
 
 /// Makes every component.
 pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError> {
-    let Needs { config, .. } = needs;
+    let Needs { config, signing_key, stopping } = needs;
+    let server_name = config.server.name.clone();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
     let metrics = Arc::new(Metrics::new()?);
     let database = open_database(config).await?;
@@ -62,9 +75,59 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         passwords_enabled: config.passwords.enabled,
     }));
     let discovery = Arc::new(Discovery::new(config.server.public_base_url.as_ref().map(config::WebUrl::as_str), None));
-    let sessions = Arc::new(Sessions::default());
 
-    let components = Components { observer: Some(observer.clone()), capabilities, discovery, sessions };
+    let interned = Arc::new(Interned::new(database.clone()));
+    let identity = Arc::new(Identity { server_name: server_name.clone(), key_pair: signing_key });
+    let tail = Arc::new(LogTail::new(database.position().await?));
+    let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
+    let wakeups = Arc::new(Wakeups::default());
+    LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
+
+    let sessions = Arc::new(Sessions::new(database.clone(), clock.clone(), SessionOptions::default()));
+    let passwords = password_hashing(config)?;
+    let accounts = Accounts::new(
+        database.clone(),
+        clock.clone(),
+        server_name.clone(),
+        passwords.clone(),
+        sessions.clone(),
+    );
+    let accounts = Arc::new(accounts);
+    let registration = Arc::new(Registration::new(
+        database.clone(),
+        clock.clone(),
+        server_name,
+        registration_options(config),
+        passwords,
+        sessions.clone(),
+    ));
+    let secret = config.registration.shared_secret.as_ref().map(|secret| secret.reveal().to_owned());
+    let shared_secret = SharedSecret::new(database.clone(), clock.clone(), registration.clone(), secret);
+    let user_interactive_auth = UserInteractiveAuth::new(database.clone(), clock.clone(), accounts.clone());
+    let devices = Arc::new(Devices::new(database.clone(), sessions.clone()));
+    let profiles = Arc::new(Profiles::new(database.clone()));
+    let account_data = Arc::new(AccountData::new(database.clone(), interned.clone()));
+    let filters = Arc::new(Filters::new(database.clone()));
+
+    let timeline = Arc::new(Timeline::new(database.clone(), interned.clone(), identity, clock.clone()));
+    let sync = Arc::new(Sync::new(database.clone(), interned, clock, tail, user_rooms, wakeups, stopping));
+
+    let components = Components {
+        observer: Some(observer.clone()),
+        capabilities,
+        discovery,
+        sessions,
+        accounts,
+        registration,
+        shared_secret: Arc::new(shared_secret),
+        user_interactive_auth: Arc::new(user_interactive_auth),
+        devices,
+        profiles,
+        account_data,
+        filters,
+        timeline,
+        sync,
+    };
     Ok(Application { state: ApiState::new(components), health, metrics, observer, database })
 }
 
@@ -80,6 +143,23 @@ impl Application {
     /// Finishes what the components still have to write.
     pub(crate) async fn close(&self) {
         self.database.close().await;
+    }
+}
+
+fn password_hashing(config: &Config) -> Result<Option<Arc<Passwords>>, StartError> {
+    if !config.passwords.enabled {
+        return Ok(None);
+    }
+    let memory_bytes = config.passwords.hash_memory.bytes();
+    let cost = HashCost { memory_bytes, iterations: config.passwords.hash_iterations };
+    Ok(Some(Arc::new(Passwords::new(cost)?)))
+}
+
+fn registration_options(config: &Config) -> RegistrationOptions {
+    RegistrationOptions {
+        enabled: config.registration.enabled,
+        require_token: config.registration.require_token,
+        allow_guests: config.registration.allow_guests,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Who this server is.
 
+use std::sync::Arc;
+
 use ruma::OwnedServerName;
 use ruma::signatures::Ed25519KeyPair;
 
@@ -8,7 +10,7 @@ pub struct Identity {
     /// The part after the colon in the IDs of its users.
     pub server_name: OwnedServerName,
     /// Its signing key.
-    pub key_pair: Ed25519KeyPair,
+    pub key_pair: Arc<Ed25519KeyPair>,
 }
 
 impl Identity {
