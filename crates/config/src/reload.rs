@@ -5,7 +5,8 @@ use crate::Config;
 /// The keys that a running server applies; every other key waits for a restart.
 ///
 /// Certificates are not here: the files are read again on every reload, whether or not their paths changed.
-const RELOADABLE: [&str; 1] = ["telemetry.log_filter"];
+const RELOADABLE: [&str; 4] =
+    ["registration.allow_guests", "registration.enabled", "registration.require_token", "telemetry.log_filter"];
 
 /// What differs between the running configuration and a newly loaded one, as dotted keys.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,15 @@ pub struct Changes {
 }
 
 impl Config {
+    /// Takes over the reloadable keys of a new configuration. The others keep their values, so that the next
+    /// comparison is still with what the server runs with.
+    pub fn apply(&mut self, new: &Self) {
+        self.registration.allow_guests = new.registration.allow_guests;
+        self.registration.enabled = new.registration.enabled;
+        self.registration.require_token = new.registration.require_token;
+        self.telemetry.log_filter.clone_from(&new.telemetry.log_filter);
+    }
+
     /// Compares this running configuration with a new one.
     pub fn changes(&self, new: &Self) -> Changes {
         let mut keys = Vec::new();

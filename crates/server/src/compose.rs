@@ -48,6 +48,8 @@ pub(crate) struct Application {
     health: Arc<HealthProbe>,
     metrics: Arc<Metrics>,
     observer: Arc<dyn RequestObserver>,
+    sessions: Arc<Sessions>,
+    registration: Arc<Registration>,
     database: Database,
 }
 
@@ -116,9 +118,9 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         observer: Some(observer.clone()),
         capabilities,
         discovery,
-        sessions,
+        sessions: sessions.clone(),
         accounts,
-        registration,
+        registration: registration.clone(),
         shared_secret: Arc::new(shared_secret),
         user_interactive_auth: Arc::new(user_interactive_auth),
         devices,
@@ -128,7 +130,18 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         timeline,
         sync,
     };
-    Ok(Application { state: ApiState::new(components), health, metrics, observer, database })
+    Ok(Application { state: ApiState::new(components), health, metrics, observer, sessions, registration, database })
+}
+
+/// Makes accounts on the word of the operator, without a server around it.
+pub(crate) async fn registration(config: &Config) -> Result<(Registration, Database), StartError> {
+    let database = open_database(config).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let sessions = Arc::new(Sessions::new(database.clone(), clock.clone(), SessionOptions::default()));
+    let (name, options) = (config.server.name.clone(), registration_options(config));
+    let passwords = password_hashing(config)?;
+    let registration = Registration::new(database.clone(), clock, name, options, passwords, sessions);
+    Ok((registration, database))
 }
 
 impl Application {
@@ -140,8 +153,31 @@ impl Application {
         api::router(self.state.clone(), &resources).merge(operations)
     }
 
+    /// Applies what the components can change while they run.
+    pub(crate) fn reconfigure(&self, config: &Config) {
+        self.registration.reconfigure(registration_options(config));
+    }
+
+    /// The token that makes the first account an administrator, as long as there is no account.
+    pub(crate) async fn first_account_token(&self) -> Result<Option<String>, StartError> {
+        Ok(self.registration.first_account_token().await?)
+    }
+
+    /// How accounts come into being, for the command line.
+    pub(crate) fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
+    /// Applies what a running server can change, and nothing else: the keys that `config` lists as reloadable.
+    pub(crate) fn reconfigure(&self, config: &Config) {
+        self.registration.reconfigure(registration_options(config));
+    }
+
     /// Finishes what the components still have to write.
     pub(crate) async fn close(&self) {
+        if let Err(error) = self.sessions.flush().await {
+            tracing::warn!(%error, "when devices were last seen was not written");
+        }
         self.database.close().await;
     }
 }

@@ -4,6 +4,7 @@ use config::{Changes, Config, Loaded};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    StartError,
     compose::Application,
     listen::{Certificate, Listening},
 };
@@ -57,6 +58,15 @@ impl RunningServer {
         &self.bound
     }
 
+    /// The registration token that makes its holder an administrator, as long as there is no account.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn first_account_token(&self) -> Result<Option<String>, StartError> {
+        Ok(self.application.registration().first_account_token().await?)
+    }
+
     /// Applies what can be changed while running, and reads certificates again. What needs a restart is in the answer;
     /// log settings belong to the process and are the caller's.
     ///
@@ -71,8 +81,12 @@ impl RunningServer {
                 old.replace(new);
             }
         }
-        // Keys that need a restart keep being compared with what the process runs with.
-        self.config.telemetry.log_filter.clone_from(&new.config.telemetry.log_filter);
+        self.application.reconfigure(&new.config);
+        self.config.registration.enabled = new.config.registration.enabled;
+        self.config.registration.require_token = new.config.registration.require_token;
+        self.config.registration.allow_guests = new.config.registration.allow_guests;
+        self.application.reconfigure(&new.config);
+        self.config.apply(&new.config);
         Ok(changes)
     }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use homeserver_core::UserSn;
-use storage::{Database, Device, StorageError};
+pub use storage::Device;
+use storage::{Database, StorageError};
 
 use crate::sessions::Sessions;
 

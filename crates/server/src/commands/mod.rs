@@ -1,7 +1,9 @@
-//! The command line: `synapse-rust [--config FILE] [serve | config … ]`.
+//! The command line: `synapse-rust [--config FILE] [serve | config … | user … ]`.
 
 mod configuration;
 mod serve;
+mod user;
+mod user;
 
 use std::{
     env,
@@ -14,7 +16,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use config::Loaded;
 
-use self::configuration::ConfigCommand;
+use self::{configuration::ConfigCommand, user::UserCommand};
 
 /// A Matrix homeserver.
 #[derive(Parser)]
@@ -34,6 +36,9 @@ enum Command {
     /// Check, show or describe the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Manage the accounts of this server.
+    #[command(subcommand)]
+    User(UserCommand),
 }
 
 /// A command that failed, with the sentence to show.
@@ -45,6 +50,8 @@ pub fn run() -> ExitCode {
     let done = match line.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(line.config),
         Command::Config(command) => configuration::run(command, line.config),
+        Command::User(command) => user::run(command, line.config),
+        Command::User(command) => user::run(command, line.config),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use config::{Changes, Loaded, LogFormat};
 use telemetry::Logs;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CommandResult, load};
+use super::{CommandResult, load, print};
 use crate::{RunningServer, StartError, VERSION, runtime, start};
 
 /// Serves until a signal ends it.
@@ -23,6 +23,14 @@ async fn serve(file: Option<PathBuf>, loaded: Loaded, logs: Logs) -> Result<(), 
     let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
     tracing::info!(version = VERSION, name = %loaded.config.server.name, "starting");
     let mut server = start(loaded).await?;
+    if let Some(token) = server.first_account_token().await? {
+        // Not a log line: the token is for whoever sits here, and neither for a file of logs nor subject to a filter.
+        // Nobody may be there to read it; it is printed at every start until there is an account.
+        let _ = print(&format!(
+            "There is no account yet. The first one, registered with the registration token {token}, becomes an \
+             administrator.\n"
+        ));
+    }
     tracing::info!("ready");
     loop {
         tokio::select! {
