@@ -59,3 +59,25 @@ impl TestServer {
         self.running.shutdown().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::on_both_databases! {
+        async fn two_servers_run_in_one_process_and_a_stopped_one_can_be_started_again(db: TestDatabase) {
+            let other_db = TestDatabase::sqlite();
+            let (server, other) = (TestServer::start(&db).await, TestServer::start(&other_db).await);
+            for client in [server.client(), other.client()] {
+                assert!(client.get("/_matrix/client/versions").await.ok()["versions"].is_array());
+            }
+            let stopped = server.client();
+            server.shutdown().await;
+            stopped.get("/_matrix/client/versions").send().await.unwrap_err();
+            other.client().get("/_matrix/client/versions").await.ok();
+
+            let again = TestServer::start(&db).await;
+            again.client().get("/_matrix/client/versions").await.ok();
+        }
+    }
+}
