@@ -22,7 +22,8 @@ const INTERRUPTED_EXIT_CODE: u8 = 130;
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) if error.is::<Interrupted>() => ExitCode::from(INTERRUPTED_EXIT_CODE),
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> anyhow::Result<()> {
+/// Whether the task found everything in order; when not, it has said so itself.
+fn run() -> anyhow::Result<bool> {
     let mut arguments = std::env::args().skip(1);
     let task = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.collect();
@@ -43,7 +45,7 @@ fn run() -> anyhow::Result<()> {
         "bench" => bench::run(&supervisor, &rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
-            Ok(())
+            Ok(true)
         }
         "" => bail!("name a task:\n{USAGE}"),
         unknown => bail!("there is no task `{unknown}`:\n{USAGE}"),
