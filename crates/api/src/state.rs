@@ -9,9 +9,10 @@ use services::capabilities::Capabilities;
 use services::devices::Devices;
 use services::discovery::Discovery;
 use services::filters::Filters;
+use services::identity::Identity;
 use services::profiles::Profiles;
 use services::registration::{Registration, SharedSecret};
-use services::rooms::Timeline;
+use services::rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline};
 use services::sessions::Sessions;
 use services::sync::Sync;
 use services::uia::UserInteractiveAuth;
@@ -58,6 +59,18 @@ components! {
     account_data: Arc<AccountData>,
     /// Filters that users have stored.
     filters: Arc<Filters>,
+    /// Who this server is.
+    identity: Arc<Identity>,
+    /// How rooms come into being.
+    room_creation: Arc<RoomCreation>,
+    /// Who is in which room.
+    memberships: Arc<Memberships>,
+    /// How clients send events.
+    sending: Arc<Sending>,
+    /// Aliases of rooms.
+    aliases: Arc<Aliases>,
+    /// The directory of public rooms.
+    directory: Arc<Directory>,
     /// How events get into rooms.
     timeline: Arc<Timeline>,
     /// What is new.

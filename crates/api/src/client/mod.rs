@@ -6,6 +6,7 @@ mod account;
 mod account_data;
 mod capabilities;
 mod devices;
+mod directory;
 mod filter;
 mod login;
 mod logout;
@@ -19,7 +20,7 @@ mod sync;
 mod versions;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
 use self::account::{deactivate::deactivate, password::change_password, whoami::whoami};
 use self::paths::ClientPaths;
@@ -32,6 +33,8 @@ pub(crate) fn routes() -> Router<ApiState> {
     let routes = server(routes);
     let routes = accounts(routes);
     let routes = users(routes);
+    let routes = changing_rooms(routes);
+    let routes = directories(routes);
     routes.into_router()
 }
 
@@ -69,4 +72,33 @@ fn users(routes: ClientPaths) -> ClientPaths {
         .v3("/user/{userId}/rooms/{roomId}/account_data/{type}", room)
         .v3("/user/{userId}/filter", post(filter::store))
         .v3("/user/{userId}/filter/{filterId}", get(filter::read))
+}
+
+fn changing_rooms(routes: ClientPaths) -> ClientPaths {
+    use rooms::{create, join, knock, membership, redact, send, state_put};
+    routes
+        .v3("/createRoom", post(create::create))
+        .v3("/join/{roomIdOrAlias}", post(join::join_by_id_or_alias))
+        .v3("/knock/{roomIdOrAlias}", post(knock::knock))
+        .v3("/rooms/{roomId}/join", post(join::join))
+        .v3("/rooms/{roomId}/invite", post(membership::invite))
+        .v3("/rooms/{roomId}/leave", post(membership::leave))
+        .v3("/rooms/{roomId}/kick", post(membership::kick))
+        .v3("/rooms/{roomId}/ban", post(membership::ban))
+        .v3("/rooms/{roomId}/unban", post(membership::unban))
+        .v3("/rooms/{roomId}/forget", post(membership::forget))
+        .v3("/rooms/{roomId}/send/{eventType}/{txnId}", put(send::send))
+        .v3("/rooms/{roomId}/redact/{eventId}/{txnId}", put(redact::redact))
+        .v3("/rooms/{roomId}/state/{eventType}", put(state_put::set_without_key))
+        .v3("/rooms/{roomId}/state/{eventType}/", put(state_put::set_without_key))
+        .v3("/rooms/{roomId}/state/{eventType}/{stateKey}", put(state_put::set))
+}
+
+fn directories(routes: ClientPaths) -> ClientPaths {
+    use directory::{alias, public_rooms, visibility};
+    routes
+        .v3("/directory/room/{roomAlias}", get(alias::resolve).put(alias::create).delete(alias::delete))
+        .v3("/directory/list/room/{roomId}", get(visibility::read).put(visibility::set))
+        .v3("/publicRooms", get(public_rooms::list).post(public_rooms::search))
+        .v3("/rooms/{roomId}/aliases", get(rooms::aliases::list))
 }

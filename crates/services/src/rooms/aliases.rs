@@ -9,7 +9,7 @@ use serde_json::Value;
 use storage::{Database, Interned, RoomAlias, Step, Tx};
 
 use super::member_content::Content;
-use super::{Draft, OpenRoom, RoomError, Timeline};
+use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
 use crate::identity::Identity;
 use crate::sessions::Requester;
 
@@ -124,24 +124,11 @@ impl Aliases {
         if found.creator_sn != requester.user_sn && !requester.is_admin && !may_change_state {
             return Err(RoomError::Forbidden(format!("Only who made {alias}, or who may change the aliases of {room_id}, can remove it.")));
         }
-        if may_change_state && self.delete_with_state(requester, alias, found).await? {
+        if may_change_state && self.timeline.change(found.room_sn, &Delete { requester, alias }).await? {
             return Ok(());
         }
         self.database.remove_room_alias(alias.to_string()).await?;
         Ok(())
-    }
-
-    /// Removes an alias and, in the same transaction, its mention in the room's state; `false` if there is none.
-    async fn delete_with_state(&self, requester: &Requester, alias: &RoomAliasId, found: RoomAlias) -> Result<bool, RoomError> {
-        let delete = async |room: &mut OpenRoom| {
-            let Some(current) = room.state("m.room.canonical_alias", "").await? else { return Ok(None) };
-            let Some(content) = without_alias(current.content(), alias) else { return Ok(None) };
-            room.stage(requester.user_sn, &requester.user_id, &Draft::state("m.room.canonical_alias", "", content)).await?;
-            let alias = alias.to_string();
-            let also = async move |tx: &mut Tx| tx.remove_room_alias(&alias).await.map(drop);
-            Ok(Some(Box::new(also) as Box<dyn Step>))
-        };
-        Ok(!self.timeline.change(found.room_sn, delete).await?.is_empty())
     }
 
     /// The aliases of this server that point to a room, for its members and, where everybody may read it, for all.
@@ -190,6 +177,28 @@ impl Aliases {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes an alias together with its mention in the room's state; does nothing, and says so, if there is none.
+struct Delete<'a> {
+    requester: &'a Requester,
+    alias: &'a RoomAliasId,
+}
+
+impl RoomChange for Delete<'_> {
+    type Answer = bool;
+
+    async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<bool>, RoomError> {
+        let current = room.state("m.room.canonical_alias", "").await?;
+        let Some(content) = current.and_then(|event| without_alias(event.content(), self.alias)) else {
+            return Ok((false, None));
+        };
+        let draft = Draft::state("m.room.canonical_alias", "", content);
+        room.stage(self.requester.user_sn, &self.requester.user_id, &draft).await?;
+        let alias = self.alias.to_string();
+        let also = async move |tx: &mut Tx| tx.remove_room_alias(&alias).await.map(drop);
+        Ok((true, Some(Box::new(also) as Box<dyn Step>)))
     }
 }
 

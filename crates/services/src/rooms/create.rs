@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use homeserver_core::Timestamp;
 use room_engine::{Membership, RoomVersion};
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
 use storage::{Database, Interned, Step, StorageError, Tx};
 
 use super::aliases::Aliases;
@@ -17,7 +17,11 @@ use crate::identity::Identity;
 use crate::sessions::Requester;
 
 /// The versions that rooms here can have.
-pub const SUPPORTED_VERSIONS: [RoomVersion; 12] = RoomVersion::ALL;
+#[must_use]
+pub fn supported_versions() -> Vec<RoomVersionId> {
+    RoomVersion::ALL.into_iter().map(RoomVersionId::from).collect()
+}
+
 /// Most users invited while a room is created.
 const MAX_INVITES: usize = 200;
 /// Most state events that a client can give a new room.
@@ -83,7 +87,7 @@ pub struct RoomCreation {
     identity: Arc<Identity>,
     timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
-    default_version: RoomVersion,
+    default_version: RoomVersionId,
 }
 
 impl RoomCreation {
@@ -95,7 +99,7 @@ impl RoomCreation {
         identity: Arc<Identity>,
         timeline: Arc<Timeline>,
         aliases: Arc<Aliases>,
-        default_version: RoomVersion,
+        default_version: RoomVersionId,
     ) -> Self {
         Self { database, interned, identity, timeline, aliases, default_version }
     }
@@ -169,10 +173,8 @@ impl RoomCreation {
     }
 
     fn version(&self, new_room: &NewRoom) -> Result<RoomVersion, RoomError> {
-        match &new_room.room_version {
-            Some(version) => Ok(version.parse()?),
-            None => Ok(self.default_version),
-        }
+        let version = new_room.room_version.as_deref().unwrap_or(self.default_version.as_str());
+        Ok(version.parse()?)
     }
 
     async fn free_alias(&self, localpart: &str) -> Result<String, RoomError> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use homeserver_core::{RoomSn, UserSn};
-use parking_lot::Mutex;
 use room_engine::{Membership, Pdu};
 use ruma::{OwnedEventId, OwnedRoomId, RoomId, RoomOrAliasId, UserId};
 use storage::{Database, Interned};
@@ -12,7 +11,7 @@ use storage::{Database, Interned};
 use super::aliases::Aliases;
 use super::member_content::{Content, MemberProfile, canonical, says_the_same};
 use super::restricted_join::Voucher;
-use super::{Draft, OpenRoom, RoomError, Timeline};
+use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
 use crate::identity::Identity;
 use crate::sessions::Requester;
 
@@ -222,40 +221,14 @@ impl Memberships {
         avatar_url: Option<&str>,
     ) -> Result<(), RoomError> {
         let rooms = self.database.rooms_of_user(user_sn, storage::Membership::Join).await?;
-        let profile = &MemberProfile::new(displayname, avatar_url);
-        let update = async |room_sn: RoomSn| {
-            if let Err(error) = self.update_profile_in(room_sn, user_sn, user_id, profile).await {
+        let update = &ProfileUpdate { user_sn, user_id, profile: MemberProfile::new(displayname, avatar_url) };
+        let updates = rooms.into_iter().map(|room_sn| async move {
+            if let Err(error) = self.timeline.change(room_sn, update).await {
                 tracing::warn!(%error, %room_sn, %user_id, "a room was not told of a new profile");
             }
-        };
-        stream::iter(rooms).for_each_concurrent(PROFILE_CONCURRENCY, update).await;
+        });
+        stream::iter(updates).buffer_unordered(PROFILE_CONCURRENCY).collect::<()>().await;
         Ok(())
-    }
-
-    async fn update_profile_in(
-        &self,
-        room_sn: RoomSn,
-        user_sn: UserSn,
-        user_id: &UserId,
-        profile: &MemberProfile,
-    ) -> Result<(), RoomError> {
-        let update = async |room: &mut OpenRoom| {
-            let Some(current) = room.state("m.room.member", user_id.as_str()).await? else { return Ok(None) };
-            if current.membership() != Some(Membership::Join) {
-                return Ok(None);
-            }
-            let old = serde_json::from_slice::<Content>(current.content().as_bytes()).unwrap_or_default();
-            let mut new = old.clone();
-            profile.replace(&mut new);
-            if new != old {
-                // What explained the joining does not explain this.
-                new.remove("reason");
-                let draft = Draft::state("m.room.member", user_id.as_str(), canonical(&new)?);
-                room.stage(user_sn, user_id, &draft).await?;
-            }
-            Ok(None)
-        };
-        self.timeline.change(room_sn, update).await.map(drop)
     }
 
     /// Makes a change, unless the room says the same already, and returns the ID of the event that is there afterwards.
@@ -270,32 +243,7 @@ impl Memberships {
             return Err(no_other_servers(change.target));
         }
         self.complete(requester, &mut change).await?;
-        let change = &change;
-        let event_id = Mutex::new(None);
-        let put = async |room: &mut OpenRoom| {
-            let current = room.state("m.room.member", change.target.as_str()).await?;
-            change.check(current.as_ref())?;
-            let is_repetition = |current: &&Pdu| {
-                current.membership() == Some(change.membership)
-                    && current.sender() == requester.user_id
-                    && says_the_same(current, change.membership, &change.content)
-            };
-            if let Some(current) = current.as_ref().filter(is_repetition) {
-                *event_id.lock() = Some(current.event_id().to_owned());
-                return Ok(None);
-            }
-            let mut content = change.content.clone();
-            if change.membership == Membership::Join && change.target == requester.user_id {
-                let current = current.as_ref().and_then(Pdu::membership);
-                self.check_entry(room, room_sn, requester, current, &mut content).await?;
-            }
-            let draft = Draft::state("m.room.member", change.target.as_str(), canonical(&content)?);
-            let staged = room.stage(requester.user_sn, &requester.user_id, &draft).await?;
-            *event_id.lock() = Some(staged.event_id().to_owned());
-            Ok(None)
-        };
-        self.timeline.change(room_sn, put).await?;
-        event_id.into_inner().ok_or(RoomError::Contended)
+        self.timeline.change(room_sn, &Put { memberships: self, requester, room_sn, change: &change }).await
     }
 
     /// Adds to the content the membership, and the profile of a user of this server.
@@ -357,6 +305,68 @@ impl Change<'_> {
             (Action::Unban, _) => Err(RoomError::Forbidden(format!("{target} is not banned from this room."))),
             _ => Ok(()),
         }
+    }
+}
+
+/// Puts a member event into the state, unless the one that is there says the same.
+struct Put<'a> {
+    memberships: &'a Memberships,
+    requester: &'a Requester,
+    room_sn: RoomSn,
+    change: &'a Change<'a>,
+}
+
+impl RoomChange for Put<'_> {
+    type Answer = OwnedEventId;
+
+    async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<OwnedEventId>, RoomError> {
+        let Self { memberships, requester, room_sn, change } = *self;
+        let current = room.state("m.room.member", change.target.as_str()).await?;
+        change.check(current.as_ref())?;
+        let is_repetition = |current: &&Pdu| {
+            current.membership() == Some(change.membership)
+                && current.sender() == requester.user_id
+                && says_the_same(current, change.membership, &change.content)
+        };
+        if let Some(current) = current.as_ref().filter(is_repetition) {
+            return Ok((current.event_id().to_owned(), None));
+        }
+        let mut content = change.content.clone();
+        if change.membership == Membership::Join && change.target == requester.user_id {
+            let current = current.as_ref().and_then(Pdu::membership);
+            memberships.check_entry(room, room_sn, requester, current, &mut content).await?;
+        }
+        let draft = Draft::state("m.room.member", change.target.as_str(), canonical(&content)?);
+        let staged = room.stage(requester.user_sn, &requester.user_id, &draft).await?;
+        Ok((staged.event_id().to_owned(), None))
+    }
+}
+
+/// Puts a user's new profile into the user's member event.
+struct ProfileUpdate<'a> {
+    user_sn: UserSn,
+    user_id: &'a UserId,
+    profile: MemberProfile,
+}
+
+impl RoomChange for ProfileUpdate<'_> {
+    type Answer = ();
+
+    async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<()>, RoomError> {
+        let current = room.state("m.room.member", self.user_id.as_str()).await?;
+        let Some(current) = current.filter(|event| event.membership() == Some(Membership::Join)) else {
+            return Ok(((), None));
+        };
+        let old = serde_json::from_slice::<Content>(current.content().as_bytes()).unwrap_or_default();
+        let mut new = old.clone();
+        self.profile.replace(&mut new);
+        if new != old {
+            // What explained the joining does not explain this.
+            new.remove("reason");
+            let draft = Draft::state("m.room.member", self.user_id.as_str(), canonical(&new)?);
+            room.stage(self.user_sn, self.user_id, &draft).await?;
+        }
+        Ok(((), None))
     }
 }
 

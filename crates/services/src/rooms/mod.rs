@@ -17,14 +17,14 @@ mod sending;
 mod timeline;
 
 pub use aliases::Aliases;
-pub use create::{InitialState, NewRoom, Preset, RoomCreation, SUPPORTED_VERSIONS};
+pub use create::{InitialState, NewRoom, Preset, RoomCreation, supported_versions};
 pub use directory::{Directory, DirectoryPage, DirectoryQuery, PublicRoom};
 pub use error::RoomError;
 pub use head::Draft;
 pub use member_content::Content;
 pub use membership::Memberships;
 pub use sending::Sending;
-pub use timeline::{OpenRoom, Staged, Timeline};
+pub use timeline::{Changed, OpenRoom, RoomChange, Staged, Timeline};
 
 pub use room_engine::ErrorKind;
 pub use room_engine::auth::AuthError;

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use room_engine::{CanonicalObject, Membership, Numbers};
+use room_engine::{CanonicalObject, Membership, Numbers, Pdu};
 use ruma::{EventId, OwnedEventId, RoomId, UserId};
 use serde_json::value::RawValue;
 
 use super::aliases::Aliases;
 use super::member_content::Content;
 use super::membership::Memberships;
-use super::{Draft, OpenRoom, RoomError, Timeline};
+use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
 use crate::sessions::Requester;
 
 /// Sends what clients want to have in rooms.
@@ -97,30 +96,39 @@ impl Sending {
 
     async fn put(&self, requester: &Requester, room_id: &RoomId, draft: &Draft) -> Result<OwnedEventId, RoomError> {
         let room_sn = self.timeline.find(room_id).await?;
+        self.timeline.change(room_sn, &Put { aliases: &self.aliases, requester, room_id, draft }).await
+    }
+}
+
+/// Puts an event into the state, unless the one that is there says the same.
+struct Put<'a> {
+    aliases: &'a Aliases,
+    requester: &'a Requester,
+    room_id: &'a RoomId,
+    draft: &'a Draft,
+}
+
+impl RoomChange for Put<'_> {
+    type Answer = OwnedEventId;
+
+    async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<OwnedEventId>, RoomError> {
+        let Self { aliases, requester, room_id, draft } = *self;
         let state_key = draft.state_key.as_deref().unwrap_or_default();
-        let event_id = Mutex::new(None);
-        let put = async |room: &mut OpenRoom| {
-            let current = room.state(&draft.event_type, state_key).await?;
-            // Others learn from the rules that they may not.
-            let is_joined = room.membership(&requester.user_id).await? == Some(Membership::Join);
-            if let Some(current) = &current
-                && is_joined
-                && current.sender() == requester.user_id
-                && *current.content() == draft.content
-            {
-                *event_id.lock() = Some(current.event_id().to_owned());
-                return Ok(None);
-            }
-            if draft.event_type == "m.room.canonical_alias" && state_key.is_empty() && is_joined {
-                let current = current.as_ref().map(room_engine::Pdu::content);
-                self.aliases.check_canonical(room_id, current, &draft.content).await?;
-            }
-            let staged = room.stage(requester.user_sn, &requester.user_id, draft).await?;
-            *event_id.lock() = Some(staged.event_id().to_owned());
-            Ok(None)
-        };
-        self.timeline.change(room_sn, put).await?;
-        event_id.into_inner().ok_or(RoomError::Contended)
+        let current = room.state(&draft.event_type, state_key).await?;
+        // Others learn from the rules that they may not.
+        let is_joined = room.membership(&requester.user_id).await? == Some(Membership::Join);
+        if let Some(current) = &current
+            && is_joined
+            && current.sender() == requester.user_id
+            && *current.content() == draft.content
+        {
+            return Ok((current.event_id().to_owned(), None));
+        }
+        if draft.event_type == "m.room.canonical_alias" && state_key.is_empty() && is_joined {
+            aliases.check_canonical(room_id, current.as_ref().map(Pdu::content), &draft.content).await?;
+        }
+        let staged = room.stage(requester.user_sn, &requester.user_id, draft).await?;
+        Ok((staged.event_id().to_owned(), None))
     }
 }
 

@@ -26,6 +26,19 @@ const ATTEMPTS: usize = 8;
 /// A room's head, or nothing if it has to be read (again). Whoever holds the lock may build events.
 type Slot = Arc<Mutex<Option<Head>>>;
 
+/// A change of a room that looks at its state first, or consists of several events.
+pub trait RoomChange: Sync {
+    /// What whoever asked for the change is told.
+    type Answer: Send;
+
+    /// Stages the events of the change, which are written together; none if there is nothing to change. With them goes
+    /// whatever else is to be written in the same transaction. May be called again, if the room moved on in the meantime.
+    fn stage(&self, room: &mut OpenRoom) -> impl Future<Output = Result<Changed<Self::Answer>, RoomError>> + Send;
+}
+
+/// The answer to a change, and what else is to be written in its transaction.
+pub type Changed<A> = (A, Option<Box<dyn Step>>);
+
 /// Puts events into rooms.
 pub struct Timeline {
     database: Database,
@@ -104,24 +117,21 @@ impl Timeline {
         Ok(self.database.event_by_id(&event_id).await?.map(Arc::new))
     }
 
-    /// Makes a change to a room, again from the start if the room moved on in the meantime. `change` stages events in the
-    /// room that it is given, and may look at its state; what it stages is written together.
+    /// Makes a change to a room, again from the start if the room moved on in the meantime.
     ///
     /// # Errors
-    /// What `change` fails with, or [`RoomError::Contended`] if others were faster again and again.
-    pub async fn change<F>(&self, room_sn: RoomSn, change: F) -> Result<Vec<Arc<StoredEvent>>, RoomError>
-    where
-        F: AsyncFn(&mut OpenRoom) -> Result<Option<Box<dyn Step>>, RoomError>,
-    {
+    /// What the change fails with, or [`RoomError::Contended`] if others were faster again and again.
+    pub async fn change<C: RoomChange>(&self, room_sn: RoomSn, change: &C) -> Result<C::Answer, RoomError> {
         for _ in 0..ATTEMPTS {
             let mut room = self.open(room_sn).await?;
-            let also = change(&mut room).await?;
+            let (answer, also) = change.stage(&mut room).await?;
             if room.staged.is_empty() {
-                return Ok(Vec::new());
+                return Ok(answer);
             }
             match room.commit(also).await?.stored().await {
+                Ok(_) => return Ok(answer),
                 Err(RoomError::Contended) => {}
-                outcome => return outcome,
+                Err(error) => return Err(error),
             }
         }
         Err(RoomError::Contended)

@@ -1,0 +1,59 @@
+//! `/_matrix/client/v3/directory/room/{roomAlias}`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use http::StatusCode;
+use ruma::{OwnedRoomAliasId, OwnedRoomId};
+use serde::{Deserialize, Serialize};
+use services::rooms::{Aliases, RoomError};
+
+use crate::Empty;
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{Authenticated, Json, Path};
+
+#[derive(Serialize)]
+pub(crate) struct Resolved {
+    room_id: OwnedRoomId,
+    servers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct PointsTo {
+    room_id: OwnedRoomId,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directoryroomroomalias>
+pub(crate) async fn resolve(
+    Path(alias): Path<OwnedRoomAliasId>,
+    State(aliases): State<Arc<Aliases>>,
+) -> ApiResult<Json<Resolved>> {
+    let (room_id, server) = aliases.resolve(&alias).await?;
+    Ok(Json(Resolved { room_id, servers: vec![server.to_owned()] }))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directoryroomroomalias>
+pub(crate) async fn create(
+    Authenticated(requester): Authenticated,
+    Path(alias): Path<OwnedRoomAliasId>,
+    State(aliases): State<Arc<Aliases>>,
+    Json(body): Json<PointsTo>,
+) -> ApiResult<Json<Empty>> {
+    let created = aliases.create(&requester, &alias, &body.room_id).await;
+    created.map_err(|error| match error {
+        // Here, unlike when a room is created, the specification has no code of its own.
+        RoomError::AliasInUse(_) => ApiError::unknown(error.to_string()).with_status(StatusCode::CONFLICT),
+        error => error.into(),
+    })?;
+    Ok(Json(Empty {}))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3directoryroomroomalias>
+pub(crate) async fn delete(
+    Authenticated(requester): Authenticated,
+    Path(alias): Path<OwnedRoomAliasId>,
+    State(aliases): State<Arc<Aliases>>,
+) -> ApiResult<Json<Empty>> {
+    aliases.delete(&requester, &alias).await?;
+    Ok(Json(Empty {}))
+}

@@ -1,0 +1,77 @@
+//! `/_matrix/client/v3/publicRooms`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use ruma::OwnedServerName;
+use serde::Deserialize;
+use services::identity::Identity;
+use services::rooms::{Directory, DirectoryPage, DirectoryQuery};
+
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{Authenticated, Json, Object, OptionalAuthenticated, Query};
+
+#[derive(Deserialize)]
+pub(crate) struct Page {
+    limit: Option<u32>,
+    since: Option<String>,
+    server: Option<OwnedServerName>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Server {
+    server: Option<OwnedServerName>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Search {
+    limit: Option<u32>,
+    since: Option<String>,
+    filter: Option<Object<Filter>>,
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    generic_search_term: Option<String>,
+    room_types: Option<Vec<Option<String>>>,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms>
+pub(crate) async fn list(
+    _: OptionalAuthenticated,
+    Query(page): Query<Page>,
+    State(identity): State<Arc<Identity>>,
+    State(directory): State<Arc<Directory>>,
+) -> ApiResult<Json<DirectoryPage>> {
+    check_server(&identity, page.server)?;
+    let query = DirectoryQuery { limit: count(page.limit), since: page.since, ..DirectoryQuery::default() };
+    Ok(Json(directory.page(&query).await?))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3publicrooms>
+pub(crate) async fn search(
+    _: Authenticated,
+    Query(Server { server }): Query<Server>,
+    State(identity): State<Arc<Identity>>,
+    State(directory): State<Arc<Directory>>,
+    Json(search): Json<Search>,
+) -> ApiResult<Json<DirectoryPage>> {
+    check_server(&identity, server)?;
+    let (search_term, room_types) = match search.filter {
+        Some(Object(filter)) => (filter.generic_search_term, filter.room_types),
+        None => (None, None),
+    };
+    let query = DirectoryQuery { limit: count(search.limit), since: search.since, search_term, room_types };
+    Ok(Json(directory.page(&query).await?))
+}
+
+fn check_server(identity: &Identity, server: Option<OwnedServerName>) -> ApiResult<()> {
+    match server.filter(|server| *server != identity.server_name) {
+        Some(server) => Err(ApiError::not_found(format!("The directory of {server} cannot be reached from this server"))),
+        None => Ok(()),
+    }
+}
+
+fn count(limit: Option<u32>) -> Option<usize> {
+    limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,44 @@
+//! `/_matrix/client/v3/directory/list/room/{roomId}`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use ruma::OwnedRoomId;
+use serde::{Deserialize, Serialize};
+use services::rooms::Directory;
+
+use crate::Empty;
+use crate::client::rooms::create::Visibility;
+use crate::error::ApiResult;
+use crate::extract::{Authenticated, Json, Path};
+
+#[derive(Serialize)]
+pub(crate) struct Listed {
+    visibility: Visibility,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ToBeListed {
+    visibility: Option<Visibility>,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directorylistroomroomid>
+pub(crate) async fn read(
+    Path(room_id): Path<OwnedRoomId>,
+    State(directory): State<Arc<Directory>>,
+) -> ApiResult<Json<Listed>> {
+    let is_published = directory.is_published(&room_id).await?;
+    Ok(Json(Listed { visibility: if is_published { Visibility::Public } else { Visibility::Private } }))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directorylistroomroomid>
+pub(crate) async fn set(
+    Authenticated(requester): Authenticated,
+    Path(room_id): Path<OwnedRoomId>,
+    State(directory): State<Arc<Directory>>,
+    Json(body): Json<ToBeListed>,
+) -> ApiResult<Json<Empty>> {
+    let is_published = body.visibility.unwrap_or(Visibility::Public) == Visibility::Public;
+    directory.publish(&requester, &room_id, is_published).await?;
+    Ok(Json(Empty {}))
+}

@@ -1,0 +1,47 @@
+//! `POST /_matrix/client/v3/join/{roomIdOrAlias}` and `POST /_matrix/client/v3/rooms/{roomId}/join`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use ruma::{OwnedRoomId, OwnedRoomOrAliasId};
+use serde_json::{Map, Value};
+use services::rooms::Memberships;
+
+use super::create::RoomAnswer;
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{GuestOrUser, Json, Path};
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias>
+pub(crate) async fn join_by_id_or_alias(
+    GuestOrUser(requester): GuestOrUser,
+    Path(room): Path<OwnedRoomOrAliasId>,
+    State(memberships): State<Arc<Memberships>>,
+    Json(content): Json<Map<String, Value>>,
+) -> ApiResult<Json<RoomAnswer>> {
+    check(&content)?;
+    let room_id = memberships.join(&requester, &room, content).await?;
+    Ok(Json(RoomAnswer { room_id }))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidjoin>
+pub(crate) async fn join(
+    requester: GuestOrUser,
+    Path(room_id): Path<OwnedRoomId>,
+    memberships: State<Arc<Memberships>>,
+    content: Json<Map<String, Value>>,
+) -> ApiResult<Json<RoomAnswer>> {
+    join_by_id_or_alias(requester, Path(room_id.into()), memberships, content).await
+}
+
+/// Other keys than these go into the member event as they are.
+fn check(content: &Map<String, Value>) -> ApiResult<()> {
+    for key in ["reason", "displayname", "avatar_url"] {
+        if content.get(key).is_some_and(|value| !value.is_string() && !value.is_null()) {
+            return Err(ApiError::bad_json(format!("{key}: must be a string")));
+        }
+    }
+    if content.get("third_party_signed").is_some_and(|signed| !signed.is_null()) {
+        return Err(ApiError::forbidden("Invitations by identity servers are not supported"));
+    }
+    Ok(())
+}

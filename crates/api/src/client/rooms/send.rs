@@ -1,0 +1,28 @@
+//! `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use ruma::OwnedRoomId;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use services::rooms::Sending;
+
+use crate::error::ApiResult;
+use crate::extract::{Content, GuestOrUser, Json, Path};
+
+#[derive(Serialize)]
+pub(crate) struct EventAnswer {
+    pub(super) event_id: Box<str>,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid>
+pub(crate) async fn send(
+    GuestOrUser(requester): GuestOrUser,
+    Path((room_id, event_type, transaction_id)): Path<(OwnedRoomId, String, String)>,
+    State(sending): State<Arc<Sending>>,
+    Content(content): Content<Box<RawValue>>,
+) -> ApiResult<Json<EventAnswer>> {
+    let event_id = sending.send(&requester, &room_id, &event_type, &content, &transaction_id).await?;
+    Ok(Json(EventAnswer { event_id }))
+}

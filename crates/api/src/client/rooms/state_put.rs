@@ -1,0 +1,33 @@
+//! `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`, also without a state key
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use ruma::OwnedRoomId;
+use serde_json::value::RawValue;
+use services::rooms::Sending;
+
+use super::send::EventAnswer;
+use crate::error::ApiResult;
+use crate::extract::{Content, GuestOrUser, Json, Path};
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey>
+pub(crate) async fn set(
+    GuestOrUser(requester): GuestOrUser,
+    Path((room_id, event_type, state_key)): Path<(OwnedRoomId, String, String)>,
+    State(sending): State<Arc<Sending>>,
+    Content(content): Content<Box<RawValue>>,
+) -> ApiResult<Json<EventAnswer>> {
+    let event_id = sending.set_state(&requester, &room_id, &event_type, &state_key, &content).await?;
+    Ok(Json(EventAnswer { event_id: event_id.as_str().into() }))
+}
+
+/// The same with the empty state key.
+pub(crate) async fn set_without_key(
+    requester: GuestOrUser,
+    Path((room_id, event_type)): Path<(OwnedRoomId, String)>,
+    sending: State<Arc<Sending>>,
+    content: Content<Box<RawValue>>,
+) -> ApiResult<Json<EventAnswer>> {
+    set(requester, Path((room_id, event_type, String::new())), sending, content).await
+}
