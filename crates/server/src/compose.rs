@@ -8,7 +8,7 @@ use api::{ApiState, Components, RequestObserver};
 use axum::Router;
 use config::{Config, Resource};
 use http::{Method, StatusCode};
-use ruma::{RoomVersionId, signatures::Ed25519KeyPair};
+use ruma::signatures::Ed25519KeyPair;
 use homeserver_core::{Clock, SystemClock};
 use services::{
     account_data::AccountData,
@@ -22,7 +22,7 @@ use services::{
     passwords::{HashCost, Passwords},
     profiles::Profiles,
     registration::{Registration, RegistrationOptions, SharedSecret},
-    rooms::Timeline,
+    rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline, supported_versions},
     sessions::{SessionOptions, Sessions},
     sync::Sync,
     uia::UserInteractiveAuth,
@@ -53,9 +53,6 @@ pub(crate) struct Application {
     database: Database,
 }
 
-/// The versions that rooms here can have.
-const ROOM_VERSIONS: [RoomVersionId; 3] = [RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12];
-
 /// Makes every component.
 pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError> {
     let Needs { config, signing_key, stopping } = needs;
@@ -73,7 +70,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
 
     let capabilities = Arc::new(Capabilities::new(&CapabilityOptions {
         default_room_version: config.rooms.default_version.clone(),
-        room_versions: ROOM_VERSIONS.into(),
+        room_versions: supported_versions(),
         passwords_enabled: config.passwords.enabled,
     }));
     let discovery = Arc::new(Discovery::new(config.server.public_base_url.as_ref().map(config::WebUrl::as_str), None));
@@ -111,7 +108,26 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let account_data = Arc::new(AccountData::new(database.clone(), interned.clone()));
     let filters = Arc::new(Filters::new(database.clone()));
 
-    let timeline = Arc::new(Timeline::new(database.clone(), interned.clone(), identity, clock.clone()));
+    let timeline = Arc::new(Timeline::new(database.clone(), interned.clone(), identity.clone(), clock.clone()));
+    let aliases = Aliases::new(database.clone(), interned.clone(), identity.clone(), timeline.clone(), clock.clone());
+    let aliases = Arc::new(aliases);
+    let room_creation = Arc::new(RoomCreation::new(
+        database.clone(),
+        interned.clone(),
+        identity.clone(),
+        timeline.clone(),
+        aliases.clone(),
+        config.rooms.default_version.clone(),
+    ));
+    let memberships = Arc::new(Memberships::new(
+        database.clone(),
+        interned.clone(),
+        identity.clone(),
+        timeline.clone(),
+        aliases.clone(),
+    ));
+    let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone()));
+    let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone()));
     let sync = Arc::new(Sync::new(database.clone(), interned, clock, tail, user_rooms, wakeups, stopping));
 
     let components = Components {
@@ -127,6 +143,12 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         profiles,
         account_data,
         filters,
+        identity,
+        room_creation,
+        memberships,
+        sending,
+        aliases,
+        directory,
         timeline,
         sync,
     };
@@ -153,19 +175,9 @@ impl Application {
         api::router(self.state.clone(), &resources).merge(operations)
     }
 
-    /// Applies what the components can change while they run.
-    pub(crate) fn reconfigure(&self, config: &Config) {
-        self.registration.reconfigure(registration_options(config));
-    }
-
     /// The token that makes the first account an administrator, as long as there is no account.
     pub(crate) async fn first_account_token(&self) -> Result<Option<String>, StartError> {
         Ok(self.registration.first_account_token().await?)
-    }
-
-    /// How accounts come into being, for the command line.
-    pub(crate) fn registration(&self) -> &Registration {
-        &self.registration
     }
 
     /// Applies what a running server can change, and nothing else: the keys that `config` lists as reloadable.
