@@ -1,8 +1,8 @@
 //! What of a room's history a user may read.
 
-use homeserver_core::{Position, RoomSn, UserSn};
+use homeserver_core::{KeySn, Position, RoomSn, TypeSn, UserSn};
 use room_engine::visibility::{HistoryVisibility, Viewpoint};
-use storage::{Database, Interned, Membership, StorageError, StoredEvent};
+use storage::{Database, Interned, Membership, RoomView, StorageError, StoredEvent, ViewKeys};
 
 use crate::wire;
 
@@ -12,10 +12,20 @@ use crate::wire;
 /// <https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>
 #[derive(Clone, Debug)]
 pub struct Visibility {
-    /// Changes of the visibility, oldest first.
-    visibilities: Vec<(Position, HistoryVisibility)>,
-    /// Changes of the membership, oldest first.
+    /// In order; the first begins with the room.
+    spans: Vec<Span>,
     memberships: Vec<(Position, Membership)>,
+    is_forgotten: bool,
+}
+
+/// The time between two changes. The event that begins it changed what is different from the span before.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    from: Position,
+    membership: Membership,
+    visibility: HistoryVisibility,
+    /// Whether the user may read what happens after `from` in the span.
+    is_visible: bool,
 }
 
 impl Visibility {
@@ -29,33 +39,39 @@ impl Visibility {
         room_sn: RoomSn,
         user_sn: UserSn,
     ) -> Result<Self, StorageError> {
-        let memberships = database.membership_history(room_sn, user_sn).await?;
-        let type_sn = interned.event_type("m.room.history_visibility").await?;
-        let key_sn = interned.state_key("").await?;
-        let changes = database.state_history(room_sn, type_sn, key_sn).await?;
-        let visibilities = changes.iter().map(|event| (event.sn.position(), visibility_of(event))).collect();
-        Ok(Self { visibilities, memberships })
+        let user_id = interned.user_id(user_sn).await?;
+        // No row has the number 0, which stands for what was never seen.
+        let keys = ViewKeys {
+            member_type: interned.find_type("m.room.member").await?.unwrap_or(TypeSn(0)),
+            user_key: interned.find_key(&user_id).await?.unwrap_or(KeySn(0)),
+            visibility_type: interned.find_type("m.room.history_visibility").await?.unwrap_or(TypeSn(0)),
+            empty_key: interned.find_key("").await?.unwrap_or(KeySn(0)),
+        };
+        Ok(Self::of(database.room_view(room_sn, user_sn, keys).await?))
+    }
+
+    fn of(view: RoomView) -> Self {
+        let RoomView { memberships, visibilities, is_forgotten } = view;
+        let visibilities: Vec<_> =
+            visibilities.iter().map(|(position, json)| (*position, visibility_of(json))).collect();
+        let spans = spans(&memberships, &visibilities);
+        Self { spans, memberships, is_forgotten }
     }
 
     /// Whether the user may read the event.
     #[must_use]
     pub fn may_see(&self, event: &StoredEvent) -> bool {
         let at = event.sn.position();
-        let before = Position(at.0 - 1);
-        Viewpoint {
-            visibility_before: self.visibility_at(before),
-            visibility_after: self.visibility_at(at),
-            membership_before: engine_membership(self.membership_as_of(before)),
-            membership_after: engine_membership(self.membership_as_of(at)),
-            joined_later: self.memberships.iter().any(|(position, it)| *position > at && *it == Membership::Join),
-        }
-        .may_see()
+        let (before, span) = self.spans_at(at);
+        // The event that changes the visibility or the user's own membership is seen from either side of the change.
+        span.is_some_and(|span| span.is_visible || (span.from == at && before.is_some_and(|before| before.is_visible)))
     }
 
     /// The user's membership when the event had happened; leave before there was any.
     #[must_use]
     pub fn membership_at(&self, event: &StoredEvent) -> Membership {
-        self.membership_as_of(event.sn.position())
+        let (_, span) = self.spans_at(event.sn.position());
+        span.map_or(Membership::Leave, |span| span.membership)
     }
 
     /// The user's membership now; `None` if there was never any.
@@ -76,19 +92,62 @@ impl Visibility {
         self.memberships.iter().any(|(_, membership)| *membership == Membership::Join)
     }
 
+    /// When the user stopped being in the room, the last time; `None` for those who are in it or never were.
+    #[must_use]
+    pub fn left_at(&self) -> Option<Position> {
+        let joined = self.memberships.iter().rposition(|(_, membership)| *membership == Membership::Join)?;
+        self.memberships.get(joined + 1).map(|(position, _)| *position)
+    }
+
+    /// Whether the user has forgotten the room.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.is_forgotten
+    }
+
     /// Whether anybody may read what happens in the room now.
     #[must_use]
     pub fn is_world_readable(&self) -> bool {
-        self.visibilities.last().is_some_and(|(_, visibility)| *visibility == HistoryVisibility::WorldReadable)
+        self.spans.last().is_some_and(|span| span.visibility == HistoryVisibility::WorldReadable)
     }
 
-    fn visibility_at(&self, at: Position) -> HistoryVisibility {
-        value_at(&self.visibilities, at).unwrap_or(HistoryVisibility::Shared)
+    /// The positions between which everything is that the user may read: after the first, up to the second. `None` if there
+    /// is nothing.
+    #[must_use]
+    pub fn readable(&self) -> Option<(Position, Position)> {
+        let first = self.spans.iter().find(|span| span.is_visible)?;
+        let last = self.spans.iter().rposition(|span| span.is_visible)?;
+        // The events that begin and end a readable time can be seen as well.
+        let end = self.spans.get(last + 1).map_or(Position(i64::MAX), |next| next.from);
+        Some((Position(first.from.0.saturating_sub(1)), end))
     }
 
-    fn membership_as_of(&self, at: Position) -> Membership {
-        value_at(&self.memberships, at).unwrap_or(Membership::Leave)
+    /// The span that an event is in, or begins, and the one before.
+    fn spans_at(&self, at: Position) -> (Option<&Span>, Option<&Span>) {
+        let after = self.spans.partition_point(|span| span.from <= at);
+        let nth = |back: usize| after.checked_sub(back).and_then(|index| self.spans.get(index));
+        (nth(2), nth(1))
     }
+}
+
+fn spans(
+    memberships: &[(Position, Membership)],
+    visibilities: &[(Position, HistoryVisibility)],
+) -> Vec<Span> {
+    let last_join = memberships.iter().rfind(|(_, it)| *it == Membership::Join).map(|(position, _)| *position);
+    let mut starts: Vec<Position> = memberships.iter().map(|(position, _)| *position).collect();
+    starts.extend(visibilities.iter().map(|(position, _)| *position));
+    starts.push(Position::START);
+    starts.sort_unstable();
+    starts.dedup();
+    let span = |from: Position| {
+        let membership = value_at(memberships, from).unwrap_or(Membership::Leave);
+        let visibility = value_at(visibilities, from).unwrap_or(HistoryVisibility::Shared);
+        let joined_later = last_join.is_some_and(|join| join > from);
+        let viewpoint = Viewpoint::unchanged(visibility, engine_membership(membership), joined_later);
+        Span { from, membership, visibility, is_visible: viewpoint.may_see() }
+    };
+    starts.into_iter().map(span).collect()
 }
 
 fn value_at<T: Copy>(changes: &[(Position, T)], at: Position) -> Option<T> {
@@ -96,8 +155,8 @@ fn value_at<T: Copy>(changes: &[(Position, T)], at: Position) -> Option<T> {
     changes.get(after.checked_sub(1)?).map(|(_, value)| *value)
 }
 
-fn visibility_of(event: &StoredEvent) -> HistoryVisibility {
-    let content = wire::member(&event.client_json, "content").unwrap_or_default();
+fn visibility_of(client_json: &[u8]) -> HistoryVisibility {
+    let content = wire::member(client_json, "content").unwrap_or_default();
     let word = wire::member(content, "history_visibility").and_then(room_engine::string_value);
     word.map_or(HistoryVisibility::Shared, |word| HistoryVisibility::parse(&word))
 }
@@ -109,5 +168,128 @@ fn engine_membership(membership: Membership) -> room_engine::Membership {
         Membership::Knock => room_engine::Membership::Knock,
         Membership::Leave => room_engine::Membership::Leave,
         Membership::Ban => room_engine::Membership::Ban,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use homeserver_core::{EventSn, Timestamp};
+    use storage::Membership::{Ban, Invite, Join, Leave};
+
+    use super::*;
+
+    fn view(memberships: &[(i64, Membership)], visibilities: &[(i64, &str)]) -> Visibility {
+        Visibility::of(RoomView {
+            memberships: memberships.iter().map(|(at, membership)| (Position(*at), *membership)).collect(),
+            visibilities: visibilities
+                .iter()
+                .map(|(at, word)| {
+                    let json = format!(r#"{{"content":{{"history_visibility":"{word}"}},"type":"m.room.history_visibility"}}"#);
+                    (Position(*at), Bytes::from(json))
+                })
+                .collect(),
+            is_forgotten: false,
+        })
+    }
+
+    fn event(sn: i64) -> StoredEvent {
+        StoredEvent {
+            sn: EventSn(sn),
+            event_id: "$e".into(),
+            room_sn: RoomSn(1),
+            type_sn: TypeSn(1),
+            state_key_sn: None,
+            sender_sn: UserSn(1),
+            origin_server_ts: Timestamp(0),
+            depth: 1,
+            countable_total: 0,
+            client_json: Bytes::new(),
+            replaces_sn: None,
+            replaced_json: None,
+            redacted_because: None,
+            transaction: None,
+            membership: None,
+            redacts: None,
+        }
+    }
+
+    fn seen(view: &Visibility, among: std::ops::RangeInclusive<i64>) -> Vec<i64> {
+        among.filter(|sn| view.may_see(&event(*sn))).collect()
+    }
+
+    #[test]
+    fn joined_history_begins_with_the_join_and_ends_with_the_leaving() {
+        let view = view(&[(5, Invite), (7, Join), (9, Leave)], &[(2, "joined")]);
+        assert_eq!(seen(&view, 3..=12), [7, 8, 9]);
+        assert_eq!(view.left_at(), Some(Position(9)));
+    }
+
+    #[test]
+    fn invited_history_begins_with_the_invite() {
+        assert_eq!(seen(&view(&[(5, Invite), (7, Join)], &[(2, "invited")]), 3..=9), [5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn shared_history_is_open_up_to_the_leaving_and_again_after_coming_back() {
+        let left = view(&[(5, Join), (8, Leave)], &[(2, "shared")]);
+        assert_eq!(seen(&left, 1..=10), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(left.readable(), Some((Position(-1), Position(8))));
+        let back = view(&[(5, Join), (8, Leave), (12, Join)], &[(2, "shared")]);
+        assert_eq!(seen(&back, 9..=13), [9, 10, 11, 12, 13]);
+        assert_eq!(back.left_at(), None);
+    }
+
+    #[test]
+    fn strangers_see_what_was_world_readable_and_the_changes_around_it() {
+        let view = view(&[], &[(2, "shared"), (5, "world_readable"), (8, "joined")]);
+        assert_eq!(seen(&view, 1..=10), [5, 6, 7, 8]);
+        assert_eq!(view.readable(), Some((Position(4), Position(8))));
+        assert!(!view.is_world_readable());
+        assert!(!view.was_ever_joined());
+    }
+
+    #[test]
+    fn whoever_may_read_nothing_has_no_readable_range() {
+        assert_eq!(view(&[(5, Invite), (6, Leave)], &[(2, "shared")]).readable(), None);
+        assert_eq!(view(&[], &[]).readable(), None);
+    }
+
+    #[test]
+    fn the_membership_at_an_event_includes_the_change_by_the_event() {
+        let view = view(&[(5, Invite), (7, Join), (9, Ban)], &[]);
+        let at = |sn| view.membership_at(&event(sn));
+        assert_eq!([at(4), at(5), at(6), at(7), at(8), at(9), at(10)], [Leave, Invite, Invite, Join, Join, Ban, Ban]);
+        assert_eq!(view.current_membership(), Some(Ban));
+    }
+
+    #[test]
+    fn every_event_is_seen_exactly_as_the_rules_of_rooms_say() {
+        let words = ["world_readable", "shared", "invited", "joined"];
+        let steps = [Invite, Join, Leave, Ban];
+        for first in words {
+            for second in words {
+                for (a, b, c) in (0..64).map(|n| (steps[n % 4], steps[n / 4 % 4], steps[n / 16])) {
+                    let memberships = [(3, a), (5, b), (9, c)];
+                    let view = view(&memberships, &[(2, first), (7, second)]);
+                    for sn in 1..=11 {
+                        let as_of = |at: i64| memberships.iter().rfind(|(from, _)| *from <= at).map_or(Leave, |it| it.1);
+                        let word = |at: i64| if at >= 7 { second } else if at >= 2 { first } else { "shared" };
+                        let expected = Viewpoint {
+                            visibility_before: HistoryVisibility::parse(word(sn - 1)),
+                            visibility_after: HistoryVisibility::parse(word(sn)),
+                            membership_before: engine_membership(as_of(sn - 1)),
+                            membership_after: engine_membership(as_of(sn)),
+                            joined_later: memberships.iter().any(|(at, it)| *at > sn && *it == Join),
+                        };
+                        let found = view.may_see(&event(sn));
+                        assert_eq!(found, expected.may_see(), "{first} {second} {memberships:?} {sn}");
+                        let readable = view.readable();
+                        let in_range = readable.is_some_and(|(after, until)| sn > after.0 && sn <= until.0);
+                        assert!(!found || in_range, "{first} {second} {memberships:?} {sn} {readable:?}");
+                    }
+                }
+            }
+        }
     }
 }

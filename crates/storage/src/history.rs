@@ -1,0 +1,133 @@
+//! Reading the past of rooms: who could see what, and what the state was.
+
+use bytes::Bytes;
+use homeserver_core::{KeySn, Position, RoomSn, TypeSn, UserSn};
+
+use crate::events::{StoredEvent, event_query, read_event};
+use crate::{Database, Membership, StorageError, params};
+
+/// The places in a room's state that decide what a user may read.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewKeys {
+    /// `m.room.member`.
+    pub member_type: TypeSn,
+    /// The user's ID.
+    pub user_key: KeySn,
+    /// `m.room.history_visibility`.
+    pub visibility_type: TypeSn,
+    /// The empty state key.
+    pub empty_key: KeySn,
+}
+
+/// What decides what a user may read of a room.
+#[derive(Clone, Default, Debug)]
+pub struct RoomView {
+    /// How the user's membership changed, oldest first.
+    pub memberships: Vec<(Position, Membership)>,
+    /// The client JSON of each `m.room.history_visibility`, oldest first.
+    pub visibilities: Vec<(Position, Bytes)>,
+    /// Whether the user has forgotten the room.
+    pub is_forgotten: bool,
+}
+
+enum ViewRow {
+    Membership(Position, Membership),
+    Visibility(Position, Bytes),
+    Forgotten(bool),
+}
+
+fn read_view_row(row: &crate::Row<'_>) -> Result<ViewRow, StorageError> {
+    Ok(match row.get::<i64>(0)? {
+        1 => ViewRow::Membership(row.get(1)?, row.get(2)?),
+        2 => ViewRow::Visibility(row.get(1)?, row.get(3)?),
+        _ => ViewRow::Forgotten(row.get::<i64>(2)? == 1),
+    })
+}
+
+impl Database {
+    /// What decides what a user may read of a room, in one question.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn room_view(&self, room_sn: RoomSn, user_sn: UserSn, keys: ViewKeys) -> Result<RoomView, StorageError> {
+        let sql = "SELECT CAST(1 AS BIGINT), c.position, m.membership, NULL FROM state_changes c \
+                   JOIN membership_changes m ON m.user_sn = $2 AND m.position = c.position \
+                   WHERE c.room_sn = $1 AND c.type_sn = $3 AND c.key_sn = $4 \
+                   UNION ALL SELECT CAST(2 AS BIGINT), c.position, CAST(0 AS BIGINT), e.client_json FROM state_changes c \
+                   JOIN events e ON e.event_sn = c.event_sn WHERE c.room_sn = $1 AND c.type_sn = $5 AND c.key_sn = $6 \
+                   UNION ALL SELECT CAST(3 AS BIGINT), CAST(0 AS BIGINT), \
+                   CAST(CASE WHEN is_forgotten THEN 1 ELSE 0 END AS BIGINT), NULL FROM memberships \
+                   WHERE room_sn = $1 AND user_sn = $2 ORDER BY 2";
+        let parameters =
+            params![room_sn, user_sn, keys.member_type, keys.user_key, keys.visibility_type, keys.empty_key];
+        let mut view = RoomView::default();
+        for row in self.query(sql, parameters, read_view_row).await? {
+            match row {
+                ViewRow::Membership(position, membership) => view.memberships.push((position, membership)),
+                ViewRow::Visibility(position, json) => view.visibilities.push((position, json)),
+                ViewRow::Forgotten(is_forgotten) => view.is_forgotten = is_forgotten,
+            }
+        }
+        Ok(view)
+    }
+
+    /// The events of one type that were in a room's state at a position.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn state_of_type_at(
+        &self,
+        room_sn: RoomSn,
+        type_sn: TypeSn,
+        at: Position,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        let sql = event_query!(
+            "JOIN state_changes c ON c.event_sn = e.event_sn JOIN (SELECT MAX(position) AS position FROM state_changes \
+             WHERE room_sn = $1 AND type_sn = $2 AND position <= $3 GROUP BY key_sn) latest \
+             ON latest.position = c.position WHERE c.room_sn = $1 ORDER BY e.event_sn"
+        );
+        self.query(sql, params![room_sn, type_sn, at], read_event).await
+    }
+
+    /// The events of one type, with some state keys, that were in a room's state at a position.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn state_of_keys_at(
+        &self,
+        room_sn: RoomSn,
+        type_sn: TypeSn,
+        keys: &[i64],
+        at: Position,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = event_query!(
+            "JOIN (SELECT (SELECT c.event_sn FROM state_changes c WHERE c.room_sn = $1 AND c.type_sn = $2 \
+             AND c.key_sn = k.key_sn AND c.position <= $4 ORDER BY c.position DESC LIMIT 1) AS event_sn \
+             FROM state_keys k WHERE k.key_sn IN LIST($3)) latest ON latest.event_sn = e.event_sn"
+        );
+        self.query(sql, params![room_sn, type_sn, keys, at], read_event).await
+    }
+
+    /// The member events of those who are joined to a room now: whose, and the client JSON.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn joined_member_events(&self, room_sn: RoomSn) -> Result<Vec<(Box<str>, Bytes)>, StorageError> {
+        let sql = "SELECT u.user_id, e.client_json FROM memberships m JOIN users u ON u.user_sn = m.user_sn \
+                   JOIN events e ON e.event_sn = m.event_sn WHERE m.room_sn = $1 AND m.membership = $2";
+        self.query(sql, params![room_sn, Membership::Join], |row| Ok((row.get(0)?, row.get(1)?))).await
+    }
+
+    /// The IDs of the rooms to which a user is joined.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn joined_room_ids(&self, user_sn: UserSn) -> Result<Vec<Box<str>>, StorageError> {
+        let sql = "SELECT r.room_id FROM memberships m JOIN rooms r ON r.room_sn = m.room_sn \
+                   WHERE m.user_sn = $1 AND m.membership = $2 ORDER BY m.event_sn";
+        self.query(sql, params![user_sn, Membership::Join], |row| row.get(0)).await
+    }
+}
