@@ -1,6 +1,7 @@
 //! Filters that users store, to refer to them by a short ID.
 
 mod definition;
+mod names;
 
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use sha2::{Digest, Sha256};
 use storage::{Database, StorageError};
 
 pub use self::definition::{EventFilter, EventFormat, FilterDefinition, RoomEventFilter, RoomFilter};
+pub use self::names::{RoomIds, TypePatterns, UserIds};
+use crate::object::Object;
 
 /// The largest filter, in bytes of JSON.
 pub const MAX_FILTER_BYTES: usize = 64 * 1024;
@@ -114,7 +117,12 @@ fn parse_as<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, FilterError
     if json.len() > MAX_FILTER_BYTES {
         return Err(FilterError::TooLarge);
     }
-    let filter: crate::object::Object<T> = serde_json::from_str(json).map_err(|error| FilterError::Invalid(error.to_string()))?;
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let filter: Object<T> = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let (key, reason) = (error.path().to_string(), error.inner());
+        FilterError::Invalid(if key == "." { reason.to_string() } else { format!("{key}: {reason}") })
+    })?;
+    deserializer.end().map_err(|error| FilterError::Invalid(error.to_string()))?;
     Ok(filter.0)
 }
 
