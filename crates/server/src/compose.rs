@@ -117,6 +117,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         identity.clone(),
         timeline.clone(),
         aliases.clone(),
+        profiles.clone(),
         config.rooms.default_version.clone(),
     ));
     let memberships = Arc::new(Memberships::new(
@@ -125,6 +126,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         identity.clone(),
         timeline.clone(),
         aliases.clone(),
+        profiles.clone(),
     ));
     let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone()));
     let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone()));

@@ -10,22 +10,23 @@ use storage::{Database, Interned, Step, StorageError, Tx};
 
 use super::aliases::Aliases;
 use super::initial_state;
-use super::member_content::{Content, MemberProfile, canonical};
+use super::member_content::{Content, canonical, fill_profile};
 use super::membership::no_other_servers;
 use super::{AuthError, Draft, OpenRoom, RoomError, Timeline};
 use crate::identity::Identity;
+use crate::profiles::Profiles;
 use crate::sessions::Requester;
+
+/// Most users invited while a room is created.
+const MAX_INVITES: usize = 200;
+/// Most state events that a client can give a new room.
+const MAX_INITIAL_STATE: usize = 500;
 
 /// The versions that rooms here can have.
 #[must_use]
 pub fn supported_versions() -> Vec<RoomVersionId> {
     RoomVersion::ALL.into_iter().map(RoomVersionId::from).collect()
 }
-
-/// Most users invited while a room is created.
-const MAX_INVITES: usize = 200;
-/// Most state events that a client can give a new room.
-const MAX_INITIAL_STATE: usize = 500;
 
 /// Who a new room is for.
 ///
@@ -87,6 +88,7 @@ pub struct RoomCreation {
     identity: Arc<Identity>,
     timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
+    profiles: Arc<Profiles>,
     default_version: RoomVersionId,
 }
 
@@ -99,9 +101,10 @@ impl RoomCreation {
         identity: Arc<Identity>,
         timeline: Arc<Timeline>,
         aliases: Arc<Aliases>,
+        profiles: Arc<Profiles>,
         default_version: RoomVersionId,
     ) -> Self {
-        Self { database, interned, identity, timeline, aliases, default_version }
+        Self { database, interned, identity, timeline, aliases, profiles, default_version }
     }
 
     /// Creates a room with all its first events, its alias and its entry in the directory, or nothing at all.
@@ -166,6 +169,9 @@ impl RoomCreation {
                 return Err(RoomError::Invalid(format!("`{what}` has {count} entries; the limit is {limit}.")));
             }
         }
+        if new_room.initial_state.iter().any(|event| event.event_type == "m.room.create") {
+            return Err(RoomError::InvalidState("`initial_state` cannot have a m.room.create: see `creation_content`.".to_owned()));
+        }
         match new_room.invite.iter().find(|user_id| !self.identity.is_local(user_id)) {
             Some(user_id) => Err(no_other_servers(user_id)),
             None => Ok(()),
@@ -224,7 +230,7 @@ impl RoomCreation {
             self.interned.find_user(user_id.as_str()).await?
         };
         if let Some(user_sn) = user_sn {
-            MemberProfile::load(&self.database, user_sn).await?.fill(&mut content);
+            fill_profile(&mut content, &self.profiles.member_profile(user_sn).await?);
         }
         Ok(Draft::state("m.room.member", user_id.as_str(), canonical(&content)?))
     }

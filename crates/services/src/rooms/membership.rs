@@ -9,10 +9,11 @@ use ruma::{OwnedEventId, OwnedRoomId, RoomId, RoomOrAliasId, UserId};
 use storage::{Database, Interned};
 
 use super::aliases::Aliases;
-use super::member_content::{Content, MemberProfile, canonical, says_the_same};
+use super::member_content::{Content, canonical, fill_profile, replace_profile, says_the_same};
 use super::restricted_join::Voucher;
 use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
 use crate::identity::Identity;
+use crate::profiles::{MemberProfile, Profiles};
 use crate::sessions::Requester;
 
 /// Rooms whose member events are changed at the same time after a change of a profile.
@@ -36,6 +37,7 @@ pub struct Memberships {
     identity: Arc<Identity>,
     timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
+    profiles: Arc<Profiles>,
 }
 
 impl Memberships {
@@ -47,8 +49,9 @@ impl Memberships {
         identity: Arc<Identity>,
         timeline: Arc<Timeline>,
         aliases: Arc<Aliases>,
+        profiles: Arc<Profiles>,
     ) -> Self {
-        Self { database, interned, identity, timeline, aliases }
+        Self { database, interned, identity, timeline, aliases, profiles }
     }
 
     /// Joins a room, and returns its ID. `content` goes into the member event.
@@ -209,26 +212,21 @@ impl Memberships {
         if self.database.forget_room(room_sn, requester.user_sn).await? { Ok(()) } else { Err(RoomError::StillInRoom) }
     }
 
-    /// Tells the rooms that a user is in of the user's new profile. A room that refuses keeps the old one.
-    ///
-    /// # Errors
-    /// [`RoomError::Storage`] if the rooms cannot be listed.
+    /// Tells `rooms` of a user's new profile, as far as the user is in them. A room that refuses keeps the old one.
     pub async fn update_member_profile(
         &self,
         user_sn: UserSn,
         user_id: &UserId,
-        displayname: Option<&str>,
-        avatar_url: Option<&str>,
-    ) -> Result<(), RoomError> {
-        let rooms = self.database.rooms_of_user(user_sn, storage::Membership::Join).await?;
-        let update = &ProfileUpdate { user_sn, user_id, profile: MemberProfile::new(displayname, avatar_url) };
+        rooms: Vec<RoomSn>,
+        profile: &MemberProfile,
+    ) {
+        let update = &ProfileUpdate { user_sn, user_id, profile };
         let updates = rooms.into_iter().map(|room_sn| async move {
             if let Err(error) = self.timeline.change(room_sn, update).await {
                 tracing::warn!(%error, %room_sn, %user_id, "a room was not told of a new profile");
             }
         });
         stream::iter(updates).buffer_unordered(PROFILE_CONCURRENCY).collect::<()>().await;
-        Ok(())
     }
 
     /// Makes a change, unless the room says the same already, and returns the ID of the event that is there afterwards.
@@ -256,7 +254,7 @@ impl Memberships {
                 self.interned.find_user(change.target.as_str()).await?
             };
             if let Some(user_sn) = user_sn {
-                MemberProfile::load(&self.database, user_sn).await?.fill(&mut change.content);
+                fill_profile(&mut change.content, &self.profiles.member_profile(user_sn).await?);
             }
         }
         Ok(())
@@ -346,7 +344,7 @@ impl RoomChange for Put<'_> {
 struct ProfileUpdate<'a> {
     user_sn: UserSn,
     user_id: &'a UserId,
-    profile: MemberProfile,
+    profile: &'a MemberProfile,
 }
 
 impl RoomChange for ProfileUpdate<'_> {
@@ -359,7 +357,7 @@ impl RoomChange for ProfileUpdate<'_> {
         };
         let old = serde_json::from_slice::<Content>(current.content().as_bytes()).unwrap_or_default();
         let mut new = old.clone();
-        self.profile.replace(&mut new);
+        replace_profile(&mut new, self.profile);
         if new != old {
             // What explained the joining does not explain this.
             new.remove("reason");

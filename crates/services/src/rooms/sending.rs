@@ -41,6 +41,9 @@ impl Sending {
         transaction_id: &str,
     ) -> Result<Box<str>, RoomError> {
         let content = parse(content)?;
+        if event_type == "m.room.create" {
+            return Err(RoomError::Forbidden("A room is created once: it cannot have another m.room.create.".to_owned()));
+        }
         let mut draft = Draft::message(event_type, content);
         draft.redacts = redacted_by(&draft)?;
         let event = self.timeline.send(requester, room_id, &draft, Some(transaction_id)).await?;
@@ -88,6 +91,9 @@ impl Sending {
             let target = target.map_err(|_| RoomError::Invalid(format!("{state_key:?} is not a user ID.")))?;
             let content = serde_json::from_slice(content.as_bytes()).unwrap_or_default();
             return self.memberships.put(requester, room_id, target, content).await;
+        }
+        if event_type == "m.room.create" {
+            return Err(RoomError::Forbidden("A room is created once: its m.room.create cannot be replaced.".to_owned()));
         }
         let mut draft = Draft::state(event_type, state_key, content);
         draft.redacts = redacted_by(&draft)?;

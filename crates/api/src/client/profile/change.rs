@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use homeserver_core::RoomSn;
 use ruma::OwnedUserId;
 use serde_json::{Map, Value};
 use services::profiles::Profiles;
+use services::rooms::Memberships;
 use services::sessions::Requester;
 
 use crate::Empty;
@@ -17,11 +19,13 @@ pub(crate) async fn set(
     Authenticated(requester): Authenticated,
     Path((user_id, field)): Path<(OwnedUserId, String)>,
     State(profiles): State<Arc<Profiles>>,
+    State(memberships): State<Arc<Memberships>>,
     Json(body): Json<Map<String, Value>>,
 ) -> ApiResult<Json<Empty>> {
     check_owner(&requester, &user_id)?;
     let value = body.get(&field).ok_or_else(|| ApiError::missing_param(format!("{field}: missing field")))?;
-    profiles.set(requester.user_sn, &field, value).await?;
+    let rooms = profiles.set(requester.user_sn, &field, value).await?;
+    tell_rooms(&profiles, &memberships, &requester, rooms).await?;
     Ok(Json(Empty {}))
 }
 
@@ -30,10 +34,26 @@ pub(crate) async fn remove(
     Authenticated(requester): Authenticated,
     Path((user_id, field)): Path<(OwnedUserId, String)>,
     State(profiles): State<Arc<Profiles>>,
+    State(memberships): State<Arc<Memberships>>,
 ) -> ApiResult<Json<Empty>> {
     check_owner(&requester, &user_id)?;
-    profiles.remove(requester.user_sn, &field).await?;
+    let rooms = profiles.remove(requester.user_sn, &field).await?;
+    tell_rooms(&profiles, &memberships, &requester, rooms).await?;
     Ok(Json(Empty {}))
+}
+
+/// Has the user's membership events say what the profile says now.
+async fn tell_rooms(
+    profiles: &Profiles,
+    memberships: &Memberships,
+    requester: &Requester,
+    rooms: Vec<RoomSn>,
+) -> ApiResult<()> {
+    if !rooms.is_empty() {
+        let profile = profiles.member_profile(requester.user_sn).await?;
+        memberships.update_member_profile(requester.user_sn, &requester.user_id, rooms, &profile).await;
+    }
+    Ok(())
 }
 
 fn check_owner(requester: &Requester, user_id: &OwnedUserId) -> ApiResult<()> {
