@@ -8,9 +8,9 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use services::registration::{SharedSecret, SharedSecretError, SharedSecretRequest};
-use services::sessions::CheckedDevice;
+use services::sessions::{CheckedDevice, SessionDevice};
 
-use crate::client::{DeviceKeys, NewAccount};
+use crate::client::NewAccount;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::Json;
 
@@ -38,8 +38,12 @@ pub(super) struct Body {
     displayname: Option<String>,
     #[serde(default)]
     inhibit_login: Option<bool>,
-    #[serde(flatten)]
-    device: DeviceKeys,
+    #[serde(default)]
+    device_id: Option<String>,
+    #[serde(default)]
+    initial_device_display_name: Option<String>,
+    #[serde(default)]
+    refresh_token: Option<bool>,
 }
 
 /// Registers a user.
@@ -47,7 +51,11 @@ pub(super) async fn register(
     State(shared_secret): State<Arc<SharedSecret>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<NewAccount>> {
-    let device = CheckedDevice::try_from(body.device)?;
+    let device = CheckedDevice::try_from(SessionDevice {
+        device_id: body.device_id,
+        display_name: body.initial_device_display_name,
+        wants_refresh_token: body.refresh_token.unwrap_or(false),
+    })?;
     let request = SharedSecretRequest {
         nonce: body.nonce,
         username: body.username,

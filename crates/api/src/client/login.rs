@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use services::accounts::Accounts;
 use services::discovery::Discovery;
-use services::sessions::{CheckedDevice, Sessions};
+use services::sessions::{CheckedDevice, SessionDevice, Sessions};
 use services::uia::UserIdentifier;
 
-use super::session::{DeviceKeys, TokenKeys};
+use super::session::TokenKeys;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Json, Object};
 
@@ -32,8 +32,12 @@ pub(super) struct Body {
     user: Option<String>,
     #[serde(default)]
     password: Option<String>,
-    #[serde(flatten)]
-    device: DeviceKeys,
+    #[serde(default)]
+    device_id: Option<String>,
+    #[serde(default)]
+    initial_device_display_name: Option<String>,
+    #[serde(default)]
+    refresh_token: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -65,7 +69,11 @@ pub(super) async fn log_in(
         (None, None) => return Err(ApiError::bad_json("identifier: missing field")),
     };
     let password = body.password.ok_or_else(|| ApiError::bad_json("password: missing field"))?;
-    let device = CheckedDevice::try_from(body.device)?;
+    let device = CheckedDevice::try_from(SessionDevice {
+        device_id: body.device_id,
+        display_name: body.initial_device_display_name,
+        wants_refresh_token: body.refresh_token.unwrap_or(false),
+    })?;
     let (user_sn, user_id) = accounts.by_password(&name, &password).await?;
     let tokens = sessions.open(user_sn, &device).await?;
     Ok(Json(LoggedIn {

@@ -25,7 +25,6 @@ use axum::routing::{get, post, put};
 use self::account::{deactivate::deactivate, password::change_password, whoami::whoami};
 use self::paths::ClientPaths;
 pub(crate) use self::register::NewAccount;
-pub(crate) use self::session::DeviceKeys;
 use crate::state::ApiState;
 
 pub(crate) fn routes() -> Router<ApiState> {

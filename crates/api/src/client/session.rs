@@ -1,32 +1,9 @@
-//! What login, registration and refresh have in common: the device that is asked for, and the tokens that are given.
+//! What login, registration and refresh have in common: the tokens that are given.
 
-use serde::{Deserialize, Serialize};
-use services::sessions::{CheckedDevice, DeviceError, IssuedTokens, SessionDevice};
+use serde::Serialize;
+use services::sessions::{DeviceError, IssuedTokens};
 
 use crate::error::ApiError;
-
-/// The keys of a request that describe the device.
-#[derive(Deserialize)]
-pub(crate) struct DeviceKeys {
-    #[serde(default)]
-    device_id: Option<String>,
-    #[serde(default)]
-    initial_device_display_name: Option<String>,
-    #[serde(default)]
-    refresh_token: Option<bool>,
-}
-
-impl TryFrom<DeviceKeys> for CheckedDevice {
-    type Error = DeviceError;
-
-    fn try_from(keys: DeviceKeys) -> Result<Self, DeviceError> {
-        Self::try_from(SessionDevice {
-            device_id: keys.device_id,
-            display_name: keys.initial_device_display_name,
-            wants_refresh_token: keys.refresh_token.unwrap_or(false),
-        })
-    }
-}
 
 impl From<DeviceError> for ApiError {
     fn from(error: DeviceError) -> Self {

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequestParts};
-use http::header::{AUTHORIZATION, USER_AGENT};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
-use services::sessions::{AuthenticationError, Contact, Requester, Sessions};
+use services::sessions::{AuthenticationError, Requester, Sessions};
 
 use super::ClientAddress;
 use crate::error::{ApiError, ApiResult};
@@ -98,9 +98,7 @@ where
 {
     let Some(token) = access_token(parts) else { return Ok(None) };
     let sessions = Arc::<Sessions>::from_ref(state);
-    let user_agent = parts.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
-    let contact = Contact { address: ClientAddress::of(parts).0, user_agent };
-    Ok(Some(sessions.authenticate(&token, contact).await?))
+    Ok(Some(sessions.authenticate(&token, ClientAddress::of(parts).0).await?))
 }
 
 fn access_token(parts: &Parts) -> Option<Cow<'_, str>> {

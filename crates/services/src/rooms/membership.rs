@@ -16,8 +16,8 @@ use crate::identity::Identity;
 use crate::profiles::{MemberProfile, Profiles};
 use crate::sessions::Requester;
 
-/// Rooms whose member events are changed at the same time after a change of a profile.
-const PROFILE_CONCURRENCY: usize = 8;
+/// Rooms in which the member event of a user is changed at the same time.
+const ROOM_CONCURRENCY: usize = 8;
 
 /// What users do to the membership of others, or their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -226,7 +226,29 @@ impl Memberships {
                 tracing::warn!(%error, %room_sn, %user_id, "a room was not told of a new profile");
             }
         });
-        stream::iter(updates).buffer_unordered(PROFILE_CONCURRENCY).collect::<()>().await;
+        stream::iter(updates).buffer_unordered(ROOM_CONCURRENCY).collect::<()>().await;
+    }
+
+    /// Leaves all rooms, declines all invitations and takes all knocks back. A room that refuses is left out.
+    ///
+    /// # Errors
+    /// [`RoomError::Storage`] if the rooms cannot be listed.
+    pub async fn leave_all(&self, requester: &Requester) -> Result<(), RoomError> {
+        let memberships = self.database.memberships_of_user(requester.user_sn).await?;
+        let is_in = |membership| !matches!(membership, storage::Membership::Leave | storage::Membership::Ban);
+        let rooms = memberships.into_iter().filter(|room| is_in(room.membership)).map(|room| async move {
+            if let Err(error) = self.leave_by_number(requester, room.room_sn).await {
+                tracing::warn!(%error, room_sn = %room.room_sn, user_id = %requester.user_id, "a room was not left");
+            }
+        });
+        stream::iter(rooms).buffer_unordered(ROOM_CONCURRENCY).collect::<()>().await;
+        Ok(())
+    }
+
+    async fn leave_by_number(&self, requester: &Requester, room_sn: RoomSn) -> Result<(), RoomError> {
+        let room_id = self.interned.room_id(room_sn).await?;
+        let room_id = RoomId::parse(&*room_id).map_err(|error| RoomError::Invalid(error.to_string()))?;
+        self.leave(requester, &room_id, None).await
     }
 
     /// Makes a change, unless the room says the same already, and returns the ID of the event that is there afterwards.

@@ -43,15 +43,6 @@ pub struct Requester {
     pub is_admin: bool,
 }
 
-/// Where a request came from, for the list of devices.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Contact<'a> {
-    /// The client's address, if it is known.
-    pub address: Option<IpAddr>,
-    /// The client's `User-Agent`.
-    pub user_agent: Option<&'a str>,
-}
-
 /// Why a token was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticationError {
@@ -126,11 +117,11 @@ impl Sessions {
         Self { database, clock, options, remembered: Cache::new(REMEMBERED), revocations: AtomicU64::new(0), last_seen }
     }
 
-    /// Whose `token` it is. `contact` is remembered as the device's last.
+    /// Whose `token` it is. From which `address` it was used, if that is known, is told in the list of devices.
     ///
     /// # Errors
     /// [`AuthenticationError`] if it is nobody's.
-    pub async fn authenticate(&self, token: &str, contact: Contact<'_>) -> Result<Requester, AuthenticationError> {
+    pub async fn authenticate(&self, token: &str, address: Option<IpAddr>) -> Result<Requester, AuthenticationError> {
         let hash = hash(token);
         let session = match self.remembered.get(&hash) {
             Some(session) => session,
@@ -140,7 +131,7 @@ impl Sessions {
         if session.expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Err(AuthenticationError::ExpiredToken);
         }
-        self.note_contact(&session, now, contact);
+        self.note_use(&session, now, address);
         Ok(session.requester.clone())
     }
 
@@ -162,7 +153,7 @@ impl Sessions {
         Ok(session)
     }
 
-    fn note_contact(&self, session: &Remembered, now: Timestamp, contact: Contact<'_>) {
+    fn note_use(&self, session: &Remembered, now: Timestamp, address: Option<IpAddr>) {
         let seen_at = session.seen_at.load(Ordering::Relaxed);
         let Some(device_sn) = session.requester.device_sn else { return };
         if now.since(Timestamp(seen_at)) < LAST_SEEN_INTERVAL {
@@ -170,7 +161,7 @@ impl Sessions {
         }
         let claimed = session.seen_at.compare_exchange(seen_at, now.0, Ordering::Relaxed, Ordering::Relaxed);
         if claimed.is_ok() {
-            self.last_seen.push(device_sn, now, contact.address);
+            self.last_seen.push(device_sn, now, address);
         }
     }
 

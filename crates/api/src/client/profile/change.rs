@@ -25,7 +25,7 @@ pub(crate) async fn set(
     check_owner(&requester, &user_id)?;
     let value = body.get(&field).ok_or_else(|| ApiError::missing_param(format!("{field}: missing field")))?;
     let rooms = profiles.set(requester.user_sn, &field, value).await?;
-    tell_rooms(&profiles, &memberships, &requester, rooms).await?;
+    tell_rooms(&profiles, memberships, requester, rooms).await?;
     Ok(Json(Empty {}))
 }
 
@@ -38,22 +38,26 @@ pub(crate) async fn remove(
 ) -> ApiResult<Json<Empty>> {
     check_owner(&requester, &user_id)?;
     let rooms = profiles.remove(requester.user_sn, &field).await?;
-    tell_rooms(&profiles, &memberships, &requester, rooms).await?;
+    tell_rooms(&profiles, memberships, requester, rooms).await?;
     Ok(Json(Empty {}))
 }
 
-/// Has the user's membership events say what the profile says now.
+/// Has the user's membership events say what the profile says now. In a task of its own, so that it goes on in all rooms if
+/// the client goes away.
 async fn tell_rooms(
     profiles: &Profiles,
-    memberships: &Memberships,
-    requester: &Requester,
+    memberships: Arc<Memberships>,
+    requester: Requester,
     rooms: Vec<RoomSn>,
 ) -> ApiResult<()> {
-    if !rooms.is_empty() {
-        let profile = profiles.member_profile(requester.user_sn).await?;
-        memberships.update_member_profile(requester.user_sn, &requester.user_id, rooms, &profile).await;
+    if rooms.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let profile = profiles.member_profile(requester.user_sn).await?;
+    let telling = tokio::spawn(async move {
+        memberships.update_member_profile(requester.user_sn, &requester.user_id, rooms, &profile).await;
+    });
+    telling.await.map_err(|error| ApiError::internal("Changing member events", &error))
 }
 
 fn check_owner(requester: &Requester, user_id: &OwnedUserId) -> ApiResult<()> {

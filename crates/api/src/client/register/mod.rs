@@ -9,10 +9,10 @@ use axum::extract::State;
 use ruma::{OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 use services::registration::{NewUser, Registered, Registration, RegistrationError};
-use services::sessions::CheckedDevice;
+use services::sessions::{CheckedDevice, SessionDevice};
 use services::uia::{Auth, Operation, UserInteractiveAuth};
 
-use super::session::{DeviceKeys, TokenKeys};
+use super::session::TokenKeys;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Json, Object, Query};
 
@@ -40,8 +40,12 @@ pub(super) struct Body {
     password: Option<String>,
     #[serde(default)]
     inhibit_login: Option<bool>,
-    #[serde(flatten)]
-    device: DeviceKeys,
+    #[serde(default)]
+    device_id: Option<String>,
+    #[serde(default)]
+    initial_device_display_name: Option<String>,
+    #[serde(default)]
+    refresh_token: Option<bool>,
 }
 
 /// A new user, as both ways of registration answer it.
@@ -67,7 +71,11 @@ pub(super) async fn register(
     Query(parameters): Query<Parameters>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<NewAccount>> {
-    let device = CheckedDevice::try_from(body.device)?;
+    let device = CheckedDevice::try_from(SessionDevice {
+        device_id: body.device_id,
+        display_name: body.initial_device_display_name,
+        wants_refresh_token: body.refresh_token.unwrap_or(false),
+    })?;
     if let Kind::Guest = parameters.kind {
         return Ok(Json(registration.register_guest(device).await?.into()));
     }
