@@ -1,0 +1,95 @@
+//! What happened around an event.
+
+use homeserver_core::Position;
+use ruma::{EventId, RoomId};
+use storage::StoredEvent;
+
+use super::access::Access;
+use super::history::History;
+use super::page::{Direction, Scan, bounded};
+use super::writing::{EventWriter, with_transaction_ids};
+use crate::filters::RoomEventFilter;
+use crate::rooms::RoomError;
+use crate::sessions::Requester;
+use crate::tokens::history_token;
+use crate::wire::push_string;
+
+/// What a client wants to see around an event.
+#[derive(Clone, Debug)]
+pub struct ContextRequest {
+    /// At most so many events, before and after together.
+    pub limit: Option<u64>,
+    /// Which events.
+    pub filter: RoomEventFilter,
+}
+
+impl History {
+    /// An event with what happened before and after it, and the state at the end of that: the JSON of the answer.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid>
+    ///
+    /// # Errors
+    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::NotFound`] if there is no such event
+    /// that the user may read.
+    pub async fn context(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        event_id: &EventId,
+        request: &ContextRequest,
+    ) -> Result<Vec<u8>, RoomError> {
+        let access = Access::open(&self.database, &self.interned, requester, room_id).await?;
+        let event = self.visible_event(&access, event_id).await?;
+        let limit = bounded(request.limit);
+        let scan = |limit| Scan { database: &self.database, access: &access, filter: &request.filter, limit };
+        let before = scan(limit / 2).page(Direction::Backwards, Position(event.sn.0 - 1), Position::START).await?;
+        let after = scan(limit - limit / 2).page(Direction::Forwards, event.sn.position(), Position(i64::MAX)).await?;
+        let (mut before, mut after) = (before.events, after.events);
+        with_transaction_ids(&self.database, requester, &mut before).await?;
+        with_transaction_ids(&self.database, requester, &mut after).await?;
+        let start = before.last().map_or(event.sn, |oldest| oldest.sn).0 - 1;
+        let end = after.last().map_or(event.sn, |newest| newest.sn).position();
+        let shown = before.iter().chain(&after).chain([&event]);
+        let state = self.state_for(&access, &request.filter, shown, end).await?;
+
+        let writer = EventWriter::new(&access, self.clock.now());
+        let mut out = Vec::with_capacity((before.len() + after.len() + state.len()) * 1024 + 2048);
+        out.extend_from_slice(b"{\"event\":");
+        writer.event(&mut out, &event);
+        out.extend_from_slice(b",\"events_before\":");
+        writer.timeline(&mut out, &before);
+        out.extend_from_slice(b",\"events_after\":");
+        writer.timeline(&mut out, &after);
+        out.extend_from_slice(b",\"state\":");
+        writer.state(&mut out, &state);
+        out.extend_from_slice(b",\"start\":");
+        push_string(&mut out, &history_token(Position(start)));
+        out.extend_from_slice(b",\"end\":");
+        push_string(&mut out, &history_token(end));
+        out.push(b'}');
+        Ok(out)
+    }
+
+    /// The state at a position; with lazy loading, of the members those who sent what is shown.
+    async fn state_for<'e>(
+        &self,
+        access: &Access<'_>,
+        filter: &RoomEventFilter,
+        shown: impl IntoIterator<Item = &'e StoredEvent>,
+        at: Position,
+    ) -> Result<Vec<StoredEvent>, RoomError> {
+        if !filter.includes_room(access.room_id.as_str()) {
+            return Ok(Vec::new());
+        }
+        let mut entries = self.database.state_at(access.room_sn, at).await?;
+        if filter.lazy_load_members {
+            let member_type = self.member_type().await?;
+            let senders = self.keys_of_senders(shown).await?;
+            entries.retain(|entry| entry.type_sn != member_type || senders.contains(&entry.key_sn.0));
+        }
+        let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
+        let mut state = self.database.events(&sns).await?;
+        state.retain(|event| filter.includes_event(&event.client_json));
+        Ok(state)
+    }
+}

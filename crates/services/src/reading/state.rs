@@ -1,0 +1,102 @@
+//! Reading a room's state.
+
+use std::sync::Arc;
+
+use homeserver_core::Clock;
+use ruma::RoomId;
+use storage::{Database, Interned, StorageError, StoredEvent};
+
+use super::access::Access;
+use super::writing::EventWriter;
+use crate::rooms::RoomError;
+use crate::sessions::Requester;
+use crate::wire;
+
+/// Reads the state and the members of rooms. Those who have left a room see it as it was when they left.
+pub struct RoomState {
+    pub(super) database: Database,
+    pub(super) interned: Arc<Interned>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// What a client wants to have of a state event.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum StateFormat {
+    /// Its content.
+    #[default]
+    Content,
+    /// The whole event.
+    Event,
+}
+
+impl RoomState {
+    /// The state in `database`.
+    #[must_use]
+    pub fn new(database: Database, interned: Arc<Interned>, clock: Arc<dyn Clock>) -> Self {
+        Self { database, interned, clock }
+    }
+
+    /// The whole state: a JSON array.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate>
+    ///
+    /// # Errors
+    /// [`RoomError::NotInRoom`] if the user may not look into the room.
+    pub async fn all(&self, requester: &Requester, room_id: &RoomId) -> Result<Vec<u8>, RoomError> {
+        let access = Access::open(&self.database, &self.interned, requester, room_id).await?;
+        let state = match access.ends_at() {
+            None => self.database.current_state_events(access.room_sn).await?,
+            Some(left_at) => {
+                let entries = self.database.state_at(access.room_sn, left_at).await?;
+                let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
+                self.database.events(&sns).await?
+            }
+        };
+        let mut out = Vec::with_capacity(state.len() * 1024);
+        EventWriter::new(&access, self.clock.now()).state(&mut out, &state);
+        Ok(out)
+    }
+
+    /// The state event of one type and state key: its JSON in the format wanted.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstateeventtypestatekey>
+    ///
+    /// # Errors
+    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::NotFound`] if it has no such state.
+    pub async fn one(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        event_type: &str,
+        state_key: &str,
+        format: StateFormat,
+    ) -> Result<Vec<u8>, RoomError> {
+        let access = Access::open(&self.database, &self.interned, requester, room_id).await?;
+        let event = self.find(&access, event_type, state_key).await?;
+        let missing = || RoomError::NotFound(format!("This room has no state of type {event_type:?} with that state key."));
+        let event = event.ok_or_else(missing)?;
+        Ok(match format {
+            StateFormat::Content => wire::member(&event.client_json, "content").unwrap_or(b"{}").to_vec(),
+            StateFormat::Event => {
+                let mut out = Vec::with_capacity(event.client_json.len() + 256);
+                EventWriter::new(&access, self.clock.now()).event(&mut out, &event);
+                out
+            }
+        })
+    }
+
+    async fn find(
+        &self,
+        access: &Access<'_>,
+        event_type: &str,
+        state_key: &str,
+    ) -> Result<Option<StoredEvent>, StorageError> {
+        let type_sn = self.interned.find_type(event_type).await?;
+        let key_sn = self.interned.find_key(state_key).await?;
+        let (Some(type_sn), Some(key_sn)) = (type_sn, key_sn) else { return Ok(None) };
+        match access.ends_at() {
+            None => self.database.state_event(access.room_sn, type_sn, key_sn).await,
+            Some(left_at) => self.database.state_event_at(access.room_sn, type_sn, key_sn, left_at).await,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Events for one reader.
+
+use homeserver_core::Timestamp;
+use storage::{Database, StorageError, StoredEvent};
+
+use super::Visibility;
+use super::access::Access;
+use crate::sessions::Requester;
+use crate::wire::{Reader, write_event, write_list};
+
+/// Writes events as one user sees them.
+pub(super) struct EventWriter<'a> {
+    reader: Reader<'a>,
+    visibility: &'a Visibility,
+}
+
+impl<'a> EventWriter<'a> {
+    pub(super) fn new(access: &'a Access<'a>, now: Timestamp) -> Self {
+        let room_id = Some(access.room_id.as_str());
+        Self { reader: Reader { room_id, now, device_sn: access.requester.device_sn }, visibility: &access.visibility }
+    }
+
+    /// An event of the timeline, with the reader's membership at the time.
+    pub(super) fn event(&self, out: &mut Vec<u8>, event: &StoredEvent) {
+        write_event(out, event, &self.reader, Some(self.visibility.membership_at(event)));
+    }
+
+    pub(super) fn timeline(&self, out: &mut Vec<u8>, events: &[StoredEvent]) {
+        write_list(out, events, |out, event| self.event(out, event));
+    }
+
+    /// Events as part of the state, to which the reader's membership at the time says nothing.
+    pub(super) fn state<'e>(&self, out: &mut Vec<u8>, events: impl IntoIterator<Item = &'e StoredEvent>) {
+        write_list(out, events, |out, event| write_event(out, event, &self.reader, None));
+    }
+}
+
+/// Adds the transaction IDs to what the reader's device sent.
+pub(super) async fn with_transaction_ids(
+    database: &Database,
+    requester: &Requester,
+    events: &mut [StoredEvent],
+) -> Result<(), StorageError> {
+    let Some(device_sn) = requester.device_sn else { return Ok(()) };
+    let sent = events.iter().filter(|event| event.sender_sn == requester.user_sn);
+    let sent: Vec<i64> = sent.map(|event| event.sn.0).collect();
+    for (sn, transaction_id) in database.transaction_ids(device_sn, &sent).await? {
+        if let Some(event) = events.iter_mut().find(|event| event.sn == sn) {
+            event.transaction = Some((device_sn, transaction_id));
+        }
+    }
+    Ok(())
+}
