@@ -11,6 +11,7 @@ use services::discovery::Discovery;
 use services::filters::Filters;
 use services::identity::Identity;
 use services::profiles::Profiles;
+use services::reading::{History, RoomState};
 use services::registration::{Registration, SharedSecret};
 use services::rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline};
 use services::sessions::Sessions;
@@ -73,6 +74,10 @@ components! {
     directory: Arc<Directory>,
     /// How events get into rooms.
     timeline: Arc<Timeline>,
+    /// What was said in rooms.
+    history: Arc<History>,
+    /// What is the state of rooms, and who is in them.
+    room_state: Arc<RoomState>,
     /// What is new.
     sync: Arc<Sync>,
 }

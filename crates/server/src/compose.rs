@@ -21,6 +21,7 @@ use services::{
     log::{LogFollower, LogTail, UserRoomsCache, Wakeups},
     passwords::{HashCost, Passwords},
     profiles::Profiles,
+    reading::{History, RoomState},
     registration::{Registration, RegistrationOptions, SharedSecret},
     rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline, supported_versions},
     sessions::{SessionOptions, Sessions},
@@ -130,6 +131,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     ));
     let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone()));
     let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone()));
+    let history = Arc::new(History::new(database.clone(), interned.clone(), clock.clone()));
+    let room_state = Arc::new(RoomState::new(database.clone(), interned.clone(), clock.clone()));
     let sync = Arc::new(Sync::new(database.clone(), interned, clock, tail, user_rooms, wakeups, stopping));
 
     let components = Components {
@@ -152,6 +155,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         aliases,
         directory,
         timeline,
+        history,
+        room_state,
         sync,
     };
     Ok(Application { state: ApiState::new(components), health, metrics, observer, sessions, registration, database })

@@ -33,6 +33,7 @@ pub(crate) fn routes() -> Router<ApiState> {
     let routes = accounts(routes);
     let routes = users(routes);
     let routes = changing_rooms(routes);
+    let routes = reading_rooms(routes);
     let routes = directories(routes);
     routes.into_router()
 }
@@ -91,6 +92,21 @@ fn changing_rooms(routes: ClientPaths) -> ClientPaths {
         .v3("/rooms/{roomId}/state/{eventType}", put(state_put::set_without_key))
         .v3("/rooms/{roomId}/state/{eventType}/", put(state_put::set_without_key))
         .v3("/rooms/{roomId}/state/{eventType}/{stateKey}", put(state_put::set))
+}
+
+fn reading_rooms(routes: ClientPaths) -> ClientPaths {
+    use rooms::{context, event, joined_members, joined_rooms, members, messages, state_get};
+    routes
+        .v3("/joined_rooms", get(joined_rooms::joined_rooms))
+        .v3("/rooms/{roomId}/messages", get(messages::messages))
+        .v3("/rooms/{roomId}/context/{eventId}", get(context::context))
+        .v3("/rooms/{roomId}/event/{eventId}", get(event::event))
+        .v3("/rooms/{roomId}/members", get(members::members))
+        .v3("/rooms/{roomId}/joined_members", get(joined_members::joined_members))
+        .v3("/rooms/{roomId}/state", get(state_get::all))
+        .v3("/rooms/{roomId}/state/{eventType}", get(state_get::one_without_key))
+        .v3("/rooms/{roomId}/state/{eventType}/", get(state_get::one_without_key))
+        .v3("/rooms/{roomId}/state/{eventType}/{stateKey}", get(state_get::one))
 }
 
 fn directories(routes: ClientPaths) -> ClientPaths {

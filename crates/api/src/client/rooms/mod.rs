@@ -1,11 +1,19 @@
 //! Endpoints about rooms.
 
-mod error;
 pub(super) mod aliases;
+pub(super) mod context;
 pub(super) mod create;
+mod error;
+pub(super) mod event;
 pub(super) mod join;
+pub(super) mod joined_members;
+pub(super) mod joined_rooms;
 pub(super) mod knock;
+pub(super) mod members;
 pub(super) mod membership;
+pub(super) mod messages;
+mod reading;
 pub(super) mod redact;
 pub(super) mod send;
+pub(super) mod state_get;
 pub(super) mod state_put;

@@ -1,0 +1,50 @@
+//! `GET /_matrix/client/v3/rooms/{roomId}/messages`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use ruma::OwnedRoomId;
+use serde::Deserialize;
+use services::reading::{Direction, History, MessagesRequest};
+
+use super::reading::{position, room_event_filter};
+use crate::error::ApiResult;
+use crate::extract::{GuestOrUser, Path, Query, json_bytes};
+
+#[derive(Deserialize, Debug)]
+pub(crate) struct Parameters {
+    from: Option<String>,
+    to: Option<String>,
+    dir: DirectionParameter,
+    limit: Option<u64>,
+    filter: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize, Debug)]
+enum DirectionParameter {
+    #[serde(rename = "b")]
+    Backwards,
+    #[serde(rename = "f")]
+    Forwards,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
+pub(crate) async fn messages(
+    GuestOrUser(requester): GuestOrUser,
+    Path(room_id): Path<OwnedRoomId>,
+    Query(parameters): Query<Parameters>,
+    State(history): State<Arc<History>>,
+) -> ApiResult<Response> {
+    let request = MessagesRequest {
+        from: position("from", parameters.from.as_deref())?,
+        to: position("to", parameters.to.as_deref())?,
+        direction: match parameters.dir {
+            DirectionParameter::Backwards => Direction::Backwards,
+            DirectionParameter::Forwards => Direction::Forwards,
+        },
+        limit: parameters.limit,
+        filter: room_event_filter(parameters.filter.as_deref())?,
+    };
+    Ok(json_bytes(history.messages(&requester, &room_id, &request).await?))
+}

@@ -1,0 +1,23 @@
+//! What the endpoints that read rooms have in common.
+
+use homeserver_core::Position;
+use services::filters::{RoomEventFilter, parse_room_event_filter};
+use services::tokens::parse_token;
+
+use crate::error::{ApiError, ApiResult};
+
+/// The position that a token in the query stands for. An empty token counts as none, as clients in use send it.
+pub(super) fn position(key: &str, token: Option<&str>) -> ApiResult<Option<Position>> {
+    let parse = |token| {
+        let unknown = || ApiError::invalid_param(format!("{key}: this is not a token that this server gave out"));
+        parse_token(token).ok_or_else(unknown)
+    };
+    token.filter(|token| !token.is_empty()).map(parse).transpose()
+}
+
+/// The filter in the query, which is JSON.
+pub(super) fn room_event_filter(filter: Option<&str>) -> ApiResult<RoomEventFilter> {
+    let filter = filter.filter(|filter| !filter.is_empty());
+    let parsed = filter.map(parse_room_event_filter).transpose();
+    Ok(parsed.map_err(|error| ApiError::invalid_param(format!("filter: {error}")))?.unwrap_or_default())
+}
