@@ -46,6 +46,8 @@ impl StorageError {
     pub(crate) fn duplicate(&self) -> Self {
         match self {
             Self::Unavailable(reason) => Self::Unavailable(reason.clone()),
+            // Callers tell by it that somebody else was faster.
+            Self::Constraint(reason) => Self::Constraint(reason.clone()),
             other => Self::Statement(other.to_string()),
         }
     }

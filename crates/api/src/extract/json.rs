@@ -106,6 +106,10 @@ fn parse_with_path<T: DeserializeOwned>(text: &str) -> ApiResult<T> {
         let path = error.path().to_string();
         match error.inner().classify() {
             serde_json::error::Category::Data => bad_json(&path, error.inner()),
+            // A number where one of several words belongs is a mistake of syntax to the parser.
+            _ if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+                ApiError::bad_json(format!("{}: not a value that is expected here", place(&path)))
+            }
             _ => not_json(error.inner()),
         }
     })?;
@@ -213,9 +217,17 @@ mod tests {
     use super::*;
 
     #[derive(Deserialize, Debug)]
+    enum Word {
+        Yes,
+    }
+
+    #[derive(Deserialize, Debug)]
     struct Body {
         #[serde(default)]
         name: Option<String>,
+        #[serde(default)]
+        #[expect(dead_code, reason = "only its type matters")]
+        word: Option<Word>,
         #[serde(default)]
         #[expect(dead_code, reason = "only its type matters")]
         inner: Inner,
@@ -245,6 +257,16 @@ mod tests {
             let (errcode, sentence) = refused(text);
             assert_eq!(errcode, "M_BAD_JSON", "{text}");
             assert!(sentence.contains("inner.limit: invalid"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_of_several_words_is_named_whatever_it_is() {
+        assert!(parse::<Body>(br#"{"word": "Yes"}"#, NulPolicy::Refused).is_ok());
+        for value in ["5", "\"No\"", "[]", "true", "{}"] {
+            let (errcode, sentence) = refused(&format!("{{\"word\": {value}}}"));
+            assert_eq!(errcode, "M_BAD_JSON", "{value}");
+            assert!(sentence.contains("word: "), "{sentence}");
         }
     }
 
