@@ -16,15 +16,18 @@ use crate::extract::{GuestOrUser, Path, Query, json_bytes};
 pub(crate) struct Parameters {
     from: Option<String>,
     to: Option<String>,
+    #[serde(default)]
     dir: DirectionParameter,
     limit: Option<u64>,
     filter: Option<String>,
 }
 
-#[derive(Clone, Copy, Deserialize, Debug)]
+/// Forwards if absent: the specification requires it, but clients in use leave it out.
+#[derive(Clone, Copy, Default, Deserialize, Debug)]
 enum DirectionParameter {
     #[serde(rename = "b")]
     Backwards,
+    #[default]
     #[serde(rename = "f")]
     Forwards,
 }
