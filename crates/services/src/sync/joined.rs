@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use homeserver_core::{KeySn, Position, RoomSn, TypeSn};
-use storage::{Membership, StoredEvent};
+use storage::{Membership, RoomHead, StoredEvent};
 
 use super::changes::{Before, RoomUpdate};
 use super::summary::Summary;
@@ -70,7 +70,8 @@ impl Sync {
                 None => read.remove(&update.room_sn).unwrap_or_else(|| empty_timeline(pass.to)),
             };
             let state = self.changed_state(pass, update, &timeline).await?;
-            answers.push(self.finish_room(pass, update, timeline, state).await?);
+            let summary = self.changed_summary(pass, update, &timeline).await?;
+            answers.push(self.finish_room(pass, update, timeline, state, summary).await?);
         }
         Ok(answers)
     }
@@ -196,14 +197,20 @@ impl Sync {
         let mut timelines = self.read_timelines(pass, updates, Position::START).await?;
         let rooms: Vec<i64> = updates.iter().map(|update| update.room_sn.0).collect();
         let mut states = self.current_states(pass, &rooms).await?;
+        let heads = self.database.room_heads(&rooms).await?;
+        let heads: HashMap<RoomSn, RoomHead> = heads.into_iter().map(|head| (head.room_sn, head)).collect();
         let mut answers = Vec::with_capacity(updates.len());
         for update in updates {
             let mut timeline = timelines.remove(&update.room_sn).unwrap_or_else(|| empty_timeline(pass.to));
             let current = states.remove(&update.room_sn).unwrap_or_default();
             self.hide_invisible(pass, update, &mut timeline, &current).await?;
+            let summary = match heads.get(&update.room_sn) {
+                Some(head) => Some(self.summary(pass, update, head, &current).await?),
+                None => None,
+            };
             let state = self.state_before(pass, &timeline, current).await?;
             let state = self.choose_state(pass, update, &timeline, state, true).await?;
-            answers.push(self.finish_room(pass, update, timeline, state).await?);
+            answers.push(self.finish_room(pass, update, timeline, state, summary).await?);
         }
         Ok(answers)
     }
@@ -310,9 +317,8 @@ impl Sync {
         update: &RoomUpdate,
         timeline: TimelinePart,
         state: Vec<Arc<StoredEvent>>,
+        summary: Option<Summary>,
     ) -> Result<RoomAnswer, RoomError> {
-        let is_fresh = pass.from.is_none() || update.before != Before::Unchanged || pass.request.full_state;
-        let summary = self.summary(pass, update, &timeline, is_fresh).await?;
         let total = match timeline.total {
             Some(total) => total,
             None => self.database.room_head(update.room_sn).await?.map_or(0, |head| head.countable_total),

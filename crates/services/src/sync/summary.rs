@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use storage::Membership;
+use homeserver_core::TypeSn;
+use storage::{Membership, RoomHead, StoredEvent};
 
 use super::changes::RoomUpdate;
 use super::joined::TimelinePart;
@@ -22,19 +23,17 @@ pub(super) struct Summary {
 }
 
 impl Sync {
-    /// The summary, if it may have changed.
-    pub(super) async fn summary(
+    /// The summary of a room that the client knows, if it may have changed.
+    pub(super) async fn changed_summary(
         &self,
         pass: &Pass<'_>,
         update: &RoomUpdate,
         timeline: &TimelinePart,
-        is_fresh: bool,
     ) -> Result<Option<Summary>, RoomError> {
         let member_type = self.interned.event_type("m.room.member").await?;
-        let name_type = self.interned.event_type("m.room.name").await?;
-        let alias_type = self.interned.event_type("m.room.canonical_alias").await?;
+        let [name_type, alias_type] = self.naming_types().await?;
         let gap = timeline.gap.iter().flatten();
-        let may_have_changed = is_fresh
+        let may_have_changed = pass.request.full_state
             || (timeline.gap.is_none() && timeline.is_limited)
             || timeline.events.iter().chain(gap).any(|event| {
                 event.state_key_sn.is_some() && [member_type, name_type, alias_type].contains(&event.type_sn)
@@ -44,12 +43,30 @@ impl Sync {
         }
         let Some(head) = self.database.room_head(update.room_sn).await? else { return Ok(None) };
         let empty_key = self.interned.state_key("").await?;
-        let mut is_named = false;
+        let mut naming = Vec::new();
         for type_sn in [name_type, alias_type] {
-            is_named |= self.database.state_event(update.room_sn, type_sn, empty_key).await?.is_some();
+            naming.extend(self.database.state_event(update.room_sn, type_sn, empty_key).await?.map(Arc::new));
         }
+        self.summary(pass, update, &head, &naming).await.map(Some)
+    }
+
+    /// The summary of a room, of whose state `known` has at least what names it.
+    pub(super) async fn summary(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        head: &RoomHead,
+        known: &[Arc<StoredEvent>],
+    ) -> Result<Summary, RoomError> {
+        let naming = self.naming_types().await?;
+        let is_named = known.iter().any(|event| naming.contains(&event.type_sn));
         let heroes = if is_named { None } else { Some(self.heroes(pass, update).await?) };
-        Ok(Some(Summary { heroes, joined: head.joined_count, invited: head.invited_count }))
+        Ok(Summary { heroes, joined: head.joined_count, invited: head.invited_count })
+    }
+
+    async fn naming_types(&self) -> Result<[TypeSn; 2], RoomError> {
+        let name = self.interned.event_type("m.room.name").await?;
+        Ok([name, self.interned.event_type("m.room.canonical_alias").await?])
     }
 
     async fn heroes(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<Vec<Arc<str>>, RoomError> {
