@@ -39,12 +39,6 @@ impl Client {
         &self.base_url
     }
 
-    /// Where the server is, such as `http://127.0.0.1:8008`.
-    #[must_use]
-    pub fn base_url(&self) -> &str {
-        &self.base_url
-    }
-
     /// A GET request of `path`, which may end in a query string.
     pub fn get(&self, path: impl AsRef<str>) -> Request {
         self.request(Method::GET, path)
