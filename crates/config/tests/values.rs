@@ -232,10 +232,18 @@ fn a_reload_tells_what_waits_for_a_restart() {
     assert_eq!(old.changes(&old.clone()), Changes::default());
 
     let new = load(
-        "registration.shared_secret = 'b'\n[server]\nname = 'a'\nworker_threads = 2\n[telemetry]\nlog_filter = 'debug'",
+        "registration = { enabled = true, require_token = true, allow_guests = true, shared_secret = 'b' }\n[server]\nname = 'a'\nworker_threads = 2\n[telemetry]\nlog_filter = 'debug'",
         &[],
     );
     let changes = old.changes(&new);
-    assert_eq!(changes.reloadable, ["telemetry.log_filter"]);
+    let reloadable =
+        ["registration.allow_guests", "registration.enabled", "registration.require_token", "telemetry.log_filter"];
+    assert_eq!(changes.reloadable, reloadable);
     assert_eq!(changes.need_restart, ["registration.shared_secret", "server.worker_threads"]);
+
+    let mut applied = old.clone();
+    applied.apply(&new);
+    let changes = applied.changes(&new);
+    assert_eq!(changes.reloadable, [""; 0]);
+    assert_eq!(changes.need_restart.len(), 2);
 }

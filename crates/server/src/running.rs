@@ -64,7 +64,7 @@ impl RunningServer {
     ///
     /// When the database fails.
     pub async fn first_account_token(&self) -> Result<Option<String>, StartError> {
-        Ok(self.application.registration().first_account_token().await?)
+        self.application.first_account_token().await
     }
 
     /// Applies what can be changed while running, and reads certificates again. What needs a restart is in the answer;
@@ -81,10 +81,6 @@ impl RunningServer {
                 old.replace(new);
             }
         }
-        self.application.reconfigure(&new.config);
-        self.config.registration.enabled = new.config.registration.enabled;
-        self.config.registration.require_token = new.config.registration.require_token;
-        self.config.registration.allow_guests = new.config.registration.allow_guests;
         self.application.reconfigure(&new.config);
         self.config.apply(&new.config);
         Ok(changes)

@@ -1,12 +1,11 @@
 use std::sync::Arc;
 
-use config::{Config, Loaded};
-use ruma::signatures::Ed25519KeyPair;
+use config::Loaded;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     RunningServer, StartError,
-    compose::{self, Application, Needs},
+    compose::{self, Needs},
     data_dir,
     listen::{Accepting, Listening},
     running::Bound,
@@ -20,7 +19,8 @@ use crate::{
 /// [`StartError`], whose text is one sentence about what is missing or wrong.
 pub async fn start(loaded: Loaded) -> Result<RunningServer, StartError> {
     let Loaded { config, sources } = loaded;
-    let signing_key = prepare(&config)?;
+    data_dir::prepare(&config)?;
+    let signing_key = Arc::new(signing_key::load_or_generate(&config.signing_key_path())?);
     // Bound first, because it fails soonest; clients that are already there wait in the system's queue.
     let listening = Listening::bind_all(&config, &sources).await?;
     let stopping = CancellationToken::new();
@@ -38,20 +38,5 @@ pub async fn start(loaded: Loaded) -> Result<RunningServer, StartError> {
         bound.push(entry);
         accepting.spawn(listening, router);
     }
-    if let Some(token) = application.first_account_token().await? {
-        tracing::info!("no account exists yet: whoever registers with the token {token} becomes the administrator");
-    }
     Ok(RunningServer::new(config, application, bound, stopping, connections))
-}
-
-/// Composes a server that listens nowhere, for commands that use its components.
-pub(crate) async fn compose_offline(config: &Config) -> Result<Application, StartError> {
-    let signing_key = prepare(config)?;
-    compose::compose(Needs { config, signing_key, stopping: CancellationToken::new() }).await
-}
-
-/// Makes what a first start lacks: directories and the signing key.
-fn prepare(config: &Config) -> Result<Arc<Ed25519KeyPair>, StartError> {
-    data_dir::prepare(config)?;
-    Ok(Arc::new(signing_key::load_or_generate(&config.signing_key_path())?))
 }

@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -36,20 +36,42 @@ struct Server {
     _directory: tempfile::TempDir,
 }
 
+/// Starts the server and passes on the lines of both its outputs.
+fn launch(directory: &Path) -> (Child, Receiver<String>) {
+    let mut command = program(directory, &["serve", "--config", "homeserver.toml"]);
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (sender, lines) = mpsc::channel();
+    let outputs: [Box<dyn Read + Send>; 2] =
+        [Box::new(process.stdout.take().unwrap()), Box::new(process.stderr.take().unwrap())];
+    for output in outputs {
+        let sender = sender.clone();
+        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+        thread::spawn(move || lines.try_for_each(|line| sender.send(line)));
+    }
+    (process, lines)
+}
+
 impl Server {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let configuration = directory.path().join("homeserver.toml");
         fs::write(&configuration, "[server]\nshutdown_timeout = '1s'\n[[listeners]]\nbind = '127.0.0.1:0'\n").unwrap();
-        let mut command = program(directory.path(), &["serve", "--config", "homeserver.toml"]);
-        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(process.stderr.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let (process, lines) = launch(directory.path());
         let mut server = Self { process, lines, address: String::new(), configuration, _directory: directory };
-        let line = server.line_with("listening on http://");
-        server.address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+        server.wait_for_address();
         server
+    }
+
+    fn restart(&mut self) {
+        self.signal("TERM");
+        assert_eq!(self.exit_code(), Some(0));
+        (self.process, self.lines) = launch(self.configuration.parent().unwrap());
+        self.wait_for_address();
+    }
+
+    fn wait_for_address(&mut self) {
+        let line = self.line_with("listening on http://");
+        self.address = line.split("http://").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     }
 
     fn line_with(&self, text: &str) -> String {
@@ -62,6 +84,15 @@ impl Server {
             seen.push(line);
         }
         panic!("no line with {text:?} in {seen:#?}")
+    }
+
+    fn post(&self, path: &str, body: &serde_json::Value) -> String {
+        let body = body.to_string();
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+        let mut answer = String::new();
+        self.send(&(head + &body)).read_to_string(&mut answer).unwrap();
+        answer
     }
 
     fn signal(&self, name: &str) {
@@ -184,4 +215,44 @@ fn the_configuration_is_shown_described_and_generated() {
     assert_eq!(schema["properties"]["listeners"]["type"], "array");
     assert!(text(&["config", "generate"]).contains("\n[[listeners]]\n"));
     assert_eq!(text(&["--version"]), format!("synapse-rust {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn an_account_made_on_the_command_line_can_log_in() {
+    let server = Server::start();
+    let directory = server.configuration.parent().unwrap();
+    let arguments = ["user", "create", "--name", "alice", "--admin", "--password-stdin", "--config", "homeserver.toml"];
+    let create = || {
+        let mut command = program(directory, &arguments);
+        let mut process =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        process.stdin.take().unwrap().write_all(b"correct horse\nbattery\n").unwrap();
+        process.wait_with_output().unwrap()
+    };
+    let created = create();
+    assert!(created.status.success(), "{created:?}");
+    assert_eq!(String::from_utf8(created.stdout).unwrap(), "Created @alice:localhost\n");
+    let again = create();
+    assert_eq!(again.status.code(), Some(1));
+    assert_eq!(String::from_utf8(again.stderr).unwrap(), "synapse-rust: This user name is taken\n");
+
+    let identifier = serde_json::json!({ "type": "m.id.user", "user": "alice" });
+    let login = serde_json::json!({ "type": "m.login.password", "identifier": identifier, "password": "correct horse" });
+    let answer = server.post("/_matrix/client/v3/login", &login);
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("@alice:localhost"), "{answer}");
+}
+
+#[test]
+fn the_token_of_the_first_account_is_printed_until_there_is_one() {
+    let mut server = Server::start();
+    server.line_with("There is no account yet");
+    let arguments = ["user", "create", "--name", "alice", "--config", "homeserver.toml"];
+    let created = program(server.configuration.parent().unwrap(), &arguments).output().unwrap();
+    let text = String::from_utf8(created.stdout).unwrap();
+    assert!(text.starts_with("Created @alice:localhost with the password "), "{text}");
+    server.restart();
+    assert!(server.is_ready());
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+    assert!(server.lines.iter().all(|line| !line.contains("There is no account yet")));
 }

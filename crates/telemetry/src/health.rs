@@ -92,7 +92,7 @@ impl HealthProbe {
             database: DatabaseHealth {
                 status,
                 connections: self.metrics.database_connections(),
-                latency_ms: (status == Status::Healthy).then(|| latency.as_secs_f64() * 1000.0),
+                latency_ms: (status == Status::Healthy).then_some(latency.as_secs_f64() * 1000.0),
             },
             cache: CacheHealth { status: Status::Healthy, hit_rate: self.metrics.cache_hit_rate().unwrap_or(0.0) },
             uptime_seconds: self.started.elapsed().as_secs(),

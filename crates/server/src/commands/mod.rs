@@ -3,7 +3,6 @@
 mod configuration;
 mod serve;
 mod user;
-mod user;
 
 use std::{
     env,
@@ -50,7 +49,6 @@ pub fn run() -> ExitCode {
     let done = match line.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(line.config),
         Command::Config(command) => configuration::run(command, line.config),
-        Command::User(command) => user::run(command, line.config),
         Command::User(command) => user::run(command, line.config),
     };
     match done {

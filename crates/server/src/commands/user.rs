@@ -7,7 +7,7 @@ use clap::Subcommand;
 use homeserver_core::random_string;
 
 use super::{CommandResult, load, print};
-use crate::{runtime, start};
+use crate::{compose, data_dir, runtime};
 
 /// More than any password that the server accepts.
 const MAX_INPUT_BYTES: u64 = 64 << 10;
@@ -37,9 +37,10 @@ pub(super) fn run(command: UserCommand, file: Option<PathBuf>) -> CommandResult 
     let generated = if given.is_none() { Some(random_string(GENERATED_PASSWORD_CHARS)) } else { None };
     // One worker suffices for one account.
     let user_id = runtime::build(1)?.block_on(async {
-        let application = start::compose_offline(&config).await?;
-        let created = application.registration().create_user(&name, given.or_else(|| generated.clone()), admin).await;
-        application.close().await;
+        data_dir::prepare(&config)?;
+        let (registration, database) = compose::registration(&config).await?;
+        let created = registration.create_user(&name, given.or_else(|| generated.clone()), admin).await;
+        database.close().await;
         Ok::<_, Box<dyn std::error::Error>>(created?)
     })?;
     match generated {
