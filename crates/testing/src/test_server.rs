@@ -54,6 +54,15 @@ impl TestServer {
         User::register(&self.client, name).await
     }
 
+    /// The registration token that makes its holder an administrator, as long as there is no account.
+    ///
+    /// # Panics
+    /// When the database fails.
+    pub async fn first_account_token(&self) -> Option<String> {
+        let token = self.running.first_account_token().await;
+        token.unwrap_or_else(|error| panic!("the first account's token cannot be read: {error}"))
+    }
+
     /// Stops the server as SIGTERM does, and waits until it has stopped.
     pub async fn shutdown(self) {
         self.running.shutdown().await;

@@ -1,0 +1,5 @@
+//! The admin API over HTTP, on both databases.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly in the functions around it too")]
+
+mod register;

@@ -1,0 +1,59 @@
+use serde_json::json;
+use testing::{TestServer, on_both_databases};
+
+use crate::{V3, log_in, password_stage, whoami};
+
+on_both_databases! {
+    async fn devices_are_listed_read_and_renamed(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let device = json!({ "device_id": "PHONE", "initial_device_display_name": "Phone" });
+        log_in(&server.client(), "alice", device).await.ok();
+        let phone = format!("{V3}/devices/PHONE");
+        assert_eq!(alice.get(&phone).await.ok()["display_name"], "Phone");
+        alice.put(&phone).json(&json!({ "display_name": "Old phone" })).await.ok();
+        alice.put(&phone).json(&json!({})).await.ok();
+        let listed = alice.get(format!("{V3}/devices")).await.ok();
+        assert_eq!(listed["devices"][1], json!({ "device_id": "PHONE", "display_name": "Old phone" }));
+        alice.put(&phone).json(&json!({ "display_name": "x".repeat(101) })).await.error(400, "M_TOO_LARGE");
+        alice.get(format!("{V3}/devices/NONE")).await.error(404, "M_NOT_FOUND");
+        alice.put(format!("{V3}/devices/NONE")).json(&json!({ "display_name": "x" })).await.error(404, "M_NOT_FOUND");
+    }
+
+    async fn a_device_is_deleted_with_its_session_by_whoever_knows_the_password(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        server.register("bob").await;
+        let session = log_in(&server.client(), "alice", json!({ "device_id": "PHONE" })).await.ok();
+        let phone = format!("{V3}/devices/PHONE");
+        let challenge = alice.delete(&phone).await;
+        assert_eq!(challenge.status, 401);
+        assert!(challenge.json["params"].is_object());
+        let attempt = |name: &str, password: &str| alice.delete(&phone).json(&json!({ "auth": password_stage(name, password) }));
+        attempt("alice", "wrong").await.error(401, "M_FORBIDDEN");
+        attempt("bob", "password of bob").await.error(403, "M_FORBIDDEN");
+        whoami(&server.client(), &session["access_token"]).await.ok();
+        attempt("alice", "password of alice").await.ok();
+        whoami(&server.client(), &session["access_token"]).await.error(401, "M_UNKNOWN_TOKEN");
+        alice.get(&phone).await.error(404, "M_NOT_FOUND");
+    }
+
+    async fn several_devices_are_deleted_at_once_and_only_those_that_were_authorised(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        for device_id in ["A", "B", "C"] {
+            log_in(&server.client(), "alice", json!({ "device_id": device_id })).await.ok();
+        }
+        let path = format!("{V3}/delete_devices");
+        let challenge = alice.post(&path).json(&json!({ "devices": ["A", "B"] })).await;
+        assert_eq!(challenge.status, 401);
+        let mut auth = password_stage("alice", "password of alice");
+        auth["session"] = challenge.json["session"].clone();
+        let other = json!({ "devices": ["A", "B", "C"], "auth": auth });
+        alice.post(&path).json(&other).await.error(401, "M_UNKNOWN");
+        alice.post(&path).json(&json!({ "devices": ["A", "B"], "auth": auth })).await.ok();
+        let listed = alice.get(format!("{V3}/devices")).await.ok();
+        let ids: Vec<_> = listed["devices"].as_array().unwrap().iter().map(|device| &device["device_id"]).collect();
+        assert_eq!(ids, [&json!(alice.device_id), &json!("C")]);
+    }
+}
