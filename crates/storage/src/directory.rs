@@ -54,7 +54,11 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn directory_after(&self, after: DirectoryEntry, limit: i64) -> Result<Vec<DirectoryEntry>, StorageError> {
+    pub async fn directory_after(
+        &self,
+        after: DirectoryEntry,
+        limit: i64,
+    ) -> Result<Vec<DirectoryEntry>, StorageError> {
         let sql = "SELECT p.room_sn, h.joined_count FROM published_rooms p JOIN room_heads h ON h.room_sn = p.room_sn \
                    WHERE h.joined_count < $1 OR (h.joined_count = $1 AND p.room_sn > $2) \
                    ORDER BY h.joined_count DESC, p.room_sn LIMIT $3";
@@ -65,7 +69,11 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn directory_before(&self, before: DirectoryEntry, limit: i64) -> Result<Vec<DirectoryEntry>, StorageError> {
+    pub async fn directory_before(
+        &self,
+        before: DirectoryEntry,
+        limit: i64,
+    ) -> Result<Vec<DirectoryEntry>, StorageError> {
         let sql = "SELECT p.room_sn, h.joined_count FROM published_rooms p JOIN room_heads h ON h.room_sn = p.room_sn \
                    WHERE h.joined_count > $1 OR (h.joined_count = $1 AND p.room_sn < $2) \
                    ORDER BY h.joined_count, p.room_sn DESC LIMIT $3";

@@ -88,7 +88,8 @@ impl Aliases {
         if self.database.count_aliases_of_room(room_sn).await? >= MAX_ALIASES_OF_ROOM {
             return Err(RoomError::Forbidden(format!("A room has at most {MAX_ALIASES_OF_ROOM} aliases.")));
         }
-        let added = self.database.add_room_alias(alias.to_string(), room_sn, requester.user_sn, self.clock.now()).await?;
+        let added =
+            self.database.add_room_alias(alias.to_string(), room_sn, requester.user_sn, self.clock.now()).await?;
         if added { Ok(()) } else { Err(RoomError::AliasInUse(alias.to_string())) }
     }
 
@@ -122,7 +123,9 @@ impl Aliases {
         let may_change_state = may_set_canonical_alias(&mut room, requester).await?;
         drop(room);
         if found.creator_sn != requester.user_sn && !requester.is_admin && !may_change_state {
-            return Err(RoomError::Forbidden(format!("Only who made {alias}, or who may change the aliases of {room_id}, can remove it.")));
+            return Err(RoomError::Forbidden(format!(
+                "Only who made {alias}, or who may change the aliases of {room_id}, can remove it."
+            )));
         }
         if may_change_state && self.timeline.change(found.room_sn, &Delete { requester, alias }).await? {
             return Ok(());
@@ -140,7 +143,8 @@ impl Aliases {
         let place = self.database.membership(room_sn, requester.user_sn).await?;
         if place.is_none_or(|place| place.membership != storage::Membership::Join) {
             let visibility = self.timeline.open(room_sn).await?.state("m.room.history_visibility", "").await?;
-            let is_open = |content: &CanonicalObject| content.string("history_visibility").as_deref() == Some("world_readable");
+            let is_open =
+                |content: &CanonicalObject| content.string("history_visibility").as_deref() == Some("world_readable");
             if !visibility.is_some_and(|event| is_open(event.content())) {
                 return Err(RoomError::NotInRoom);
             }
@@ -203,7 +207,8 @@ impl RoomChange for Delete<'_> {
 }
 
 fn check_localpart(localpart: &str) -> Result<(), RoomError> {
-    let is_bad = |character: char| character == ':' || character == '\0' || character.is_whitespace() || character.is_control();
+    let is_bad =
+        |character: char| character == ':' || character == '\0' || character.is_whitespace() || character.is_control();
     if localpart.is_empty() || localpart.contains(is_bad) {
         let sentence = "The name of an alias is not empty, and has no colons, spaces or control characters.";
         return Err(RoomError::Invalid(sentence.to_owned()));
@@ -230,7 +235,11 @@ pub(super) async fn may_set_canonical_alias(room: &mut OpenRoom, requester: &Req
 
 /// The aliases that a content of `m.room.canonical_alias` names.
 fn aliases_of(content: &CanonicalObject) -> Result<Vec<String>, RoomError> {
-    let wrong = |key| RoomError::Invalid(format!("`{key}` of m.room.canonical_alias must be text, or a list of texts for `alt_aliases`."));
+    let wrong = |key| {
+        RoomError::Invalid(format!(
+            "`{key}` of m.room.canonical_alias must be text, or a list of texts for `alt_aliases`."
+        ))
+    };
     let content: Content = serde_json::from_slice(content.as_bytes()).map_err(|_| wrong("alias"))?;
     let mut aliases = match content.get("alias") {
         None | Some(Value::Null) => Vec::new(),

@@ -170,7 +170,9 @@ impl RoomCreation {
             }
         }
         if new_room.initial_state.iter().any(|event| event.event_type == "m.room.create") {
-            return Err(RoomError::InvalidState("`initial_state` cannot have a m.room.create: see `creation_content`.".to_owned()));
+            return Err(RoomError::InvalidState(
+                "`initial_state` cannot have a m.room.create: see `creation_content`.".to_owned(),
+            ));
         }
         match new_room.invite.iter().find(|user_id| !self.identity.is_local(user_id)) {
             Some(user_id) => Err(no_other_servers(user_id)),
@@ -239,7 +241,9 @@ impl RoomCreation {
 /// What the rules of the room refuse is a mistake in what the client asked for, but for invitations.
 fn refusal(draft: &Draft, error: RoomError) -> RoomError {
     match error {
-        RoomError::Refused(error) if draft.event_type != "m.room.member" && !matches!(error, AuthError::MalformedPowerLevels { .. }) => {
+        RoomError::Refused(error)
+            if draft.event_type != "m.room.member" && !matches!(error, AuthError::MalformedPowerLevels { .. }) =>
+        {
             RoomError::InvalidState(format!("The room cannot start with this {}: {error}", draft.event_type))
         }
         error => error,

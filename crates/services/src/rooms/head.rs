@@ -110,11 +110,8 @@ impl Head {
     }
 
     pub(super) fn parse(&self, stored: storage::StoredPdu) -> Result<(Pdu, EventNumber), RoomError> {
-        let corrupt = |reason: String| RoomError::Corrupt {
-            room_sn: self.room_sn,
-            event_id: stored.event_id.clone(),
-            reason,
-        };
+        let corrupt =
+            |reason: String| RoomError::Corrupt { room_sn: self.room_sn, event_id: stored.event_id.clone(), reason };
         let room_id = self.room_id.clone().ok_or_else(|| corrupt("its room has no ID".to_owned()))?;
         let pdu = Pdu::from_stored(self.room_version, room_id, stored.client_json, stored.federation_json)
             .map_err(|error| corrupt(error.to_string()))?;

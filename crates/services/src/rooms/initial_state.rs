@@ -45,7 +45,9 @@ pub(super) fn create_content(
 
 fn check_type(content: &Content, key: &str, expected: &str, is_it: fn(&Value) -> bool) -> Result<(), RoomError> {
     match content.get(key) {
-        Some(value) if !is_it(value) => Err(RoomError::Malformed(format!("creation_content.{key} must be {expected}."))),
+        Some(value) if !is_it(value) => {
+            Err(RoomError::Malformed(format!("creation_content.{key} must be {expected}.")))
+        }
         _ => Ok(()),
     }
 }
@@ -184,7 +186,8 @@ mod tests {
 
     #[test]
     fn the_events_come_in_the_order_of_the_specification() {
-        let custom = InitialState { event_type: "org.a".to_owned(), state_key: "k".to_owned(), content: Content::new() };
+        let custom =
+            InitialState { event_type: "org.a".to_owned(), state_key: "k".to_owned(), content: Content::new() };
         let new_room = NewRoom {
             name: Some("N".to_owned()),
             topic: Some("T".to_owned()),
@@ -228,7 +231,9 @@ mod tests {
         let content = json!({ "creator": "@eve:a.org", "room_version": "x", "m.federate": false, "type": "m.space" });
         let Value::Object(creation_content) = content else { unreachable!() };
         let new_room = NewRoom { creation_content, ..NewRoom::default() };
-        let create = |version| create_content(user_id!("@alice:a.org"), version, &new_room).unwrap().string("creator").map(String::from);
+        let create = |version| {
+            create_content(user_id!("@alice:a.org"), version, &new_room).unwrap().string("creator").map(String::from)
+        };
         assert_eq!(create(RoomVersion::V10), Some("@alice:a.org".to_owned()));
         assert_eq!(create(RoomVersion::V11), None);
     }

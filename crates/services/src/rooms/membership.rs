@@ -94,9 +94,9 @@ impl Memberships {
         let change = Change { target: &requester.user_id, membership, action: Action::Plain, content };
         match self.apply(requester, &room_id, change).await {
             Ok(_) => Ok(room_id),
-            Err(RoomError::NoSuchRoom) => {
-                Err(RoomError::NotFound(format!("The room {room} is not known here, and no other server can be asked for it.")))
-            }
+            Err(RoomError::NoSuchRoom) => Err(RoomError::NotFound(format!(
+                "The room {room} is not known here, and no other server can be asked for it."
+            ))),
             Err(error) => Err(error),
         }
     }
@@ -119,7 +119,12 @@ impl Memberships {
     ///
     /// # Errors
     /// What the rules of the room refuse.
-    pub async fn leave(&self, requester: &Requester, room_id: &RoomId, reason: Option<String>) -> Result<(), RoomError> {
+    pub async fn leave(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        reason: Option<String>,
+    ) -> Result<(), RoomError> {
         self.plain(requester, room_id, &requester.user_id, Membership::Leave, reason).await
     }
 
@@ -295,7 +300,8 @@ impl Memberships {
             return Err(RoomError::GuestsForbidden);
         }
         if !matches!(current, Some(Membership::Join | Membership::Invite | Membership::Ban)) {
-            let voucher = Voucher { database: &self.database, interned: &self.interned, identity: &self.identity, room_sn };
+            let voucher =
+                Voucher { database: &self.database, interned: &self.interned, identity: &self.identity, room_sn };
             if let Some(user_id) = voucher.find(room, requester).await? {
                 content.insert("join_authorised_via_users_server".to_owned(), user_id.as_str().into());
             }

@@ -8,13 +8,11 @@ use quick_cache::sync::Cache;
 use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
-use storage::{
-    Append, AppendOutcome, Database, Interned, Membership, NewEvent, Step, StorageError, StoredEvent,
-};
+use storage::{Append, AppendOutcome, Database, Interned, Membership, NewEvent, Step, StorageError, StoredEvent};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
-use super::head::{Draft, Head, StateEvent, TransactionKey};
 use super::RoomError;
+use super::head::{Draft, Head, StateEvent, TransactionKey};
 use crate::identity::Identity;
 use crate::sessions::Requester;
 
@@ -344,7 +342,10 @@ impl OpenRoom {
             return Err(RoomError::Forbidden("You may not redact events of others in this room.".to_owned()));
         }
         if matches!(pdu.event_type(), "m.room.create" | "m.room.server_acl") {
-            return Err(RoomError::Forbidden(format!("{} cannot be redacted: the room would break.", pdu.event_type())));
+            return Err(RoomError::Forbidden(format!(
+                "{} cannot be redacted: the room would break.",
+                pdu.event_type()
+            )));
         }
         let redacted = pdu.redacted()?;
         Ok(Some((redacted, number)))
@@ -454,5 +455,6 @@ fn is_countable(event_type: &str) -> bool {
 /// Local users redact events of others only by their power level; being of the same server is enough for servers only.
 fn may_redact_others(levels: &PowerLevels, sender: &UserId, redacted_sender: &UserId) -> bool {
     let is_remote = sender.server_name() != redacted_sender.server_name();
-    (is_remote && may_redact(levels, sender, redacted_sender)) || levels.user_level(sender) >= PowerLevel::Finite(levels.redact())
+    (is_remote && may_redact(levels, sender, redacted_sender))
+        || levels.user_level(sender) >= PowerLevel::Finite(levels.redact())
 }

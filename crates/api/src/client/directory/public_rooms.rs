@@ -67,7 +67,9 @@ pub(crate) async fn search(
 
 fn check_server(identity: &Identity, server: Option<OwnedServerName>) -> ApiResult<()> {
     match server.filter(|server| *server != identity.server_name) {
-        Some(server) => Err(ApiError::not_found(format!("The directory of {server} cannot be reached from this server"))),
+        Some(server) => {
+            Err(ApiError::not_found(format!("The directory of {server} cannot be reached from this server")))
+        }
         None => Ok(()),
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use ruma::{OwnedRoomId, OwnedUserId};
-use serde::{Deserialize, Serialize};
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use services::rooms::{Content, InitialState, NewRoom, Preset, RoomCreation};
 
 use crate::error::{ApiError, ApiResult};
@@ -38,11 +38,13 @@ pub(crate) enum Visibility {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
 enum WishedPreset {
-    PrivateChat,
-    TrustedPrivateChat,
-    PublicChat,
+    #[serde(rename = "private_chat")]
+    Private,
+    #[serde(rename = "trusted_private_chat")]
+    TrustedPrivate,
+    #[serde(rename = "public_chat")]
+    Public,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +68,9 @@ pub(crate) async fn create(
     Json(wish): Json<Wish>,
 ) -> ApiResult<Json<RoomAnswer>> {
     if wish.invite_3pid.as_ref().is_some_and(|invites| !invites.is_empty()) {
-        return Err(ApiError::forbidden("Nobody can be invited by e-mail address or telephone number: this server uses no identity server"));
+        return Err(ApiError::forbidden(
+            "Nobody can be invited by e-mail address or telephone number: this server uses no identity server",
+        ));
     }
     let room_id = creation.create(&requester, &wish.into()).await?;
     Ok(Json(RoomAnswer { room_id }))
@@ -89,9 +93,9 @@ impl From<Wish> for NewRoom {
             creation_content: wish.creation_content.unwrap_or_default(),
             initial_state: wish.initial_state.unwrap_or_default().into_iter().map(state).collect(),
             preset: wish.preset.map(|preset| match preset {
-                WishedPreset::PrivateChat => Preset::PrivateChat,
-                WishedPreset::TrustedPrivateChat => Preset::TrustedPrivateChat,
-                WishedPreset::PublicChat => Preset::PublicChat,
+                WishedPreset::Private => Preset::PrivateChat,
+                WishedPreset::TrustedPrivate => Preset::TrustedPrivateChat,
+                WishedPreset::Public => Preset::PublicChat,
             }),
             is_direct: wish.is_direct.unwrap_or_default(),
             power_level_content_override: wish.power_level_content_override.unwrap_or_default(),

@@ -40,7 +40,9 @@ pub(crate) async fn invite(
 ) -> ApiResult<Json<Empty>> {
     let Some(user_id) = body.user_id else {
         return Err(match body.address {
-            Some(_) => ApiError::forbidden("Nobody can be invited by e-mail address or telephone number: this server uses no identity server"),
+            Some(_) => ApiError::forbidden(
+                "Nobody can be invited by e-mail address or telephone number: this server uses no identity server",
+            ),
             None => ApiError::bad_json("user_id: missing field"),
         });
     };
