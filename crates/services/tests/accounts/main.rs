@@ -1,0 +1,75 @@
+//! Accounts and sessions on both databases, with a clock that the tests move.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly in the functions around it too")]
+
+mod registration;
+mod sessions;
+mod uia;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeserver_core::{Clock, FixedClock, Timestamp};
+use ruma::{OwnedServerName, owned_server_name};
+use services::accounts::Accounts;
+use services::devices::Devices;
+use services::passwords::{HashCost, Passwords};
+use services::registration::{NewUser, Registered, Registration, RegistrationOptions};
+use services::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
+use services::uia::{Authorisation, UserInteractiveAuth};
+use storage::{Database, DatabaseOptions};
+use testing::TestDatabase;
+
+/// How long an access token is valid here.
+const LIFETIME: Duration = Duration::from_secs(600);
+
+/// What the tests use of a server.
+struct Parts {
+    database: Database,
+    clock: Arc<FixedClock>,
+    sessions: Arc<Sessions>,
+    devices: Devices,
+    registration: Registration,
+    user_interactive_auth: UserInteractiveAuth,
+}
+
+impl Parts {
+    async fn new(db: &TestDatabase) -> Self {
+        let database = Database::open(&DatabaseOptions::new(db.url())).await.unwrap();
+        let clock = Arc::new(FixedClock::new(Timestamp(1_700_000_000_000)));
+        let shared: Arc<dyn Clock> = clock.clone();
+        let name: OwnedServerName = owned_server_name!("example.org");
+        let cost = HashCost { memory_bytes: 64 * 1024, iterations: 1 };
+        let passwords = Some(Arc::new(Passwords::new(cost).unwrap()));
+        let options = SessionOptions { access_token_lifetime: LIFETIME };
+        let sessions = Arc::new(Sessions::new(database.clone(), shared.clone(), options));
+        let accounts =
+            Accounts::new(database.clone(), shared.clone(), name.clone(), passwords.clone(), sessions.clone());
+        let options = RegistrationOptions { enabled: true, ..RegistrationOptions::default() };
+        Self {
+            registration: Registration::new(database.clone(), shared.clone(), name, options, passwords, sessions.clone()),
+            user_interactive_auth: UserInteractiveAuth::new(database.clone(), shared, Arc::new(accounts)),
+            devices: Devices::new(database.clone(), sessions.clone()),
+            database,
+            clock,
+            sessions,
+        }
+    }
+
+    /// Registers a user with a device.
+    async fn register(&self, name: &str, wants_refresh_token: bool) -> Registered {
+        let device = SessionDevice { wants_refresh_token, ..SessionDevice::default() };
+        let user = NewUser {
+            username: Some(name.to_owned()),
+            password: Some("wonderland".to_owned()),
+            device: Some(CheckedDevice::try_from(device).unwrap()),
+            ..NewUser::default()
+        };
+        self.registration.register(user, Authorisation::default()).await.unwrap()
+    }
+
+    async fn requester(&self, registered: &Registered) -> Requester {
+        let token = &registered.tokens.as_ref().unwrap().access_token;
+        self.sessions.authenticate(token, None).await.unwrap()
+    }
+}
