@@ -128,6 +128,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         timeline.clone(),
         aliases.clone(),
         profiles.clone(),
+        user_rooms.clone(),
     ));
     let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone()));
     let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone()));

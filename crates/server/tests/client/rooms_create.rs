@@ -88,4 +88,26 @@ on_both_databases! {
         refused(&alice, json!({ "invite_3pid": [{}] }), 403, "M_FORBIDDEN").await;
         refused(&alice, json!({ "invite": ["@bob:elsewhere"] }), 403, "M_FORBIDDEN").await;
     }
+
+    async fn the_members_of_a_new_room_carry_their_profiles_and_follow_them(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let name = |user: &User| format!("/_matrix/client/v3/profile/{}/displayname", path_segment(&user.id));
+        for (user, text) in [(&alice, "Alice A."), (&bob, "Bob B.")] {
+            user.put(name(user)).json(&json!({ "displayname": text })).await.ok();
+        }
+        let room = alice.create_room(&json!({ "invite": [bob.id], "is_direct": true })).await;
+        let member = async |user: &User| {
+            let path = format!("/_matrix/client/v3/rooms/{}/state/m.room.member/{}", path_segment(&room), path_segment(&user.id));
+            alice.get(path).await.ok()
+        };
+        assert_eq!(member(&alice).await["displayname"], "Alice A.");
+        let invited = member(&bob).await;
+        assert_eq!((&invited["displayname"], &invited["is_direct"]), (&json!("Bob B."), &json!(true)));
+        bob.join(&room).await;
+        bob.put(name(&bob)).json(&json!({ "displayname": "Robert" })).await.ok();
+        assert_eq!(member(&bob).await["displayname"], "Robert");
+        bob.delete(name(&bob)).await.ok();
+        assert_eq!(member(&bob).await["displayname"], Value::Null);
+    }
 }

@@ -82,7 +82,11 @@ on_both_databases! {
         act(&bob, &room, "forget", json!({})).await.error(400, "M_UNKNOWN");
         act(&bob, &room, "leave", json!({ "reason": "late" })).await.ok();
         act(&bob, &room, "leave", json!({ "reason": "late" })).await.ok();
+        let filter = path_segment(r#"{"room":{"include_leave":true}}"#);
+        let left = async || bob.get(format!("/_matrix/client/v3/sync?filter={filter}")).await.ok()["rooms"]["leave"].clone();
+        assert!(left().await[&room].is_object());
         act(&bob, &room, "forget", json!({})).await.ok();
+        assert!(left().await[&room].is_null());
     }
 
     async fn members_of_another_room_can_join_a_restricted_one(db: TestDatabase) {

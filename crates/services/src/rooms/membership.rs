@@ -13,6 +13,7 @@ use super::member_content::{Content, canonical, fill_profile, replace_profile, s
 use super::restricted_join::Voucher;
 use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
 use crate::identity::Identity;
+use crate::log::UserRoomsCache;
 use crate::profiles::{MemberProfile, Profiles};
 use crate::sessions::Requester;
 
@@ -38,6 +39,7 @@ pub struct Memberships {
     timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
     profiles: Arc<Profiles>,
+    user_rooms: Arc<UserRoomsCache>,
 }
 
 impl Memberships {
@@ -50,8 +52,9 @@ impl Memberships {
         timeline: Arc<Timeline>,
         aliases: Arc<Aliases>,
         profiles: Arc<Profiles>,
+        user_rooms: Arc<UserRoomsCache>,
     ) -> Self {
-        Self { database, interned, identity, timeline, aliases, profiles }
+        Self { database, interned, identity, timeline, aliases, profiles, user_rooms }
     }
 
     /// Joins a room, and returns its ID. `content` goes into the member event.
@@ -209,12 +212,16 @@ impl Memberships {
     /// # Errors
     /// [`RoomError::StillInRoom`] if the user has not left.
     pub async fn forget(&self, requester: &Requester, room_id: &RoomId) -> Result<(), RoomError> {
-        let room_sn = self.timeline.find(room_id).await.map_err(|_| RoomError::NotInRoom)?;
+        let room_sn = self.timeline.find(room_id).await?;
         let membership = self.database.membership(room_sn, requester.user_sn).await?;
         if membership.is_none() {
             return Err(RoomError::NotInRoom);
         }
-        if self.database.forget_room(room_sn, requester.user_sn).await? { Ok(()) } else { Err(RoomError::StillInRoom) }
+        if !self.database.forget_room(room_sn, requester.user_sn).await? {
+            return Err(RoomError::StillInRoom);
+        }
+        self.user_rooms.forget(requester.user_sn);
+        Ok(())
     }
 
     /// Tells `rooms` of a user's new profile, as far as the user is in them. A room that refuses keeps the old one.
