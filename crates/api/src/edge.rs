@@ -68,7 +68,8 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let method = request.method().clone();
         let route = request.extensions().get::<MatchedPath>().cloned();
-        let measured = self.observer.clone().map(|observer| Measured { observer, method, route, started: Instant::now() });
+        let measured =
+            self.observer.clone().map(|observer| Measured { observer, method, route, started: Instant::now() });
         let inner = if request.method() == Method::OPTIONS { None } else { Some(self.inner.call(request)) };
         EdgeFuture { inner, measured }
     }
@@ -119,7 +120,10 @@ fn add_cors_headers(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("X-Requested-With, Content-Type, Authorization"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("X-Requested-With, Content-Type, Authorization"),
+    );
 }
 
 /// The server stays up where panics unwind; in a release build they end the process.

@@ -79,7 +79,11 @@ impl ApiError {
             cause = error.source();
         }
         tracing::error!(error = chain, "{doing} failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "The server could not do this because of an internal error")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "M_UNKNOWN",
+            "The server could not do this because of an internal error",
+        )
     }
 
     /// The database, or something else that this request needs, cannot be reached for the moment.

@@ -48,11 +48,15 @@ pub fn router(state: ApiState, resources: &[Resource]) -> Router {
 }
 
 /// Adds what all routes have in common.
-fn finish<S: Clone + Send + Sync + 'static>(routes: Router<S>, observer: Option<Arc<dyn RequestObserver>>) -> Router<S> {
+fn finish<S: Clone + Send + Sync + 'static>(
+    routes: Router<S>,
+    observer: Option<Arc<dyn RequestObserver>>,
+) -> Router<S> {
     routes
         .fallback(async || ApiError::unrecognized("This server has no such endpoint"))
         .method_not_allowed_fallback(async || {
-            ApiError::unrecognized("This endpoint does not support this method").with_status(StatusCode::METHOD_NOT_ALLOWED)
+            ApiError::unrecognized("This endpoint does not support this method")
+                .with_status(StatusCode::METHOD_NOT_ALLOWED)
         })
         .layer(EdgeLayer { observer })
 }

@@ -18,12 +18,16 @@ pub(crate) fn routes() -> Router<ApiState> {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixclient>
 async fn client(State(discovery): State<Arc<Discovery>>) -> ApiResult<Response> {
-    let document = discovery.client_document().ok_or_else(|| ApiError::not_found("This server has no public base URL configured"))?;
+    let document = discovery
+        .client_document()
+        .ok_or_else(|| ApiError::not_found("This server has no public base URL configured"))?;
     Ok(json_bytes(document))
 }
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver>
 async fn server(State(discovery): State<Arc<Discovery>>) -> ApiResult<Response> {
-    let document = discovery.server_document().ok_or_else(|| ApiError::not_found("This server delegates federation to no other address"))?;
+    let document = discovery
+        .server_document()
+        .ok_or_else(|| ApiError::not_found("This server delegates federation to no other address"))?;
     Ok(json_bytes(document))
 }

@@ -49,7 +49,12 @@ impl AccountData {
     ///
     /// # Errors
     /// [`AccountDataError::NotFound`].
-    pub async fn content(&self, user_sn: UserSn, room_id: Option<&RoomId>, data_type: &str) -> Result<Bytes, AccountDataError> {
+    pub async fn content(
+        &self,
+        user_sn: UserSn,
+        room_id: Option<&RoomId>,
+        data_type: &str,
+    ) -> Result<Bytes, AccountDataError> {
         let room_sn = self.room(room_id).await.map_err(|error| match error {
             AccountDataError::NoSuchRoom => AccountDataError::NotFound,
             other => other,

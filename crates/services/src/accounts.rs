@@ -110,7 +110,12 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
-    pub async fn change_password(&self, requester: &Requester, new: &str, log_out_others: bool) -> Result<(), AccountError> {
+    pub async fn change_password(
+        &self,
+        requester: &Requester,
+        new: &str,
+        log_out_others: bool,
+    ) -> Result<(), AccountError> {
         let hash = self.passwords()?.hash(new).await?;
         self.database.set_password_hash(requester.user_sn, hash).await?;
         if log_out_others {

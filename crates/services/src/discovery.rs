@@ -19,7 +19,10 @@ impl Discovery {
     pub fn new(public_base_url: Option<&str>, federation_address: Option<&str>) -> Self {
         let client = public_base_url.map(|url| json!({ "m.homeserver": { "base_url": url } }));
         let server = federation_address.map(|address| json!({ "m.server": address }));
-        Self { client: client.map(|document| document.to_string().into()), server: server.map(|document| document.to_string().into()) }
+        Self {
+            client: client.map(|document| document.to_string().into()),
+            server: server.map(|document| document.to_string().into()),
+        }
     }
 
     /// The body of `/.well-known/matrix/client`, if clients are to be sent anywhere.

@@ -29,7 +29,9 @@ pub enum ProfileError {
     #[error("The name of a profile field has at most {MAX_FIELD_BYTES} bytes")]
     NameTooLong,
     /// The field's name is not one by the grammar.
-    #[error("The name of a profile field begins with a small letter and consists of small letters, digits, and the characters - _ .")]
+    #[error(
+        "The name of a profile field begins with a small letter and consists of small letters, digits, and the characters - _ ."
+    )]
     InvalidName,
     /// The value is not of the kind that the field has.
     #[error("{0}")]
@@ -111,7 +113,8 @@ impl Profiles {
         if is_member_field(field) && (value.is_null() || value.as_str() == Some("")) {
             return self.remove(user_sn, field).await;
         }
-        let is_set = self.database.set_profile_field(user_sn, field.to_owned(), value.to_string(), MAX_PROFILE_BYTES).await?;
+        let is_set =
+            self.database.set_profile_field(user_sn, field.to_owned(), value.to_string(), MAX_PROFILE_BYTES).await?;
         if !is_set {
             return Err(ProfileError::TooLarge);
         }
@@ -175,7 +178,8 @@ fn check_value(field: &str, value: &Value) -> Result<(), ProfileError> {
 }
 
 fn read_value(json: &str) -> Result<Value, StorageError> {
-    serde_json::from_str(json).map_err(|error| StorageError::Value { column: 1, reason: format!("profile_fields.value: {error}") })
+    serde_json::from_str(json)
+        .map_err(|error| StorageError::Value { column: 1, reason: format!("profile_fields.value: {error}") })
 }
 
 #[cfg(test)]

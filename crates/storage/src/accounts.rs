@@ -97,7 +97,12 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
-    pub async fn deactivate_account(&self, user_sn: UserSn, now: Timestamp, erase: bool) -> Result<Vec<TokenHash>, StorageError> {
+    pub async fn deactivate_account(
+        &self,
+        user_sn: UserSn,
+        now: Timestamp,
+        erase: bool,
+    ) -> Result<Vec<TokenHash>, StorageError> {
         let sql = "UPDATE accounts SET password_hash = NULL, is_admin = FALSE, deactivated_at = $2 \
                    WHERE user_sn = $1 AND deactivated_at IS NULL";
         self.write(async move |tx| {
@@ -121,7 +126,8 @@ impl Tx {
         self.execute(sql, params![&account.user_id]).await?;
         let sql = "SELECT user_sn FROM users WHERE user_id = $1";
         let user_sn = self.query_optional(sql, params![&account.user_id], |row| row.get::<UserSn>(0)).await?;
-        let user_sn = user_sn.ok_or_else(|| StorageError::Statement(format!("{} was not interned", account.user_id)))?;
+        let user_sn =
+            user_sn.ok_or_else(|| StorageError::Statement(format!("{} was not interned", account.user_id)))?;
         let sql = "INSERT INTO accounts (user_sn, password_hash, created_at, is_admin, is_guest, user_type) \
                    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
         let values = params![

@@ -66,7 +66,12 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
-    pub async fn rename_device(&self, user_sn: UserSn, device_id: String, name: Option<String>) -> Result<bool, StorageError> {
+    pub async fn rename_device(
+        &self,
+        user_sn: UserSn,
+        device_id: String,
+        name: Option<String>,
+    ) -> Result<bool, StorageError> {
         let sql = "UPDATE devices SET display_name = $3 WHERE user_sn = $1 AND device_id = $2";
         self.write(async move |tx| Ok(tx.execute(sql, params![user_sn, &device_id, &name]).await? > 0)).await
     }
@@ -75,7 +80,11 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
-    pub async fn delete_devices(&self, user_sn: UserSn, device_ids: Vec<String>) -> Result<Vec<TokenHash>, StorageError> {
+    pub async fn delete_devices(
+        &self,
+        user_sn: UserSn,
+        device_ids: Vec<String>,
+    ) -> Result<Vec<TokenHash>, StorageError> {
         let sql = "SELECT device_sn FROM devices WHERE user_sn = $1 AND device_id IN LIST($2)";
         self.write(async move |tx| {
             let devices = tx.query(sql, params![user_sn, &device_ids], |row| row.get::<i64>(0)).await?;
@@ -88,7 +97,11 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
-    pub async fn delete_all_devices(&self, user_sn: UserSn, except: Option<DeviceSn>) -> Result<Vec<TokenHash>, StorageError> {
+    pub async fn delete_all_devices(
+        &self,
+        user_sn: UserSn,
+        except: Option<DeviceSn>,
+    ) -> Result<Vec<TokenHash>, StorageError> {
         self.write(async move |tx| tx.delete_all_devices(user_sn, except).await).await
     }
 
@@ -122,7 +135,8 @@ impl Tx {
     ) -> Result<DeviceSn, StorageError> {
         let sql = "INSERT INTO devices (user_sn, device_id, display_name, created_at) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (user_sn, device_id) DO UPDATE SET device_id = excluded.device_id RETURNING device_sn";
-        let device_sn = self.query_optional(sql, params![user_sn, device_id, display_name, now], |row| row.get(0)).await?;
+        let device_sn =
+            self.query_optional(sql, params![user_sn, device_id, display_name, now], |row| row.get(0)).await?;
         device_sn.ok_or_else(|| StorageError::Statement(format!("device {device_id} of user {user_sn} was not stored")))
     }
 

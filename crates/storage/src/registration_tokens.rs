@@ -16,7 +16,11 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn usable_registration_token(&self, token: &str, now: Timestamp) -> Result<Option<UsableToken>, StorageError> {
+    pub async fn usable_registration_token(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Option<UsableToken>, StorageError> {
         let sql = "SELECT makes_admin FROM registration_tokens WHERE token = $1 \
                    AND (uses_allowed IS NULL OR uses_completed < uses_allowed) AND (expires_at IS NULL OR expires_at > $2)";
         self.query_optional(sql, params![token, now], |row| Ok(UsableToken { makes_admin: row.get(0)? })).await
@@ -46,7 +50,11 @@ impl Tx {
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn use_registration_token(&mut self, token: &str, now: Timestamp) -> Result<Option<UsableToken>, StorageError> {
+    pub async fn use_registration_token(
+        &mut self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Option<UsableToken>, StorageError> {
         let sql = "UPDATE registration_tokens SET uses_completed = uses_completed + 1 WHERE token = $1 \
                    AND (uses_allowed IS NULL OR uses_completed < uses_allowed) AND (expires_at IS NULL OR expires_at > $2) \
                    RETURNING makes_admin";

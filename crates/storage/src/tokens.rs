@@ -98,7 +98,11 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
-    pub async fn retire_predecessor(&self, device_sn: DeviceSn, refresh_hash: TokenHash) -> Result<Vec<TokenHash>, StorageError> {
+    pub async fn retire_predecessor(
+        &self,
+        device_sn: DeviceSn,
+        refresh_hash: TokenHash,
+    ) -> Result<Vec<TokenHash>, StorageError> {
         self.write(async move |tx| tx.retire_predecessor(device_sn, &refresh_hash).await).await
     }
 
@@ -116,7 +120,12 @@ impl Tx {
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
-    pub async fn insert_tokens(&mut self, user_sn: UserSn, device_sn: DeviceSn, new: &NewTokens) -> Result<(), StorageError> {
+    pub async fn insert_tokens(
+        &mut self,
+        user_sn: UserSn,
+        device_sn: DeviceSn,
+        new: &NewTokens,
+    ) -> Result<(), StorageError> {
         let refresh_hash = new.refresh_hash.as_ref().map(TokenHash::as_slice);
         if refresh_hash.is_some() {
             let sql = "INSERT INTO refresh_tokens (token_hash, user_sn, device_sn, created_at) VALUES ($1, $2, $3, $4)";
@@ -140,7 +149,11 @@ impl Tx {
         self.query(sql, params![devices], read_hash).await
     }
 
-    async fn retire_predecessor(&mut self, device_sn: DeviceSn, refresh_hash: &TokenHash) -> Result<Vec<TokenHash>, StorageError> {
+    async fn retire_predecessor(
+        &mut self,
+        device_sn: DeviceSn,
+        refresh_hash: &TokenHash,
+    ) -> Result<Vec<TokenHash>, StorageError> {
         let sql = "DELETE FROM refresh_tokens WHERE device_sn = $1 AND next_hash = $2 RETURNING token_hash";
         let retired = self.query(sql, params![device_sn, refresh_hash.as_slice()], read_hash).await?;
         let mut revoked = Vec::new();
@@ -172,7 +185,11 @@ impl Tx {
         }
         self.insert_tokens(user_sn, device_sn, new).await?;
         let next_hash = new.refresh_hash.as_ref().map(TokenHash::as_slice);
-        self.execute("UPDATE refresh_tokens SET next_hash = $2 WHERE token_hash = $1", params![used.as_slice(), next_hash]).await?;
+        self.execute(
+            "UPDATE refresh_tokens SET next_hash = $2 WHERE token_hash = $1",
+            params![used.as_slice(), next_hash],
+        )
+        .await?;
         Ok(Some(Refreshed { revoked }))
     }
 }

@@ -40,7 +40,11 @@ pub(super) async fn read(
 }
 
 fn check_owner(requester: &Requester, user_id: &UserId) -> ApiResult<()> {
-    if requester.user_id == user_id { Ok(()) } else { Err(ApiError::forbidden("You can store and read only your own filters")) }
+    if requester.user_id == user_id {
+        Ok(())
+    } else {
+        Err(ApiError::forbidden("You can store and read only your own filters"))
+    }
 }
 
 impl From<FilterError> for ApiError {

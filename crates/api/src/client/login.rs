@@ -62,9 +62,14 @@ pub(super) async fn log_in(
     }
     let name = match (body.identifier, body.user) {
         (Some(Object(identifier)), _) if identifier.kind != "m.id.user" => {
-            return Err(ApiError::unknown(format!("identifier.type: this server knows no users by {:?}", identifier.kind)));
+            return Err(ApiError::unknown(format!(
+                "identifier.type: this server knows no users by {:?}",
+                identifier.kind
+            )));
         }
-        (Some(Object(identifier)), _) => identifier.user.ok_or_else(|| ApiError::bad_json("identifier.user: missing field"))?,
+        (Some(Object(identifier)), _) => {
+            identifier.user.ok_or_else(|| ApiError::bad_json("identifier.user: missing field"))?
+        }
         (None, Some(user)) => user,
         (None, None) => return Err(ApiError::bad_json("identifier: missing field")),
     };

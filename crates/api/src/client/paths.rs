@@ -23,11 +23,6 @@ impl ClientPaths {
         self.under(&["v1"], path, methods)
     }
 
-    /// A path that clients use in version 1 and, from before that, in version 3.
-    pub(super) fn v1_and_v3(self, path: &str, methods: MethodRouter<ApiState>) -> Self {
-        self.under(&["v1", "v3", "r0", "unstable"], path, methods)
-    }
-
     /// A path as it is.
     pub(super) fn at(self, path: &str, methods: MethodRouter<ApiState>) -> Self {
         Self(self.0.route(path, methods))
@@ -38,7 +33,9 @@ impl ClientPaths {
     }
 
     fn under(self, versions: &[&str], path: &str, methods: MethodRouter<ApiState>) -> Self {
-        let route = |router: Router<ApiState>, version: &&str| router.route(&format!("/_matrix/client/{version}{path}"), methods.clone());
+        let route = |router: Router<ApiState>, version: &&str| {
+            router.route(&format!("/_matrix/client/{version}{path}"), methods.clone())
+        };
         Self(versions.iter().fold(self.0, route))
     }
 }

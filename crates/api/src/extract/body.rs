@@ -23,7 +23,9 @@ pub(crate) async fn read(request: Request, limit_bytes: usize) -> ApiResult<Byte
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit_bytes)),
         Ok(Err(_)) => Err(ApiError::unknown("The request body ended before it was complete")),
-        Err(_) => Err(ApiError::unknown("The request body took too long to arrive").with_status(StatusCode::REQUEST_TIMEOUT)),
+        Err(_) => {
+            Err(ApiError::unknown("The request body took too long to arrive").with_status(StatusCode::REQUEST_TIMEOUT))
+        }
     }
 }
 

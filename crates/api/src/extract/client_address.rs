@@ -49,7 +49,8 @@ mod tests {
     use super::*;
 
     fn seen(peer: &str, forwarded: &str) -> String {
-        let request = Request::builder().header("x-forwarded-for", forwarded).extension(PeerAddress(peer.parse().unwrap()));
+        let request =
+            Request::builder().header("x-forwarded-for", forwarded).extension(PeerAddress(peer.parse().unwrap()));
         let (parts, ()) = request.body(()).unwrap().into_parts();
         ClientAddress::of(&parts).0.unwrap().to_string()
     }

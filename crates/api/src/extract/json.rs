@@ -308,6 +308,9 @@ mod tests {
         let text = r#"{"body": "a\u0000b",  "x": 1.50}"#;
         let raw: Box<RawValue> = parse(text.as_bytes(), NulPolicy::Allowed).unwrap();
         assert_eq!(raw.get(), text);
-        assert_eq!(parse::<Box<RawValue>>(b"{\"a\": \"\\ud800\"}", NulPolicy::Allowed).unwrap_err().errcode(), "M_BAD_JSON");
+        assert_eq!(
+            parse::<Box<RawValue>>(b"{\"a\": \"\\ud800\"}", NulPolicy::Allowed).unwrap_err().errcode(),
+            "M_BAD_JSON"
+        );
     }
 }

@@ -94,7 +94,8 @@ fn skip_number<'a>(text: &'a [u8], findings: &mut Findings) -> &'a [u8] {
         return after.split_at(length.unwrap_or(after.len())).1;
     }
     if digits.len() > 15 {
-        let value = digits.iter().fold(0_u64, |value, digit| value.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+        let value =
+            digits.iter().fold(0_u64, |value, digit| value.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
         findings.large_integer |= value > MAX_INTEGER;
     }
     after

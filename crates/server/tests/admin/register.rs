@@ -9,7 +9,11 @@ const PATH: &str = "/_synapse/admin/v1/register";
 const SECRET: &str = "shared between friends";
 
 async fn server_with_secret(db: &TestDatabase) -> TestServer {
-    TestServer::start_with(db, &[("registration", "enabled", false.into()), ("registration", "shared_secret", SECRET.into())]).await
+    TestServer::start_with(
+        db,
+        &[("registration", "enabled", false.into()), ("registration", "shared_secret", SECRET.into())],
+    )
+    .await
 }
 
 /// A request as the scripts for Synapse make it.

@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn an_event_is_included_unless_something_speaks_against_it() {
-        let filter: EventFilter = serde_json::from_str(r#"{"types": ["m.*"], "not_types": ["m.b"], "not_senders": ["@b:x"]}"#).unwrap();
+        let filter: EventFilter =
+            serde_json::from_str(r#"{"types": ["m.*"], "not_types": ["m.b"], "not_senders": ["@b:x"]}"#).unwrap();
         assert!(filter.includes("m.a", "@a:x"));
         assert!(!filter.includes("m.b", "@a:x"));
         assert!(!filter.includes("m.a", "@b:x"));
@@ -203,7 +204,8 @@ mod tests {
     #[test]
     fn each_key_chooses_events() {
         const TEXT: &[u8] = br#"{"content":{"body":"x"},"event_id":"$1","sender":"@a:x","type":"m.room.message"}"#;
-        const IMAGE: &[u8] = br#"{"content":{"url":"mxc://a/b"},"event_id":"$2","sender":"@b:x","type":"m.room.message"}"#;
+        const IMAGE: &[u8] =
+            br#"{"content":{"url":"mxc://a/b"},"event_id":"$2","sender":"@b:x","type":"m.room.message"}"#;
         const NAME: &[u8] = br#"{"content":{},"event_id":"$3","sender":"@a:x","state_key":"","type":"m.room.name"}"#;
         for (json, expected) in [
             ("{}", [true, true, true]),
@@ -245,7 +247,8 @@ mod tests {
             assert!(crate::filters::parse(json).is_err(), "{json}");
         }
         let filter: FilterDefinition =
-            serde_json::from_str(r#"{"room": {"state": {"lazy_load_members": true, "types": ["m.room.*"]}}, "x": 1}"#).unwrap();
+            serde_json::from_str(r#"{"room": {"state": {"lazy_load_members": true, "types": ["m.room.*"]}}, "x": 1}"#)
+                .unwrap();
         assert!(filter.room.0.state.0.lazy_load_members);
         assert!(filter.room.0.state.0.events.includes_type("m.room.name"));
     }

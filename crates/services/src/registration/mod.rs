@@ -204,7 +204,12 @@ impl Registration {
     ///
     /// # Errors
     /// [`RegistrationError`].
-    pub async fn create_user(&self, name: &str, password: Option<String>, is_admin: bool) -> Result<OwnedUserId, RegistrationError> {
+    pub async fn create_user(
+        &self,
+        name: &str,
+        password: Option<String>,
+        is_admin: bool,
+    ) -> Result<OwnedUserId, RegistrationError> {
         let user = NewUser { username: Some(name.to_owned()), password, is_admin, ..NewUser::default() };
         Ok(self.register(user, Authorisation::default()).await?.user_id)
     }
@@ -236,7 +241,9 @@ impl Registration {
                 return Ok(Created::UserInUse);
             }
             if let Some(token) = &registration_token {
-                let Some(usable) = tx.use_registration_token(token, now).await? else { return Ok(Created::TokenUsedUp) };
+                let Some(usable) = tx.use_registration_token(token, now).await? else {
+                    return Ok(Created::TokenUsedUp);
+                };
                 account.is_admin |= usable.makes_admin;
             }
             let Some(user_sn) = tx.create_account(&account).await? else {

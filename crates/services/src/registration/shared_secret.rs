@@ -76,7 +76,12 @@ pub struct SharedSecret {
 impl SharedSecret {
     /// Registration by `secret`.
     #[must_use]
-    pub fn new(database: Database, clock: Arc<dyn Clock>, registration: Arc<Registration>, secret: Option<String>) -> Self {
+    pub fn new(
+        database: Database,
+        clock: Arc<dyn Clock>,
+        registration: Arc<Registration>,
+        secret: Option<String>,
+    ) -> Self {
         Self { database, clock, registration, secret }
     }
 
@@ -137,7 +142,13 @@ impl SharedSecret {
 fn is_mac_right(secret: &str, request: &SharedSecretRequest) -> bool {
     let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else { return false };
     let admin = if request.is_admin { "admin" } else { "notadmin" };
-    let parts = [Some(request.nonce.as_str()), Some(&request.username), Some(&request.password), Some(admin), request.user_type.as_deref()];
+    let parts = [
+        Some(request.nonce.as_str()),
+        Some(&request.username),
+        Some(&request.password),
+        Some(admin),
+        request.user_type.as_deref(),
+    ];
     for (index, part) in parts.into_iter().flatten().enumerate() {
         if index > 0 {
             mac.update(b"\0");

@@ -233,7 +233,8 @@ impl Sessions {
 
 fn remember(stored: StoredSession) -> Result<Remembered, StorageError> {
     let user_id = OwnedUserId::try_from(stored.user_id.as_str());
-    let user_id = user_id.map_err(|error| StorageError::Value { column: 1, reason: format!("{}: {error}", stored.user_id) })?;
+    let user_id =
+        user_id.map_err(|error| StorageError::Value { column: 1, reason: format!("{}: {error}", stored.user_id) })?;
     Ok(Remembered {
         requester: Requester {
             user_sn: stored.user_sn,
@@ -278,7 +279,8 @@ pub(crate) async fn new_session(
     device: &CheckedDevice,
     new: &storage::NewTokens,
 ) -> Result<Vec<TokenHash>, StorageError> {
-    let device_sn = tx.ensure_device(user_sn, &device.device_id, device.display_name.as_deref(), new.created_at).await?;
+    let device_sn =
+        tx.ensure_device(user_sn, &device.device_id, device.display_name.as_deref(), new.created_at).await?;
     let revoked = tx.delete_tokens(&[device_sn.0]).await?;
     tx.insert_tokens(user_sn, device_sn, new).await?;
     Ok(revoked)

@@ -114,7 +114,8 @@ impl Challenge {
     pub fn body(&self) -> Value {
         let names = |stages: &[Stage]| stages.iter().map(|stage| stage.name()).collect::<Vec<_>>();
         let flows: Vec<_> = self.flows.iter().map(|flow| json!({ "stages": names(flow) })).collect();
-        let mut body = json!({ "session": self.session, "flows": flows, "params": {}, "completed": names(&self.completed) });
+        let mut body =
+            json!({ "session": self.session, "flows": flows, "params": {}, "completed": names(&self.completed) });
         if let (Some((errcode, sentence)), Some(body)) = (self.mistake, body.as_object_mut()) {
             body.insert("errcode".to_owned(), errcode.into());
             body.insert("error".to_owned(), sentence.into());
@@ -158,7 +159,9 @@ impl UserInteractiveAuth {
             None => (self.new_session(), None),
             Some(id) => match self.load(id, operation).await? {
                 Some(session) => (session, None),
-                None => (self.new_session(), Some(("M_UNKNOWN", "This session is not known or has expired: start again"))),
+                None => {
+                    (self.new_session(), Some(("M_UNKNOWN", "This session is not known or has expired: start again")))
+                }
             },
         };
         if mistake.is_none() && auth.stage.is_some() {
@@ -173,7 +176,12 @@ impl UserInteractiveAuth {
         }
         self.store(&session, operation).await?;
         let Session { id, completed, .. } = session;
-        Err(UiaError::Incomplete(Box::new(Challenge { session: id, flows: operation.flows.to_vec(), completed, mistake })))
+        Err(UiaError::Incomplete(Box::new(Challenge {
+            session: id,
+            flows: operation.flows.to_vec(),
+            completed,
+            mistake,
+        })))
     }
 
     /// Tries the stage that the client names. Returns what is wrong, if anything.
@@ -221,7 +229,9 @@ impl UserInteractiveAuth {
         stage: Stage,
         auth: &Auth,
     ) -> Result<Option<(&'static str, &'static str)>, UiaError> {
-        let Some(token) = &auth.token else { return Ok(Some(("M_MISSING_PARAM", "The registration token is missing"))) };
+        let Some(token) = &auth.token else {
+            return Ok(Some(("M_MISSING_PARAM", "The registration token is missing")));
+        };
         match self.database.usable_registration_token(token, self.clock.now()).await? {
             Some(usable) if usable.makes_admin || stage == Stage::RegistrationToken => {
                 session.learned.registration_token = Some(token.clone());
@@ -255,7 +265,7 @@ impl UserInteractiveAuth {
     }
 
     async fn store(&self, session: &Session, operation: Operation<'_>) -> Result<(), StorageError> {
-        if !session.is_stored && self.opened.fetch_add(1, Ordering::Relaxed) % PRUNE_EVERY == 0 {
+        if !session.is_stored && self.opened.fetch_add(1, Ordering::Relaxed).is_multiple_of(PRUNE_EVERY) {
             self.database.prune_uia_sessions(self.clock.now().minus(MAX_AGE), MAX_SESSIONS).await?;
         }
         let stored = UiaSession {

@@ -1,6 +1,6 @@
 //! Accounts and sessions on both databases, with a clock that the tests move.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly in the functions around it too")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly in the functions around it too")]
 
 mod registration;
 mod sessions;
@@ -47,7 +47,14 @@ impl Parts {
             Accounts::new(database.clone(), shared.clone(), name.clone(), passwords.clone(), sessions.clone());
         let options = RegistrationOptions { enabled: true, ..RegistrationOptions::default() };
         Self {
-            registration: Registration::new(database.clone(), shared.clone(), name, options, passwords, sessions.clone()),
+            registration: Registration::new(
+                database.clone(),
+                shared.clone(),
+                name,
+                options,
+                passwords,
+                sessions.clone(),
+            ),
             user_interactive_auth: UserInteractiveAuth::new(database.clone(), shared, Arc::new(accounts)),
             devices: Devices::new(database.clone(), sessions.clone()),
             database,

@@ -34,7 +34,8 @@ pub(crate) async fn change_password(
 ) -> ApiResult<Json<Empty>> {
     let operation = Operation { name: "change password", requester: Some(&requester), flows: &[&[Stage::Password]] };
     user_interactive_auth.authorise(operation, body.auth.as_ref().map(|auth| &auth.0)).await?;
-    let new_password = body.new_password.ok_or_else(|| ApiError::missing_param("new_password: the new password is missing"))?;
+    let new_password =
+        body.new_password.ok_or_else(|| ApiError::missing_param("new_password: the new password is missing"))?;
     accounts.change_password(&requester, &new_password, body.logout_devices).await?;
     Ok(Json(Empty {}))
 }

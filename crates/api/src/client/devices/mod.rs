@@ -11,7 +11,6 @@ pub(super) use self::one::{read, rename};
 use serde::Serialize;
 use services::devices::{Device, DevicesError};
 
-
 use crate::error::ApiError;
 
 /// A device as its owner sees it.

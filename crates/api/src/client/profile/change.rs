@@ -61,5 +61,9 @@ async fn tell_rooms(
 }
 
 fn check_owner(requester: &Requester, user_id: &OwnedUserId) -> ApiResult<()> {
-    if requester.user_id == *user_id { Ok(()) } else { Err(ApiError::forbidden("You can change only your own profile")) }
+    if requester.user_id == *user_id {
+        Ok(())
+    } else {
+        Err(ApiError::forbidden("You can change only your own profile"))
+    }
 }
