@@ -60,7 +60,7 @@ impl Database {
         let observers = Observers::default();
         let (writes, queue) = mpsc::channel(QUEUE_LENGTH);
         let runtime = tokio::runtime::Handle::current();
-        let writer = Writer { source, dialect: dialect.clone(), observers: observers.clone(), runtime };
+        let writer = Writer::new(source, dialect.clone(), observers.clone(), runtime);
         let thread = std::thread::Builder::new()
             .name("synapse-writer".to_owned())
             .spawn(move || writer.run(queue))
@@ -92,7 +92,7 @@ impl Database {
         let sql = self.inner.dialect.statement(sql);
         match &self.inner.readers {
             Readers::Sqlite(readers) => readers.query(sql, params, map).await,
-            Readers::Postgres(pool) => postgres::query(pool, sql, params, map).await,
+            Readers::Postgres(pool) => postgres::read(pool, sql, params, map).await,
         }
     }
 
@@ -173,7 +173,7 @@ impl Database {
     pub fn connections(&self) -> usize {
         match &self.inner.readers {
             Readers::Sqlite(readers) => readers.connections() + 1,
-            Readers::Postgres(pool) => pool.size() as usize,
+            Readers::Postgres(pool) => pool.size() as usize + 1,
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Postgres};
+use tokio::time::timeout;
 
 use crate::options::{DatabaseOptions, Synchronous};
 use crate::value::{Row, Value, postgres_arguments};
@@ -12,6 +14,12 @@ use crate::StorageError;
 /// A connection that was idle for longer than this is tested before it is used. Testing one that has just answered would
 /// double the cost of every read and find nothing.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+
+/// How long a request waits for a connection. Shorter than `connect_timeout`, which is the patience of the start: whoever
+/// waits for an answer is told soon that there will be none.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a reading statement may take. A network that swallows packets breaks no connection by itself.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens the pool and its minimum of connections, so that the first requests find them ready.
 pub(crate) async fn connect(target: PgConnectOptions, options: &DatabaseOptions) -> Result<PgPool, StorageError> {
@@ -22,7 +30,12 @@ pub(crate) async fn connect(target: PgConnectOptions, options: &DatabaseOptions)
     let target = target
         .application_name("synapse-rust")
         .statement_cache_capacity(256)
-        .options([("synchronous_commit", synchronous_commit), ("default_transaction_isolation", "read committed")]);
+        .options([
+            ("synchronous_commit", synchronous_commit),
+            ("default_transaction_isolation", "read committed"),
+            // A transaction whose client has gone without a word must not keep the log locked.
+            ("idle_in_transaction_session_timeout", "30s"),
+        ]);
     let pool = PgPoolOptions::new()
         .min_connections(options.min_connections)
         .max_connections(options.max_connections.max(2))
@@ -50,6 +63,34 @@ async fn warm(pool: &PgPool, connections: u32) -> Result<(), StorageError> {
     let pings = opened.iter_mut().map(|connection| connection.ping());
     futures::future::try_join_all(pings).await?;
     Ok(())
+}
+
+/// A connection of the pool, soon or not at all.
+pub(crate) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, StorageError> {
+    let acquired = timeout(ACQUIRE_TIMEOUT, pool.acquire()).await;
+    Ok(acquired.map_err(|_| no_answer("no connection", ACQUIRE_TIMEOUT))??)
+}
+
+/// Runs a reading statement on a connection of the pool.
+pub(crate) async fn read<T>(
+    pool: &PgPool,
+    sql: &'static str,
+    params: &[Value<'_>],
+    map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+) -> Result<Vec<T>, StorageError> {
+    let mut connection = acquire(pool).await?;
+    match timeout(READ_TIMEOUT, query(&mut *connection, sql, params, map)).await {
+        Ok(rows) => rows,
+        Err(_) => {
+            // The answer may still come, or the connection may be dead: nobody else is to have it.
+            drop(connection.detach());
+            Err(no_answer("no answer", READ_TIMEOUT))
+        }
+    }
+}
+
+pub(crate) fn no_answer(what: &str, limit: Duration) -> StorageError {
+    StorageError::Unavailable(format!("{what} within {} s", limit.as_secs()))
 }
 
 pub(crate) async fn query<'c, T>(

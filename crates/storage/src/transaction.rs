@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use homeserver_core::Position;
-use sqlx::Postgres;
-use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 
 use crate::dialect::Dialect;
 use crate::log::LogEntry;
@@ -17,16 +16,24 @@ pub struct Tx {
     dialect: Arc<Dialect>,
     published: Vec<LogEntry>,
     reserved: std::ops::Range<i64>,
+    /// PostgreSQL's number of the transaction, by which its outcome can be asked for later.
+    transaction_id: String,
 }
 
 pub(crate) enum WriteConnection {
     Sqlite(rusqlite::Connection),
-    Postgres(PoolConnection<Postgres>),
+    Postgres(Box<PgConnection>),
+}
+
+/// A transaction that was to be committed when the connection broke: nobody knows whether it was.
+pub(crate) struct InDoubt {
+    transaction_id: String,
+    pub(crate) published: Vec<LogEntry>,
 }
 
 impl Tx {
     pub(crate) fn new(connection: WriteConnection, dialect: Arc<Dialect>) -> Self {
-        Self { connection, dialect, published: Vec::new(), reserved: 0..0 }
+        Self { connection, dialect, published: Vec::new(), reserved: 0..0, transaction_id: String::new() }
     }
 
     /// Runs a statement and maps every row of its answer.
@@ -132,7 +139,11 @@ impl Tx {
         self.reserved = 0..0;
         match &mut self.connection {
             WriteConnection::Sqlite(_) => self.execute("BEGIN IMMEDIATE", &[]).await.map(drop),
-            WriteConnection::Postgres(connection) => raw(connection, "BEGIN").await,
+            WriteConnection::Postgres(connection) => {
+                let begin = sqlx::raw_sql("BEGIN; SELECT pg_current_xact_id()::text");
+                self.transaction_id = connection.fetch_one(begin).await?.try_get(0)?;
+                Ok(())
+            }
         }
     }
 
@@ -142,9 +153,41 @@ impl Tx {
             WriteConnection::Sqlite(_) => self.execute("COMMIT", &[]).await.map(drop)?,
             WriteConnection::Postgres(connection) => raw(connection, "COMMIT").await?,
         }
+        Ok(self.take_published())
+    }
+
+    fn take_published(&mut self) -> Vec<LogEntry> {
         let mut published = std::mem::take(&mut self.published);
         published.sort_by_key(LogEntry::position);
-        Ok(published)
+        published
+    }
+
+    /// What is not known after a commit that was not answered; `None` where it cannot matter.
+    pub(crate) fn in_doubt(&mut self) -> Option<InDoubt> {
+        let published = self.take_published();
+        let is_remote = matches!(self.connection, WriteConnection::Postgres(_));
+        let transaction_id = std::mem::take(&mut self.transaction_id);
+        (is_remote && !published.is_empty()).then_some(InDoubt { transaction_id, published })
+    }
+
+    /// Whether an earlier transaction was committed.
+    pub(crate) async fn was_committed(&mut self, earlier: &InDoubt) -> Result<bool, StorageError> {
+        let WriteConnection::Postgres(connection) = &mut self.connection else { return Ok(false) };
+        let question = sqlx::query_scalar("SELECT pg_xact_status(CAST($1 AS xid8))").bind(&earlier.transaction_id);
+        let status: Option<String> = question.fetch_one(&mut **connection).await?;
+        match status.as_deref() {
+            Some("in progress") => Err(StorageError::Unavailable("the last transaction has not ended yet".to_owned())),
+            status => Ok(status == Some("committed")),
+        }
+    }
+
+    /// Ends the connection in an orderly way, if it has not ended already.
+    pub(crate) async fn close(self) {
+        if let WriteConnection::Postgres(connection) = self.connection
+            && let Err(error) = connection.close().await
+        {
+            tracing::debug!(%error, "the writer's connection was already closed");
+        }
     }
 
     pub(crate) async fn rollback(&mut self) -> Result<(), StorageError> {
@@ -157,8 +200,7 @@ impl Tx {
     }
 }
 
-async fn raw(connection: &mut PoolConnection<Postgres>, sql: &'static str) -> Result<(), StorageError> {
-    use sqlx::Executor as _;
+async fn raw(connection: &mut PgConnection, sql: &'static str) -> Result<(), StorageError> {
     connection.execute(sqlx::raw_sql(sql)).await?;
     Ok(())
 }

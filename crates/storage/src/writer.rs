@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::append::{self, Append, AppendOutcome};
 use crate::dialect::Dialect;
 use crate::log::{LogEntry, LogObserver};
-use crate::transaction::{Tx, WriteConnection};
+use crate::postgres::no_answer;
+use crate::transaction::{InDoubt, Tx, WriteConnection};
 use crate::StorageError;
 
 /// Most writes in one transaction.
@@ -23,6 +25,10 @@ const MAX_BATCH: usize = 512;
 pub(crate) const QUEUE_LENGTH: usize = 4096;
 /// How long the writer waits before it tries to connect again to a database that has gone.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+/// How long the database may take to answer a connection, or the beginning of a transaction.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long one transaction may take. A network that swallows packets breaks no connection by itself.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
 
 type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -93,19 +99,30 @@ pub(crate) enum WriterSource {
 pub(crate) type Observers = Arc<RwLock<Vec<Arc<dyn LogObserver>>>>;
 
 pub(crate) struct Writer {
-    pub(crate) source: WriterSource,
-    pub(crate) dialect: Arc<Dialect>,
-    pub(crate) observers: Observers,
-    pub(crate) runtime: tokio::runtime::Handle,
+    source: WriterSource,
+    dialect: Arc<Dialect>,
+    observers: Observers,
+    runtime: tokio::runtime::Handle,
+    /// Holds back everything after it: entries are published in the order of their positions.
+    in_doubt: Option<InDoubt>,
 }
 
 impl Writer {
+    pub(crate) fn new(
+        source: WriterSource,
+        dialect: Arc<Dialect>,
+        observers: Observers,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        Self { source, dialect, observers, runtime, in_doubt: None }
+    }
+
     /// Serves writes until nobody can send any more.
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Write>) {
         let mut tx = None;
         let mut batch = Vec::with_capacity(MAX_BATCH);
         let runtime = self.runtime.clone();
-        while let Some(first) = queue.blocking_recv() {
+        while let Some(first) = runtime.block_on(self.next(&mut tx, &mut queue)) {
             batch.push(first);
             while batch.len() < MAX_BATCH
                 && let Ok(next) = queue.try_recv()
@@ -114,6 +131,23 @@ impl Writer {
             }
             runtime.block_on(self.serve(&mut tx, &mut batch));
         }
+        if let Some(tx) = tx {
+            runtime.block_on(tx.close());
+        }
+    }
+
+    /// The next write. Meanwhile what is in doubt is cleared up, because somebody may wait for what was committed.
+    async fn next(&mut self, connected: &mut Option<Tx>, queue: &mut mpsc::Receiver<Write>) -> Option<Write> {
+        while self.in_doubt.is_some() {
+            if let Ok(next) = timeout(RECONNECT_PAUSE, queue.recv()).await {
+                return next;
+            }
+            match self.connect().await {
+                Ok(tx) => *connected = Some(tx),
+                Err(error) => tracing::debug!(%error, "the last transaction is still in doubt"),
+            }
+        }
+        queue.recv().await
     }
 
     async fn serve(&mut self, connected: &mut Option<Tx>, batch: &mut Vec<Write>) {
@@ -132,20 +166,27 @@ impl Writer {
         match self.commit(tx, batch).await {
             Ok(()) => batch.drain(..).for_each(|write| write.settle(Ok(()))),
             // One write among several is at fault: each gets a transaction of its own, so that only that one fails.
-            Err(error) if !error.is_unavailable() && batch.len() > 1 => self.serve_singly(tx, batch).await,
+            Err(error) if !error.is_unavailable() && batch.len() > 1 => self.serve_singly(connected, batch).await,
             Err(error) => {
                 batch.drain(..).for_each(|write| write.settle(Err(error.duplicate())));
-                if error.is_unavailable() && matches!(self.source, WriterSource::Postgres(_)) {
+                if error.is_unavailable() && self.is_remote() {
                     *connected = None;
                 }
             }
         }
     }
 
-    async fn serve_singly(&mut self, tx: &mut Tx, batch: &mut Vec<Write>) {
+    async fn serve_singly(&mut self, connected: &mut Option<Tx>, batch: &mut Vec<Write>) {
         for write in batch.drain(..) {
+            let Some(tx) = connected else {
+                write.settle(Err(lost()));
+                continue;
+            };
             let mut single = vec![write];
             let outcome = self.commit(tx, &mut single).await;
+            if self.is_remote() && outcome.as_ref().is_err_and(StorageError::is_unavailable) {
+                *connected = None;
+            }
             if let Some(write) = single.pop() {
                 write.settle(outcome);
             }
@@ -153,23 +194,38 @@ impl Writer {
     }
 
     /// Runs the batch in one transaction and publishes what it says; rolls back if anything fails.
-    async fn commit(&self, tx: &mut Tx, batch: &mut [Write]) -> Result<(), StorageError> {
-        let committed = match run_batch(tx, batch).await {
-            Ok(()) => tx.commit().await,
-            Err(error) => Err(error),
+    async fn commit(&mut self, tx: &mut Tx, batch: &mut [Write]) -> Result<(), StorageError> {
+        let run = async {
+            let begun = timeout(CONNECT_TIMEOUT, tx.begin()).await;
+            begun.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
+            run_batch(tx, batch).await
         };
-        match committed {
-            Ok(entries) => {
-                self.publish(&entries);
-                Ok(())
-            }
-            Err(error) => {
-                if let Err(rollback) = tx.rollback().await {
-                    tracing::warn!(error = %rollback, "a transaction could not be rolled back");
+        let error = match timeout(TRANSACTION_TIMEOUT, run).await.unwrap_or_else(|_| Err(too_slow())) {
+            Ok(()) => match timeout(TRANSACTION_TIMEOUT, tx.commit()).await.unwrap_or_else(|_| Err(too_slow())) {
+                Ok(entries) => {
+                    self.publish(&entries);
+                    return Ok(());
                 }
-                Err(error)
-            }
+                Err(error) => {
+                    if error.is_unavailable() {
+                        self.in_doubt = tx.in_doubt();
+                    }
+                    error
+                }
+            },
+            Err(error) => error,
+        };
+        // A connection that failed is dropped, and the database rolls back by itself.
+        if !(error.is_unavailable() && self.is_remote())
+            && let Err(rollback) = tx.rollback().await
+        {
+            tracing::warn!(error = %rollback, "a transaction could not be rolled back");
         }
+        Err(error)
+    }
+
+    fn is_remote(&self) -> bool {
+        matches!(self.source, WriterSource::Postgres(_))
     }
 
     fn publish(&self, entries: &[LogEntry]) {
@@ -181,19 +237,41 @@ impl Writer {
         }
     }
 
+    /// A connection for transactions, on which nothing is in doubt any more.
     async fn connect(&mut self) -> Result<Tx, StorageError> {
         let connection = match &mut self.source {
-            WriterSource::Sqlite(connection) => WriteConnection::Sqlite(
-                connection.take().ok_or_else(|| StorageError::Unavailable("the writer's connection is lost".to_owned()))?,
-            ),
-            WriterSource::Postgres(pool) => WriteConnection::Postgres(pool.acquire().await?),
+            WriterSource::Sqlite(connection) => WriteConnection::Sqlite(connection.take().ok_or_else(lost)?),
+            WriterSource::Postgres(pool) => {
+                // Not from the pool, which tries again and again to connect: whoever waits is told at once.
+                let options = pool.connect_options();
+                let connected = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
+                WriteConnection::Postgres(Box::new(connected.map_err(|_| no_answer("no connection", CONNECT_TIMEOUT))??))
+            }
         };
-        Ok(Tx::new(connection, self.dialect.clone()))
+        let mut tx = Tx::new(connection, self.dialect.clone());
+        if let Some(in_doubt) = &self.in_doubt {
+            let asked = timeout(CONNECT_TIMEOUT, tx.was_committed(in_doubt)).await;
+            let was_committed = asked.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
+            tracing::info!(was_committed, "the outcome of the last transaction is known");
+            if let Some(in_doubt) = self.in_doubt.take()
+                && was_committed
+            {
+                self.publish(&in_doubt.published);
+            }
+        }
+        Ok(tx)
     }
 }
 
+fn lost() -> StorageError {
+    StorageError::Unavailable("the writer's connection is lost".to_owned())
+}
+
+fn too_slow() -> StorageError {
+    no_answer("no answer", TRANSACTION_TIMEOUT)
+}
+
 async fn run_batch(tx: &mut Tx, batch: &mut [Write]) -> Result<(), StorageError> {
-    tx.begin().await?;
     let mut appends: Vec<&mut PendingAppend> = Vec::new();
     let mut jobs: Vec<&mut Box<dyn Job>> = Vec::new();
     for write in batch {
