@@ -104,9 +104,9 @@ impl Database {
             return Ok(Vec::new());
         }
         let sql = event_query!(
-            "JOIN (SELECT (SELECT c.event_sn FROM state_changes c WHERE c.room_sn = $1 AND c.type_sn = $2 \
-             AND c.key_sn = k.key_sn AND c.position <= $4 ORDER BY c.position DESC LIMIT 1) AS event_sn \
-             FROM state_keys k WHERE k.key_sn IN LIST($3)) latest ON latest.event_sn = e.event_sn"
+            "JOIN state_changes c ON c.event_sn = e.event_sn JOIN (SELECT MAX(position) AS position FROM state_changes \
+             WHERE room_sn = $1 AND type_sn = $2 AND key_sn IN LIST($3) AND position <= $4 GROUP BY key_sn) latest \
+             ON latest.position = c.position WHERE c.room_sn = $1 ORDER BY e.event_sn"
         );
         self.query(sql, params![room_sn, type_sn, keys, at], read_event).await
     }

@@ -126,8 +126,8 @@ impl Database {
         at: Position,
     ) -> Result<Option<StoredEvent>, StorageError> {
         let sql = event_query!(
-            "WHERE e.event_sn = (SELECT c.event_sn FROM state_changes c WHERE c.room_sn = $1 AND c.type_sn = $2 \
-             AND c.key_sn = $3 AND c.position <= $4 ORDER BY c.position DESC LIMIT 1)"
+            "JOIN state_changes c ON c.event_sn = e.event_sn WHERE c.room_sn = $1 AND c.position = (SELECT MAX(position) \
+             FROM state_changes WHERE room_sn = $1 AND type_sn = $2 AND key_sn = $3 AND position <= $4)"
         );
         self.query_optional(sql, params![room_sn, type_sn, key_sn, at], read_event).await
     }
