@@ -103,7 +103,11 @@ impl History {
         Ok(out)
     }
 
-    pub(super) async fn visible_event(&self, access: &Access<'_>, event_id: &EventId) -> Result<StoredEvent, RoomError> {
+    pub(super) async fn visible_event(
+        &self,
+        access: &Access<'_>,
+        event_id: &EventId,
+    ) -> Result<StoredEvent, RoomError> {
         let event = self.database.event_by_id(event_id.as_str()).await?;
         let is_readable = |event: &StoredEvent| event.room_sn == access.room_sn && access.visibility.may_see(event);
         let mut event = event.filter(is_readable).ok_or_else(no_such_event)?;

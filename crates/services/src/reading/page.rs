@@ -110,7 +110,9 @@ impl Scan<'_> {
     ) -> Result<Vec<StoredEvent>, StorageError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         match direction {
-            Direction::Backwards => self.database.timeline_backwards(self.access.room_sn, after.0, until.0, limit).await,
+            Direction::Backwards => {
+                self.database.timeline_backwards(self.access.room_sn, after.0, until.0, limit).await
+            }
             Direction::Forwards => self.database.timeline_forwards(self.access.room_sn, after.0, until.0, limit).await,
         }
     }

@@ -73,7 +73,8 @@ impl RoomState {
     ) -> Result<Vec<u8>, RoomError> {
         let access = Access::open(&self.database, &self.interned, requester, room_id).await?;
         let event = self.find(&access, event_type, state_key).await?;
-        let missing = || RoomError::NotFound(format!("This room has no state of type {event_type:?} with that state key."));
+        let missing =
+            || RoomError::NotFound(format!("This room has no state of type {event_type:?} with that state key."));
         let event = event.ok_or_else(missing)?;
         Ok(match format {
             StateFormat::Content => wire::member(&event.client_json, "content").unwrap_or(b"{}").to_vec(),

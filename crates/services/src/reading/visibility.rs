@@ -130,10 +130,7 @@ impl Visibility {
     }
 }
 
-fn spans(
-    memberships: &[(Position, Membership)],
-    visibilities: &[(Position, HistoryVisibility)],
-) -> Vec<Span> {
+fn spans(memberships: &[(Position, Membership)], visibilities: &[(Position, HistoryVisibility)]) -> Vec<Span> {
     let last_join = memberships.iter().rfind(|(_, it)| *it == Membership::Join).map(|(position, _)| *position);
     let mut starts: Vec<Position> = memberships.iter().map(|(position, _)| *position).collect();
     starts.extend(visibilities.iter().map(|(position, _)| *position));
@@ -185,7 +182,9 @@ mod tests {
             visibilities: visibilities
                 .iter()
                 .map(|(at, word)| {
-                    let json = format!(r#"{{"content":{{"history_visibility":"{word}"}},"type":"m.room.history_visibility"}}"#);
+                    let json = format!(
+                        r#"{{"content":{{"history_visibility":"{word}"}},"type":"m.room.history_visibility"}}"#
+                    );
                     (Position(*at), Bytes::from(json))
                 })
                 .collect(),
@@ -273,8 +272,17 @@ mod tests {
                     let memberships = [(3, a), (5, b), (9, c)];
                     let view = view(&memberships, &[(2, first), (7, second)]);
                     for sn in 1..=11 {
-                        let as_of = |at: i64| memberships.iter().rfind(|(from, _)| *from <= at).map_or(Leave, |it| it.1);
-                        let word = |at: i64| if at >= 7 { second } else if at >= 2 { first } else { "shared" };
+                        let as_of =
+                            |at: i64| memberships.iter().rfind(|(from, _)| *from <= at).map_or(Leave, |it| it.1);
+                        let word = |at: i64| {
+                            if at >= 7 {
+                                second
+                            } else if at >= 2 {
+                                first
+                            } else {
+                                "shared"
+                            }
+                        };
                         let expected = Viewpoint {
                             visibility_before: HistoryVisibility::parse(word(sn - 1)),
                             visibility_after: HistoryVisibility::parse(word(sn)),
