@@ -16,6 +16,7 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::error::ApiError;
+use crate::unread_body::{Discard, UnreadBody};
 
 /// Learns of every answered request: the method, the route as it was declared (`None` if no route matched), the status, and how
 /// long the handler took.
@@ -70,8 +71,9 @@ where
         let route = request.extensions().get::<MatchedPath>().cloned();
         let measured =
             self.observer.clone().map(|observer| Measured { observer, method, route, started: Instant::now() });
+        let (request, unread) = UnreadBody::watch(request);
         let inner = if request.method() == Method::OPTIONS { None } else { Some(self.inner.call(request)) };
-        EdgeFuture { inner, measured }
+        EdgeFuture { inner, measured, unread, answer: None }
     }
 }
 
@@ -88,6 +90,9 @@ pin_project! {
         #[pin]
         inner: Option<F>,
         measured: Option<Measured>,
+        unread: Option<UnreadBody>,
+        // Ready, but what is left of the request is read first.
+        answer: Option<(Response, Discard)>,
     }
 }
 
@@ -99,18 +104,30 @@ where
     type Output = Result<Response, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut response = match this.inner.as_pin_mut() {
+        let mut this = self.project();
+        if let Some((_, discard)) = this.answer {
+            ready!(discard.poll(context));
+            return Poll::Ready(Ok(this.answer.take().map(|(response, _)| response).unwrap_or_default()));
+        }
+        let mut response = match this.inner.as_mut().as_pin_mut() {
             None => StatusCode::OK.into_response(),
             Some(inner) => match catch_unwind(AssertUnwindSafe(|| inner.poll(context))) {
                 Ok(polled) => ready!(polled)?.into_response(),
                 Err(panic) => panicked(panic.as_ref()).into_response(),
             },
         };
+        // The handler's future, and with it the request, goes before what is left of the request can be seen.
+        this.inner.set(None);
         add_cors_headers(&mut response);
         if let Some(measured) = this.measured.take() {
             let route = measured.route.as_ref().map(MatchedPath::as_str);
             measured.observer.answered(&measured.method, route, response.status(), measured.started.elapsed());
+        }
+        if let Some(mut discard) = this.unread.take().and_then(|unread| unread.take())
+            && discard.poll(context).is_pending()
+        {
+            *this.answer = Some((response, discard));
+            return Poll::Pending;
         }
         Poll::Ready(Ok(response))
     }

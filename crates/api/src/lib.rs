@@ -43,6 +43,7 @@ pub mod extract;
 pub mod ops;
 mod router;
 pub mod state;
+mod unread_body;
 mod well_known;
 
 use serde::Serialize;
