@@ -104,13 +104,12 @@ fn parse_with_path<T: DeserializeOwned>(text: &str) -> ApiResult<T> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        match error.inner().classify() {
-            serde_json::error::Category::Data => bad_json(&path, error.inner()),
+        match (serde_json::from_str::<IgnoredAny>(text), error.inner().classify()) {
+            // What follows the mistake may show that this is no JSON at all.
+            (Err(error), _) => not_json(&error),
+            (Ok(_), serde_json::error::Category::Data) => bad_json(&path, error.inner()),
             // A number where one of several words belongs is a mistake of syntax to the parser.
-            _ if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
-                ApiError::bad_json(format!("{}: not a value that is expected here", place(&path)))
-            }
-            _ => not_json(error.inner()),
+            (Ok(_), _) => ApiError::bad_json(format!("{}: not a value that is expected here", place(&path))),
         }
     })?;
     deserializer.end().map_err(|error| not_json(&error))?;
