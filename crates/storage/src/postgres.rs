@@ -7,9 +7,9 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, Postgres};
 use tokio::time::timeout;
 
+use crate::StorageError;
 use crate::options::{DatabaseOptions, Synchronous};
 use crate::value::{Row, Value, postgres_arguments};
-use crate::StorageError;
 
 /// A connection that was idle for longer than this is tested before it is used. Testing one that has just answered would
 /// double the cost of every read and find nothing.
@@ -27,15 +27,12 @@ pub(crate) async fn connect(target: PgConnectOptions, options: &DatabaseOptions)
         Synchronous::Full => "on",
         Synchronous::Normal => "off",
     };
-    let target = target
-        .application_name("synapse-rust")
-        .statement_cache_capacity(256)
-        .options([
-            ("synchronous_commit", synchronous_commit),
-            ("default_transaction_isolation", "read committed"),
-            // A transaction whose client has gone without a word must not keep the log locked.
-            ("idle_in_transaction_session_timeout", "30s"),
-        ]);
+    let target = target.application_name("synapse-rust").statement_cache_capacity(256).options([
+        ("synchronous_commit", synchronous_commit),
+        ("default_transaction_isolation", "read committed"),
+        // A transaction whose client has gone without a word must not keep the log locked.
+        ("idle_in_transaction_session_timeout", "30s"),
+    ]);
     let pool = PgPoolOptions::new()
         .min_connections(options.min_connections)
         .max_connections(options.max_connections.max(2))

@@ -12,12 +12,12 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::StorageError;
 use crate::append::{self, Append, AppendOutcome};
 use crate::dialect::Dialect;
 use crate::log::{LogEntry, LogObserver};
 use crate::postgres::no_answer;
 use crate::transaction::{InDoubt, Tx, WriteConnection};
-use crate::StorageError;
 
 /// Most writes in one transaction.
 const MAX_BATCH: usize = 512;
@@ -245,7 +245,9 @@ impl Writer {
                 // Not from the pool, which tries again and again to connect: whoever waits is told at once.
                 let options = pool.connect_options();
                 let connected = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
-                WriteConnection::Postgres(Box::new(connected.map_err(|_| no_answer("no connection", CONNECT_TIMEOUT))??))
+                WriteConnection::Postgres(Box::new(
+                    connected.map_err(|_| no_answer("no connection", CONNECT_TIMEOUT))??,
+                ))
             }
         };
         let mut tx = Tx::new(connection, self.dialect.clone());
