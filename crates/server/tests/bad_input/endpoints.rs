@@ -1,0 +1,283 @@
+//! Every endpoint of the client-server API, with a valid request of each.
+
+use http::Method;
+use serde_json::{Value, json};
+
+/// The list from which the server is built.
+const ROUTES: &str = include_str!("../../../api/src/client/mod.rs");
+
+/// One method of one path. Placeholders are filled in by [`World::call`](crate::world::World::call).
+pub(crate) struct Endpoint {
+    method: &'static str,
+    /// Without the version for those of version 3, whole for the others.
+    path: &'static str,
+    needs: &'static [Need],
+    pub(crate) query: &'static str,
+    /// JSON; empty if there is no body.
+    body: &'static str,
+    /// The keys of the body that take any value, being content.
+    free: &'static [&'static str],
+}
+
+/// What a request of an endpoint needs.
+#[derive(PartialEq, Eq)]
+enum Need {
+    Token,
+    /// A user of its own, whose session it may end.
+    NewUser,
+    /// A room of its own.
+    NewRoom,
+}
+
+use Need::{NewRoom, NewUser, Token};
+
+const NOBODY: &[Need] = &[];
+const USER: &[Need] = &[Token];
+const NEW_USER: &[Need] = &[Token, NewUser];
+const NEW_ROOM: &[Need] = &[Token, NewRoom];
+
+/// Any key of the body takes any value.
+const ANY: &str = "*";
+
+impl Endpoint {
+    pub(crate) fn method(&self) -> Method {
+        self.method.parse().unwrap()
+    }
+
+    pub(crate) fn full_path(&self) -> String {
+        if self.path.starts_with("/_") { self.path.to_owned() } else { format!("/_matrix/client/v3{}", self.path) }
+    }
+
+    pub(crate) fn body(&self) -> Option<Value> {
+        (!self.body.is_empty()).then(|| serde_json::from_str(self.body).unwrap())
+    }
+
+    pub(crate) fn needs_token(&self) -> bool {
+        self.needs.contains(&Token)
+    }
+
+    pub(crate) fn uses_up_user(&self) -> bool {
+        self.needs.contains(&NewUser)
+    }
+
+    pub(crate) fn uses_up_room(&self) -> bool {
+        self.needs.contains(&NewRoom)
+    }
+
+    /// Whether the value under this path of keys may be anything.
+    pub(crate) fn is_free(&self, keys: &str) -> bool {
+        self.free.iter().any(|free| *free == ANY || keys.starts_with(free))
+    }
+
+    /// For messages.
+    pub(crate) fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+const fn get(path: &'static str, needs: &'static [Need], query: &'static str) -> Endpoint {
+    Endpoint { method: "GET", path, needs, query, body: "", free: &[] }
+}
+
+const fn with(method: &'static str, path: &'static str, needs: &'static [Need], body: &'static str) -> Endpoint {
+    Endpoint { method, path, needs, query: "", body, free: &[] }
+}
+
+const fn content(method: &'static str, path: &'static str, needs: &'static [Need], body: &'static str) -> Endpoint {
+    Endpoint { method, path, needs, query: "", body, free: &[ANY] }
+}
+
+/// Every endpoint.
+pub(crate) const ENDPOINTS: &[Endpoint] = &[
+    get("/_matrix/client/versions", NOBODY, ""),
+    get("/capabilities", USER, ""),
+    get(
+        "/sync",
+        USER,
+        "timeout=0&full_state=true&set_presence=online&use_state_after=false&filter=%7B%22room%22%3A%7B%22timeline%22%3A%7B%22limit%22%3A3%7D%7D%7D&since=",
+    ),
+    Endpoint {
+        method: "POST",
+        path: "/register",
+        needs: NOBODY,
+        query: "kind=user",
+        body: r#"{"auth": {"type": "m.login.dummy", "session": "unknown", "token": "x", "password": "x", "user": "x"},
+            "username": "{newName}", "password": "a password", "inhibit_login": true, "device_id": "D",
+            "initial_device_display_name": "a phone", "refresh_token": true}"#,
+        free: &[],
+    },
+    get("/register/available", NOBODY, "username=somebody"),
+    get("/_matrix/client/v1/register/m.login.registration_token/validity", NOBODY, "token=x"),
+    get("/login", NOBODY, ""),
+    with(
+        "POST",
+        "/login",
+        NOBODY,
+        r#"{"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "bob"}, "password": "password of bob",
+            "device_id": "D", "initial_device_display_name": "a phone", "refresh_token": true}"#,
+    ),
+    with("POST", "/refresh", NOBODY, r#"{"refresh_token": "x"}"#),
+    with("POST", "/logout", NEW_USER, ""),
+    with("POST", "/logout/all", NEW_USER, ""),
+    get("/account/whoami", USER, ""),
+    with(
+        "POST",
+        "/account/password",
+        NEW_USER,
+        r#"{"auth": {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "{name}"}, "password": "{password}"},
+            "new_password": "another", "logout_devices": false}"#,
+    ),
+    with(
+        "POST",
+        "/account/deactivate",
+        NEW_USER,
+        r#"{"auth": {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "{name}"}, "password": "{password}"},
+            "erase": false}"#,
+    ),
+    get("/devices", USER, ""),
+    get("/devices/{deviceId}", USER, ""),
+    with("PUT", "/devices/{deviceId}", USER, r#"{"display_name": "a phone"}"#),
+    with(
+        "DELETE",
+        "/devices/{deviceId}",
+        NEW_USER,
+        r#"{"auth": {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "{name}"}, "password": "{password}",
+            "session": "unknown"}}"#,
+    ),
+    with(
+        "POST",
+        "/delete_devices",
+        NEW_USER,
+        r#"{"auth": {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "{name}"}, "password": "{password}"},
+            "devices": ["{deviceId}", "OTHER"]}"#,
+    ),
+    get("/profile/{userId}", NOBODY, ""),
+    get("/profile/{userId}/{keyName}", NOBODY, ""),
+    with("PUT", "/profile/{userId}/{keyName}", USER, r#"{"displayname": "Alice"}"#),
+    with("DELETE", "/profile/{userId}/{keyName}", USER, ""),
+    content("PUT", "/user/{userId}/account_data/{type}", USER, r#"{"a": {"b": 1}}"#),
+    get("/user/{userId}/account_data/{type}", USER, ""),
+    content("PUT", "/user/{userId}/rooms/{roomId}/account_data/{type}", USER, r#"{"a": {"b": [1]}}"#),
+    get("/user/{userId}/rooms/{roomId}/account_data/{type}", USER, ""),
+    with(
+        "POST",
+        "/user/{userId}/filter",
+        USER,
+        r#"{"event_fields": ["type", "content.body"], "event_format": "client",
+            "presence": {"types": ["m.presence"], "limit": 3}, "account_data": {"not_types": ["m.x"], "senders": ["@a:b"]},
+            "room": {"rooms": ["!a:b"], "not_rooms": ["!c:d"], "include_leave": true,
+                "timeline": {"limit": 5, "types": ["m.*"], "not_senders": ["@a:b"], "contains_url": true, "lazy_load_members": true},
+                "state": {"include_redundant_members": true, "rooms": ["!a:b"]}, "ephemeral": {"limit": 1},
+                "account_data": {"types": ["*"]}}}"#,
+    ),
+    get("/user/{userId}/filter/{filterId}", USER, ""),
+    Endpoint {
+        method: "POST",
+        path: "/createRoom",
+        needs: USER,
+        query: "",
+        body: r#"{"visibility": "private", "room_alias_name": "{newName}", "name": "a room", "topic": "a topic",
+            "invite": ["{bobId}"], "room_version": "12", "creation_content": {"m.federate": true, "type": "m.space"},
+            "initial_state": [{"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": "forbidden"}},
+                {"type": "m.room.topic", "content": {"topic": "x"}}],
+            "preset": "private_chat", "is_direct": true,
+            "power_level_content_override": {"users_default": 1, "events": {"m.room.name": 50}, "ban": 60,
+                "notifications": {"room": 20}}}"#,
+        free: &[
+            "creation_content.type",
+            "initial_state.0.content",
+            "initial_state.1.content",
+            "initial_state.0.state_key",
+            "power_level_content_override.notifications",
+        ],
+    },
+    Endpoint {
+        free: &[],
+        ..with("POST", "/join/{roomIdOrAlias}", USER, r#"{"reason": "x", "third_party_signed": null}"#)
+    },
+    with("POST", "/knock/{roomIdOrAlias}", USER, r#"{"reason": "x"}"#),
+    with("POST", "/rooms/{roomId}/join", USER, r#"{"reason": "x", "displayname": "A", "avatar_url": "mxc://a/b"}"#),
+    with("POST", "/rooms/{roomId}/invite", NEW_ROOM, r#"{"user_id": "@carol:localhost", "reason": "x"}"#),
+    with("POST", "/rooms/{roomId}/leave", NEW_ROOM, r#"{"reason": "x"}"#),
+    with("POST", "/rooms/{roomId}/kick", NEW_ROOM, r#"{"user_id": "{bobId}", "reason": "x"}"#),
+    with("POST", "/rooms/{roomId}/ban", NEW_ROOM, r#"{"user_id": "{bobId}", "reason": "x"}"#),
+    with("POST", "/rooms/{roomId}/unban", NEW_ROOM, r#"{"user_id": "{bobId}", "reason": "x"}"#),
+    with("POST", "/rooms/{roomId}/forget", NEW_ROOM, ""),
+    content(
+        "PUT",
+        "/rooms/{roomId}/send/{eventType}/{txnId}",
+        USER,
+        r#"{"msgtype": "m.text", "body": "hello", "m.relates_to": {"rel_type": "m.thread", "event_id": "{eventId}"}, "n": [1]}"#,
+    ),
+    Endpoint {
+        method: "PUT",
+        path: "/rooms/{roomId}/redact/{eventId}/{txnId}",
+        needs: USER,
+        query: "",
+        body: r#"{"reason": "x"}"#,
+        free: &[],
+    },
+    content("PUT", "/rooms/{roomId}/state/{eventType}", NEW_ROOM, r#"{"topic": "x"}"#),
+    content("PUT", "/rooms/{roomId}/state/{eventType}/", NEW_ROOM, r#"{"topic": "x"}"#),
+    content("PUT", "/rooms/{roomId}/state/{eventType}/{stateKey}", NEW_ROOM, r#"{"topic": "x"}"#),
+    get("/joined_rooms", USER, ""),
+    get(
+        "/rooms/{roomId}/messages",
+        USER,
+        "dir=b&limit=5&from=&to=&filter=%7B%22types%22%3A%5B%22m.room.message%22%5D%7D",
+    ),
+    get("/rooms/{roomId}/context/{eventId}", USER, "limit=5&filter=%7B%22lazy_load_members%22%3Atrue%7D"),
+    get("/rooms/{roomId}/event/{eventId}", USER, ""),
+    get("/rooms/{roomId}/members", USER, "at=&membership=join&not_membership=leave"),
+    get("/rooms/{roomId}/joined_members", USER, ""),
+    get("/rooms/{roomId}/state", USER, ""),
+    get("/rooms/{roomId}/state/{eventType}", USER, "format=event"),
+    get("/rooms/{roomId}/state/{eventType}/", USER, "format=content"),
+    get("/rooms/{roomId}/state/{eventType}/{stateKey}", USER, "format=event"),
+    get("/directory/room/{roomAlias}", NOBODY, ""),
+    with("PUT", "/directory/room/{roomAlias}", USER, r#"{"room_id": "{roomId}"}"#),
+    with("DELETE", "/directory/room/{roomAlias}", USER, ""),
+    get("/directory/list/room/{roomId}", NOBODY, ""),
+    with("PUT", "/directory/list/room/{roomId}", USER, r#"{"visibility": "public"}"#),
+    get("/publicRooms", NOBODY, "limit=5&since=&server=localhost"),
+    Endpoint {
+        method: "POST",
+        path: "/publicRooms",
+        needs: USER,
+        query: "server=localhost",
+        body: r#"{"limit": 5, "filter": {"generic_search_term": "room", "room_types": [null, "m.space"]}}"#,
+        free: &[],
+    },
+    get("/rooms/{roomId}/aliases", USER, ""),
+];
+
+/// The paths of the list in the source, spelled as in the table.
+fn declared() -> Vec<String> {
+    let paths = |call: &str, prefix: &str| {
+        let call = format!(".{call}(");
+        let paths =
+            ROUTES.split(&call).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+        paths.map(|path| format!("{prefix}{path}")).collect::<Vec<_>>()
+    };
+    let mut all = paths("v3", "");
+    all.extend(paths("v1_and_v3", ""));
+    all.extend(paths("v1", "/_matrix/client/v1"));
+    all.extend(paths("at", ""));
+    all
+}
+
+#[test]
+fn every_path_of_the_server_is_in_the_table() {
+    let declared = declared();
+    assert!(declared.len() > 30, "the list was not understood: {declared:?}");
+    let missing: Vec<_> = declared.iter().filter(|path| !ENDPOINTS.iter().any(|it| it.path == *path)).collect();
+    assert!(missing.is_empty(), "add these paths to ENDPOINTS: {missing:?}");
+    let unknown: Vec<_> =
+        ENDPOINTS.iter().map(|it| it.path).filter(|path| !declared.iter().any(|it| it == path)).collect();
+    assert!(unknown.is_empty(), "these are not served: {unknown:?}");
+}
+
+#[test]
+fn the_bodies_of_the_table_are_json() {
+    assert!(ENDPOINTS.iter().filter_map(Endpoint::body).all(|body| body != json!(null)));
+}
