@@ -71,6 +71,16 @@ impl Database {
         Ok(view)
     }
 
+    /// When state of a type was first set in a room. Looks through the room's changes from the first on, so it is for types
+    /// that every room has from its beginning.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn first_change_of_type(&self, room_sn: RoomSn, type_sn: TypeSn) -> Result<Option<Position>, StorageError> {
+        let sql = "SELECT position FROM state_changes WHERE room_sn = $1 AND +type_sn = $2 ORDER BY room_sn, position LIMIT 1";
+        self.query_optional(sql, params![room_sn, type_sn], |row| row.get(0)).await
+    }
+
     /// The events of one type that were in a room's state at a position.
     ///
     /// # Errors

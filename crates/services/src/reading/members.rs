@@ -56,7 +56,13 @@ impl RoomState {
         let mut members = match (self.interned.find_type("m.room.member").await?, at) {
             (None, _) => Vec::new(),
             (Some(member_type), None) => self.database.current_state_of_type(access.room_sn, member_type).await?,
-            (Some(member_type), Some(at)) => self.database.state_of_type_at(access.room_sn, member_type, at).await?,
+            (Some(member_type), Some(at)) => {
+                // The token for the start of a room stands for before its first event. Nobody asks for nobody: they mean who
+                // was there when it began.
+                let began = self.database.first_change_of_type(access.room_sn, member_type).await?;
+                let at = began.map_or(at, |began| began.max(at));
+                self.database.state_of_type_at(access.room_sn, member_type, at).await?
+            }
         };
         members.retain(|event| query.wants(event));
         let mut out = Vec::with_capacity(members.len() * 768 + 16);

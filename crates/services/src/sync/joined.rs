@@ -114,7 +114,8 @@ impl Sync {
         let limit = pass.timeline_limit();
         let wanted = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
         let read = self.database.timelines_backwards(&rooms, after.0, pass.to.0, wanted).await?;
-        let mut by_room: HashMap<RoomSn, Vec<StoredEvent>> = HashMap::with_capacity(rooms.len());
+        let read = self.with_transaction_ids(pass, read).await?;
+        let mut by_room: HashMap<RoomSn, Vec<Arc<StoredEvent>>> = HashMap::with_capacity(rooms.len());
         for event in read {
             by_room.entry(event.room_sn).or_default().push(event);
         }
@@ -127,7 +128,6 @@ impl Sync {
             events.reverse();
             let total = events.last().map(|last| last.countable_total);
             let filter = &pass.request.filter.room.0.timeline.0;
-            let events = self.with_transaction_ids(pass, events).await?;
             let events = self.filtered(filter, events, &update.room_id).await?;
             let memberships = vec![Some(Membership::Join); events.len()];
             let start = if limit == 0 && is_limited { pass.to } else { start };
@@ -144,11 +144,11 @@ impl Sync {
     ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
         let sent: Vec<i64> =
             events.iter().filter(|event| event.sender_sn == pass.requester.user_sn).map(|event| event.sn.0).collect();
-        if let (Some(device_sn), false) = (pass.requester.device_sn, sent.is_empty() || pass.from.is_none()) {
-            for (sn, transaction_id) in self.database.transaction_ids(device_sn, &sent).await? {
-                if let Some(event) = events.iter_mut().find(|event| event.sn == sn) {
-                    event.transaction = Some((device_sn, transaction_id));
-                }
+        if let (Some(device_sn), false) = (pass.requester.device_sn, sent.is_empty()) {
+            let ids = self.database.transaction_ids(device_sn, &sent).await?;
+            let mut ids: HashMap<_, _> = ids.into_iter().collect();
+            for event in &mut events {
+                event.transaction = ids.remove(&event.sn).map(|id| (device_sn, id));
             }
         }
         Ok(events.into_iter().map(Arc::new).collect())
@@ -203,7 +203,7 @@ impl Sync {
         for update in updates {
             let mut timeline = timelines.remove(&update.room_sn).unwrap_or_else(|| empty_timeline(pass.to));
             let current = states.remove(&update.room_sn).unwrap_or_default();
-            self.hide_invisible(pass, update, &mut timeline, &current).await?;
+            self.hide_invisible(pass, update, &mut timeline).await?;
             let summary = match heads.get(&update.room_sn) {
                 Some(head) => Some(self.summary(pass, update, head, &current).await?),
                 None => None,
@@ -236,10 +236,8 @@ impl Sync {
         pass: &Pass<'_>,
         update: &RoomUpdate,
         timeline: &mut TimelinePart,
-        state: &[Arc<StoredEvent>],
     ) -> Result<(), RoomError> {
-        let is_newcomer_blind = timeline.events.first().is_some_and(|first| first.sn.position() < update.since);
-        if !is_newcomer_blind || self.is_always_shared(state).await? {
+        if timeline.events.first().is_none_or(|first| first.sn.position() >= update.since) {
             return Ok(());
         }
         let visibility =
@@ -252,16 +250,6 @@ impl Sync {
             timeline.start = Position(first.sn.0 - 1);
         }
         Ok(())
-    }
-
-    /// Whether the room's history was open to its members from the start.
-    async fn is_always_shared(&self, state: &[Arc<StoredEvent>]) -> Result<bool, RoomError> {
-        let type_sn = self.interned.event_type("m.room.history_visibility").await?;
-        Ok(state.iter().find(|event| event.type_sn == type_sn).is_none_or(|event| {
-            let content = crate::wire::member(&event.client_json, "content").unwrap_or_default();
-            let visibility = crate::wire::member(content, "history_visibility");
-            event.replaces_sn.is_none() && matches!(visibility, Some(br#""shared""# | br#""world_readable""#))
-        }))
     }
 
     /// The state at the start of the timeline, or at its end if the client wants that: the current state with what

@@ -122,15 +122,16 @@ impl Sync {
         // A token from the future comes from a database that was restored from a backup: its owner starts again.
         let since = request.since.filter(|since| *since <= self.tail.end());
         let deadline = tokio::time::Instant::now() + request.timeout.min(MAX_WAIT);
+        // The work is boxed, so that a request that only waits does not take the room that the work would need.
         let may_wait = since.is_some() && !request.full_state && !request.timeout.is_zero();
-        let answer = self.answer(requester, request, since).await?;
+        let answer = Box::pin(self.answer(requester, request, since)).await?;
         if !may_wait || !answer.is_empty() {
             return Ok(answer.into_json());
         }
         loop {
             // Entered before looking again, so that nothing is missed in between.
             let entry = self.wakeups.enter(requester.user_sn);
-            let answer = self.answer(requester, request, since).await?;
+            let answer = Box::pin(self.answer(requester, request, since)).await?;
             if !answer.is_empty() {
                 return Ok(answer.into_json());
             }
@@ -141,7 +142,7 @@ impl Sync {
             };
             if !is_woken {
                 self.wakeups.leave(requester.user_sn);
-                return Ok(self.answer(requester, request, since).await?.into_json());
+                return Ok(Box::pin(self.answer(requester, request, since)).await?.into_json());
             }
         }
     }
