@@ -103,7 +103,8 @@ impl Sync {
             }
             let read_total = place.read_total;
             let Some((membership, since, before)) = self.memberships(pass, room_sn, place).await? else { continue };
-            if place.is_forgotten && membership != Membership::Join {
+            // Of a forgotten room only the leaving is told, to those who do not know of it yet.
+            if place.is_forgotten && membership != Membership::Join && pass.from.is_none_or(|from| since <= from) {
                 continue;
             }
             updates.push(RoomUpdate { room_sn, room_id, membership, since, before, events, read_total });
