@@ -5,7 +5,7 @@ use config::{Config, Sources};
 use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -87,6 +87,9 @@ impl Accepting {
             () = stopping.cancelled() => {}
             () = self.accept_forever(&listening, &router) => {}
         }
+        if let Err(error) = self.accept_waiting(listening, &router) {
+            tracing::debug!(%error, "connections that were waiting are lost");
+        }
     }
 
     async fn accept_forever(&self, listening: &Listening, router: &Router) {
@@ -100,12 +103,40 @@ impl Accepting {
                     continue;
                 }
             };
-            let (accepting, router, certificate) = (self.clone(), router.clone(), listening.certificate.clone());
-            self.tasks.spawn(async move {
-                accepting.serve(stream, peer, router, certificate).await;
-                drop(permit);
-            });
+            self.spawn_connection((stream, peer), router.clone(), listening.certificate.clone(), permit);
         }
+    }
+
+    /// Accepts those whom the system has connected already: when the listener is closed they would be cut off, with what
+    /// they have asked.
+    fn accept_waiting(&self, listening: Listening, router: &Router) -> io::Result<()> {
+        // The system's queue itself is asked, because the runtime may not know yet that there is something in it.
+        let listener = listening.listener.into_std()?;
+        while let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            let (stream, peer) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
+            stream.set_nonblocking(true)?;
+            let stream = TcpStream::from_std(stream)?;
+            self.spawn_connection((stream, peer), router.clone(), listening.certificate.clone(), permit);
+        }
+        Ok(())
+    }
+
+    fn spawn_connection(
+        &self,
+        (stream, peer): (TcpStream, SocketAddr),
+        router: Router,
+        certificate: Option<Arc<Certificate>>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let accepting = self.clone();
+        self.tasks.spawn(async move {
+            accepting.serve(stream, peer, router, certificate).await;
+            drop(permit);
+        });
     }
 
     async fn pause_after(&self, error: &io::Error) {

@@ -1,20 +1,22 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     sync::atomic::{AtomicBool, Ordering},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use api::extract::PeerAddress;
 use axum::{Router, response::Response, routing::future::RouteFuture};
-use http::Request;
+use http::{HeaderValue, Request, Version, header::CONNECTION};
 use hyper::{body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
+use pin_project_lite::pin_project;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::sleep,
@@ -27,6 +29,9 @@ pub(super) const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// The same for the requests after the first on HTTP/1.1, counted from the answer before: also how long a connection
 /// may stay unused.
 const NEXT_REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a server that stops waits for a request that may be on its way on a connection without one: closing at once would
+/// cut it off.
+const LAST_REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
 /// The largest request head; bodies stream through the same buffer.
 const BUFFER_SIZE_BYTES: usize = 64 << 10;
 const MAX_HEADERS: usize = 100;
@@ -75,12 +80,12 @@ pub(super) async fn serve<IO>(
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let requested = Arc::new(AtomicBool::new(false));
-    let service = Requests { router, peer, requested: requested.clone() };
+    let progress = Arc::new(Progress::default());
+    let service = Requests { router, peer, progress: progress.clone() };
     let mut connection = pin!(protocol.serve_connection(TokioIo::new(io), service));
     let mut stopping = pin!(ending.stopping.cancelled());
     let mut deadline = pin!(sleep(FIRST_REQUEST_TIMEOUT));
-    let (mut is_new, mut is_stopping) = (true, false);
+    let mut stage = Stage::New;
     loop {
         tokio::select! {
             biased;
@@ -90,39 +95,90 @@ pub(super) async fn serve<IO>(
                 }
                 return;
             }
-            () = stopping.as_mut(), if !is_stopping => {
-                is_stopping = true;
-                connection.as_mut().graceful_shutdown();
-                deadline.set(sleep(ending.grace));
+            () = stopping.as_mut(), if matches!(stage, Stage::New | Stage::Established) => {
+                progress.is_last.store(true, Ordering::Relaxed);
+                deadline.set(sleep(LAST_REQUEST_TIMEOUT.min(ending.grace)));
+                stage = Stage::LastRequest;
             }
-            () = deadline.as_mut(), if is_new || is_stopping => {
-                if is_stopping || !requested.load(Ordering::Relaxed) {
-                    tracing::debug!(%peer, is_stopping, "a connection took too long");
+            () = deadline.as_mut(), if stage != Stage::Established => match stage {
+                Stage::New if progress.is_requested.load(Ordering::Relaxed) => stage = Stage::Established,
+                Stage::LastRequest => {
+                    connection.as_mut().graceful_shutdown();
+                    deadline.set(sleep(ending.grace.saturating_sub(LAST_REQUEST_TIMEOUT)));
+                    stage = Stage::LastAnswer;
+                }
+                _ => {
+                    tracing::debug!(%peer, ?stage, "a connection took too long");
                     return;
                 }
-                is_new = false;
-            }
+            },
         }
     }
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// It must send a request soon.
+    New,
+    /// The protocol's own limits apply.
+    Established,
+    /// The server stops: what is already on its way is still received.
+    LastRequest,
+    /// Nothing more is received, and what is being answered has to be finished.
+    LastAnswer,
+}
+
+/// What a connection and its requests tell each other.
+#[derive(Default)]
+struct Progress {
+    /// Whether there was any request.
+    is_requested: AtomicBool,
+    /// Whether the request that is answered next is the connection's last.
+    is_last: AtomicBool,
 }
 
 /// Hands the requests of one connection to the router.
 struct Requests {
     router: Router,
     peer: SocketAddr,
-    /// Whether there was any.
-    requested: Arc<AtomicBool>,
+    progress: Arc<Progress>,
 }
 
 impl Service<Request<Incoming>> for Requests {
     type Response = Response;
     type Error = Infallible;
-    type Future = RouteFuture<Infallible>;
+    type Future = Answering;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.requested.store(true, Ordering::Relaxed);
+        self.progress.is_requested.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(PeerAddress(self.peer));
+        let progress = (request.version() <= Version::HTTP_11).then(|| self.progress.clone());
         // A router is always ready, and its clones share everything.
-        self.router.clone().call(request)
+        Answering { answer: self.router.clone().call(request), progress }
+    }
+}
+
+pin_project! {
+    /// The answer to a request. On HTTP/1 the last one says so, so that the client does not send another request.
+    struct Answering {
+        #[pin]
+        answer: RouteFuture<Infallible>,
+        progress: Option<Arc<Progress>>,
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut answer = ready!(this.answer.poll(context));
+        if let (Ok(answer), Some(progress)) = (&mut answer, this.progress)
+            && progress.is_last.load(Ordering::Relaxed)
+        {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(answer)
     }
 }
