@@ -1,0 +1,58 @@
+//! The program is killed at random moments while people send, and started again on what it left: whatever it has
+//! acknowledged is there, once.
+//!
+//! A failure prints the seed of its random moments; `SYNAPSE_RUST_CRASH_SEED` repeats them, as far as the machine allows.
+//! `SYNAPSE_RUST_CRASH_ROUNDS` makes the test as long as one likes.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod load;
+mod people;
+mod reading;
+mod state;
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use testing::{ServerProcess, on_both_databases};
+
+use people::People;
+
+const ROUNDS: u64 = 20;
+const KILLED_AFTER_MS: std::ops::Range<u64> = 50..600;
+
+on_both_databases! {
+    async fn what_was_acknowledged_is_there_once_after_kills_at_random_moments(db: TestDatabase) {
+        let seed = number_from("SYNAPSE_RUST_CRASH_SEED").unwrap_or_else(rand::random);
+        println!("to repeat this: SYNAPSE_RUST_CRASH_SEED={seed}");
+        let mut random = StdRng::seed_from_u64(seed);
+        let settings = [("database", "synchronous", "full".into())];
+        let mut server = ServerProcess::start_with(env!("CARGO_BIN_EXE_synapse-rust"), &db, &settings).await;
+        let mut people = People::in_shared_rooms(&server.client()).await;
+        for round in 0..number_from("SYNAPSE_RUST_CRASH_ROUNDS").unwrap_or(ROUNDS) {
+            let started = Instant::now();
+            let killed_after = Duration::from_millis(random.random_range(KILLED_AFTER_MS));
+            let client = server.client();
+            let load = people.load(&client, round, random.random());
+            let kill = async {
+                tokio::time::sleep(killed_after).await;
+                server.kill().await
+            };
+            let (sent, _) = tokio::join!(load, kill);
+            server.restart().await;
+            let restarted = started.elapsed() - killed_after;
+
+            println!("round {round}: killed after {killed_after:?}, ready {restarted:?} later; {}", sent.counts());
+            people.check_after_restart(&server.client(), sent).await;
+            println!("round {round}: took {:?}", started.elapsed());
+        }
+        people.check_from_the_beginning(&server.client()).await;
+        assert_eq!(server.terminate().await.code(), Some(0), "{}", server.log());
+    }
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")))
+}
