@@ -2,7 +2,6 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use config::{Config, Sources};
-use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -11,7 +10,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    connection::{Ending, FIRST_REQUEST_TIMEOUT, protocol, serve},
+    connection::{Ending, FIRST_REQUEST_TIMEOUT, serve},
+    protocol::{Protocol, Protocols},
     tls::Certificate,
 };
 use crate::StartError;
@@ -55,7 +55,7 @@ impl Listening {
 #[derive(Clone)]
 pub(crate) struct Accepting {
     permits: Arc<Semaphore>,
-    protocol: Arc<Builder<TokioExecutor>>,
+    protocols: Arc<Protocols>,
     ending: Ending,
     tasks: TaskTracker,
 }
@@ -70,7 +70,7 @@ impl Accepting {
     ) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(max_connections)),
-            protocol: Arc::new(protocol()),
+            protocols: Arc::new(Protocols::new()),
             ending: Ending { stopping, grace },
             tasks,
         }
@@ -153,12 +153,32 @@ impl Accepting {
             tracing::debug!(%peer, %error, "a connection was lost at once");
             return;
         }
-        let Some(certificate) = certificate else {
-            return serve(stream, &self.protocol, router, peer, &self.ending).await;
-        };
-        match timeout(FIRST_REQUEST_TIMEOUT, certificate.acceptor().accept(stream)).await {
+        match certificate {
+            None => self.serve_plain(stream, peer, router).await,
             // In a box of its own, so that the task of a plain connection is not as large as that of an encrypted one.
-            Ok(Ok(stream)) => Box::pin(serve(stream, &self.protocol, router, peer, &self.ending)).await,
+            Some(certificate) => Box::pin(self.serve_encrypted(stream, peer, router, &certificate)).await,
+        }
+    }
+
+    async fn serve_plain(&self, stream: TcpStream, peer: SocketAddr, router: Router) {
+        let begun = tokio::select! {
+            begun = timeout(FIRST_REQUEST_TIMEOUT, Protocol::of(&stream)) => begun,
+            // Whatever it speaks, it is soon over.
+            () = self.ending.stopping.cancelled() => Ok(Ok(Protocol::Http1)),
+        };
+        match begun {
+            Ok(Ok(protocol)) => serve(stream, (&self.protocols, protocol), router, peer, &self.ending).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection was lost at once"),
+            Err(_) => tracing::debug!(%peer, "a client said nothing"),
+        }
+    }
+
+    async fn serve_encrypted(&self, stream: TcpStream, peer: SocketAddr, router: Router, certificate: &Certificate) {
+        match timeout(FIRST_REQUEST_TIMEOUT, certificate.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let protocol = Protocol::negotiated(stream.get_ref().1.alpn_protocol());
+                serve(stream, (&self.protocols, protocol), router, peer, &self.ending).await;
+            }
             Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
             Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
         }

@@ -12,54 +12,18 @@ use api::extract::PeerAddress;
 use axum::{Router, response::Response, routing::future::RouteFuture};
 use http::{HeaderValue, Request, Version, header::CONNECTION};
 use hyper::{body::Incoming, service::Service};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
-};
 use pin_project_lite::pin_project;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::sleep,
-};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
+use super::protocol::{Connection, Protocol, Protocols, Stream};
+
 /// A connection that has not sent a whole request head by then is closed, TLS handshake and protocol choice included.
 pub(super) const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// The same for the requests after the first on HTTP/1.1, counted from the answer before: also how long a connection
-/// may stay unused.
-const NEXT_REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a server that stops waits for a request that may be on its way on a connection without one: closing at once would
 /// cut it off.
 const LAST_REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
-/// The largest request head; bodies stream through the same buffer.
-const BUFFER_SIZE_BYTES: usize = 64 << 10;
-const MAX_HEADERS: usize = 100;
-const HTTP2_MAX_STREAMS: u32 = 128;
-const HTTP2_MAX_HEADER_BYTES: u32 = 32 << 10;
-const HTTP2_MAX_SEND_BUFFER_BYTES: usize = 64 << 10;
-const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(60);
-const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// The protocol options, the same for every connection.
-pub(super) fn protocol() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(NEXT_REQUEST_TIMEOUT)
-        .max_buf_size(BUFFER_SIZE_BYTES)
-        .max_headers(MAX_HEADERS);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(HTTP2_MAX_STREAMS)
-        .max_header_list_size(HTTP2_MAX_HEADER_BYTES)
-        .max_send_buf_size(HTTP2_MAX_SEND_BUFFER_BYTES)
-        .keep_alive_interval(HTTP2_PING_INTERVAL)
-        .keep_alive_timeout(HTTP2_PING_TIMEOUT);
-    builder
-}
 
 /// When connections have to end.
 #[derive(Clone)]
@@ -71,18 +35,24 @@ pub(super) struct Ending {
 }
 
 /// Serves the requests of one connection until either side is done with it.
-pub(super) async fn serve<IO>(
-    io: IO,
-    protocol: &Builder<TokioExecutor>,
+pub(super) async fn serve(
+    io: impl Stream,
+    (protocols, protocol): (&Protocols, Protocol),
     router: Router,
     peer: SocketAddr,
     ending: &Ending,
-) where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) {
     let progress = Arc::new(Progress::default());
-    let service = Requests { router, peer, progress: progress.clone() };
-    let mut connection = pin!(protocol.serve_connection(TokioIo::new(io), service));
+    let requests = Requests { router, peer, progress: progress.clone() };
+    match protocol {
+        Protocol::Http1 => drive(protocols.http1(io, requests), &progress, peer, ending).await,
+        // In a box of its own, so that the task of an HTTP/1.1 connection is not as large as that of an HTTP/2 one.
+        Protocol::Http2 => Box::pin(drive(protocols.http2(io, requests), &progress, peer, ending)).await,
+    }
+}
+
+async fn drive(connection: impl Connection, progress: &Progress, peer: SocketAddr, ending: &Ending) {
+    let mut connection = pin!(connection);
     let mut stopping = pin!(ending.stopping.cancelled());
     let mut deadline = pin!(sleep(FIRST_REQUEST_TIMEOUT));
     let mut stage = Stage::New;
@@ -91,7 +61,7 @@ pub(super) async fn serve<IO>(
             biased;
             served = connection.as_mut() => {
                 if let Err(error) = served {
-                    tracing::debug!(%peer, error, "a connection ended early");
+                    tracing::debug!(%peer, %error, "a connection ended early");
                 }
                 return;
             }
@@ -103,7 +73,7 @@ pub(super) async fn serve<IO>(
             () = deadline.as_mut(), if stage != Stage::Established => match stage {
                 Stage::New if progress.is_requested.load(Ordering::Relaxed) => stage = Stage::Established,
                 Stage::LastRequest => {
-                    connection.as_mut().graceful_shutdown();
+                    connection.as_mut().finish();
                     deadline.set(sleep(ending.grace.saturating_sub(LAST_REQUEST_TIMEOUT)));
                     stage = Stage::LastAnswer;
                 }

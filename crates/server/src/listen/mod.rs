@@ -2,6 +2,7 @@
 
 mod accept;
 mod connection;
+mod protocol;
 mod tls;
 
 pub(crate) use accept::{Accepting, Listening};

@@ -4,7 +4,7 @@ use axum::{Router, routing::get};
 use config::{Loaded, Sources};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -12,7 +12,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Accepting, Listening,
-    connection::{Ending, FIRST_REQUEST_TIMEOUT, protocol, serve},
+    connection::{Ending, FIRST_REQUEST_TIMEOUT, serve},
+    protocol::{Protocol, Protocols},
 };
 
 const GRACE: Duration = Duration::from_millis(500);
@@ -99,12 +100,12 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
 }
 
 /// Serves a client that sends this and no more.
-fn piped(sent: &'static str) -> JoinHandle<()> {
+fn piped(protocol: Protocol, sent: &'static str) -> JoinHandle<()> {
     let (mut client, io) = duplex(64 << 10);
     let ending = Ending { stopping: CancellationToken::new(), grace: GRACE };
     let router = routes(&ending.stopping);
     let served = tokio::spawn(async move {
-        serve(io, &protocol(), router, SocketAddr::from(([127, 0, 0, 1], 1)), &ending).await;
+        serve(io, (&Protocols::new(), protocol), router, SocketAddr::from(([127, 0, 0, 1], 1)), &ending).await;
     });
     tokio::spawn(async move {
         client.write_all(sent.as_bytes()).await.unwrap();
@@ -115,8 +116,14 @@ fn piped(sent: &'static str) -> JoinHandle<()> {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_finish_its_first_request_is_cut_off() {
-    for sent in ["", "P", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\nhost: a\r\n"] {
-        let served = piped(sent);
+    for (protocol, sent) in [
+        (Protocol::Http1, ""),
+        (Protocol::Http1, "P"),
+        (Protocol::Http1, "GET / HTTP/1.1\r\nhost: a\r\n"),
+        (Protocol::Http2, "PRI * HTTP/2.0\r\n"),
+        (Protocol::Http2, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ] {
+        let served = piped(protocol, sent);
         let started = Instant::now();
         served.await.unwrap();
         let took = started.elapsed();
@@ -126,7 +133,7 @@ async fn a_client_that_does_not_finish_its_first_request_is_cut_off() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waits_is_not_cut_off() {
-    let served = piped("GET /never HTTP/1.1\r\nhost: a\r\n\r\n");
+    let served = piped(Protocol::Http1, "GET /never HTTP/1.1\r\nhost: a\r\n\r\n");
     assert!(timeout(Duration::from_secs(600), served).await.is_err());
 }
 
@@ -144,9 +151,35 @@ async fn an_address_in_use_is_named() {
 async fn the_future_of_a_connection_is_small() {
     let (io, _other) = duplex(1);
     let ending = Ending { stopping: CancellationToken::new(), grace: GRACE };
-    let (protocol, router) = (protocol(), Router::new());
-    let future = serve(io, &protocol, router, SocketAddr::from(([127, 0, 0, 1], 1)), &ending);
+    let (protocols, router) = (Protocols::new(), Router::new());
+    let future = serve(io, (&protocols, Protocol::Http1), router, SocketAddr::from(([127, 0, 0, 1], 1)), &ending);
     let size = size_of_val(&future);
-    assert!(size <= 4096, "{size} bytes");
+    assert!(size <= 2560, "{size} bytes");
     drop(future);
+}
+
+#[tokio::test]
+async fn the_protocol_is_known_by_how_a_client_begins() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (parts, expected) in [
+        (vec!["GET / HTTP/1.1\r\n"], Protocol::Http1),
+        (vec!["POST / HTTP/1.1\r\n"], Protocol::Http1),
+        (vec!["P", "UT / HTTP/1.1\r\n"], Protocol::Http1),
+        (vec!["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], Protocol::Http2),
+        (vec!["P", "R", "I * HTTP/2.0\r\n"], Protocol::Http2),
+        (vec![""], Protocol::Http1),
+    ] {
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.set_nodelay(true).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let sending = async {
+            for part in &parts {
+                client.write_all(part.as_bytes()).await.unwrap();
+                sleep(Duration::from_millis(30)).await;
+            }
+            client.shutdown().await.unwrap();
+        };
+        let (protocol, ()) = tokio::join!(Protocol::of(&stream), sending);
+        assert_eq!(protocol.unwrap(), expected, "{parts:?}");
+    }
 }
