@@ -54,7 +54,7 @@ pub(super) async fn sync(
     let request = SyncRequest {
         since,
         timeout: Duration::from_millis(parameters.timeout),
-        filter: filter(&filters, &requester, parameters.filter.as_deref()).await?,
+        filter: Box::pin(filter(&filters, &requester, parameters.filter.as_deref())).await?,
         full_state: parameters.full_state,
         use_state_after: parameters.use_state_after,
     };

@@ -125,7 +125,8 @@ impl Sessions {
         let hash = hash(token);
         let session = match self.remembered.get(&hash) {
             Some(session) => session,
-            None => self.look_up(hash).await?,
+            // Rare, and boxed so that the requests that wait for something else do not take its room.
+            None => Box::pin(self.look_up(hash)).await?,
         };
         let now = self.clock.now();
         if session.expires_at.is_some_and(|expires_at| expires_at <= now) {
