@@ -17,6 +17,7 @@ use services::rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Ti
 use services::sessions::Sessions;
 use services::sync::Sync;
 use services::uia::UserInteractiveAuth;
+use services::user_directory::UserDirectory;
 
 use crate::edge::RequestObserver;
 
@@ -72,6 +73,8 @@ components! {
     aliases: Arc<Aliases>,
     /// The directory of public rooms.
     directory: Arc<Directory>,
+    /// Finds users.
+    user_directory: Arc<UserDirectory>,
     /// How events get into rooms.
     timeline: Arc<Timeline>,
     /// What was said in rooms.

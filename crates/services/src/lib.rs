@@ -19,6 +19,7 @@ pub mod sessions;
 pub mod sync;
 pub mod tokens;
 pub mod uia;
+pub mod user_directory;
 pub mod wire;
 
 pub use storage::StorageError;

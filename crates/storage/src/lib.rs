@@ -37,6 +37,7 @@ mod sqlite;
 mod tokens;
 mod transaction;
 mod uia;
+mod user_directory;
 mod value;
 mod writer;
 
@@ -60,4 +61,5 @@ pub use rooms::{RoomHead, StateChange, StateEntry, undo};
 pub use tokens::{NewTokens, Refreshed, StoredSession, TokenHash};
 pub use transaction::Tx;
 pub use uia::UiaSession;
+pub use user_directory::UserListing;
 pub use value::{Column, Row, Value};

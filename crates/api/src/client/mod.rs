@@ -17,6 +17,7 @@ mod register;
 mod rooms;
 mod session;
 mod sync;
+mod user_directory;
 mod versions;
 
 use axum::Router;
@@ -114,6 +115,7 @@ fn directories(routes: ClientPaths) -> ClientPaths {
     routes
         .v3("/directory/room/{roomAlias}", get(alias::resolve).put(alias::create).delete(alias::delete))
         .v3("/directory/list/room/{roomId}", get(visibility::read).put(visibility::set))
+        .v3("/user_directory/search", post(user_directory::search))
         .v3("/publicRooms", get(public_rooms::list).post(public_rooms::search))
         .v3("/rooms/{roomId}/aliases", get(rooms::aliases::list))
 }

@@ -18,6 +18,7 @@ mod rooms_directory;
 mod rooms_membership;
 mod rooms_send;
 mod server;
+mod user_directory;
 
 use serde_json::{Value, json};
 use testing::{Answer, Client};
