@@ -68,20 +68,61 @@ pub(crate) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, S
     Ok(acquired.map_err(|_| no_answer("no connection", ACQUIRE_TIMEOUT))??)
 }
 
-/// Runs a reading statement on a connection of the pool.
+/// The same, after a connection turned out to be broken: others of the pool may be, too.
+async fn acquire_tested(pool: &PgPool) -> Result<PoolConnection<Postgres>, StorageError> {
+    let tested = async {
+        loop {
+            let mut connection = acquire(pool).await?;
+            if connection.ping().await.is_ok() {
+                return Ok(connection);
+            }
+            drop(connection.detach());
+        }
+    };
+    timeout(ACQUIRE_TIMEOUT, tested).await.unwrap_or_else(|_| Err(no_answer("no connection", ACQUIRE_TIMEOUT)))
+}
+
+/// Runs a reading statement on a connection of the pool; once more if that connection had been lost unnoticed, as all are
+/// when the database was restarted.
 pub(crate) async fn read<T>(
     pool: &PgPool,
     sql: &'static str,
     params: &[Value<'_>],
-    map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+    mut map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
 ) -> Result<Vec<T>, StorageError> {
-    let mut connection = acquire(pool).await?;
+    let read = match read_on(acquire(pool).await?, sql, params, &mut map).await {
+        Err(ReadError::Lost(error)) => {
+            tracing::debug!(%error, "a connection to the database was lost");
+            read_on(acquire_tested(pool).await?, sql, params, &mut map).await
+        }
+        answered => answered,
+    };
+    read.map_err(|(ReadError::Lost(error) | ReadError::Failed(error))| error)
+}
+
+enum ReadError {
+    /// There was no answer, because there was no connection any more.
+    Lost(StorageError),
+    Failed(StorageError),
+}
+
+async fn read_on<T>(
+    mut connection: PoolConnection<Postgres>,
+    sql: &'static str,
+    params: &[Value<'_>],
+    map: &mut impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+) -> Result<Vec<T>, ReadError> {
     match timeout(READ_TIMEOUT, query(&mut *connection, sql, params, map)).await {
-        Ok(rows) => rows,
+        Ok(Ok(rows)) => Ok(rows),
+        Ok(Err(error)) if error.is_unavailable() => {
+            drop(connection.detach());
+            Err(ReadError::Lost(error))
+        }
+        Ok(Err(error)) => Err(ReadError::Failed(error)),
         Err(_) => {
             // The answer may still come, or the connection may be dead: nobody else is to have it.
             drop(connection.detach());
-            Err(no_answer("no answer", READ_TIMEOUT))
+            Err(ReadError::Failed(no_answer("no answer", READ_TIMEOUT)))
         }
     }
 }
