@@ -13,7 +13,7 @@ use crate::relay::{Line, Relay};
 const NOTICE_LIMIT: Duration = Duration::from_secs(15);
 /// How long after the database is back everything must work again.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(10);
-/// Requests that may fail at first on connections that broke meanwhile.
+/// The pause before a request is repeated.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 struct Scene {
@@ -78,6 +78,24 @@ impl Scene {
         }
     }
 
+    /// The event IDs of all messages that Bob finds after `since`: by sync, and what sync leaves out by paginating.
+    async fn messages_since(&self, since: &str) -> Vec<String> {
+        let room = path_segment(&self.room_id);
+        let synced = self.bob.sync(Some(since), 0).await;
+        let mut seen = messages(&synced, &self.room_id);
+        let timeline = &synced["rooms"]["join"][&self.room_id]["timeline"];
+        let is_limited = timeline["limited"].as_bool().unwrap_or(false);
+        let mut from = is_limited.then(|| timeline["prev_batch"].as_str().unwrap().to_owned());
+        while let Some(token) = from.take() {
+            let path =
+                format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=100&from={}", path_segment(&token));
+            let page = self.bob.get(path).await.ok();
+            seen.extend(ids(&page["chunk"]));
+            from = page["end"].as_str().map(str::to_owned);
+        }
+        seen
+    }
+
     async fn recover(&mut self) {
         self.relay.set(Line::Open).await;
         let deadline = Instant::now() + RECOVERY_LIMIT;
@@ -98,8 +116,12 @@ fn is_unavailable(answer: Answer) {
 
 /// The event IDs of messages in `room_id`, in the order of the timeline.
 fn messages(sync: &Value, room_id: &str) -> Vec<String> {
-    let events = sync["rooms"]["join"][room_id]["timeline"]["events"].as_array().cloned().unwrap_or_default();
-    let messages = events.iter().filter(|event| event["type"] == "m.room.message");
+    ids(&sync["rooms"]["join"][room_id]["timeline"]["events"])
+}
+
+fn ids(events: &Value) -> Vec<String> {
+    let events = events.as_array().into_iter().flatten();
+    let messages = events.filter(|event| event["type"] == "m.room.message");
     messages.map(|event| event["event_id"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -139,10 +161,10 @@ async fn everything_is_unavailable_and_comes_back(line: Line) {
         let answer = request.await;
         assert!(answer.status == 200 || answer.status == 401, "{answer}");
     }
-    let synced = scene.bob.sync(Some(&since), 0).await;
-    let seen: Vec<_> = messages(&synced, &scene.room_id);
-    let distinct: BTreeSet<_> = seen.iter().cloned().collect();
-    assert_eq!(seen.len(), distinct.len(), "something was sent twice");
+    let seen = scene.messages_since(&since).await;
+    let seen_once: BTreeSet<_> = seen.iter().cloned().collect();
+    assert_eq!(seen.len(), seen_once.len(), "something was sent twice");
+    assert!(expected.is_subset(&seen_once), "{expected:?} were answered, {seen_once:?} are there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -232,24 +254,7 @@ async fn nothing_acknowledged_is_lost_while_the_database_comes_and_goes() {
     assert_eq!(expected.len(), acknowledged.len(), "two requests were answered with the same event");
     assert!(acknowledged.len() > SENDERS, "hardly anything was sent");
 
-    let filter = path_segment(r#"{"room":{"timeline":{"limit":100000}}}"#);
-    let path = format!("/_matrix/client/v3/sync?timeout=0&filter={filter}&since={}", path_segment(&since));
-    // The sync's own limit may be lower than that, so the rest is found step by step.
-    let mut seen = Vec::new();
-    let synced = scene.bob.get(path).await.ok();
-    seen.extend(messages(&synced, &scene.room_id));
-    let timeline = &synced["rooms"]["join"][&scene.room_id]["timeline"];
-    let mut from =
-        timeline["limited"].as_bool().unwrap_or(false).then(|| timeline["prev_batch"].as_str().unwrap().to_owned());
-    while let Some(token) = from.take() {
-        let (room, token) = (path_segment(&scene.room_id), path_segment(&token));
-        let page =
-            scene.bob.get(format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=100&from={token}")).await.ok();
-        let events = page["chunk"].as_array().cloned().unwrap_or_default();
-        let sent = events.iter().filter(|event| event["type"] == "m.room.message");
-        seen.extend(sent.map(|event| event["event_id"].as_str().unwrap().to_owned()));
-        from = page["end"].as_str().map(str::to_owned);
-    }
+    let seen = scene.messages_since(&since).await;
     let seen_once: BTreeSet<_> = seen.iter().cloned().collect();
     assert_eq!(seen.len(), seen_once.len(), "something is in the timeline twice");
     let lost: Vec<_> = expected.difference(&seen_once).collect();

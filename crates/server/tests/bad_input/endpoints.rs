@@ -1,4 +1,4 @@
-//! Every endpoint of the client-server API, with a valid request of each.
+//! Every endpoint that clients call, with a valid request of each.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -35,6 +35,9 @@ const NOBODY: &[Need] = &[];
 const USER: &[Need] = &[Token];
 const NEW_USER: &[Need] = &[Token, NewUser];
 const NEW_ROOM: &[Need] = &[Token, NewRoom];
+
+/// Not in the list of the client-server API.
+const SHARED_SECRET_REGISTRATION: &str = "/_synapse/admin/v1/register";
 
 /// Any key of the body takes any value.
 const ANY: &str = "*";
@@ -249,6 +252,16 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         free: &[],
     },
     get("/rooms/{roomId}/aliases", USER, ""),
+    with("POST", "/user_directory/search", USER, r#"{"search_term": "bob", "limit": 5}"#),
+    get(SHARED_SECRET_REGISTRATION, NOBODY, ""),
+    with(
+        "POST",
+        SHARED_SECRET_REGISTRATION,
+        NOBODY,
+        r#"{"nonce": "x", "username": "{newName}", "password": "x", "mac": "00", "admin": false, "user_type": null,
+            "displayname": "x", "inhibit_login": false, "device_id": "D", "initial_device_display_name": "a phone",
+            "refresh_token": true}"#,
+    ),
 ];
 
 /// The paths of the list in the source, spelled as in the table.
@@ -259,7 +272,8 @@ fn declared() -> Vec<String> {
             ROUTES.split(&call).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
         paths.map(|path| format!("{prefix}{path}")).collect::<Vec<_>>()
     };
-    let mut all = paths("v3", "");
+    let mut all = vec![SHARED_SECRET_REGISTRATION.to_owned()];
+    all.extend(paths("v3", ""));
     all.extend(paths("v1_and_v3", ""));
     all.extend(paths("v1", "/_matrix/client/v1"));
     all.extend(paths("at", ""));
