@@ -13,6 +13,8 @@ use crate::StorageError;
 
 /// Statements kept prepared on each connection.
 const PREPARED_STATEMENTS: usize = 256;
+/// Pages that the write-ahead log grows to before they are moved into the database: about 2 MB.
+const LOG_PAGES: u32 = 500;
 /// How long a connection waits for another process (such as `user create`) to finish its write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -70,7 +72,8 @@ pub(crate) fn connect(path: &Path, options: &DatabaseOptions) -> Result<Connecti
          PRAGMA synchronous = {synchronous};
          PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -4096;
-         PRAGMA journal_size_limit = 16777216;"
+         PRAGMA wal_autocheckpoint = {LOG_PAGES};
+         PRAGMA journal_size_limit = 4194304;"
     ))?;
     Ok(connection)
 }

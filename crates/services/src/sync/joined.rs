@@ -194,6 +194,9 @@ impl Sync {
 
     /// Rooms that are new to the client: with their whole state.
     async fn fresh_rooms(&self, pass: &Pass<'_>, updates: &[&RoomUpdate]) -> Result<Vec<RoomAnswer>, RoomError> {
+        if updates.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut timelines = self.read_timelines(pass, updates, Position::START).await?;
         let rooms: Vec<i64> = updates.iter().map(|update| update.room_sn.0).collect();
         let mut states = self.current_states(pass, &rooms).await?;
