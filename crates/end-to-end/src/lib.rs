@@ -1,0 +1,1 @@
+//! Clients that people use, against this server: everything is in the tests.

@@ -1,0 +1,109 @@
+//! Two people talk through the server with `matrix-sdk`, the library that Element X and Fractal are built on.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod person;
+
+use matrix_sdk::room::MessagesOptions;
+use matrix_sdk::ruma::events::room::member::MembershipState;
+use matrix_sdk::ruma::uint;
+use matrix_sdk::{Room, RoomMemberships, RoomState};
+use testing::{TestServer, on_both_databases};
+
+use person::{Happening, Person};
+
+/// So many that they need several pages.
+const MESSAGES: usize = 25;
+/// The library syncs once a second at most, so that waiting for each of them would take long.
+const WAITED_FOR: usize = 3;
+
+on_both_databases! {
+    async fn two_people_talk(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let url = server.client().base_url().to_owned();
+        Person::register(&url, "alice").await;
+        Person::register(&url, "bob").await;
+        let mut alice = Person::log_in(&url, "alice").await;
+        let mut bob = Person::log_in(&url, "bob").await;
+
+        let room = alice.create_room("Tea", &bob.id()).await;
+        bob.hears(&Happening::Invited(room.room_id().to_owned())).await;
+        let invited = bob.room(room.room_id());
+        assert_eq!(invited.state(), RoomState::Invited);
+        assert_eq!(invited.display_name().await.unwrap().to_string(), "Tea");
+        invited.join().await.unwrap();
+        alice.hears(&Happening::Member(bob.id(), MembershipState::Join)).await;
+        bob.hears(&Happening::Member(bob.id(), MembershipState::Join)).await;
+        let joined = bob.room(room.room_id());
+        assert_eq!(joined.state(), RoomState::Joined);
+
+        let said = talk(&mut alice, &mut bob, &room, &joined).await;
+        assert_eq!(page_back(&room).await, said);
+        assert_eq!(page_back(&joined).await, said);
+        assert_eq!(members(&room).await, ["alice", "bob"]);
+        assert_eq!(members(&joined).await, ["alice", "bob"]);
+
+        joined.leave().await.unwrap();
+        alice.hears(&Happening::Member(bob.id(), MembershipState::Leave)).await;
+        assert_eq!(members(&room).await, ["alice"]);
+        room.send(person::text("Bye?")).await.unwrap();
+        alice.hears(&Happening::Message(alice.id(), "Bye?".to_owned())).await;
+        assert_eq!(bob.room(room.room_id()).state(), RoomState::Left);
+        assert_eq!(page_back(&bob.room(room.room_id())).await, said, "those who left see what was before");
+
+        alice.log_out().await;
+        bob.log_out().await;
+        server.shutdown().await;
+    }
+}
+
+/// Both say something by turns, first waiting until both have heard it, then without; both hear all in the same order, what
+/// they have said themselves included.
+async fn talk(alice: &mut Person, bob: &mut Person, of_alice: &Room, of_bob: &Room) -> Vec<String> {
+    let mut unheard = Vec::new();
+    let mut said = Vec::new();
+    for number in 0..MESSAGES {
+        let (sender, room) = if number % 3 == 0 { (bob.id(), of_bob) } else { (alice.id(), of_alice) };
+        let body = format!("message {number}");
+        room.send(person::text(&body)).await.unwrap();
+        said.push(body.clone());
+        unheard.push(Happening::Message(sender, body));
+        if number < WAITED_FOR || number == MESSAGES - 1 {
+            for happening in unheard.drain(..) {
+                alice.hears(&happening).await;
+                bob.hears(&happening).await;
+            }
+        }
+    }
+    said
+}
+
+/// The texts of all messages that can be read back, in the order in which they were sent.
+async fn page_back(room: &Room) -> Vec<String> {
+    let mut bodies = Vec::new();
+    let mut options = MessagesOptions::backward();
+    let mut pages = 0;
+    loop {
+        options.limit = uint!(7);
+        let page = room.messages(options).await.unwrap();
+        pages += 1;
+        for event in &page.chunk {
+            if event.raw().get_field::<String>("type").unwrap().as_deref() == Some("m.room.message") {
+                let content: serde_json::Value = event.raw().get_field("content").unwrap().unwrap();
+                bodies.push(content["body"].as_str().unwrap().to_owned());
+            }
+        }
+        let Some(end) = page.end else { break };
+        options = MessagesOptions::backward().from(end.as_str());
+    }
+    assert!(pages > MESSAGES / 7, "{pages} pages");
+    bodies.reverse();
+    bodies
+}
+
+async fn members(room: &Room) -> Vec<String> {
+    let members = room.members(RoomMemberships::JOIN).await.unwrap();
+    let mut names: Vec<_> = members.iter().map(|member| member.name().to_owned()).collect();
+    names.sort_unstable();
+    names
+}
