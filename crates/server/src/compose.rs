@@ -79,7 +79,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
 
     let interned = Arc::new(Interned::new(database.clone()));
     let identity = Arc::new(Identity { server_name: server_name.clone(), key_pair: signing_key });
-    let tail = Arc::new(LogTail::new(database.position().await?));
+    let tail = Arc::new(LogTail::new(database.settled_position().await?));
     let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
     let wakeups = Arc::new(Wakeups::default());
     LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());

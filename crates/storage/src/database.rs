@@ -158,6 +158,23 @@ impl Database {
         Ok(position.unwrap_or(Position::START))
     }
 
+    /// The last position in the log, after the transactions that others have begun to commit: a process that was killed
+    /// leaves its last one to PostgreSQL, which may finish it when the next process already runs. Whoever begins to follow
+    /// the log after this position misses nothing.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails, or others do not finish in time.
+    pub async fn settled_position(&self) -> Result<Position, StorageError> {
+        let position = self
+            .write(async |tx| {
+                // Waits for whoever has allocated positions: the row is theirs until they are done.
+                let sql = "UPDATE log_head SET position = position RETURNING position";
+                tx.query_optional(sql, &[], |row| row.get(0)).await
+            })
+            .await?;
+        Ok(position.unwrap_or(Position::START))
+    }
+
     /// How long the database takes to answer the simplest question.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The group-commit writer, on both engines.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use homeserver_core::{Position, UserSn};
 use storage::{Database, DatabaseOptions, LogEntry, LogObserver, StorageError, params};
@@ -156,7 +157,27 @@ on_both_databases! {
         assert_eq!(found, ["2", "3"]);
         let sql = "SELECT CAST($1 AS BIGINT) WHERE CAST($2 AS BIGINT) IN LIST($3)";
         let found: Vec<Option<i64>> =
-            database.query(sql, params![None::<i64>, 4_i64, &vec![3, 4]], |row| row.get(0)).await.unwrap();
+            database.query(sql, params![None::<i64>, 4_i64, &vec![3_i64, 4]], |row| row.get(0)).await.unwrap();
         assert_eq!(found, [None]);
+    }
+
+    async fn the_log_begins_after_what_another_process_is_still_committing(db: TestDatabase) {
+        let (before, after) = (open(&db).await, open(&db).await);
+        let (begun, is_begun) = tokio::sync::oneshot::channel();
+        let begun = Mutex::new(Some(begun));
+        let committing = tokio::spawn(async move {
+            let write = before.write(async move |tx| {
+                let position = tx.next_position().await?;
+                if let Some(begun) = begun.lock().unwrap().take() {
+                    begun.send(()).unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                Ok(position)
+            });
+            write.await.unwrap()
+        });
+        is_begun.await.unwrap();
+        let settled = after.settled_position().await.unwrap();
+        assert_eq!(settled, committing.await.unwrap());
     }
 }
