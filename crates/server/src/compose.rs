@@ -7,9 +7,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use api::{ApiState, Components, RequestObserver};
 use axum::Router;
 use config::{Config, Resource};
+use homeserver_core::{Clock, SystemClock};
 use http::{Method, StatusCode};
 use ruma::signatures::Ed25519KeyPair;
-use homeserver_core::{Clock, SystemClock};
 use services::{
     account_data::AccountData,
     accounts::Accounts,
@@ -86,13 +86,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
 
     let sessions = Arc::new(Sessions::new(database.clone(), clock.clone(), SessionOptions::default()));
     let passwords = password_hashing(config)?;
-    let accounts = Accounts::new(
-        database.clone(),
-        clock.clone(),
-        server_name.clone(),
-        passwords.clone(),
-        sessions.clone(),
-    );
+    let accounts =
+        Accounts::new(database.clone(), clock.clone(), server_name.clone(), passwords.clone(), sessions.clone());
     let accounts = Arc::new(accounts);
     let registration = Arc::new(Registration::new(
         database.clone(),

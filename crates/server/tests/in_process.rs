@@ -1,6 +1,10 @@
 //! Servers started in this process, as other tests do.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly in the functions around it too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly in the functions around it too"
+)]
 
 use std::{fs, path::Path, sync::Arc};
 

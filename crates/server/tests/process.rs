@@ -224,8 +224,7 @@ fn an_account_made_on_the_command_line_can_log_in() {
     let arguments = ["user", "create", "--name", "alice", "--admin", "--password-stdin", "--config", "homeserver.toml"];
     let create = || {
         let mut command = program(directory, &arguments);
-        let mut process =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         process.stdin.take().unwrap().write_all(b"correct horse\nbattery\n").unwrap();
         process.wait_with_output().unwrap()
     };
@@ -237,7 +236,8 @@ fn an_account_made_on_the_command_line_can_log_in() {
     assert_eq!(String::from_utf8(again.stderr).unwrap(), "synapse-rust: This user name is taken\n");
 
     let identifier = serde_json::json!({ "type": "m.id.user", "user": "alice" });
-    let login = serde_json::json!({ "type": "m.login.password", "identifier": identifier, "password": "correct horse" });
+    let login =
+        serde_json::json!({ "type": "m.login.password", "identifier": identifier, "password": "correct horse" });
     let answer = server.post("/_matrix/client/v3/login", &login);
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("@alice:localhost"), "{answer}");
 }

@@ -92,7 +92,8 @@ impl Database {
         let sql = self.inner.dialect.statement(sql);
         match &self.inner.readers {
             Readers::Sqlite(readers) => readers.query(sql, params, map).await,
-            Readers::Postgres(pool) => postgres::read(pool, sql, params, map).await,
+            // Boxed: a round trip dwarfs an allocation, and every request that may read would carry the room for it.
+            Readers::Postgres(pool) => Box::pin(postgres::read(pool, sql, params, map)).await,
         }
     }
 

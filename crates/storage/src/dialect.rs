@@ -46,7 +46,9 @@ impl Dialect {
         }
         let translated: &'static str = match self.engine {
             Engine::Sqlite => Box::leak(to_sqlite(sql).into_boxed_str()),
-            Engine::Postgres if sql.contains("IN LIST(") => Box::leak(sql.replace("IN LIST(", "= ANY(").into_boxed_str()),
+            Engine::Postgres if sql.contains("IN LIST(") => {
+                Box::leak(sql.replace("IN LIST(", "= ANY(").into_boxed_str())
+            }
             Engine::Postgres => sql,
         };
         self.statements.write().insert(key, translated);
@@ -114,7 +116,10 @@ mod tests {
     #[test]
     fn parameters_and_lists_are_translated() {
         let sql = "SELECT a FROM t WHERE b = $2 AND c IN LIST($1) AND d IN LIST($3)";
-        assert_eq!(Dialect::new(Engine::Postgres).statement(sql), "SELECT a FROM t WHERE b = $2 AND c = ANY($1) AND d = ANY($3)");
+        assert_eq!(
+            Dialect::new(Engine::Postgres).statement(sql),
+            "SELECT a FROM t WHERE b = $2 AND c = ANY($1) AND d = ANY($3)"
+        );
         assert_eq!(
             Dialect::new(Engine::Sqlite).statement(sql),
             "SELECT a FROM t WHERE b = ?2 AND c IN (SELECT value FROM json_each(?1)) AND d IN (SELECT value FROM json_each(?3))"

@@ -251,7 +251,8 @@ impl Database {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        let sql = "SELECT event_sn, transaction_id FROM client_transactions WHERE event_sn IN LIST($1) AND device_sn = $2";
+        let sql =
+            "SELECT event_sn, transaction_id FROM client_transactions WHERE event_sn IN LIST($1) AND device_sn = $2";
         self.query(sql, params![events, device_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 }

@@ -76,7 +76,11 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn first_change_of_type(&self, room_sn: RoomSn, type_sn: TypeSn) -> Result<Option<Position>, StorageError> {
+    pub async fn first_change_of_type(
+        &self,
+        room_sn: RoomSn,
+        type_sn: TypeSn,
+    ) -> Result<Option<Position>, StorageError> {
         let sql = "SELECT position FROM state_changes WHERE room_sn = $1 AND +type_sn = $2 ORDER BY room_sn, position LIMIT 1";
         self.query_optional(sql, params![room_sn, type_sn], |row| row.get(0)).await
     }

@@ -63,7 +63,8 @@ impl Names {
             return Ok(text);
         }
         let text: Option<String> = database.query_optional(self.name, params![number], |row| row.get(0)).await?;
-        let text = text.ok_or_else(|| StorageError::Statement(format!("nothing is interned as {number}: {}", self.name)))?;
+        let text =
+            text.ok_or_else(|| StorageError::Statement(format!("nothing is interned as {number}: {}", self.name)))?;
         self.remember(&text, number);
         Ok(text.into())
     }

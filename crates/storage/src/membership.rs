@@ -174,7 +174,8 @@ impl Database {
         room_sn: RoomSn,
         user_sn: UserSn,
     ) -> Result<Vec<(Position, Membership)>, StorageError> {
-        let sql = "SELECT position, membership FROM membership_changes WHERE user_sn = $1 AND room_sn = $2 ORDER BY position";
+        let sql =
+            "SELECT position, membership FROM membership_changes WHERE user_sn = $1 AND room_sn = $2 ORDER BY position";
         self.query(sql, params![user_sn, room_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 

@@ -2,9 +2,9 @@
 
 use sqlx::{Acquire as _, Executor as _, PgPool};
 
+use crate::StorageError;
 use crate::dialect::Dialect;
 use crate::writer::WriterSource;
-use crate::StorageError;
 
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_foundation.sql")];
 
@@ -56,7 +56,10 @@ async fn migrate_postgres(pool: &PgPool, dialect: &Dialect) -> Result<(), Storag
     let found: i64 = sqlx::query_scalar(NEWEST).fetch_one(&mut *transaction).await?;
     for (version, sql) in missing(found)? {
         transaction.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(dialect.migration(sql)))).await?;
-        sqlx::query("INSERT INTO schema_versions (version) VALUES ($1)").bind(version).execute(&mut *transaction).await?;
+        sqlx::query("INSERT INTO schema_versions (version) VALUES ($1)")
+            .bind(version)
+            .execute(&mut *transaction)
+            .await?;
     }
     transaction.commit().await?;
     Ok(())

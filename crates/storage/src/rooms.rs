@@ -74,8 +74,7 @@ pub struct StateChange {
 }
 
 fn read_change(row: &crate::Row<'_>) -> Result<StateChange, StorageError> {
-    let entry =
-        StateEntry { room_sn: row.get(0)?, type_sn: row.get(2)?, key_sn: row.get(3)?, event_sn: row.get(4)? };
+    let entry = StateEntry { room_sn: row.get(0)?, type_sn: row.get(2)?, key_sn: row.get(3)?, event_sn: row.get(4)? };
     Ok(StateChange { position: row.get(1)?, entry, replaces_sn: row.get(5)? })
 }
 
@@ -156,12 +155,7 @@ impl Database {
     pub async fn current_state(&self, rooms: &[i64]) -> Result<Vec<StateEntry>, StorageError> {
         let sql = "SELECT room_sn, type_sn, key_sn, event_sn FROM current_state WHERE room_sn IN LIST($1)";
         let read = |row: &crate::Row<'_>| {
-            Ok(StateEntry {
-                room_sn: row.get(0)?,
-                type_sn: row.get(1)?,
-                key_sn: row.get(2)?,
-                event_sn: row.get(3)?,
-            })
+            Ok(StateEntry { room_sn: row.get(0)?, type_sn: row.get(1)?, key_sn: row.get(2)?, event_sn: row.get(3)? })
         };
         self.query(sql, params![rooms], read).await
     }
@@ -171,7 +165,8 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn current_state_events(&self, room_sn: RoomSn) -> Result<Vec<StoredEvent>, StorageError> {
-        let sql = event_query!("JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 ORDER BY e.event_sn");
+        let sql =
+            event_query!("JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 ORDER BY e.event_sn");
         self.query(sql, params![room_sn], read_event).await
     }
 
@@ -179,7 +174,11 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn current_state_of_type(&self, room_sn: RoomSn, type_sn: TypeSn) -> Result<Vec<StoredEvent>, StorageError> {
+    pub async fn current_state_of_type(
+        &self,
+        room_sn: RoomSn,
+        type_sn: TypeSn,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
         let sql = event_query!(
             "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 AND s.type_sn = $2 ORDER BY e.event_sn"
         );

@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
+use crate::StorageError;
 use crate::options::{DatabaseOptions, Synchronous};
 use crate::value::{Row, Value};
-use crate::StorageError;
 
 /// Statements kept prepared on each connection.
 const PREPARED_STATEMENTS: usize = 256;

@@ -1,5 +1,7 @@
 //! The group-commit writer, on both engines.
 
+#![expect(clippy::unwrap_used, reason = "the exception for tests does not reach the functions that tests share")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

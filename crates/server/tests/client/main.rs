@@ -1,6 +1,10 @@
 //! The client-server API over HTTP, on both databases, laid out as its paths are.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly in the functions around it too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly in the functions around it too"
+)]
 
 mod account;
 mod account_data;
@@ -49,4 +53,3 @@ fn password_stage(name: &str, password: &str) -> Value {
 async fn whoami(client: &Client, token: &Value) -> Answer {
     client.get(format!("{V3}/account/whoami")).token(token.as_str().unwrap()).await
 }
-

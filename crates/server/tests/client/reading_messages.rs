@@ -50,7 +50,7 @@ async fn all_pages(user: &User, room: &str, query: &str) -> Vec<String> {
         let Some(end) = page["end"].as_str() else { return found };
         page = messages(user, room, &format!("{query}&from={end}")).await;
     }
-    panic!("the pages do not end");
+    unreachable!("the pages do not end");
 }
 
 on_both_databases! {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use homeserver_core::{Position, Timestamp};
 use storage::{AccountDataEntry, Membership};
 
+use super::Pass;
 use super::joined::RoomAnswer;
 use super::stripped::StrippedRoom;
 use super::summary::Summary;
-use super::Pass;
 use crate::tokens::{history_token, sync_token};
 use crate::wire::{Reader, push_number, push_string, write_event, write_list, write_stripped};
 
@@ -97,12 +97,7 @@ impl Answer {
             write_account_data(out, &entries);
             out.extend_from_slice(b"}}");
         }
-        let sections = [
-            ("join", self.joined),
-            ("leave", self.left),
-            ("invite", self.invited),
-            ("knock", self.knocked),
-        ];
+        let sections = [("join", self.joined), ("leave", self.left), ("invite", self.invited), ("knock", self.knocked)];
         let length: usize = sections.iter().map(|(_, section)| section.len()).sum();
         let mut out = Vec::with_capacity(length + 256);
         out.extend_from_slice(b"{\"next_batch\":");

@@ -65,9 +65,9 @@ impl Sync {
             let rooms = self.changed_rooms(pass, from).await?;
             return Ok(Changes { rooms, has_account_data: true });
         }
-        let changed = events.into_iter().filter_map(|(room_sn, events)| {
-            Some((room_sn, pass.rooms.place(room_sn)?, Some(events)))
-        });
+        let changed = events
+            .into_iter()
+            .filter_map(|(room_sn, events)| Some((room_sn, pass.rooms.place(room_sn)?, Some(events))));
         let rooms = self.updates(pass, changed).await?;
         Ok(Changes { rooms, has_account_data })
     }
@@ -78,11 +78,8 @@ impl Sync {
         let joined: Vec<i64> =
             places.iter().filter(|(_, place)| place.is_joined()).map(|(room_sn, _)| room_sn.0).collect();
         let heads = self.database.room_heads(&joined).await?;
-        let changed: std::collections::HashSet<RoomSn> = heads
-            .into_iter()
-            .filter(|head| head.last_event_sn.position() > from)
-            .map(|head| head.room_sn)
-            .collect();
+        let changed: std::collections::HashSet<RoomSn> =
+            heads.into_iter().filter(|head| head.last_event_sn.position() > from).map(|head| head.room_sn).collect();
         let changed = places
             .into_iter()
             .filter(|(room_sn, place)| changed.contains(room_sn) || place.since > from)

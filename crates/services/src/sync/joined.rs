@@ -326,9 +326,15 @@ impl Sync {
             unread: total.saturating_sub(update.read_total).max(0),
         })
     }
-
 }
 
 pub(super) fn empty_timeline(at: Position) -> TimelinePart {
-    TimelinePart { events: Vec::new(), memberships: Vec::new(), is_limited: false, start: at, gap: Some(Vec::new()), total: None }
+    TimelinePart {
+        events: Vec::new(),
+        memberships: Vec::new(),
+        is_limited: false,
+        start: at,
+        gap: Some(Vec::new()),
+        total: None,
+    }
 }

@@ -12,7 +12,11 @@ use crate::reading::Visibility;
 use crate::rooms::RoomError;
 
 impl Sync {
-    pub(super) async fn left_rooms(&self, pass: &Pass<'_>, updates: &[RoomUpdate]) -> Result<Vec<RoomAnswer>, RoomError> {
+    pub(super) async fn left_rooms(
+        &self,
+        pass: &Pass<'_>,
+        updates: &[RoomUpdate],
+    ) -> Result<Vec<RoomAnswer>, RoomError> {
         let mut answers = Vec::new();
         for update in updates {
             let is_gone = matches!(update.membership, Membership::Leave | Membership::Ban);

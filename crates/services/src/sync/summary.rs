@@ -72,7 +72,8 @@ impl Sync {
     async fn heroes(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<Vec<Arc<str>>, RoomError> {
         let mut heroes = Vec::new();
         // Those who are here or may come; only if there are none, those who have gone.
-        let groups: [&[Membership]; 2] = [&[Membership::Join, Membership::Invite], &[Membership::Leave, Membership::Ban]];
+        let groups: [&[Membership]; 2] =
+            [&[Membership::Join, Membership::Invite], &[Membership::Leave, Membership::Ban]];
         for group in groups {
             for membership in group {
                 let left = HEROES - i64::try_from(heroes.len()).unwrap_or(HEROES);
