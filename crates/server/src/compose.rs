@@ -30,7 +30,7 @@ use services::{
     user_directory::UserDirectory,
 };
 use storage::{Database, DatabaseOptions, Interned};
-use telemetry::{HealthProbe, Metrics};
+use telemetry::{CacheCounts, HealthProbe, Metrics};
 use tokio_util::sync::CancellationToken;
 
 use crate::{StartError, VERSION};
@@ -85,6 +85,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
 
     let sessions = Arc::new(Sessions::new(database.clone(), clock.clone(), SessionOptions::default()));
+    observe_caches(&metrics, &interned, &user_rooms, &sessions);
     let passwords = password_hashing(config)?;
     let accounts =
         Accounts::new(database.clone(), clock.clone(), server_name.clone(), passwords.clone(), sessions.clone());
@@ -198,6 +199,20 @@ impl Application {
         }
         self.database.close().await;
     }
+}
+
+/// What is looked up in memory first, for the metrics and the health check.
+fn observe_caches(
+    metrics: &Metrics,
+    interned: &Arc<Interned>,
+    user_rooms: &Arc<UserRoomsCache>,
+    sessions: &Arc<Sessions>,
+) {
+    let counts = |(hits, misses)| CacheCounts { hits, misses };
+    let (interned, user_rooms, sessions) = (interned.clone(), user_rooms.clone(), sessions.clone());
+    metrics.observe_cache("interned", move || counts(interned.cache_counts()));
+    metrics.observe_cache("user_rooms", move || counts(user_rooms.cache_counts()));
+    metrics.observe_cache("sessions", move || counts(sessions.cache_counts()));
 }
 
 fn password_hashing(config: &Config) -> Result<Option<Arc<Passwords>>, StartError> {

@@ -136,6 +136,15 @@ impl Interned {
         }
     }
 
+    /// How often text or a number was found in memory, and how often it had to be looked up.
+    #[must_use]
+    pub fn cache_counts(&self) -> (u64, u64) {
+        [&self.users, &self.rooms, &self.types, &self.keys].iter().fold((0, 0), |(hits, misses), names| {
+            let (by_text, by_number) = (&names.by_text, &names.by_number);
+            (hits + by_text.hits() + by_number.hits(), misses + by_text.misses() + by_number.misses())
+        })
+    }
+
     kinds! {
         users: UserSn, "a user ID", find_user, user, user_id;
         rooms: RoomSn, "a room ID", find_room, room, room_id;

@@ -59,6 +59,9 @@ pub(super) async fn sync(
         use_state_after: parameters.use_state_after,
     };
     let answer = Box::pin(sync.sync(&requester, &request)).await?;
+    if requester.has_left() {
+        return Err(ApiError::unknown_token("The session was ended while this request waited: log in again", false));
+    }
     Ok(json_bytes(answer))
 }
 

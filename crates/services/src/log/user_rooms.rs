@@ -109,6 +109,12 @@ impl UserRoomsCache {
         Ok(())
     }
 
+    /// How often a user's rooms were found in memory, and how often they had to be read.
+    #[must_use]
+    pub fn cache_counts(&self) -> (u64, u64) {
+        (self.users.hits(), self.users.misses())
+    }
+
     /// Has a user's rooms read again, after a change that the log does not tell, such as forgetting a room.
     pub fn forget(&self, user_sn: UserSn) {
         self.users.remove(&user_sn);

@@ -7,7 +7,7 @@ mod tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use homeserver_core::{Clock, DeviceSn, Timestamp, UserSn, random_string};
@@ -41,6 +41,15 @@ pub struct Requester {
     pub is_guest: bool,
     /// Whether the user administers this server.
     pub is_admin: bool,
+    ended: Arc<AtomicBool>,
+}
+
+impl Requester {
+    /// Whether the session has been ended, here on this node, since the request began: a request that has waited asks.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
 }
 
 /// Why a token was refused.
@@ -219,8 +228,16 @@ impl Sessions {
     pub(crate) fn forget(&self, revoked: &[TokenHash]) {
         self.revocations.fetch_add(1, Ordering::SeqCst);
         for hash in revoked {
-            self.remembered.remove(hash);
+            if let Some((_, session)) = self.remembered.remove(hash) {
+                session.requester.ended.store(true, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// How often a token was recognised from memory, and how often it had to be looked up.
+    #[must_use]
+    pub fn cache_counts(&self) -> (u64, u64) {
+        (self.remembered.hits(), self.remembered.misses())
     }
 
     /// Writes down when devices were last seen, as far as that waits to be written.
@@ -244,6 +261,7 @@ fn remember(stored: StoredSession) -> Result<Remembered, StorageError> {
             device_id: Some(stored.device_id.into()),
             is_guest: stored.is_guest,
             is_admin: stored.is_admin,
+            ended: Arc::default(),
         },
         expires_at: stored.expires_at,
         seen_at: AtomicI64::new(stored.last_seen_at.map_or(0, |at| at.0)),
