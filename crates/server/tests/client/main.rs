@@ -22,6 +22,7 @@ mod rooms_directory;
 mod rooms_membership;
 mod rooms_send;
 mod server;
+mod sync;
 mod user_directory;
 
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use homeserver_core::{KeySn, Position, RoomSn, TypeSn};
+use homeserver_core::{EventSn, KeySn, Position, RoomSn, TypeSn};
 use storage::{Membership, RoomHead, StoredEvent};
 
 use super::changes::{Before, RoomUpdate};
@@ -37,12 +37,23 @@ pub(super) struct TimelinePart {
     pub(super) events: Vec<Arc<StoredEvent>>,
     pub(super) memberships: Vec<Option<Membership>>,
     pub(super) is_limited: bool,
+    /// Whether the filter took state events out of the timeline, which the client has to be told of otherwise.
+    pub(super) is_sieved: bool,
     /// Everything of the pass is after this position, or in `gap`.
     pub(super) start: Position,
     /// The events of the pass that are not in the timeline, if they are known.
     pub(super) gap: Option<Vec<Arc<StoredEvent>>>,
     /// How many countable events the room has up to the end of the pass, if that is known.
     pub(super) total: Option<i64>,
+}
+
+impl TimelinePart {
+    /// Whether the client needs the event as state: it is of the pass, and the timeline does not show it.
+    fn needs_as_state(&self, pass: &Pass<'_>, event_sn: EventSn) -> bool {
+        let position = event_sn.position();
+        let is_shown = || self.events.binary_search_by_key(&event_sn, |event| event.sn).is_ok();
+        position <= pass.to && (pass.request.use_state_after || position <= self.start || !is_shown())
+    }
 }
 
 impl Sync {
@@ -97,7 +108,7 @@ impl Sync {
         let gap = events.iter().filter(|event| !timeline.iter().any(|shown| shown.sn == event.sn)).cloned().collect();
         let memberships = vec![Some(Membership::Join); timeline.len()];
         let total = events.last().map(|last| last.countable_total);
-        Ok(TimelinePart { events: timeline, memberships, is_limited, start, gap: Some(gap), total })
+        Ok(TimelinePart { events: timeline, memberships, is_limited, is_sieved: false, start, gap: Some(gap), total })
     }
 
     /// The newest events of many rooms, from the database.
@@ -128,10 +139,15 @@ impl Sync {
             events.reverse();
             let total = events.last().map(|last| last.countable_total);
             let filter = &pass.request.filter.room.0.timeline.0;
+            let states =
+                |events: &[Arc<StoredEvent>]| events.iter().filter(|event| event.state_key_sn.is_some()).count();
+            let states_before = states(&events);
             let events = self.filtered(filter, events, &update.room_id).await?;
+            let is_sieved = states(&events) < states_before;
             let memberships = vec![Some(Membership::Join); events.len()];
             let start = if limit == 0 && is_limited { pass.to } else { start };
-            timelines.insert(update.room_sn, TimelinePart { events, memberships, is_limited, start, gap: None, total });
+            let timeline = TimelinePart { events, memberships, is_limited, is_sieved, start, gap: None, total };
+            timelines.insert(update.room_sn, timeline);
         }
         Ok(timelines)
     }
@@ -164,32 +180,43 @@ impl Sync {
         if pass.request.full_state {
             return self.full_state(pass, update, timeline).await;
         }
-        let until = if pass.request.use_state_after { pass.to } else { timeline.start };
-        let mut latest: HashMap<(TypeSn, KeySn), Arc<StoredEvent>> = HashMap::new();
-        match &timeline.gap {
+        let changed = match &timeline.gap {
             Some(gap) => {
-                let after_too = timeline.events.iter().filter(|_| pass.request.use_state_after);
-                for event in gap.iter().chain(after_too) {
-                    if let Some(key_sn) = event.state_key_sn {
-                        latest.insert((event.type_sn, key_sn), event.clone());
+                let shown_too = timeline.events.iter().filter(|_| pass.request.use_state_after);
+                let mut latest: HashMap<(TypeSn, KeySn), &Arc<StoredEvent>> = HashMap::new();
+                for event in gap.iter().chain(shown_too) {
+                    let Some(key_sn) = event.state_key_sn else { continue };
+                    let known = latest.entry((event.type_sn, key_sn)).or_insert(event);
+                    if known.sn < event.sn {
+                        *known = event;
                     }
                 }
+                latest.into_values().cloned().collect()
             }
-            None if until > pass.after() => {
-                let changes = self.database.state_changes(&[update.room_sn.0], pass.after(), until).await?;
-                let newest: HashMap<_, _> =
-                    changes.iter().map(|it| ((it.entry.type_sn, it.entry.key_sn), it.entry.event_sn.0)).collect();
-                let sns: Vec<i64> = newest.into_values().collect();
-                for event in self.load_events(&sns).await? {
-                    if let Some(key_sn) = event.state_key_sn {
-                        latest.insert((event.type_sn, key_sn), event);
-                    }
-                }
-            }
-            None => {}
-        }
-        let changed = latest.into_values().collect();
+            None => self.read_changed_state(pass, update, timeline).await?,
+        };
         self.choose_state(pass, update, timeline, changed, false).await
+    }
+
+    /// The state that changed in the pass, as far as the timeline does not show it, from the database.
+    pub(super) async fn read_changed_state(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        timeline: &TimelinePart,
+    ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
+        let until = if pass.request.use_state_after || timeline.is_sieved { pass.to } else { timeline.start };
+        if until <= pass.after() {
+            return Ok(Vec::new());
+        }
+        let changes = self.database.state_changes(&[update.room_sn.0], pass.after(), until).await?;
+        let newest: HashMap<_, _> = changes
+            .iter()
+            .filter(|it| timeline.needs_as_state(pass, it.entry.event_sn))
+            .map(|it| ((it.entry.type_sn, it.entry.key_sn), it.entry.event_sn.0))
+            .collect();
+        let sns: Vec<i64> = newest.into_values().collect();
+        Ok(self.load_events(&sns).await?)
     }
 
     /// Rooms that are new to the client: with their whole state.
@@ -256,21 +283,20 @@ impl Sync {
     }
 
     /// The state at the start of the timeline, or at its end if the client wants that: the current state with what
-    /// happened since undone.
+    /// the timeline shows undone.
     pub(super) async fn state_before(
         &self,
         pass: &Pass<'_>,
         timeline: &TimelinePart,
         current: Vec<Arc<StoredEvent>>,
     ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
-        let until = if pass.request.use_state_after { pass.to } else { timeline.start };
-        if current.iter().all(|event| event.sn.position() <= until) {
+        if current.iter().all(|event| timeline.needs_as_state(pass, event.sn)) {
             return Ok(current);
         }
         let mut state = Vec::with_capacity(current.len());
         let mut older: Vec<i64> = Vec::new();
         for event in current {
-            if event.sn.position() <= until {
+            if timeline.needs_as_state(pass, event.sn) {
                 state.push(event);
             } else {
                 older.extend(event.replaces_sn.map(|sn| sn.0));
@@ -280,7 +306,7 @@ impl Sync {
         while !older.is_empty() {
             let mut still_newer = Vec::new();
             for event in self.load_events(&older).await? {
-                if event.sn.position() <= until {
+                if timeline.needs_as_state(pass, event.sn) {
                     state.push(event);
                 } else {
                     still_newer.extend(event.replaces_sn.map(|sn| sn.0));
@@ -333,6 +359,7 @@ pub(super) fn empty_timeline(at: Position) -> TimelinePart {
         events: Vec::new(),
         memberships: Vec::new(),
         is_limited: false,
+        is_sieved: false,
         start: at,
         gap: Some(Vec::new()),
         total: None,

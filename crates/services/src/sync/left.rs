@@ -41,27 +41,27 @@ impl Sync {
         let visibility =
             Visibility::load(&self.database, &self.interned, update.room_sn, pass.requester.user_sn).await?;
         // Everybody sees themselves go.
+        let read = timeline.events.len();
         timeline.events.retain(|event| event.sn.position() == update.since || visibility.may_see(event));
+        timeline.is_sieved |= timeline.events.len() < read;
         timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
         if let Some(first) = timeline.events.first() {
             timeline.start = Position(first.sn.0 - 1);
         }
-        let was_member = was_joined || visibility.was_ever_joined();
-        let state = if !was_member {
-            Vec::new()
-        } else if was_joined && pass.from.is_some() && !pass.request.full_state {
-            let changes = self.database.state_changes(&[update.room_sn.0], after, timeline.start).await?;
-            let newest: std::collections::HashMap<_, _> =
-                changes.iter().map(|it| ((it.entry.type_sn, it.entry.key_sn), it.entry.event_sn.0)).collect();
-            let sns: Vec<i64> = newest.into_values().collect();
-            self.load_events(&sns).await?
+        let departure = self.departure(pass, update).await?.filter(|_| was_joined || visibility.was_ever_joined());
+        let state = if let Some(departure) = departure {
+            let inside = Pass { to: departure, ..*pass };
+            let state = if was_joined && !pass.request.full_state {
+                self.read_changed_state(&inside, update, &timeline).await?
+            } else {
+                let entries = self.database.state_at(update.room_sn, departure).await?;
+                let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
+                self.state_before(&inside, &timeline, self.load_events(&sns).await?).await?
+            };
+            self.choose_state(&inside, update, &timeline, state, true).await?
         } else {
-            let at = if pass.request.use_state_after { update.since } else { timeline.start };
-            let entries = self.database.state_at(update.room_sn, at).await?;
-            let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
-            self.load_events(&sns).await?
+            Vec::new()
         };
-        let state = self.choose_state(&end, update, &timeline, state, true).await?;
         Ok(RoomAnswer {
             room_id: Arc::clone(&update.room_id),
             prev_batch: timeline.start,
@@ -72,5 +72,15 @@ impl Sync {
             summary: None,
             unread: 0,
         })
+    }
+    /// When the user was in the room last: somebody who has left can still be banned, and sees no state of the time between.
+    async fn departure(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<Option<Position>, RoomError> {
+        let history = self.database.membership_history(update.room_sn, pass.requester.user_sn).await?;
+        let until = history.partition_point(|(position, _)| *position <= update.since);
+        let mut steps = history.get(..until).unwrap_or_default().windows(2).rev();
+        Ok(steps.find_map(|step| match step {
+            [(_, Membership::Join), (position, _)] => Some(*position),
+            _ => None,
+        }))
     }
 }

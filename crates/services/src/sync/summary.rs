@@ -34,7 +34,7 @@ impl Sync {
         let [name_type, alias_type] = self.naming_types().await?;
         let gap = timeline.gap.iter().flatten();
         let may_have_changed = pass.request.full_state
-            || (timeline.gap.is_none() && timeline.is_limited)
+            || (timeline.gap.is_none() && (timeline.is_limited || timeline.is_sieved))
             || timeline.events.iter().chain(gap).any(|event| {
                 event.state_key_sn.is_some() && [member_type, name_type, alias_type].contains(&event.type_sn)
             });
