@@ -101,9 +101,9 @@ impl Sync {
         let timeline = wanted.get(cut..).unwrap_or_default().to_vec();
         let is_limited = cut > 0;
         let start = match timeline.first() {
+            _ if !is_limited => pass.after(),
             Some(first) => Position(first.sn.0 - 1),
-            None if is_limited => pass.to,
-            None => pass.after(),
+            None => pass.to,
         };
         let gap = events.iter().filter(|event| !timeline.iter().any(|shown| shown.sn == event.sn)).cloned().collect();
         let memberships = vec![Some(Membership::Join); timeline.len()];

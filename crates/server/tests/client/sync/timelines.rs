@@ -27,8 +27,7 @@ fn contents<'a>(state: &'a Value, event_type: &str, member: &str) -> Vec<&'a Val
 }
 
 /// What a device hears since a token from a server that was just started, and so has nothing of it in memory.
-async fn after_restart(server: TestServer, db: &TestDatabase, user: &User, query: &str) -> Value {
-    server.shutdown().await;
+async fn after_start(db: &TestDatabase, user: &User, query: &str) -> Value {
     let again = TestServer::start(db).await;
     let answer = again.client().get(format!("{V3}/sync?{query}")).token(&user.token).await.ok();
     again.shutdown().await;
@@ -182,12 +181,33 @@ on_both_databases! {
         let path = format!("{V3}/user/{}/account_data/org.example", path_segment(&alice.id));
         let _ = alice.put(path).json(&json!({ "a": 1 })).await.ok();
 
-        let query = format!("since={since}");
-        let before = sync(&alice, &query).await;
-        assert!(before["rooms"]["join"].get(&quiet).is_none(), "{before}");
-        assert_eq!(bodies(timeline(joined(&before, &room))), ["0", "2", "of this device"]);
-        assert!(before["rooms"]["leave"][&gone].is_object() && before["rooms"]["invite"][&called].is_object(), "{before}");
-        let after = after_restart(server, &db, &alice, &query).await;
-        assert_eq!(without_ages(after), without_ages(before));
+        let filter = |filter: Value| format!("&filter={}", path_segment(&json!({ "room": filter }).to_string()));
+        let queries = [
+            String::new(),
+            "&use_state_after=true".to_owned(),
+            "&full_state=true".to_owned(),
+            filter(json!({ "timeline": { "limit": 1 } })),
+            filter(json!({ "timeline": { "limit": 0 } })) + "&use_state_after=true",
+            filter(json!({ "timeline": { "types": ["m.room.message"] } })),
+            filter(json!({ "timeline": { "not_senders": [bob.id] } })),
+            filter(json!({ "state": { "lazy_load_members": true }, "timeline": { "limit": 3 } })),
+            filter(json!({ "timeline": { "not_types": ["m.room.topic"] }, "state": { "not_types": ["m.room.member"] } })),
+        ]
+        .map(|further| format!("since={since}{further}"));
+        let mut before = Vec::new();
+        for query in &queries {
+            before.push(sync(&alice, query).await);
+        }
+        let first = &before[0];
+        assert!(first["rooms"]["join"].get(&quiet).is_none(), "{first}");
+        assert_eq!(bodies(timeline(joined(first, &room))), ["0", "2", "of this device"]);
+        assert!(first["rooms"]["leave"][&gone].is_object() && first["rooms"]["invite"][&called].is_object(), "{first}");
+
+        server.shutdown().await;
+        for (query, before) in queries.iter().zip(before) {
+            // Started for each, as answering changes what is remembered.
+            let answer = after_start(&db, &alice, query).await;
+            assert_eq!(without_ages(answer), without_ages(before), "{query}");
+        }
     }
 }
