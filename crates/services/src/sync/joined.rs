@@ -37,7 +37,7 @@ pub(super) struct TimelinePart {
     pub(super) events: Vec<Arc<StoredEvent>>,
     pub(super) memberships: Vec<Option<Membership>>,
     pub(super) is_limited: bool,
-    /// Whether the filter took state events out of the timeline, which the client has to be told of otherwise.
+    /// Whether events were taken out of the timeline: the client has to be told otherwise of the state among them.
     pub(super) is_sieved: bool,
     /// Everything of the pass is after this position, or in `gap`.
     pub(super) start: Position,
@@ -139,21 +139,22 @@ impl Sync {
             events.reverse();
             let total = events.last().map(|last| last.countable_total);
             let filter = &pass.request.filter.room.0.timeline.0;
-            let states =
-                |events: &[Arc<StoredEvent>]| events.iter().filter(|event| event.state_key_sn.is_some()).count();
-            let states_before = states(&events);
+            let read = events.len();
             let events = self.filtered(filter, events, &update.room_id).await?;
-            let is_sieved = states(&events) < states_before;
+            let is_sieved = events.len() < read;
             let memberships = vec![Some(Membership::Join); events.len()];
             let start = if limit == 0 && is_limited { pass.to } else { start };
-            let timeline = TimelinePart { events, memberships, is_limited, is_sieved, start, gap: None, total };
+            let mut timeline = TimelinePart { events, memberships, is_limited, is_sieved, start, gap: None, total };
+            if is_sieved && is_limited {
+                self.look_further_back(pass, update, after, &mut timeline).await?;
+            }
             timelines.insert(update.room_sn, timeline);
         }
         Ok(timelines)
     }
 
     /// Adds the transaction IDs of what the reader's device sent.
-    async fn with_transaction_ids(
+    pub(super) async fn with_transaction_ids(
         &self,
         pass: &Pass<'_>,
         mut events: Vec<StoredEvent>,

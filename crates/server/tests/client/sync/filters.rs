@@ -24,6 +24,34 @@ on_both_databases! {
         get(&bob, &format!("filter={stored}")).await.error(400, "M_INVALID_PARAM");
     }
 
+    async fn rare_events_fill_a_timeline_from_behind_many_others(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let room = alice.create_room(&json!({})).await;
+        let since = token(&alice).await;
+        send_texts(&alice, &room, 3).await;
+        for number in 0..15 {
+            topic(&alice, &room, &number.to_string()).await;
+        }
+        for (limit, expected) in [(1, &["2"][..]), (2, &["1", "2"]), (4, &["0", "1", "2"])] {
+            let filter = json!({ "room": { "timeline": { "limit": limit, "types": ["m.room.message"] } } });
+            for query in [String::new(), format!("since={since}")] {
+                let answer = filtered(&alice, &filter, &query).await;
+                let room_answer = joined(&answer, &room);
+                assert_eq!(bodies(timeline(room_answer)), expected, "{limit} {query}");
+                assert_eq!(room_answer["timeline"]["limited"], limit < 3, "{limit} {query}");
+                let state = &room_answer["state"];
+                assert!(keys(state).contains(&("m.room.topic", "")), "{limit} {query}: {state}");
+
+                let from = room_answer["timeline"]["prev_batch"].as_str().unwrap();
+                let types = path_segment(&json!({ "types": ["m.room.message"] }).to_string());
+                let path = format!("{V3}/rooms/{}/messages?dir=b&from={from}&filter={types}", path_segment(&room));
+                let page = alice.get(path).await.ok();
+                assert_eq!(bodies(page["chunk"].as_array().unwrap()).len(), 3 - expected.len(), "{limit} {query}");
+            }
+        }
+    }
+
     async fn filters_that_are_none_are_refused(db: TestDatabase) {
         let server = TestServer::start(&db).await;
         let alice = server.register("alice").await;

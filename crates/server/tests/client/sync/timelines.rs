@@ -189,6 +189,8 @@ on_both_databases! {
             filter(json!({ "timeline": { "limit": 1 } })),
             filter(json!({ "timeline": { "limit": 0 } })) + "&use_state_after=true",
             filter(json!({ "timeline": { "types": ["m.room.message"] } })),
+            filter(json!({ "timeline": { "types": ["m.room.message"], "limit": 2 } })),
+            filter(json!({ "timeline": { "types": ["m.room.member"], "limit": 2 } })),
             filter(json!({ "timeline": { "not_senders": [bob.id] } })),
             filter(json!({ "state": { "lazy_load_members": true }, "timeline": { "limit": 3 } })),
             filter(json!({ "timeline": { "not_types": ["m.room.topic"] }, "state": { "not_types": ["m.room.member"] } })),
