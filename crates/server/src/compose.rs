@@ -130,7 +130,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone()));
     let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone()));
     let user_directory = Arc::new(UserDirectory::new(database.clone(), interned.clone()));
-    let history = Arc::new(History::new(database.clone(), interned.clone(), clock.clone()));
+    let history = Arc::new(History::new(database.clone(), interned.clone(), clock.clone(), tail.clone()));
     let room_state = Arc::new(RoomState::new(database.clone(), interned.clone(), clock.clone()));
     let sync = Arc::new(Sync::new(database.clone(), interned, clock, tail, user_rooms, wakeups, stopping));
 

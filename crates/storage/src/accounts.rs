@@ -124,6 +124,9 @@ impl Tx {
     pub async fn create_account(&mut self, account: &NewAccount) -> Result<Option<UserSn>, StorageError> {
         let sql = "INSERT INTO users (user_id) VALUES ($1) ON CONFLICT DO NOTHING";
         self.execute(sql, params![&account.user_id]).await?;
+        // Sooner or later the user joins a room: then this need not be written first.
+        let sql = "INSERT INTO state_keys (state_key) VALUES ($1) ON CONFLICT DO NOTHING";
+        self.execute(sql, params![&account.user_id]).await?;
         let sql = "SELECT user_sn FROM users WHERE user_id = $1";
         let user_sn = self.query_optional(sql, params![&account.user_id], |row| row.get::<UserSn>(0)).await?;
         let user_sn =

@@ -134,14 +134,26 @@ impl Tx {
         self.published.push(entry);
     }
 
-    pub(crate) async fn begin(&mut self) -> Result<(), StorageError> {
+    /// Begins, and reserves `positions` of the log: on PostgreSQL both in one round trip.
+    pub(crate) async fn begin(&mut self, positions: i64) -> Result<(), StorageError> {
         self.published.clear();
         self.reserved = 0..0;
         match &mut self.connection {
             WriteConnection::Sqlite(_) => self.execute("BEGIN IMMEDIATE", &[]).await.map(drop),
-            WriteConnection::Postgres(connection) => {
+            WriteConnection::Postgres(connection) if positions == 0 => {
                 let begin = sqlx::raw_sql("BEGIN; SELECT pg_current_xact_id()::text");
                 self.transaction_id = connection.fetch_one(begin).await?.try_get(0)?;
+                Ok(())
+            }
+            WriteConnection::Postgres(connection) => {
+                let begin = format!(
+                    "BEGIN; UPDATE log_head SET position = position + {positions} \
+                     RETURNING pg_current_xact_id()::text, position"
+                );
+                let row = connection.fetch_one(sqlx::raw_sql(sqlx::AssertSqlSafe(begin))).await?;
+                self.transaction_id = row.try_get(0)?;
+                let last: i64 = row.try_get(1)?;
+                self.reserved = last - positions + 1..last + 1;
                 Ok(())
             }
         }

@@ -196,7 +196,7 @@ impl Writer {
     /// Runs the batch in one transaction and publishes what it says; rolls back if anything fails.
     async fn commit(&mut self, tx: &mut Tx, batch: &mut [Write]) -> Result<(), StorageError> {
         let run = async {
-            let begun = timeout(CONNECT_TIMEOUT, tx.begin()).await;
+            let begun = timeout(CONNECT_TIMEOUT, tx.begin(positions_of(batch))).await;
             begun.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
             run_batch(tx, batch).await
         };
@@ -271,6 +271,15 @@ fn lost() -> StorageError {
 
 fn too_slow() -> StorageError {
     no_answer("no answer", TRANSACTION_TIMEOUT)
+}
+
+/// How many positions of the log the events of a batch take.
+fn positions_of(batch: &[Write]) -> i64 {
+    let events = batch.iter().map(|write| match write {
+        Write::Append(pending) => pending.append.events.len(),
+        Write::Closure(_) => 0,
+    });
+    i64::try_from(events.sum::<usize>()).unwrap_or(i64::MAX)
 }
 
 async fn run_batch(tx: &mut Tx, batch: &mut [Write]) -> Result<(), StorageError> {

@@ -10,6 +10,7 @@ use storage::{Database, Interned, StorageError, StoredEvent};
 use super::access::Access;
 use super::page::{Direction, MessagesRequest, Page, Scan, bounded};
 use super::writing::{EventWriter, with_transaction_ids};
+use crate::log::LogTail;
 use crate::rooms::RoomError;
 use crate::sessions::Requester;
 use crate::tokens::history_token;
@@ -20,13 +21,14 @@ pub struct History {
     pub(super) database: Database,
     pub(super) interned: Arc<Interned>,
     pub(super) clock: Arc<dyn Clock>,
+    tail: Arc<LogTail>,
 }
 
 impl History {
-    /// The timelines in `database`.
+    /// The timelines in `database`, up to the end of `tail`.
     #[must_use]
-    pub fn new(database: Database, interned: Arc<Interned>, clock: Arc<dyn Clock>) -> Self {
-        Self { database, interned, clock }
+    pub fn new(database: Database, interned: Arc<Interned>, clock: Arc<dyn Clock>, tail: Arc<LogTail>) -> Self {
+        Self { database, interned, clock, tail }
     }
 
     /// A page of a room's timeline: the JSON of the answer.
@@ -44,7 +46,7 @@ impl History {
         let access = Access::open(&self.database, &self.interned, requester, room_id).await?;
         let from = match (request.from, request.direction) {
             (Some(from), _) => from,
-            (None, Direction::Backwards) => self.database.position().await?,
+            (None, Direction::Backwards) => self.tail.end(),
             (None, Direction::Forwards) => Position::START,
         };
         let to = request.to.unwrap_or(match request.direction {
