@@ -68,7 +68,7 @@ pub(super) async fn sync(
 /// The filter given as JSON, or under which a filter is stored.
 async fn filter(filters: &Filters, requester: &Requester, filter: Option<&str>) -> ApiResult<Arc<FilterDefinition>> {
     let given = match filter.map(str::trim).filter(|filter| !filter.is_empty()) {
-        None => return Ok(Arc::default()),
+        None => return Ok(filters.everything()),
         Some(json) if json.starts_with('{') => parse(json).map(Arc::new),
         Some(filter_id) => filters.definition(requester.user_sn, filter_id).await,
     };

@@ -47,6 +47,7 @@ pub enum FilterError {
 /// <https://spec.matrix.org/v1.19/client-server-api/#filtering>
 pub struct Filters {
     database: Database,
+    everything: Arc<FilterDefinition>,
     definitions: Cache<(UserSn, i64), Arc<FilterDefinition>>,
 }
 
@@ -54,7 +55,13 @@ impl Filters {
     /// The filters stored in `database`.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { database, definitions: Cache::new(REMEMBERED) }
+        Self { database, everything: Arc::default(), definitions: Cache::new(REMEMBERED) }
+    }
+
+    /// The filter that lets everything through: one for all who wait without a filter of their own.
+    #[must_use]
+    pub fn everything(&self) -> Arc<FilterDefinition> {
+        self.everything.clone()
     }
 
     /// Stores a filter. Equal filters of a user have the same ID.

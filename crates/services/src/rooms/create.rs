@@ -120,7 +120,7 @@ impl RoomCreation {
         };
         let drafts = self.drafts(requester, new_room, version, alias.as_deref()).await?;
         let room_id = (!version.room_id_is_create_hash()).then(|| RoomId::new_v1(&self.identity.server_name));
-        let mut room = self.timeline.open_new(room_id, version).await?;
+        let mut room = self.timeline.open_new(room_id, version).await;
         let mut created_at = Timestamp(0);
         for draft in &drafts {
             let staged = room.stage(requester.user_sn, &requester.user_id, draft).await;

@@ -161,19 +161,12 @@ impl Timeline {
 
     /// The head of a room that does not exist yet. The room exists once a create event is staged and committed.
     /// `room_id` is given where the room version does not derive it from the create event.
-    ///
-    /// # Errors
-    /// None today; kept fallible as opening a room is.
-    pub async fn open_new(
-        &self,
-        room_id: Option<OwnedRoomId>,
-        room_version: RoomVersion,
-    ) -> Result<OpenRoom, RoomError> {
+    pub async fn open_new(&self, room_id: Option<OwnedRoomId>, room_version: RoomVersion) -> OpenRoom {
         let slot: Slot = Arc::new(Mutex::new(Some(Head::of_new_room(room_id, room_version))));
         let guard = slot.clone().lock_owned().await;
         let mut room = self.guarded(slot, guard);
         room.now = self.unique_creation_time();
-        Ok(room)
+        room
     }
 
     /// A time that no other room of this process was created at: since room version 12 the room ID is a hash of the create
