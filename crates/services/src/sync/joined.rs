@@ -235,6 +235,8 @@ impl Sync {
             let mut timeline = timelines.remove(&update.room_sn).unwrap_or_else(|| empty_timeline(pass.to));
             let current = states.remove(&update.room_sn).unwrap_or_default();
             self.hide_invisible(pass, update, &mut timeline).await?;
+            // Whoever comes (back) into a room does not go on from an earlier timeline of it.
+            timeline.is_limited |= pass.from.is_some();
             let summary = match heads.get(&update.room_sn) {
                 Some(head) => Some(self.summary(pass, update, head, &current).await?),
                 None => None,
