@@ -1,7 +1,7 @@
 //! Appending events to rooms: everything that follows from them is written in the transaction that holds them, each table
 //! with one statement for the whole batch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,8 +11,7 @@ use homeserver_core::{DeviceSn, EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserS
 
 use crate::events::StoredEvent;
 use crate::log::LogEntry;
-use crate::transaction::Tx;
-use crate::value::Value;
+use crate::transaction::{TableRows, Tx};
 use crate::writer::PendingAppend;
 use crate::{Membership, StorageError, params};
 
@@ -109,11 +108,22 @@ where
 pub enum AppendOutcome {
     /// The events are stored.
     Appended(Vec<Arc<StoredEvent>>),
-    /// The room has moved on since the events were built. Nothing was stored.
+    /// The room has moved on since the events were built, or the transaction ID was used before. Nothing was stored.
     Stale,
 }
 
-struct Head {
+/// Whether transaction IDs that were used before are expected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Repetitions {
+    /// Hardly ever: a repetition fails the whole batch on the table's key, which saves a question for all others.
+    Unlikely,
+    /// Possible, after such a failure: the database is asked before anything is written.
+    LookedUp,
+}
+
+/// A room's end, as the writer moves it.
+#[derive(Clone)]
+pub(crate) struct Head {
     version: i64,
     depth: i64,
     last: i64,
@@ -125,17 +135,27 @@ struct Head {
     changed: bool,
 }
 
-pub(crate) async fn append_all(tx: &mut Tx, appends: &mut [&mut PendingAppend]) -> Result<(), StorageError> {
+pub(crate) async fn append_all(
+    tx: &mut Tx,
+    appends: &mut [&mut PendingAppend],
+    repetitions: Repetitions,
+) -> Result<(), StorageError> {
     let events: usize = appends.iter().map(|pending| pending.append.events.len()).sum();
     // First of all: this takes the lock under which heads are compared.
     tx.reserve_positions(i64::try_from(events).unwrap_or(i64::MAX)).await?;
     let mut heads = load_heads(tx, appends).await?;
+    let mut used = match repetitions {
+        Repetitions::Unlikely => HashSet::new(),
+        Repetitions::LookedUp => used_transactions(tx, appends).await?,
+    };
 
     let mut accepted: Vec<(&Append, Vec<Arc<StoredEvent>>)> = Vec::with_capacity(appends.len());
     for pending in appends.iter_mut() {
         let PendingAppend { append, outcome, .. } = &mut **pending;
         let head = heads.entry(append.room_sn).or_insert_with(|| Head::of_new_room(append));
-        if head.version != append.expected_version {
+        let is_repeated =
+            repetitions == Repetitions::LookedUp && append.transaction_key().is_some_and(|key| !used.insert(key));
+        if head.version != append.expected_version || is_repeated {
             *outcome = Some(AppendOutcome::Stale);
             continue;
         }
@@ -144,13 +164,21 @@ pub(crate) async fn append_all(tx: &mut Tx, appends: &mut [&mut PendingAppend]) 
         accepted.push((&*append, stored));
     }
 
-    write_events(tx, &accepted).await?;
-    write_state(tx, &accepted).await?;
-    write_memberships(tx, &accepted).await?;
-    write_transactions(tx, &accepted).await?;
-    write_read_positions(tx, &accepted).await?;
+    let [state_changes, current_state] = state_rows(&accepted);
+    let [membership_changes, memberships] = membership_rows(&accepted);
+    tx.insert_into_tables(&[
+        event_rows(&accepted),
+        state_changes,
+        current_state,
+        membership_changes,
+        memberships,
+        transaction_rows(&accepted),
+        read_position_rows(&accepted),
+        head_rows(&heads),
+    ])
+    .await?;
     write_redactions(tx, &accepted).await?;
-    write_heads(tx, &heads).await?;
+    tx.remember_heads(heads);
     for (append, _) in &accepted {
         if let Some(step) = &append.also {
             step.run(tx).await?;
@@ -160,6 +188,30 @@ pub(crate) async fn append_all(tx: &mut Tx, appends: &mut [&mut PendingAppend]) 
         stored.into_iter().for_each(|event| tx.publish(LogEntry::Event(event)));
     }
     Ok(())
+}
+
+type TransactionKey = (DeviceSn, RoomSn, TypeSn, Box<str>);
+
+impl Append {
+    fn transaction_key(&self) -> Option<TransactionKey> {
+        let (device_sn, id) = self.transaction.as_ref()?;
+        Some((*device_sn, self.room_sn, self.events.first()?.type_sn, id.clone()))
+    }
+}
+
+/// Which of the transaction IDs were used before.
+async fn used_transactions(
+    tx: &mut Tx,
+    appends: &[&mut PendingAppend],
+) -> Result<HashSet<TransactionKey>, StorageError> {
+    let keys: Vec<_> = appends.iter().filter_map(|pending| pending.append.transaction_key()).collect();
+    let devices: Vec<i64> = keys.iter().map(|(device_sn, ..)| device_sn.0).collect();
+    let ids: Vec<String> = keys.into_iter().map(|(.., id)| id.into_string()).collect();
+    let sql = "SELECT device_sn, room_sn, type_sn, transaction_id FROM client_transactions \
+               WHERE device_sn IN LIST($1) AND transaction_id IN LIST($2)";
+    let used =
+        tx.query(sql, params![&devices, &ids], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).await?;
+    Ok(used.into_iter().collect())
 }
 
 impl Head {
@@ -176,15 +228,31 @@ impl Head {
             changed: false,
         }
     }
+
+    /// As the next transaction finds it; `None` if the room has no events.
+    pub(crate) fn settled(mut self) -> Option<Self> {
+        self.changed = false;
+        (self.version > 0).then_some(self)
+    }
 }
 
 async fn load_heads(tx: &mut Tx, appends: &[&mut PendingAppend]) -> Result<HashMap<RoomSn, Head>, StorageError> {
-    let mut rooms: Vec<i64> = appends.iter().map(|pending| pending.append.room_sn.0).collect();
+    let mut heads = HashMap::with_capacity(appends.len());
+    let mut rooms: Vec<i64> = Vec::new();
+    for room_sn in appends.iter().map(|pending| pending.append.room_sn) {
+        match tx.known_head(room_sn) {
+            Some(head) => drop(heads.insert(room_sn, head)),
+            None => rooms.push(room_sn.0),
+        }
+    }
+    if rooms.is_empty() {
+        return Ok(heads);
+    }
     rooms.sort_unstable();
     rooms.dedup();
     let sql = "SELECT room_sn, head_version, depth, last_event_sn, countable_total, joined_count, invited_count, \
                room_version, extremities FROM room_heads WHERE room_sn IN LIST($1)";
-    let heads = tx
+    let loaded = tx
         .query(sql, params![&rooms], |row| {
             let head = Head {
                 version: row.get(1)?,
@@ -200,7 +268,8 @@ async fn load_heads(tx: &mut Tx, appends: &[&mut PendingAppend]) -> Result<HashM
             Ok((row.get(0)?, head))
         })
         .await?;
-    Ok(heads.into_iter().collect())
+    heads.extend(loaded);
+    Ok(heads)
 }
 
 /// Gives the events their numbers and moves the head behind them.
@@ -247,8 +316,8 @@ fn each_event<'a>(accepted: &'a Accepted<'a>) -> impl Iterator<Item = (&'a Appen
     })
 }
 
-async fn write_events(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), StorageError> {
-    let rows: Vec<Vec<Value<'_>>> = each_event(accepted)
+fn event_rows<'a>(accepted: &'a Accepted<'a>) -> TableRows<'a> {
+    let rows = each_event(accepted)
         .map(|(append, event, stored)| {
             vec![
                 stored.sn.into(),
@@ -268,11 +337,11 @@ async fn write_events(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), Storag
         .collect();
     let into = "events (event_sn, event_id, room_sn, type_sn, state_key_sn, sender_sn, origin_server_ts, depth, \
                 countable_total, replaces_sn, client_json, federation_json)";
-    tx.insert_all(into, &rows).await
+    TableRows { into, rows }
 }
 
-async fn write_state(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), StorageError> {
-    let mut changes: Vec<Vec<Value<'_>>> = Vec::new();
+fn state_rows<'a>(accepted: &'a Accepted<'a>) -> [TableRows<'a>; 2] {
+    let mut changes = Vec::new();
     let mut current = HashMap::new();
     for (append, event, stored) in each_event(accepted) {
         let Some(key_sn) = event.state_key_sn else { continue };
@@ -286,18 +355,18 @@ async fn write_state(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), Storage
         ]);
         current.insert((append.room_sn, event.type_sn, key_sn), stored.sn);
     }
-    tx.insert_all("state_changes (room_sn, position, type_sn, key_sn, event_sn, replaces_sn)", &changes).await?;
-    let rows: Vec<Vec<Value<'_>>> = current
+    let changes_into = "state_changes (room_sn, position, type_sn, key_sn, event_sn, replaces_sn)";
+    let rows = current
         .into_iter()
         .map(|((room_sn, type_sn, key_sn), sn)| vec![room_sn.into(), type_sn.into(), key_sn.into(), sn.into()])
         .collect();
     let into = "current_state (room_sn, type_sn, key_sn, event_sn) \
                 ON CONFLICT (room_sn, type_sn, key_sn) DO UPDATE SET event_sn = excluded.event_sn";
-    tx.insert_all(into, &rows).await
+    [TableRows { into: changes_into, rows: changes }, TableRows { into, rows }]
 }
 
-async fn write_memberships(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), StorageError> {
-    let mut changes: Vec<Vec<Value<'_>>> = Vec::new();
+fn membership_rows<'a>(accepted: &'a Accepted<'a>) -> [TableRows<'a>; 2] {
+    let mut changes = Vec::new();
     let mut current = HashMap::new();
     for (append, event, stored) in each_event(accepted) {
         let Some((user_sn, membership)) = event.membership else { continue };
@@ -305,8 +374,8 @@ async fn write_memberships(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), S
         changes.push(vec![user_sn.into(), stored.sn.into(), append.room_sn.into(), code.into()]);
         current.insert((append.room_sn, user_sn), (code, stored.sn));
     }
-    tx.insert_all("membership_changes (user_sn, position, room_sn, membership)", &changes).await?;
-    let rows: Vec<Vec<Value<'_>>> = current
+    let changes_into = "membership_changes (user_sn, position, room_sn, membership)";
+    let rows = current
         .into_iter()
         .map(|((room_sn, user_sn), (code, sn))| {
             vec![room_sn.into(), user_sn.into(), code.into(), sn.into(), false.into()]
@@ -314,11 +383,11 @@ async fn write_memberships(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), S
         .collect();
     let into = "memberships (room_sn, user_sn, membership, event_sn, is_forgotten) ON CONFLICT (room_sn, user_sn) \
                 DO UPDATE SET membership = excluded.membership, event_sn = excluded.event_sn, is_forgotten = FALSE";
-    tx.insert_all(into, &rows).await
+    [TableRows { into: changes_into, rows: changes }, TableRows { into, rows }]
 }
 
-async fn write_transactions(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), StorageError> {
-    let rows: Vec<Vec<Value<'_>>> = each_event(accepted)
+fn transaction_rows<'a>(accepted: &'a Accepted<'a>) -> TableRows<'a> {
+    let rows = each_event(accepted)
         .filter_map(|(append, event, stored)| {
             let (device_sn, transaction_id) = append.transaction.as_ref()?;
             Some(vec![
@@ -330,22 +399,22 @@ async fn write_transactions(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), 
             ])
         })
         .collect();
-    tx.insert_all("client_transactions (device_sn, room_sn, type_sn, transaction_id, event_sn)", &rows).await
+    TableRows { into: "client_transactions (device_sn, room_sn, type_sn, transaction_id, event_sn)", rows }
 }
 
 /// Whoever sends into a room has read it up to there.
-async fn write_read_positions(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), StorageError> {
+fn read_position_rows<'a>(accepted: &'a Accepted<'a>) -> TableRows<'a> {
     let mut read = HashMap::new();
     for (append, event, stored) in each_event(accepted) {
         read.insert((event.sender_sn, append.room_sn), (stored.countable_total, stored.sn));
     }
-    let rows: Vec<Vec<Value<'_>>> = read
+    let rows = read
         .into_iter()
         .map(|((user_sn, room_sn), (total, sn))| vec![user_sn.into(), room_sn.into(), total.into(), sn.into()])
         .collect();
     let into = "read_positions (user_sn, room_sn, countable_total, position) ON CONFLICT (user_sn, room_sn) \
                 DO UPDATE SET countable_total = excluded.countable_total, position = excluded.position";
-    tx.insert_all(into, &rows).await
+    TableRows { into, rows }
 }
 
 async fn write_redactions(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), StorageError> {
@@ -358,8 +427,8 @@ async fn write_redactions(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), St
     Ok(())
 }
 
-async fn write_heads(tx: &mut Tx, heads: &HashMap<RoomSn, Head>) -> Result<(), StorageError> {
-    let rows: Vec<Vec<Value<'_>>> = heads
+fn head_rows(heads: &HashMap<RoomSn, Head>) -> TableRows<'_> {
+    let rows = heads
         .iter()
         .filter(|(_, head)| head.changed)
         .map(|(room_sn, head)| {
@@ -381,5 +450,5 @@ async fn write_heads(tx: &mut Tx, heads: &HashMap<RoomSn, Head>) -> Result<(), S
                 depth = excluded.depth, last_event_sn = excluded.last_event_sn, extremities = excluded.extremities, \
                 countable_total = excluded.countable_total, joined_count = excluded.joined_count, \
                 invited_count = excluded.invited_count";
-    tx.insert_all(into, &rows).await
+    TableRows { into, rows }
 }

@@ -31,11 +31,12 @@ pub(crate) struct Dialect {
     engine: Engine,
     statements: RwLock<HashMap<(usize, usize), &'static str>>,
     inserts: RwLock<HashMap<(usize, usize), &'static str>>,
+    combined: RwLock<HashMap<Vec<(usize, usize)>, &'static str>>,
 }
 
 impl Dialect {
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, statements: RwLock::default(), inserts: RwLock::default() }
+        Self { engine, statements: RwLock::default(), inserts: RwLock::default(), combined: RwLock::default() }
     }
 
     /// The engine's form of a statement.
@@ -61,19 +62,38 @@ impl Dialect {
         if let Some(sql) = self.inserts.read().get(&key) {
             return sql;
         }
-        let (target, conflict) = into.split_at(into.find(')').map_or(into.len(), |end| end + 1));
         let sql = match self.engine {
             Engine::Sqlite => {
+                let (target, conflict) = split_insert(into);
                 let list: Vec<_> = (1..=types.len()).map(|number| format!("?{number}")).collect();
                 format!("INSERT INTO {target} VALUES ({}){conflict}", list.join(", "))
             }
-            Engine::Postgres => {
-                let list: Vec<_> = types.iter().zip(1..).map(|(name, number)| format!("${number}::{name}[]")).collect();
-                format!("INSERT INTO {target} SELECT * FROM UNNEST({}){conflict}", list.join(", "))
-            }
+            Engine::Postgres => postgres_insert(into, types, 1),
         };
         let sql: &'static str = Box::leak(sql.into_boxed_str());
         self.inserts.write().insert(key, sql);
+        sql
+    }
+
+    /// The statement of PostgreSQL that inserts rows into several tables at once; each is named once.
+    pub(crate) fn insert_into_tables(&self, tables: &[(&'static str, Vec<&'static str>)]) -> &'static str {
+        let key: Vec<_> = tables.iter().map(|(into, _)| (into.as_ptr().addr(), into.len())).collect();
+        if let Some(sql) = self.combined.read().get(&key) {
+            return sql;
+        }
+        let mut first = 1;
+        let inserts = tables.iter().map(|(into, types)| {
+            let sql = postgres_insert(into, types, first);
+            first += types.len();
+            sql
+        });
+        let mut inserts: Vec<_> = inserts.collect();
+        let last = inserts.pop().unwrap_or_default();
+        let steps = inserts.iter().zip(1..).map(|(insert, number)| format!("step_{number} AS ({insert})"));
+        let steps = steps.collect::<Vec<_>>().join(", ");
+        let sql = if steps.is_empty() { last } else { format!("WITH {steps} {last}") };
+        let sql: &'static str = Box::leak(sql.into_boxed_str());
+        self.combined.write().insert(key, sql);
         sql
     }
 
@@ -91,6 +111,17 @@ impl Dialect {
                 .replace("BLOB", "BYTEA"),
         }
     }
+}
+
+/// The table with its columns, and what follows them.
+fn split_insert(into: &str) -> (&str, &str) {
+    into.split_at(into.find(')').map_or(into.len(), |end| end + 1))
+}
+
+fn postgres_insert(into: &str, types: &[&'static str], first: usize) -> String {
+    let (target, conflict) = split_insert(into);
+    let list: Vec<_> = types.iter().zip(first..).map(|(name, number)| format!("${number}::{name}[]")).collect();
+    format!("INSERT INTO {target} SELECT * FROM UNNEST({}){conflict}", list.join(", "))
 }
 
 fn to_sqlite(sql: &str) -> String {
@@ -136,6 +167,20 @@ mod tests {
         assert_eq!(
             Dialect::new(Engine::Sqlite).insert(into, &["bigint", "text"]),
             "INSERT INTO t (a, b) VALUES (?1, ?2) ON CONFLICT DO NOTHING"
+        );
+    }
+
+    #[test]
+    fn inserts_into_several_tables_are_one_statement_on_postgresql() {
+        let tables = [("t (a, b) ON CONFLICT DO NOTHING", vec!["bigint", "text"]), ("u (c)", vec!["bytea"])];
+        assert_eq!(
+            Dialect::new(Engine::Postgres).insert_into_tables(&tables),
+            "WITH step_1 AS (INSERT INTO t (a, b) SELECT * FROM UNNEST($1::bigint[], $2::text[]) ON CONFLICT DO NOTHING) \
+             INSERT INTO u (c) SELECT * FROM UNNEST($3::bytea[])"
+        );
+        assert_eq!(
+            Dialect::new(Engine::Postgres).insert_into_tables(&tables[1..]),
+            "INSERT INTO u (c) SELECT * FROM UNNEST($1::bytea[])"
         );
     }
 }

@@ -1,13 +1,16 @@
 //! A write in progress.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use homeserver_core::Position;
+use homeserver_core::{Position, RoomSn};
+use sqlx::postgres::PgArguments;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 
+use crate::append::Head;
 use crate::dialect::Dialect;
 use crate::log::LogEntry;
-use crate::value::{Row, Value, postgres_columns};
+use crate::value::{Row, Value, add_columns};
 use crate::{StorageError, params, postgres, sqlite};
 
 /// The transaction of a batch of writes. What is said to [`Tx::publish`] becomes visible when, and only if, it commits.
@@ -16,6 +19,7 @@ pub struct Tx {
     dialect: Arc<Dialect>,
     published: Vec<LogEntry>,
     reserved: std::ops::Range<i64>,
+    known: KnownHeads,
     /// PostgreSQL's number of the transaction, by which its outcome can be asked for later.
     transaction_id: String,
 }
@@ -25,6 +29,24 @@ pub(crate) enum WriteConnection {
     Postgres(Box<PgConnection>),
 }
 
+/// Rows for one table. `into` is a literal such as `"users (user_id) ON CONFLICT DO NOTHING"`. All values of a column have
+/// the same type.
+pub(crate) struct TableRows<'a> {
+    pub(crate) into: &'static str,
+    pub(crate) rows: Vec<Vec<Value<'a>>>,
+}
+
+/// The ends of rooms as this writer left them. They hold as long as nobody else has moved the log, which its position tells.
+#[derive(Default)]
+struct KnownHeads {
+    heads: HashMap<RoomSn, Head>,
+    /// The position of the log behind the last transaction of this writer.
+    position: i64,
+}
+
+/// Rooms whose ends the writer remembers.
+const MAX_KNOWN_HEADS: usize = 10_000;
+
 /// A transaction that was to be committed when the connection broke: nobody knows whether it was.
 pub(crate) struct InDoubt {
     transaction_id: String,
@@ -33,7 +55,31 @@ pub(crate) struct InDoubt {
 
 impl Tx {
     pub(crate) fn new(connection: WriteConnection, dialect: Arc<Dialect>) -> Self {
-        Self { connection, dialect, published: Vec::new(), reserved: 0..0, transaction_id: String::new() }
+        let (published, known) = (Vec::new(), KnownHeads::default());
+        Self { connection, dialect, published, reserved: 0..0, known, transaction_id: String::new() }
+    }
+
+    /// The end of a room, if it is known without asking. Positions have to be reserved first.
+    pub(crate) fn known_head(&self, room_sn: RoomSn) -> Option<Head> {
+        self.known.heads.get(&room_sn).cloned()
+    }
+
+    /// Keeps the ends of rooms for the transactions that follow.
+    pub(crate) fn remember_heads(&mut self, heads: HashMap<RoomSn, Head>) {
+        if self.known.heads.len() + heads.len() > MAX_KNOWN_HEADS {
+            self.known.heads.clear();
+        }
+        let settled = heads.into_iter().filter_map(|(room_sn, head)| Some((room_sn, head.settled()?)));
+        self.known.heads.extend(settled);
+    }
+
+    fn has_reserved(&mut self, last: i64, count: i64) {
+        let first = last - count + 1;
+        if first != self.known.position + 1 {
+            self.known.heads.clear();
+        }
+        self.known.position = last;
+        self.reserved = first..last + 1;
     }
 
     /// Runs a statement and maps every row of its answer.
@@ -95,7 +141,37 @@ impl Tx {
                 }
             }
             WriteConnection::Postgres(connection) => {
-                sqlx::query_with(sql, postgres_columns(rows)?).execute(&mut **connection).await?;
+                let mut arguments = PgArguments::default();
+                add_columns(&mut arguments, rows)?;
+                sqlx::query_with(sql, arguments).execute(&mut **connection).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts rows into several tables, each named once: one statement and one round trip on PostgreSQL.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub(crate) async fn insert_into_tables(&mut self, tables: &[TableRows<'_>]) -> Result<(), StorageError> {
+        match &mut self.connection {
+            WriteConnection::Sqlite(_) => {
+                for table in tables {
+                    self.insert_all(table.into, &table.rows).await?;
+                }
+            }
+            WriteConnection::Postgres(connection) => {
+                let mut arguments = PgArguments::default();
+                let mut targets = Vec::with_capacity(tables.len());
+                for table in tables {
+                    let Some(first) = table.rows.first() else { continue };
+                    targets.push((table.into, first.iter().map(column_type).collect()));
+                    add_columns(&mut arguments, &table.rows)?;
+                }
+                if !targets.is_empty() {
+                    let sql = self.dialect.insert_into_tables(&targets);
+                    sqlx::query_with(sql, arguments).execute(&mut **connection).await?;
+                }
             }
         }
         Ok(())
@@ -125,7 +201,7 @@ impl Tx {
         let sql = "UPDATE log_head SET position = position + $1 RETURNING position";
         let last = self.query_optional(sql, params![count], |row| row.get::<i64>(0)).await?;
         let last = last.ok_or_else(|| StorageError::Statement("table log_head is empty".to_owned()))?;
-        self.reserved = last - count + 1..last + 1;
+        self.has_reserved(last, count);
         Ok(())
     }
 
@@ -153,7 +229,7 @@ impl Tx {
                 let row = connection.fetch_one(sqlx::raw_sql(sqlx::AssertSqlSafe(begin))).await?;
                 self.transaction_id = row.try_get(0)?;
                 let last: i64 = row.try_get(1)?;
-                self.reserved = last - positions + 1..last + 1;
+                self.has_reserved(last, positions);
                 Ok(())
             }
         }
@@ -204,6 +280,7 @@ impl Tx {
 
     pub(crate) async fn rollback(&mut self) -> Result<(), StorageError> {
         self.published.clear();
+        self.known = KnownHeads::default();
         match &mut self.connection {
             WriteConnection::Sqlite(connection) if connection.is_autocommit() => Ok(()),
             WriteConnection::Sqlite(_) => self.execute("ROLLBACK", &[]).await.map(drop),

@@ -197,10 +197,9 @@ pub(crate) fn postgres_arguments(params: &[Value<'_>]) -> Result<PgArguments, St
     Ok(arguments)
 }
 
-/// Encodes rows as one array for each column, for `UNNEST`.
-pub(crate) fn postgres_columns(rows: &[Vec<Value<'_>>]) -> Result<PgArguments, StorageError> {
+/// Encodes rows as one array for each column, for `UNNEST`, behind the arguments that are already there.
+pub(crate) fn add_columns(arguments: &mut PgArguments, rows: &[Vec<Value<'_>>]) -> Result<(), StorageError> {
     use sqlx::Arguments as _;
-    let mut arguments = PgArguments::default();
     let width = rows.first().map_or(0, Vec::len);
     for index in 0..width {
         let column = rows.iter().filter_map(|row| row.get(index));
@@ -226,5 +225,5 @@ pub(crate) fn postgres_columns(rows: &[Vec<Value<'_>>]) -> Result<PgArguments, S
         }
         .map_err(|error| StorageError::Statement(error.to_string()))?;
     }
-    Ok(arguments)
+    Ok(())
 }

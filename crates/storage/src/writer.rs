@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::StorageError;
-use crate::append::{self, Append, AppendOutcome};
+use crate::append::{self, Append, AppendOutcome, Repetitions};
 use crate::dialect::Dialect;
 use crate::log::{LogEntry, LogObserver};
 use crate::postgres::no_answer;
@@ -163,7 +163,11 @@ impl Writer {
             }
         }
         let Some(tx) = connected else { return };
-        match self.commit(tx, batch).await {
+        let mut outcome = self.commit(tx, batch, Repetitions::Unlikely).await;
+        if matches!(outcome, Err(StorageError::Constraint(_))) {
+            outcome = self.commit(tx, batch, Repetitions::LookedUp).await;
+        }
+        match outcome {
             Ok(()) => batch.drain(..).for_each(|write| write.settle(Ok(()))),
             // One write among several is at fault: each gets a transaction of its own, so that only that one fails.
             Err(error) if !error.is_unavailable() && batch.len() > 1 => self.serve_singly(connected, batch).await,
@@ -183,7 +187,7 @@ impl Writer {
                 continue;
             };
             let mut single = vec![write];
-            let outcome = self.commit(tx, &mut single).await;
+            let outcome = self.commit(tx, &mut single, Repetitions::LookedUp).await;
             if self.is_remote() && outcome.as_ref().is_err_and(StorageError::is_unavailable) {
                 *connected = None;
             }
@@ -194,11 +198,11 @@ impl Writer {
     }
 
     /// Runs the batch in one transaction and publishes what it says; rolls back if anything fails.
-    async fn commit(&mut self, tx: &mut Tx, batch: &mut [Write]) -> Result<(), StorageError> {
+    async fn commit(&mut self, tx: &mut Tx, batch: &mut [Write], repetitions: Repetitions) -> Result<(), StorageError> {
         let run = async {
             let begun = timeout(CONNECT_TIMEOUT, tx.begin(positions_of(batch))).await;
             begun.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
-            run_batch(tx, batch).await
+            run_batch(tx, batch, repetitions).await
         };
         let error = match timeout(TRANSACTION_TIMEOUT, run).await.unwrap_or_else(|_| Err(too_slow())) {
             Ok(()) => match timeout(TRANSACTION_TIMEOUT, tx.commit()).await.unwrap_or_else(|_| Err(too_slow())) {
@@ -282,7 +286,7 @@ fn positions_of(batch: &[Write]) -> i64 {
     i64::try_from(events.sum::<usize>()).unwrap_or(i64::MAX)
 }
 
-async fn run_batch(tx: &mut Tx, batch: &mut [Write]) -> Result<(), StorageError> {
+async fn run_batch(tx: &mut Tx, batch: &mut [Write], repetitions: Repetitions) -> Result<(), StorageError> {
     let mut appends: Vec<&mut PendingAppend> = Vec::new();
     let mut jobs: Vec<&mut Box<dyn Job>> = Vec::new();
     for write in batch {
@@ -292,7 +296,7 @@ async fn run_batch(tx: &mut Tx, batch: &mut [Write]) -> Result<(), StorageError>
         }
     }
     if !appends.is_empty() {
-        append::append_all(tx, &mut appends).await?;
+        append::append_all(tx, &mut appends, repetitions).await?;
     }
     for job in jobs {
         job.run(tx).await?;

@@ -75,8 +75,10 @@ impl Timeline {
             }
             _ => None,
         };
-        for _ in 0..ATTEMPTS {
-            if let Some(key) = &transaction
+        for attempt in 0..ATTEMPTS {
+            // At first the writer is trusted to refuse a repetition: there is hardly ever one.
+            if attempt > 0
+                && let Some(key) = &transaction
                 && let Some(sent) = self.sent_before(room_sn, key).await?
             {
                 return Ok(sent);

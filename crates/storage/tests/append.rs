@@ -1,0 +1,100 @@
+//! Appending events to rooms, on both engines.
+
+#![expect(clippy::unwrap_used, reason = "the exception for tests does not reach the functions that tests share")]
+
+use bytes::Bytes;
+use homeserver_core::{DeviceSn, RoomSn, Timestamp, TypeSn, UserSn};
+use storage::{Append, AppendOutcome, Database, DatabaseOptions, EventNumber, NewEvent};
+use testing::{TestDatabase, on_both_databases};
+
+async fn open(database: &TestDatabase) -> Database {
+    Database::open(&DatabaseOptions::new(database.url())).await.unwrap()
+}
+
+fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: &str) -> Append {
+    Append {
+        room_sn: RoomSn(room_sn),
+        room_version: "12".into(),
+        expected_version,
+        events: vec![NewEvent {
+            number: EventNumber::default(),
+            event_id: event_id.into(),
+            type_sn: TypeSn(1),
+            state_key_sn: None,
+            sender_sn: UserSn(1),
+            origin_server_ts: Timestamp(1),
+            depth: expected_version + 1,
+            client_json: Bytes::from_static(b"{}"),
+            federation_json: Bytes::from_static(b"{}"),
+            is_countable: true,
+            replaces: None,
+            membership: None,
+            redacts: None,
+        }],
+        transaction: Some((DeviceSn(1), transaction_id.into())),
+        joined_change: 0,
+        invited_change: 0,
+        also: None,
+    }
+}
+
+/// Appends all at once, so that they share transactions, and tells which were stored.
+async fn append(database: &Database, appends: Vec<Append>) -> Vec<bool> {
+    let mut outcomes = Vec::with_capacity(appends.len());
+    for append in appends {
+        outcomes.push(database.append(append).await.unwrap());
+    }
+    let mut stored = Vec::with_capacity(outcomes.len());
+    for outcome in outcomes {
+        stored.push(matches!(outcome.await.unwrap().unwrap(), AppendOutcome::Appended(_)));
+    }
+    stored
+}
+
+async fn event_ids(database: &Database, room_sn: i64) -> Vec<Box<str>> {
+    let events = database.timeline_forwards(RoomSn(room_sn), 0, i64::MAX, 1_000).await.unwrap();
+    events.into_iter().map(|event| event.event_id).collect()
+}
+
+on_both_databases! {
+    async fn a_repeated_transaction_id_is_refused_and_leaves_others_alone(db: TestDatabase) {
+        let database = open(&db).await;
+        assert_eq!(append(&database, vec![message(1, "$a", 0, "first")]).await, [true]);
+        let mut appends: Vec<_> = (2..40).map(|room| message(room, &format!("$other {room}"), 0, "first")).collect();
+        appends.insert(20, message(1, "$b", 1, "first"));
+        let stored = append(&database, appends).await;
+        assert_eq!(stored.iter().filter(|stored| !**stored).count(), 1);
+        assert!(!stored[20]);
+        assert_eq!(event_ids(&database, 1).await, ["$a".into()]);
+        assert_eq!(append(&database, vec![message(1, "$c", 1, "second")]).await, [true]);
+    }
+
+    async fn a_transaction_id_that_waits_twice_is_used_once(db: TestDatabase) {
+        let database = open(&db).await;
+        let appends = vec![message(1, "$a", 0, "same"), message(1, "$b", 1, "same"), message(1, "$c", 1, "other")];
+        let stored = append(&database, appends).await;
+        assert_eq!(stored, [true, false, true]);
+        assert_eq!(event_ids(&database, 1).await, ["$a".into(), "$c".into()]);
+    }
+
+    async fn an_append_that_was_built_on_an_old_end_is_stale(db: TestDatabase) {
+        let database = open(&db).await;
+        assert_eq!(append(&database, vec![message(1, "$a", 0, "1"), message(1, "$b", 0, "2")]).await, [true, false]);
+        assert_eq!(append(&database, vec![message(1, "$c", 3, "3"), message(1, "$d", 1, "4")]).await, [false, true]);
+    }
+
+    async fn two_processes_take_turns_at_the_same_room(db: TestDatabase) {
+        let (one, two) = (open(&db).await, open(&db).await);
+        for turn in 0..6 {
+            let (writer, other) = if turn % 2 == 0 { (&one, &two) } else { (&two, &one) };
+            let id = format!("{turn}");
+            assert_eq!(append(writer, vec![message(1, &format!("${turn}"), turn, &id)]).await, [true]);
+            let late = message(1, "$late", turn, &format!("late {turn}"));
+            assert_eq!(append(other, vec![late]).await, [false], "turn {turn}");
+        }
+        let numbers: Vec<Box<str>> = (0..6).map(|turn| format!("${turn}").into()).collect();
+        assert_eq!(event_ids(&two, 1).await, numbers);
+        let counted = one.timeline_forwards(RoomSn(1), 0, i64::MAX, 10).await.unwrap();
+        assert_eq!(counted.iter().map(|event| event.countable_total).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    }
+}
