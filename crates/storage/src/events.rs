@@ -47,15 +47,32 @@ pub struct StoredEvent {
 /// The columns that [`read_event`] reads, from `events e`, `events p` (what `e` replaced) and `events r` (what redacted `e`).
 macro_rules! event_query {
     ($condition:literal) => {
+        event_query!("", $condition)
+    };
+    ($more_columns:literal, $condition:literal) => {
         concat!(
             "SELECT e.event_sn, e.event_id, e.room_sn, e.type_sn, e.state_key_sn, e.sender_sn, e.origin_server_ts, ",
-            "e.depth, e.countable_total, e.client_json, p.client_json, r.client_json, e.replaces_sn FROM events e ",
-            "LEFT JOIN events p ON p.event_sn = e.replaces_sn LEFT JOIN events r ON r.event_sn = e.redacted_by ",
+            "e.depth, e.countable_total, e.client_json, p.client_json, r.client_json, e.replaces_sn",
+            $more_columns,
+            " FROM events e LEFT JOIN events p ON p.event_sn = e.replaces_sn ",
+            "LEFT JOIN events r ON r.event_sn = e.redacted_by ",
             $condition
         )
     };
 }
 pub(crate) use event_query;
+
+/// The same, with the transaction ID under which the device `$5` of the user `$6` sent the event. The zero keeps planners
+/// from going through all that the device ever sent.
+macro_rules! own_event_query {
+    ($condition:literal) => {
+        event_query!(
+            ", (SELECT t.transaction_id FROM client_transactions t \
+             WHERE e.sender_sn = $6 AND t.event_sn = e.event_sn AND t.device_sn + 0 = $5)",
+            $condition
+        )
+    };
+}
 
 /// Reads the columns of [`event_query!`].
 pub(crate) fn read_event(row: &Row<'_>) -> Result<StoredEvent, StorageError> {
@@ -77,6 +94,17 @@ pub(crate) fn read_event(row: &Row<'_>) -> Result<StoredEvent, StorageError> {
         membership: None,
         redacts: None,
     })
+}
+
+/// Whose view of a timeline is read: the device, and its user. What the device sent comes with its transaction IDs.
+pub type TimelineReader = (DeviceSn, UserSn);
+
+fn read_own_event(row: &Row<'_>, reader: Option<TimelineReader>) -> Result<StoredEvent, StorageError> {
+    let mut event = read_event(row)?;
+    if let (Some((device_sn, _)), Some(id)) = (reader, row.get::<Option<String>>(13)?) {
+        event.transaction = Some((device_sn, id.into_boxed_str()));
+    }
+    Ok(event)
 }
 
 /// The two texts of an event.
@@ -140,11 +168,14 @@ impl Database {
         after: i64,
         until: i64,
         limit: i64,
+        reader: Option<TimelineReader>,
     ) -> Result<Vec<StoredEvent>, StorageError> {
-        let sql = event_query!(
+        let sql = own_event_query!(
             "WHERE e.room_sn = $1 AND e.event_sn > $2 AND e.event_sn <= $3 ORDER BY e.room_sn, e.event_sn LIMIT $4"
         );
-        self.query(sql, params![room_sn, after, until, limit], read_event).await
+        let (device_sn, user_sn) = reader.unzip();
+        self.query(sql, params![room_sn, after, until, limit, device_sn, user_sn], |row| read_own_event(row, reader))
+            .await
     }
 
     /// Up to `limit` events of a room's timeline after `after` and up to `until`, newest first.
@@ -157,11 +188,14 @@ impl Database {
         after: i64,
         until: i64,
         limit: i64,
+        reader: Option<TimelineReader>,
     ) -> Result<Vec<StoredEvent>, StorageError> {
-        let sql = event_query!(
+        let sql = own_event_query!(
             "WHERE e.room_sn = $1 AND e.event_sn > $2 AND e.event_sn <= $3 ORDER BY e.room_sn DESC, e.event_sn DESC LIMIT $4"
         );
-        self.query(sql, params![room_sn, after, until, limit], read_event).await
+        let (device_sn, user_sn) = reader.unzip();
+        self.query(sql, params![room_sn, after, until, limit, device_sn, user_sn], |row| read_own_event(row, reader))
+            .await
     }
 
     /// The newest `limit` events up to `until` of each of many rooms at once, newest first within a room.
@@ -178,7 +212,7 @@ impl Database {
         if self.engine() == crate::Engine::Sqlite {
             let mut events = Vec::new();
             for room in rooms {
-                events.extend(self.timeline_backwards(RoomSn(*room), after, until, limit).await?);
+                events.extend(self.timeline_backwards(RoomSn(*room), after, until, limit, None).await?);
             }
             return Ok(events);
         }

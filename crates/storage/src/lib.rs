@@ -50,7 +50,7 @@ pub use devices::{Device, LastSeen};
 pub use dialect::Engine;
 pub use directory::DirectoryEntry;
 pub use error::StorageError;
-pub use events::{StoredEvent, StoredPdu};
+pub use events::{StoredEvent, StoredPdu, TimelineReader};
 pub use history::{RoomView, ViewKeys};
 pub use interning::Interned;
 pub use log::{LogEntry, LogObserver};

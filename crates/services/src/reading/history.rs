@@ -9,7 +9,7 @@ use storage::{Database, Interned, StorageError, StoredEvent};
 
 use super::access::Access;
 use super::page::{Direction, MessagesRequest, Page, Scan, bounded};
-use super::writing::{EventWriter, with_transaction_ids};
+use super::writing::{EventWriter, with_transaction_id};
 use crate::log::LogTail;
 use crate::rooms::RoomError;
 use crate::sessions::Requester;
@@ -55,8 +55,7 @@ impl History {
         });
         let limit = bounded(request.limit);
         let scan = Scan { database: &self.database, access: &access, filter: &request.filter, limit };
-        let Page { mut events, next } = scan.page(request.direction, from, to).await?;
-        with_transaction_ids(&self.database, requester, &mut events).await?;
+        let Page { events, next } = scan.page(request.direction, from, to).await?;
         let members = if request.filter.lazy_load_members {
             self.members_of_senders(&access, &events).await?
         } else {
@@ -113,7 +112,7 @@ impl History {
         let event = self.database.event_by_id(event_id.as_str()).await?;
         let is_readable = |event: &StoredEvent| event.room_sn == access.room_sn && access.visibility.may_see(event);
         let mut event = event.filter(is_readable).ok_or_else(no_such_event)?;
-        with_transaction_ids(&self.database, access.requester, std::slice::from_mut(&mut event)).await?;
+        with_transaction_id(&self.database, access.requester, &mut event).await?;
         Ok(event)
     }
 

@@ -109,11 +109,11 @@ impl Scan<'_> {
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StorageError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (room_sn, requester) = (self.access.room_sn, self.access.requester);
+        let reader = requester.device_sn.map(|device_sn| (device_sn, requester.user_sn));
         match direction {
-            Direction::Backwards => {
-                self.database.timeline_backwards(self.access.room_sn, after.0, until.0, limit).await
-            }
-            Direction::Forwards => self.database.timeline_forwards(self.access.room_sn, after.0, until.0, limit).await,
+            Direction::Backwards => self.database.timeline_backwards(room_sn, after.0, until.0, limit, reader).await,
+            Direction::Forwards => self.database.timeline_forwards(room_sn, after.0, until.0, limit, reader).await,
         }
     }
 }

@@ -35,19 +35,14 @@ impl<'a> EventWriter<'a> {
     }
 }
 
-/// Adds the transaction IDs to what the reader's device sent.
-pub(super) async fn with_transaction_ids(
+/// Adds the transaction ID to an event that the reader's device sent.
+pub(super) async fn with_transaction_id(
     database: &Database,
     requester: &Requester,
-    events: &mut [StoredEvent],
+    event: &mut StoredEvent,
 ) -> Result<(), StorageError> {
-    let Some(device_sn) = requester.device_sn else { return Ok(()) };
-    let sent = events.iter().filter(|event| event.sender_sn == requester.user_sn);
-    let sent: Vec<i64> = sent.map(|event| event.sn.0).collect();
-    for (sn, transaction_id) in database.transaction_ids(device_sn, &sent).await? {
-        if let Some(event) = events.iter_mut().find(|event| event.sn == sn) {
-            event.transaction = Some((device_sn, transaction_id));
-        }
-    }
+    let Some(device_sn) = requester.device_sn.filter(|_| event.sender_sn == requester.user_sn) else { return Ok(()) };
+    let found = database.transaction_ids(device_sn, &[event.sn.0]).await?.pop();
+    event.transaction = found.map(|(_, transaction_id)| (device_sn, transaction_id));
     Ok(())
 }
