@@ -9,6 +9,11 @@
 //! 4. [`auth::check`] decides, by the rules of the room's [`RoomVersion`], whether the event is allowed.
 //! 5. [`visibility`] decides later who may read it, and [`redact`] what is left of it after a redaction.
 //!
+//! # State
+//!
+//! The state of a room at an event is a [`state_map::StateMap`]: one hash that stands for a sorted map, which is kept in
+//! small chunks and shared with the states before and after it.
+//!
 //! # Stored form
 //!
 //! An event is kept as two canonical JSON objects. `client_json` is what clients see, without `room_id` and
@@ -23,6 +28,7 @@ mod redact;
 mod version;
 
 pub mod auth;
+pub mod state_map;
 pub mod visibility;
 
 pub use canonical::{CanonicalObject, Members, Numbers, ParseLimits, string_value};

@@ -1,0 +1,5 @@
+mod corrupt;
+mod loading;
+mod model;
+mod shape;
+mod store;
