@@ -91,6 +91,11 @@ impl StateMap {
         self.root
     }
 
+    /// The bytes of the root, as they are stored.
+    pub const fn root_bytes(&self) -> &[u8; ChunkId::BYTES] {
+        self.root.as_bytes()
+    }
+
     /// Whether the map has no entries.
     pub fn is_empty(self) -> bool {
         self.root == ChunkId::EMPTY

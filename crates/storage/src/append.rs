@@ -1,19 +1,26 @@
 //! Appending events to rooms: everything that follows from them is written in the transaction that holds them, each table
 //! with one statement for the whole batch.
 
-use std::collections::{HashMap, HashSet};
+mod head;
+mod rows;
+
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use homeserver_core::{DeviceSn, EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
+use room_engine::state_map::{Chunk, Place, StateMap};
 
-use crate::events::StoredEvent;
+use crate::events::{Standing, StoredEvent};
 use crate::log::LogEntry;
-use crate::transaction::{TableRows, Tx};
+use crate::transaction::Tx;
 use crate::writer::PendingAppend;
 use crate::{Membership, StorageError, params};
+
+pub(crate) use head::Head;
+use head::load_heads;
 
 /// An event's number, which it has from the moment its transaction runs. Shared by those who build on the event before that.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +37,10 @@ impl EventNumber {
     #[must_use]
     pub fn sn(&self) -> EventSn {
         EventSn(self.0.load(Ordering::Acquire))
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     fn assign(&self, sn: EventSn) {
@@ -66,6 +77,32 @@ pub struct NewEvent {
     pub membership: Option<(UserSn, Membership)>,
     /// The event that it redacts, with that event's redacted client JSON.
     pub redacts: Option<(EventNumber, Bytes)>,
+    /// What became of it when it was checked.
+    pub standing: Standing,
+    /// The room's state before it: changes of a state that is stored. `None` for the state after the event before it.
+    pub state_before: Option<StateBefore>,
+}
+
+/// A state, as changes of one that is stored. In the order of the places.
+#[derive(Clone, Debug)]
+pub struct StateBefore {
+    /// The stored state.
+    pub base: StateMap,
+    /// Which event is where instead, or none.
+    pub changes: Vec<(Place, Option<EventSn>)>,
+}
+
+/// What the room's current state has in a place after an append. The event may be one of those appended.
+#[derive(Clone, Debug)]
+pub struct StateEffect {
+    /// The place.
+    pub place: Place,
+    /// The event that is there now; `None` if there is none any more.
+    pub event: Option<EventNumber>,
+    /// The event that was there.
+    pub replaces: Option<EventSn>,
+    /// Whose membership it changes, and into what.
+    pub membership: Option<(UserSn, Membership)>,
 }
 
 /// Events of one room that are written together.
@@ -78,6 +115,11 @@ pub struct Append {
     pub expected_version: i64,
     /// The events, in order; each was built on the one before.
     pub events: Vec<NewEvent>,
+    /// What becomes of the room's current state, if that does not simply follow from the events: the places that change, in
+    /// their order.
+    pub resolved: Option<Vec<StateEffect>>,
+    /// The events to which no other refers after this, if that is not just the last one.
+    pub extremities: Option<Vec<EventNumber>>,
     /// The device and transaction ID that sent the (then single) event.
     pub transaction: Option<(DeviceSn, Box<str>)>,
     /// By how much the number of joined members changes.
@@ -121,35 +163,21 @@ pub(crate) enum Repetitions {
     LookedUp,
 }
 
-/// A room's end, as the writer moves it.
-#[derive(Clone)]
-pub(crate) struct Head {
-    version: i64,
-    depth: i64,
-    last: i64,
-    countable_total: i64,
-    joined_count: i64,
-    invited_count: i64,
-    room_version: Box<str>,
-    extremities: String,
-    changed: bool,
-}
-
 pub(crate) async fn append_all(
     tx: &mut Tx,
     appends: &mut [&mut PendingAppend],
     repetitions: Repetitions,
 ) -> Result<(), StorageError> {
-    let events: usize = appends.iter().map(|pending| pending.append.events.len()).sum();
     // First of all: this takes the lock under which heads are compared.
-    tx.reserve_positions(i64::try_from(events).unwrap_or(i64::MAX)).await?;
+    tx.reserve_positions(appends.iter().map(|pending| pending.append.positions()).sum()).await?;
     let mut heads = load_heads(tx, appends).await?;
     let mut used = match repetitions {
         Repetitions::Unlikely => HashSet::new(),
         Repetitions::LookedUp => used_transactions(tx, appends).await?,
     };
 
-    let mut accepted: Vec<(&Append, Vec<Arc<StoredEvent>>)> = Vec::with_capacity(appends.len());
+    let mut written: Vec<Written<'_>> = Vec::with_capacity(appends.len());
+    let mut chunks = Vec::new();
     for pending in appends.iter_mut() {
         let PendingAppend { append, outcome, .. } = &mut **pending;
         let head = heads.entry(append.room_sn).or_insert_with(|| Head::of_new_room(append));
@@ -159,35 +187,47 @@ pub(crate) async fn append_all(
             *outcome = Some(AppendOutcome::Stale);
             continue;
         }
-        let stored = number_events(tx, append, head).await?;
-        *outcome = Some(AppendOutcome::Appended(stored.clone()));
-        accepted.push((&*append, stored));
+        let new = write_append(tx, append, head, &mut chunks).await?;
+        *outcome = Some(AppendOutcome::Appended(new.events.iter().map(|event| event.stored.clone()).collect()));
+        written.push(new);
     }
 
-    let [state_changes, current_state] = state_rows(&accepted);
-    let [membership_changes, memberships] = membership_rows(&accepted);
-    tx.insert_into_tables(&[
-        event_rows(&accepted),
-        state_changes,
-        current_state,
-        membership_changes,
-        memberships,
-        transaction_rows(&accepted),
-        read_position_rows(&accepted),
-        head_rows(&heads),
-    ])
-    .await?;
-    write_redactions(tx, &accepted).await?;
+    tx.insert_into_tables(&rows::of_all(&written, &heads, &chunks)).await?;
+    rows::write_removals(tx, &written).await?;
+    rows::write_redactions(tx, &written).await?;
     tx.remember_heads(heads);
-    for (append, _) in &accepted {
-        if let Some(step) = &append.also {
+    for append in &written {
+        if let Some(step) = &append.append.also {
             step.run(tx).await?;
         }
     }
-    for (_, stored) in accepted {
-        stored.into_iter().for_each(|event| tx.publish(LogEntry::Event(event)));
+    for append in written {
+        append.publish(tx);
     }
     Ok(())
+}
+
+/// What an append comes to, once its events have their numbers.
+struct Written<'a> {
+    append: &'a Append,
+    events: Vec<WrittenEvent<'a>>,
+    effects: Vec<Effect>,
+}
+
+/// An event, as it is shown and with the state after it.
+struct WrittenEvent<'a> {
+    event: &'a NewEvent,
+    stored: Arc<StoredEvent>,
+    state: StateMap,
+}
+
+/// A change of the current state, and where in the log it stands.
+struct Effect {
+    position: Position,
+    place: Place,
+    event_sn: Option<EventSn>,
+    replaces: Option<EventSn>,
+    membership: Option<(UserSn, Membership)>,
 }
 
 type TransactionKey = (DeviceSn, RoomSn, TypeSn, Box<str>);
@@ -196,6 +236,38 @@ impl Append {
     fn transaction_key(&self) -> Option<TransactionKey> {
         let (device_sn, id) = self.transaction.as_ref()?;
         Some((*device_sn, self.room_sn, self.events.first()?.type_sn, id.clone()))
+    }
+
+    /// How many positions of the log it takes: one for each event, and one for each change of the state by none of them.
+    pub(crate) fn positions(&self) -> i64 {
+        let resolved = self.resolved.as_deref().unwrap_or_default();
+        let others = resolved.iter().filter(|effect| !self.is_by_own_event(effect)).count();
+        i64::try_from(self.events.len() + others).unwrap_or(i64::MAX)
+    }
+
+    fn is_by_own_event(&self, effect: &StateEffect) -> bool {
+        effect.event.as_ref().is_some_and(|number| self.events.iter().any(|event| event.number.is(number)))
+    }
+}
+
+impl Written<'_> {
+    fn publish(self, tx: &mut Tx) {
+        let shown: Vec<Arc<StoredEvent>> = self
+            .events
+            .into_iter()
+            .filter(|written| written.event.standing == Standing::Accepted)
+            .map(|written| written.stored)
+            .collect();
+        for effect in &self.effects {
+            if !shown.iter().any(|event| event.sn.position() == effect.position) {
+                tx.publish(LogEntry::StateResolved {
+                    position: effect.position,
+                    room_sn: self.append.room_sn,
+                    membership: effect.membership,
+                });
+            }
+        }
+        shown.into_iter().for_each(|event| tx.publish(LogEntry::Event(event)));
     }
 }
 
@@ -214,241 +286,104 @@ async fn used_transactions(
     Ok(used.into_iter().collect())
 }
 
-impl Head {
-    fn of_new_room(append: &Append) -> Self {
-        Self {
-            version: 0,
-            depth: 0,
-            last: 0,
-            countable_total: 0,
-            joined_count: 0,
-            invited_count: 0,
-            room_version: append.room_version.clone(),
-            extremities: String::new(),
-            changed: false,
-        }
-    }
-
-    /// As the next transaction finds it; `None` if the room has no events.
-    pub(crate) fn settled(mut self) -> Option<Self> {
-        self.changed = false;
-        (self.version > 0).then_some(self)
-    }
-}
-
-async fn load_heads(tx: &mut Tx, appends: &[&mut PendingAppend]) -> Result<HashMap<RoomSn, Head>, StorageError> {
-    let mut heads = HashMap::with_capacity(appends.len());
-    let mut rooms: Vec<i64> = Vec::new();
-    for room_sn in appends.iter().map(|pending| pending.append.room_sn) {
-        match tx.known_head(room_sn) {
-            Some(head) => drop(heads.insert(room_sn, head)),
-            None => rooms.push(room_sn.0),
-        }
-    }
-    if rooms.is_empty() {
-        return Ok(heads);
-    }
-    rooms.sort_unstable();
-    rooms.dedup();
-    let sql = "SELECT room_sn, head_version, depth, last_event_sn, countable_total, joined_count, invited_count, \
-               room_version, extremities FROM room_heads WHERE room_sn IN LIST($1)";
-    let loaded = tx
-        .query(sql, params![&rooms], |row| {
-            let head = Head {
-                version: row.get(1)?,
-                depth: row.get(2)?,
-                last: row.get(3)?,
-                countable_total: row.get(4)?,
-                joined_count: row.get(5)?,
-                invited_count: row.get(6)?,
-                room_version: row.get(7)?,
-                extremities: row.get(8)?,
-                changed: false,
-            };
-            Ok((row.get(0)?, head))
-        })
-        .await?;
-    heads.extend(loaded);
-    Ok(heads)
-}
-
-/// Gives the events their numbers and moves the head behind them.
-async fn number_events(tx: &mut Tx, append: &Append, head: &mut Head) -> Result<Vec<Arc<StoredEvent>>, StorageError> {
-    let mut stored = Vec::with_capacity(append.events.len());
+/// Gives the events their numbers and their states, and moves the head behind them.
+async fn write_append<'a>(
+    tx: &mut Tx,
+    append: &'a Append,
+    head: &mut Head,
+    chunks: &mut Vec<Chunk>,
+) -> Result<Written<'a>, StorageError> {
+    let mut events = Vec::with_capacity(append.events.len());
+    let mut effects = Vec::new();
+    let mut state = head.state;
     for event in &append.events {
         let sn = EventSn(tx.next_position().await?.0);
         event.number.assign(sn);
-        head.countable_total += i64::from(event.is_countable);
-        head.depth = head.depth.max(event.depth);
-        head.last = sn.0;
-        stored.push(Arc::new(StoredEvent {
+        if let Some(before) = &event.state_before {
+            state = apply(tx, before.base, &before.changes, chunks).await?;
+        }
+        let place = event.state_key_sn.map(|key_sn| Place::new(event.type_sn, key_sn));
+        if let Some(place) = place.filter(|_| event.standing != Standing::Rejected) {
+            state = apply(tx, state, &[(place, Some(sn))], chunks).await?;
+            if append.resolved.is_none() {
+                effects.push(Effect {
+                    position: sn.position(),
+                    place,
+                    event_sn: Some(sn),
+                    replaces: event.replaces.as_ref().map(|(replaced, _)| replaced.sn()),
+                    membership: event.membership,
+                });
+            }
+        }
+        if event.standing == Standing::Accepted {
+            head.countable_total += i64::from(event.is_countable);
+            head.depth = head.depth.max(event.depth);
+            head.last = sn.0;
+        }
+        let stored = Arc::new(append.stored(event, sn, head.countable_total));
+        events.push(WrittenEvent { event, stored, state });
+    }
+    if let Some(resolved) = &append.resolved {
+        state = resolve(tx, append, head, resolved, &mut effects, chunks).await?;
+    }
+    head.advance(append, state);
+    Ok(Written { append, events, effects })
+}
+
+/// Changes the current state to what it was resolved to.
+async fn resolve(
+    tx: &mut Tx,
+    append: &Append,
+    head: &mut Head,
+    resolved: &[StateEffect],
+    effects: &mut Vec<Effect>,
+    chunks: &mut Vec<Chunk>,
+) -> Result<StateMap, StorageError> {
+    for effect in resolved {
+        let event_sn = effect.event.as_ref().map(EventNumber::sn);
+        let position = match event_sn {
+            Some(sn) if append.is_by_own_event(effect) => sn.position(),
+            _ => tx.next_position().await?,
+        };
+        head.last = head.last.max(position.0);
+        let StateEffect { place, replaces, membership, .. } = *effect;
+        effects.push(Effect { position, place, event_sn, replaces, membership });
+    }
+    let changes: Vec<_> = resolved.iter().map(|it| (it.place, it.event.as_ref().map(EventNumber::sn))).collect();
+    apply(tx, head.state, &changes, chunks).await
+}
+
+async fn apply(
+    tx: &mut Tx,
+    state: StateMap,
+    changes: &[(Place, Option<EventSn>)],
+    chunks: &mut Vec<Chunk>,
+) -> Result<StateMap, StorageError> {
+    let applied = tx.with_chunks(|loaded| state.apply(loaded, changes)).await?;
+    tx.chunks_mut().extend(applied.new_chunks.iter().cloned());
+    chunks.extend(applied.new_chunks);
+    Ok(applied.map)
+}
+
+impl Append {
+    fn stored(&self, event: &NewEvent, sn: EventSn, countable_total: i64) -> StoredEvent {
+        StoredEvent {
             sn,
             event_id: event.event_id.clone(),
-            room_sn: append.room_sn,
+            room_sn: self.room_sn,
             type_sn: event.type_sn,
             state_key_sn: event.state_key_sn,
             sender_sn: event.sender_sn,
             origin_server_ts: event.origin_server_ts,
             depth: event.depth,
-            countable_total: head.countable_total,
+            countable_total,
             client_json: event.client_json.clone(),
             replaces_sn: event.replaces.as_ref().map(|(replaced, _)| replaced.sn()),
             replaced_json: event.replaces.as_ref().map(|(_, json)| json.clone()),
             redacted_because: None,
-            transaction: append.transaction.clone(),
+            transaction: self.transaction.clone(),
             membership: event.membership,
             redacts: event.redacts.as_ref().map(|(target, json)| (target.sn(), json.clone())),
-        }));
-    }
-    head.extremities = head.last.to_string();
-    head.joined_count += append.joined_change;
-    head.invited_count += append.invited_change;
-    head.version += 1;
-    head.changed = true;
-    Ok(stored)
-}
-
-type Accepted<'a> = [(&'a Append, Vec<Arc<StoredEvent>>)];
-
-fn each_event<'a>(accepted: &'a Accepted<'a>) -> impl Iterator<Item = (&'a Append, &'a NewEvent, &'a StoredEvent)> {
-    accepted.iter().flat_map(|(append, stored)| {
-        append.events.iter().zip(stored).map(|(event, stored)| (*append, event, &**stored))
-    })
-}
-
-fn event_rows<'a>(accepted: &'a Accepted<'a>) -> TableRows<'a> {
-    let rows = each_event(accepted)
-        .map(|(append, event, stored)| {
-            vec![
-                stored.sn.into(),
-                (&event.event_id).into(),
-                append.room_sn.into(),
-                event.type_sn.into(),
-                event.state_key_sn.into(),
-                event.sender_sn.into(),
-                event.origin_server_ts.into(),
-                event.depth.into(),
-                stored.countable_total.into(),
-                event.replaces.as_ref().map(|(replaced, _)| replaced.sn()).into(),
-                (&event.client_json).into(),
-                (&event.federation_json).into(),
-            ]
-        })
-        .collect();
-    let into = "events (event_sn, event_id, room_sn, type_sn, state_key_sn, sender_sn, origin_server_ts, depth, \
-                countable_total, replaces_sn, client_json, federation_json)";
-    TableRows { into, rows }
-}
-
-fn state_rows<'a>(accepted: &'a Accepted<'a>) -> [TableRows<'a>; 2] {
-    let mut changes = Vec::new();
-    let mut current = HashMap::new();
-    for (append, event, stored) in each_event(accepted) {
-        let Some(key_sn) = event.state_key_sn else { continue };
-        changes.push(vec![
-            append.room_sn.into(),
-            stored.sn.into(),
-            event.type_sn.into(),
-            key_sn.into(),
-            stored.sn.into(),
-            event.replaces.as_ref().map(|(replaced, _)| replaced.sn()).into(),
-        ]);
-        current.insert((append.room_sn, event.type_sn, key_sn), stored.sn);
-    }
-    let changes_into = "state_changes (room_sn, position, type_sn, key_sn, event_sn, replaces_sn)";
-    let rows = current
-        .into_iter()
-        .map(|((room_sn, type_sn, key_sn), sn)| vec![room_sn.into(), type_sn.into(), key_sn.into(), sn.into()])
-        .collect();
-    let into = "current_state (room_sn, type_sn, key_sn, event_sn) \
-                ON CONFLICT (room_sn, type_sn, key_sn) DO UPDATE SET event_sn = excluded.event_sn";
-    [TableRows { into: changes_into, rows: changes }, TableRows { into, rows }]
-}
-
-fn membership_rows<'a>(accepted: &'a Accepted<'a>) -> [TableRows<'a>; 2] {
-    let mut changes = Vec::new();
-    let mut current = HashMap::new();
-    for (append, event, stored) in each_event(accepted) {
-        let Some((user_sn, membership)) = event.membership else { continue };
-        let code = membership.code();
-        changes.push(vec![user_sn.into(), stored.sn.into(), append.room_sn.into(), code.into()]);
-        current.insert((append.room_sn, user_sn), (code, stored.sn));
-    }
-    let changes_into = "membership_changes (user_sn, position, room_sn, membership)";
-    let rows = current
-        .into_iter()
-        .map(|((room_sn, user_sn), (code, sn))| {
-            vec![room_sn.into(), user_sn.into(), code.into(), sn.into(), false.into()]
-        })
-        .collect();
-    let into = "memberships (room_sn, user_sn, membership, event_sn, is_forgotten) ON CONFLICT (room_sn, user_sn) \
-                DO UPDATE SET membership = excluded.membership, event_sn = excluded.event_sn, is_forgotten = FALSE";
-    [TableRows { into: changes_into, rows: changes }, TableRows { into, rows }]
-}
-
-fn transaction_rows<'a>(accepted: &'a Accepted<'a>) -> TableRows<'a> {
-    let rows = each_event(accepted)
-        .filter_map(|(append, event, stored)| {
-            let (device_sn, transaction_id) = append.transaction.as_ref()?;
-            Some(vec![
-                (*device_sn).into(),
-                append.room_sn.into(),
-                event.type_sn.into(),
-                transaction_id.into(),
-                stored.sn.into(),
-            ])
-        })
-        .collect();
-    TableRows { into: "client_transactions (device_sn, room_sn, type_sn, transaction_id, event_sn)", rows }
-}
-
-/// Whoever sends into a room has read it up to there.
-fn read_position_rows<'a>(accepted: &'a Accepted<'a>) -> TableRows<'a> {
-    let mut read = HashMap::new();
-    for (append, event, stored) in each_event(accepted) {
-        read.insert((event.sender_sn, append.room_sn), (stored.countable_total, stored.sn));
-    }
-    let rows = read
-        .into_iter()
-        .map(|((user_sn, room_sn), (total, sn))| vec![user_sn.into(), room_sn.into(), total.into(), sn.into()])
-        .collect();
-    let into = "read_positions (user_sn, room_sn, countable_total, position) ON CONFLICT (user_sn, room_sn) \
-                DO UPDATE SET countable_total = excluded.countable_total, position = excluded.position";
-    TableRows { into, rows }
-}
-
-async fn write_redactions(tx: &mut Tx, accepted: &Accepted<'_>) -> Result<(), StorageError> {
-    for (_, _, stored) in each_event(accepted) {
-        if let Some((target, redacted)) = &stored.redacts {
-            let sql = "UPDATE events SET client_json = $2, redacted_by = $3 WHERE event_sn = $1";
-            tx.execute(sql, params![*target, redacted, stored.sn]).await?;
         }
     }
-    Ok(())
-}
-
-fn head_rows(heads: &HashMap<RoomSn, Head>) -> TableRows<'_> {
-    let rows = heads
-        .iter()
-        .filter(|(_, head)| head.changed)
-        .map(|(room_sn, head)| {
-            vec![
-                (*room_sn).into(),
-                (&head.room_version).into(),
-                head.version.into(),
-                head.depth.into(),
-                head.last.into(),
-                (&head.extremities).into(),
-                head.countable_total.into(),
-                head.joined_count.into(),
-                head.invited_count.into(),
-            ]
-        })
-        .collect();
-    let into = "room_heads (room_sn, room_version, head_version, depth, last_event_sn, extremities, countable_total, \
-                joined_count, invited_count) ON CONFLICT (room_sn) DO UPDATE SET head_version = excluded.head_version, \
-                depth = excluded.depth, last_event_sn = excluded.last_event_sn, extremities = excluded.extremities, \
-                countable_total = excluded.countable_total, joined_count = excluded.joined_count, \
-                invited_count = excluded.invited_count";
-    TableRows { into, rows }
 }

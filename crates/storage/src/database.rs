@@ -13,6 +13,7 @@ use crate::dialect::{Dialect, Engine};
 use crate::log::LogObserver;
 use crate::options::{DatabaseOptions, Target};
 use crate::sqlite::{self, SqliteReaders};
+use crate::state_chunks::ChunkCache;
 use crate::transaction::Tx;
 use crate::value::{Row, Value};
 use crate::writer::{ClosureJob, Observers, PendingAppend, QUEUE_LENGTH, Write, Writer, WriterSource};
@@ -27,6 +28,7 @@ pub struct Database {
 struct Inner {
     readers: Readers,
     dialect: Arc<Dialect>,
+    chunks: Arc<ChunkCache>,
     writes: RwLock<Option<mpsc::Sender<Write>>>,
     observers: Observers,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -60,14 +62,19 @@ impl Database {
         let observers = Observers::default();
         let (writes, queue) = mpsc::channel(QUEUE_LENGTH);
         let runtime = tokio::runtime::Handle::current();
-        let writer = Writer::new(source, dialect.clone(), observers.clone(), runtime);
+        let chunks = Arc::new(ChunkCache::default());
+        let writer = Writer::new(source, dialect.clone(), chunks.clone(), observers.clone(), runtime);
         let thread = std::thread::Builder::new()
             .name("synapse-writer".to_owned())
             .spawn(move || writer.run(queue))
             .map_err(|error| StorageError::Unavailable(format!("cannot start the writer's thread: {error}")))?;
         let writer = Mutex::new(Some(thread));
         let writes = RwLock::new(Some(writes));
-        Ok(Self { inner: Arc::new(Inner { readers, dialect, writes, observers, writer }) })
+        Ok(Self { inner: Arc::new(Inner { readers, dialect, chunks, writes, observers, writer }) })
+    }
+
+    pub(crate) fn chunk_cache(&self) -> Arc<ChunkCache> {
+        self.inner.chunks.clone()
     }
 
     /// Which engine this is.

@@ -22,6 +22,9 @@ pub enum StorageError {
         /// What was expected, and found.
         reason: String,
     },
+    /// What is stored does not fit together.
+    #[error("the database is damaged: {0}")]
+    Corrupt(String),
     /// The database's schema comes from a newer version of this program.
     #[error("the database has schema version {found}, newer than the {known} that this version knows")]
     SchemaTooNew {

@@ -6,6 +6,35 @@ use homeserver_core::{DeviceSn, EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserS
 use crate::value::Row;
 use crate::{Database, Membership, StorageError, params};
 
+/// What became of an event when it was checked.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu>
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It is in the room's timeline.
+    Accepted,
+    /// The state before it allows it, the room's current state did not: it counts for later events, and is shown to nobody.
+    SoftFailed,
+    /// The rules of the room do not allow it. It is kept because others may refer to it, and never becomes part of a state.
+    Rejected,
+}
+
+impl Standing {
+    /// The number it is stored as.
+    #[must_use]
+    pub fn code(self) -> i64 {
+        match self {
+            Self::Accepted => 0,
+            Self::SoftFailed => 1,
+            Self::Rejected => 2,
+        }
+    }
+
+    pub(crate) fn from_code(code: i64) -> Option<Self> {
+        [Self::Accepted, Self::SoftFailed, Self::Rejected].into_iter().find(|it| it.code() == code)
+    }
+}
+
 /// An event as the server keeps it for its clients.
 #[derive(Clone, Debug)]
 pub struct StoredEvent {
@@ -144,7 +173,8 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn event_by_id(&self, event_id: &str) -> Result<Option<StoredEvent>, StorageError> {
-        self.query_optional(event_query!("WHERE e.event_id = $1"), params![event_id], read_event).await
+        self.query_optional(event_query!("WHERE e.event_id = $1 AND e.standing = 0"), params![event_id], read_event)
+            .await
     }
 
     /// The events with these numbers, in the order of the log.
@@ -171,7 +201,8 @@ impl Database {
         reader: Option<TimelineReader>,
     ) -> Result<Vec<StoredEvent>, StorageError> {
         let sql = own_event_query!(
-            "WHERE e.room_sn = $1 AND e.event_sn > $2 AND e.event_sn <= $3 ORDER BY e.room_sn, e.event_sn LIMIT $4"
+            "WHERE e.room_sn = $1 AND e.event_sn > $2 AND e.event_sn <= $3 AND e.standing = 0 \
+             ORDER BY e.room_sn, e.event_sn LIMIT $4"
         );
         let (device_sn, user_sn) = reader.unzip();
         self.query(sql, params![room_sn, after, until, limit, device_sn, user_sn], |row| read_own_event(row, reader))
@@ -191,7 +222,8 @@ impl Database {
         reader: Option<TimelineReader>,
     ) -> Result<Vec<StoredEvent>, StorageError> {
         let sql = own_event_query!(
-            "WHERE e.room_sn = $1 AND e.event_sn > $2 AND e.event_sn <= $3 ORDER BY e.room_sn DESC, e.event_sn DESC LIMIT $4"
+            "WHERE e.room_sn = $1 AND e.event_sn > $2 AND e.event_sn <= $3 AND e.standing = 0 \
+             ORDER BY e.room_sn DESC, e.event_sn DESC LIMIT $4"
         );
         let (device_sn, user_sn) = reader.unzip();
         self.query(sql, params![room_sn, after, until, limit, device_sn, user_sn], |row| read_own_event(row, reader))
@@ -219,7 +251,7 @@ impl Database {
         let sql = event_query!(
             "JOIN (SELECT newest.event_sn FROM UNNEST($1) AS wanted (room_sn), LATERAL (\
              SELECT event_sn FROM events WHERE room_sn = wanted.room_sn AND event_sn > $2 AND event_sn <= $3 \
-             ORDER BY room_sn DESC, event_sn DESC LIMIT $4) newest) chosen ON chosen.event_sn = e.event_sn \
+             AND standing = 0 ORDER BY room_sn DESC, event_sn DESC LIMIT $4) newest) chosen ON chosen.event_sn = e.event_sn \
              ORDER BY e.room_sn, e.event_sn DESC"
         );
         self.query(sql, params![rooms, after, until, limit], read_event).await

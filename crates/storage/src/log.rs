@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use homeserver_core::{Position, RoomSn, UserSn};
 
+use crate::Membership;
 use crate::events::StoredEvent;
 
 /// Something new in the log. Whoever follows the log sees the entries of all transactions in the order of their positions.
@@ -11,6 +12,16 @@ use crate::events::StoredEvent;
 pub enum LogEntry {
     /// An event was added to a room's timeline.
     Event(Arc<StoredEvent>),
+    /// Branches of a room met, and what the state has in one place is no longer what it was. None of the events that were
+    /// added at the same time stands for that.
+    StateResolved {
+        /// Where in the log.
+        position: Position,
+        /// In which room.
+        room_sn: RoomSn,
+        /// Whose membership changed by it, and into what.
+        membership: Option<(UserSn, Membership)>,
+    },
     /// A user's account data was changed, for one room or (`None`) globally.
     AccountData {
         /// Where in the log.
@@ -28,7 +39,28 @@ impl LogEntry {
     pub fn position(&self) -> Position {
         match self {
             Self::Event(event) => event.sn.position(),
-            Self::AccountData { position, .. } => *position,
+            Self::AccountData { position, .. } | Self::StateResolved { position, .. } => *position,
+        }
+    }
+
+    /// Whose membership of which room changed, and into what.
+    #[must_use]
+    pub fn membership_change(&self) -> Option<(RoomSn, UserSn, Membership)> {
+        let (room_sn, membership) = match self {
+            Self::Event(event) => (event.room_sn, event.membership),
+            Self::StateResolved { room_sn, membership, .. } => (*room_sn, *membership),
+            Self::AccountData { .. } => return None,
+        };
+        membership.map(|(user_sn, membership)| (room_sn, user_sn, membership))
+    }
+
+    /// The room in which something happened that its members see.
+    #[must_use]
+    pub fn room_sn(&self) -> Option<RoomSn> {
+        match self {
+            Self::Event(event) => Some(event.room_sn),
+            Self::StateResolved { room_sn, .. } => Some(*room_sn),
+            Self::AccountData { .. } => None,
         }
     }
 }

@@ -10,6 +10,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use crate::append::Head;
 use crate::dialect::Dialect;
 use crate::log::LogEntry;
+use crate::state_chunks::{ChunkCache, ChunkView};
 use crate::value::{Row, Value, add_columns};
 use crate::{StorageError, params, postgres, sqlite};
 
@@ -20,6 +21,7 @@ pub struct Tx {
     published: Vec<LogEntry>,
     reserved: std::ops::Range<i64>,
     known: KnownHeads,
+    chunks: ChunkView,
     /// PostgreSQL's number of the transaction, by which its outcome can be asked for later.
     transaction_id: String,
 }
@@ -54,9 +56,18 @@ pub(crate) struct InDoubt {
 }
 
 impl Tx {
-    pub(crate) fn new(connection: WriteConnection, dialect: Arc<Dialect>) -> Self {
+    pub(crate) fn new(connection: WriteConnection, dialect: Arc<Dialect>, chunks: Arc<ChunkCache>) -> Self {
         let (published, known) = (Vec::new(), KnownHeads::default());
-        Self { connection, dialect, published, reserved: 0..0, known, transaction_id: String::new() }
+        let chunks = ChunkView::new(chunks);
+        Self { connection, dialect, published, reserved: 0..0, known, chunks, transaction_id: String::new() }
+    }
+
+    pub(crate) fn chunks(&self) -> &ChunkView {
+        &self.chunks
+    }
+
+    pub(crate) fn chunks_mut(&mut self) -> &mut ChunkView {
+        &mut self.chunks
     }
 
     /// The end of a room, if it is known without asking. Positions have to be reserved first.
@@ -214,6 +225,7 @@ impl Tx {
     pub(crate) async fn begin(&mut self, positions: i64) -> Result<(), StorageError> {
         self.published.clear();
         self.reserved = 0..0;
+        self.chunks.forget_own();
         match &mut self.connection {
             WriteConnection::Sqlite(_) => self.execute("BEGIN IMMEDIATE", &[]).await.map(drop),
             WriteConnection::Postgres(connection) if positions == 0 => {
@@ -300,6 +312,6 @@ fn column_type(value: &Value<'_>) -> &'static str {
         Value::Text(_) => "text",
         Value::Blob(_) => "bytea",
         Value::Bool(_) => "boolean",
-        Value::Ints(_) | Value::Texts(_) => "unknown",
+        Value::Ints(_) | Value::Texts(_) | Value::Blobs(_) => "unknown",
     }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
+use room_engine::state_map::ChunkId;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use sqlx::Row as _;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -23,6 +24,8 @@ pub enum Value<'a> {
     Ints(&'a [i64]),
     /// A list of texts, for `IN LIST($n)`.
     Texts(&'a [String]),
+    /// A list of byte strings, for `IN BLOBS($n)`.
+    Blobs(&'a [&'a [u8]]),
 }
 
 /// Builds the parameters of a statement: `params![room_sn, "text", None::<i64>]`.
@@ -56,6 +59,7 @@ value_from! {
     &'a Vec<i64> => |value| Self::Ints(value);
     &'a [String] => |value| Self::Texts(value);
     &'a Vec<String> => |value| Self::Texts(value);
+    &'a Vec<&'a [u8]> => |value| Self::Blobs(value);
 }
 
 macro_rules! numbers {
@@ -156,6 +160,26 @@ macro_rules! converted_columns {
     )*};
 }
 
+impl Column for ChunkId {
+    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
+        row.get::<_, [u8; ChunkId::BYTES]>(index).map(Self::from).map_err(|error| unexpected(index, error))
+    }
+    fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
+        row.try_get::<[u8; ChunkId::BYTES], _>(index).map(Self::from).map_err(|error| unexpected(index, error))
+    }
+}
+
+impl Column for Option<ChunkId> {
+    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
+        let bytes: Option<[u8; ChunkId::BYTES]> = row.get(index).map_err(|error| unexpected(index, error))?;
+        Ok(bytes.map(ChunkId::from))
+    }
+    fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
+        let bytes: Option<[u8; ChunkId::BYTES]> = row.try_get(index).map_err(|error| unexpected(index, error))?;
+        Ok(bytes.map(ChunkId::from))
+    }
+}
+
 converted_columns! {
     Bytes => Vec<u8>, Bytes::from;
     Option<Bytes> => Option<Vec<u8>>, |bytes| bytes.map(Bytes::from);
@@ -171,8 +195,19 @@ impl rusqlite::ToSql for Value<'_> {
             Self::Bool(value) => ToSqlOutput::from(*value),
             Self::Ints(values) => ToSqlOutput::from(json_list(values)?),
             Self::Texts(values) => ToSqlOutput::from(json_list(values)?),
+            Self::Blobs(values) => ToSqlOutput::from(json_list(&values.iter().map(|it| hex(it)).collect::<Vec<_>>())?),
         })
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 fn json_list<T: serde::Serialize>(values: &[T]) -> rusqlite::Result<String> {
@@ -191,6 +226,7 @@ pub(crate) fn postgres_arguments(params: &[Value<'_>]) -> Result<PgArguments, St
             Value::Bool(value) => arguments.add(value),
             Value::Ints(values) => arguments.add(values),
             Value::Texts(values) => arguments.add(values),
+            Value::Blobs(values) => arguments.add(values),
         }
         .map_err(|error| StorageError::Statement(error.to_string()))?;
     }

@@ -17,6 +17,7 @@ use crate::append::{self, Append, AppendOutcome, Repetitions};
 use crate::dialect::Dialect;
 use crate::log::{LogEntry, LogObserver};
 use crate::postgres::no_answer;
+use crate::state_chunks::ChunkCache;
 use crate::transaction::{InDoubt, Tx, WriteConnection};
 
 /// Most writes in one transaction.
@@ -101,6 +102,7 @@ pub(crate) type Observers = Arc<RwLock<Vec<Arc<dyn LogObserver>>>>;
 pub(crate) struct Writer {
     source: WriterSource,
     dialect: Arc<Dialect>,
+    chunks: Arc<ChunkCache>,
     observers: Observers,
     runtime: tokio::runtime::Handle,
     /// Holds back everything after it: entries are published in the order of their positions.
@@ -111,10 +113,11 @@ impl Writer {
     pub(crate) fn new(
         source: WriterSource,
         dialect: Arc<Dialect>,
+        chunks: Arc<ChunkCache>,
         observers: Observers,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        Self { source, dialect, observers, runtime, in_doubt: None }
+        Self { source, dialect, chunks, observers, runtime, in_doubt: None }
     }
 
     /// Serves writes until nobody can send any more.
@@ -254,7 +257,7 @@ impl Writer {
                 ))
             }
         };
-        let mut tx = Tx::new(connection, self.dialect.clone());
+        let mut tx = Tx::new(connection, self.dialect.clone(), self.chunks.clone());
         if let Some(in_doubt) = &self.in_doubt {
             let asked = timeout(CONNECT_TIMEOUT, tx.was_committed(in_doubt)).await;
             let was_committed = asked.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
@@ -279,11 +282,11 @@ fn too_slow() -> StorageError {
 
 /// How many positions of the log the events of a batch take.
 fn positions_of(batch: &[Write]) -> i64 {
-    let events = batch.iter().map(|write| match write {
-        Write::Append(pending) => pending.append.events.len(),
+    let positions = batch.iter().map(|write| match write {
+        Write::Append(pending) => pending.append.positions(),
         Write::Closure(_) => 0,
     });
-    i64::try_from(events.sum::<usize>()).unwrap_or(i64::MAX)
+    positions.sum()
 }
 
 async fn run_batch(tx: &mut Tx, batch: &mut [Write], repetitions: Repetitions) -> Result<(), StorageError> {

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, RoomSn, Timestamp, TypeSn, UserSn};
-use storage::{Append, AppendOutcome, Database, DatabaseOptions, EventNumber, NewEvent};
+use storage::{Append, AppendOutcome, Database, DatabaseOptions, EventNumber, NewEvent, Standing};
 use testing::{TestDatabase, on_both_databases};
 
 async fn open(database: &TestDatabase) -> Database {
@@ -30,7 +30,11 @@ fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: 
             replaces: None,
             membership: None,
             redacts: None,
+            standing: Standing::Accepted,
+            state_before: None,
         }],
+        resolved: None,
+        extremities: None,
         transaction: Some((DeviceSn(1), transaction_id.into())),
         joined_change: 0,
         invited_change: 0,

@@ -132,6 +132,11 @@ impl Chunk {
         self.id
     }
 
+    /// The bytes of the ID, as they are stored.
+    pub const fn id_bytes(&self) -> &[u8; ChunkId::BYTES] {
+        self.id.as_bytes()
+    }
+
     /// The bytes to store.
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes

@@ -52,9 +52,9 @@ async fn wake_readers(mut queue: mpsc::Receiver<Vec<LogEntry>>, members: Arc<Loc
         let mut rooms = HashSet::new();
         for entry in &entries {
             match entry {
-                LogEntry::Event(event) => {
-                    wakeups.wake(event.membership.map(|(user_sn, _)| user_sn));
-                    rooms.insert(event.room_sn);
+                LogEntry::Event(_) | LogEntry::StateResolved { .. } => {
+                    wakeups.wake(entry.membership_change().map(|(_, user_sn, _)| user_sn));
+                    rooms.extend(entry.room_sn());
                 }
                 LogEntry::AccountData { user_sn, .. } => wakeups.wake([*user_sn]),
             }
@@ -102,9 +102,8 @@ impl LocalMembers {
 
     fn follow(&self, entries: &[LogEntry]) {
         for entry in entries {
-            if let LogEntry::Event(event) = entry
-                && let Some((user_sn, membership)) = event.membership
-                && let Some(room) = self.rooms.get(&event.room_sn)
+            if let Some((room_sn, user_sn, membership)) = entry.membership_change()
+                && let Some(room) = self.rooms.get(&room_sn)
             {
                 if membership == Membership::Join {
                     room.gone.write().remove(&user_sn);

@@ -122,13 +122,14 @@ impl UserRoomsCache {
 
     pub(super) fn follow(&self, entries: &[LogEntry]) {
         for entry in entries {
-            let LogEntry::Event(event) = entry else { continue };
-            if let Some((user_sn, membership)) = event.membership
+            if let Some((room_sn, user_sn, membership)) = entry.membership_change()
                 && let Some(rooms) = self.users.get(&user_sn)
             {
-                rooms.set_membership(event.room_sn, membership, event.sn.position(), false);
+                rooms.set_membership(room_sn, membership, entry.position(), false);
             }
-            if let Some(rooms) = self.users.get(&event.sender_sn) {
+            if let LogEntry::Event(event) = entry
+                && let Some(rooms) = self.users.get(&event.sender_sn)
+            {
                 rooms.set_read_total(event.room_sn, event.countable_total);
             }
         }

@@ -8,7 +8,9 @@ use quick_cache::sync::Cache;
 use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
-use storage::{Append, AppendOutcome, Database, Interned, Membership, NewEvent, Step, StorageError, StoredEvent};
+use storage::{
+    Append, AppendOutcome, Database, Interned, Membership, NewEvent, Standing, Step, StorageError, StoredEvent,
+};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::RoomError;
@@ -316,6 +318,8 @@ impl OpenRoom {
             replaces: replaces.map(|replaced| (replaced.number, replaced.pdu.client_json().clone())),
             membership,
             redacts: redacted.map(|(pdu, number)| (number, pdu.client_json().clone())),
+            standing: Standing::Accepted,
+            state_before: None,
         });
         Ok(event.pdu)
     }
@@ -382,6 +386,8 @@ impl OpenRoom {
             room_version: head.room_version.as_str().into(),
             expected_version: head.version,
             events: std::mem::take(&mut self.staged),
+            resolved: None,
+            extremities: None,
             transaction: transaction.as_ref().map(|(device_sn, _, id)| (*device_sn, id.clone())),
             joined_change: self.joined_change,
             invited_change: self.invited_change,

@@ -52,22 +52,28 @@ impl Sync {
             return Ok(Changes { rooms, has_account_data: true });
         };
         let mut has_account_data = false;
-        let mut events: BTreeMap<RoomSn, Vec<Arc<StoredEvent>>> = BTreeMap::new();
+        // `None` where the events alone do not tell what changed.
+        let mut events: BTreeMap<RoomSn, Option<Vec<Arc<StoredEvent>>>> = BTreeMap::new();
+        let is_of_interest =
+            |room_sn| pass.rooms.place(room_sn).is_some_and(|place| place.is_joined() || place.since > from);
         let is_in_memory = self.tail.visit(from, pass.to, |entry| match entry {
-            LogEntry::Event(event) => {
-                if pass.rooms.place(event.room_sn).is_some_and(|place| place.is_joined() || place.since > from) {
-                    events.entry(event.room_sn).or_default().push(event.clone());
+            LogEntry::Event(event) if is_of_interest(event.room_sn) => {
+                if let Some(events) = events.entry(event.room_sn).or_insert_with(|| Some(Vec::new())) {
+                    events.push(event.clone());
                 }
             }
+            LogEntry::StateResolved { room_sn, .. } if is_of_interest(*room_sn) => {
+                events.insert(*room_sn, None);
+            }
+            LogEntry::Event(_) | LogEntry::StateResolved { .. } => {}
             LogEntry::AccountData { user_sn, .. } => has_account_data |= *user_sn == pass.requester.user_sn,
         });
         if !is_in_memory {
             let rooms = self.changed_rooms(pass, from).await?;
             return Ok(Changes { rooms, has_account_data: true });
         }
-        let changed = events
-            .into_iter()
-            .filter_map(|(room_sn, events)| Some((room_sn, pass.rooms.place(room_sn)?, Some(events))));
+        let changed =
+            events.into_iter().filter_map(|(room_sn, events)| Some((room_sn, pass.rooms.place(room_sn)?, events)));
         let rooms = self.updates(pass, changed).await?;
         Ok(Changes { rooms, has_account_data })
     }

@@ -206,11 +206,8 @@ impl Sync {
         update: &RoomUpdate,
         timeline: &TimelinePart,
     ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
-        let until = if pass.request.use_state_after || timeline.is_sieved { pass.to } else { timeline.start };
-        if until <= pass.after() {
-            return Ok(Vec::new());
-        }
-        let changes = self.database.state_changes(&[update.room_sn.0], pass.after(), until).await?;
+        // Also what is as new as the timeline: when branches of the room met, older events may have come into the state.
+        let changes = self.database.state_changes(&[update.room_sn.0], pass.after(), pass.to).await?;
         let newest: HashMap<_, _> = changes
             .iter()
             .filter(|it| timeline.needs_as_state(pass, it.entry.event_sn))

@@ -1,0 +1,105 @@
+//! The ends of rooms, as the writer moves them.
+
+use std::collections::HashMap;
+
+use homeserver_core::RoomSn;
+use room_engine::state_map::{ChunkId, StateMap};
+
+use super::Append;
+use crate::transaction::Tx;
+use crate::writer::PendingAppend;
+use crate::{StorageError, params};
+
+/// A room's end.
+#[derive(Clone)]
+pub(crate) struct Head {
+    pub(super) version: i64,
+    pub(super) depth: i64,
+    pub(super) last: i64,
+    pub(super) countable_total: i64,
+    pub(super) joined_count: i64,
+    pub(super) invited_count: i64,
+    pub(super) room_version: Box<str>,
+    pub(super) extremities: String,
+    pub(super) state: StateMap,
+    pub(super) changed: bool,
+}
+
+impl Head {
+    pub(super) fn of_new_room(append: &Append) -> Self {
+        Self {
+            version: 0,
+            depth: 0,
+            last: 0,
+            countable_total: 0,
+            joined_count: 0,
+            invited_count: 0,
+            room_version: append.room_version.clone(),
+            extremities: String::new(),
+            state: StateMap::EMPTY,
+            changed: false,
+        }
+    }
+
+    /// As the next transaction finds it; `None` if the room has no events.
+    pub(crate) fn settled(mut self) -> Option<Self> {
+        self.changed = false;
+        (self.version > 0).then_some(self)
+    }
+
+    /// Moves the head behind an append whose events have their numbers.
+    pub(super) fn advance(&mut self, append: &Append, state: StateMap) {
+        self.extremities = match &append.extremities {
+            Some(extremities) => {
+                let numbers: Vec<String> = extremities.iter().map(|number| number.sn().to_string()).collect();
+                numbers.join(",")
+            }
+            None => append.events.last().map_or_else(String::new, |event| event.number.sn().to_string()),
+        };
+        self.state = state;
+        self.joined_count += append.joined_change;
+        self.invited_count += append.invited_change;
+        self.version += 1;
+        self.changed = true;
+    }
+}
+
+pub(super) async fn load_heads(
+    tx: &mut Tx,
+    appends: &[&mut PendingAppend],
+) -> Result<HashMap<RoomSn, Head>, StorageError> {
+    let mut heads = HashMap::with_capacity(appends.len());
+    let mut rooms: Vec<i64> = Vec::new();
+    for room_sn in appends.iter().map(|pending| pending.append.room_sn) {
+        match tx.known_head(room_sn) {
+            Some(head) => drop(heads.insert(room_sn, head)),
+            None => rooms.push(room_sn.0),
+        }
+    }
+    if rooms.is_empty() {
+        return Ok(heads);
+    }
+    rooms.sort_unstable();
+    rooms.dedup();
+    let sql = "SELECT room_sn, head_version, depth, last_event_sn, countable_total, joined_count, invited_count, \
+               room_version, extremities, state_root FROM room_heads WHERE room_sn IN LIST($1)";
+    let loaded = tx
+        .query(sql, params![&rooms], |row| {
+            let head = Head {
+                version: row.get(1)?,
+                depth: row.get(2)?,
+                last: row.get(3)?,
+                countable_total: row.get(4)?,
+                joined_count: row.get(5)?,
+                invited_count: row.get(6)?,
+                room_version: row.get(7)?,
+                extremities: row.get(8)?,
+                state: StateMap::from_root(row.get::<Option<ChunkId>>(9)?.unwrap_or(ChunkId::EMPTY)),
+                changed: false,
+            };
+            Ok((row.get(0)?, head))
+        })
+        .await?;
+    heads.extend(loaded);
+    Ok(heads)
+}

@@ -1,0 +1,209 @@
+//! The rows that follow from appends, for each table those of the whole batch.
+
+use std::collections::HashMap;
+
+use homeserver_core::RoomSn;
+use room_engine::state_map::Chunk;
+
+use super::{Append, Effect, Head, Written, WrittenEvent};
+use crate::events::Standing;
+use crate::transaction::{TableRows, Tx};
+use crate::{StorageError, Value, params};
+
+/// What stands in `state_changes` for the event of a place that has none any more.
+const NO_EVENT: i64 = 0;
+
+pub(super) fn of_all<'a>(
+    written: &'a [Written<'a>],
+    heads: &'a HashMap<RoomSn, Head>,
+    chunks: &'a [Chunk],
+) -> Vec<TableRows<'a>> {
+    let last_position = heads.values().map(|head| head.last).max().unwrap_or_default();
+    let [state_changes, current_state] = state(written);
+    let [membership_changes, memberships] = memberships(written);
+    vec![
+        state_chunks(chunks, last_position),
+        events(written),
+        state_changes,
+        current_state,
+        membership_changes,
+        memberships,
+        transactions(written),
+        read_positions(written),
+        room_heads(heads),
+    ]
+}
+
+fn each_event<'a>(written: &'a [Written<'a>]) -> impl Iterator<Item = (&'a Append, &'a WrittenEvent<'a>)> {
+    written.iter().flat_map(|append| append.events.iter().map(|event| (append.append, event)))
+}
+
+fn each_effect<'a>(written: &'a [Written<'a>]) -> impl Iterator<Item = (RoomSn, &'a Effect)> {
+    written.iter().flat_map(|append| append.effects.iter().map(|effect| (append.append.room_sn, effect)))
+}
+
+/// A chunk that is there already is marked as needed again, so that it is not removed as a chunk without use.
+fn state_chunks(chunks: &[Chunk], last_position: i64) -> TableRows<'_> {
+    let unique: HashMap<_, _> = chunks.iter().map(|chunk| (chunk.id(), chunk)).collect();
+    let rows = unique
+        .into_values()
+        .map(|chunk| vec![Value::Blob(Some(chunk.id_bytes())), chunk.bytes().into(), last_position.into()])
+        .collect();
+    let into = "state_chunks (chunk_id, bytes, written_at) \
+                ON CONFLICT (chunk_id) DO UPDATE SET written_at = excluded.written_at";
+    TableRows { into, rows }
+}
+
+fn events<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
+    let rows = each_event(written)
+        .map(|(append, WrittenEvent { event, stored, state })| {
+            vec![
+                stored.sn.into(),
+                (&event.event_id).into(),
+                append.room_sn.into(),
+                event.type_sn.into(),
+                event.state_key_sn.into(),
+                event.sender_sn.into(),
+                event.origin_server_ts.into(),
+                event.depth.into(),
+                stored.countable_total.into(),
+                stored.replaces_sn.into(),
+                (&event.client_json).into(),
+                (&event.federation_json).into(),
+                event.standing.code().into(),
+                Value::Blob(Some(state.root_bytes())),
+            ]
+        })
+        .collect();
+    let into = "events (event_sn, event_id, room_sn, type_sn, state_key_sn, sender_sn, origin_server_ts, depth, \
+                countable_total, replaces_sn, client_json, federation_json, standing, state_root)";
+    TableRows { into, rows }
+}
+
+fn state<'a>(written: &'a [Written<'a>]) -> [TableRows<'a>; 2] {
+    let mut changes = Vec::new();
+    let mut current = HashMap::new();
+    for (room_sn, effect) in each_effect(written) {
+        changes.push(vec![
+            room_sn.into(),
+            effect.position.into(),
+            effect.place.event_type.into(),
+            effect.place.state_key.into(),
+            effect.event_sn.map_or(NO_EVENT, |sn| sn.0).into(),
+            effect.replaces.into(),
+        ]);
+        current.insert((room_sn, effect.place), effect.event_sn);
+    }
+    let changes_into = "state_changes (room_sn, position, type_sn, key_sn, event_sn, replaces_sn)";
+    let rows = current
+        .into_iter()
+        .filter_map(|((room_sn, place), event_sn)| {
+            Some(vec![room_sn.into(), place.event_type.into(), place.state_key.into(), event_sn?.into()])
+        })
+        .collect();
+    let into = "current_state (room_sn, type_sn, key_sn, event_sn) \
+                ON CONFLICT (room_sn, type_sn, key_sn) DO UPDATE SET event_sn = excluded.event_sn";
+    [TableRows { into: changes_into, rows: changes }, TableRows { into, rows }]
+}
+
+fn memberships<'a>(written: &'a [Written<'a>]) -> [TableRows<'a>; 2] {
+    let mut changes = Vec::new();
+    let mut current = HashMap::new();
+    for (room_sn, effect) in each_effect(written) {
+        let Some((user_sn, membership)) = effect.membership else { continue };
+        let code = membership.code();
+        changes.push(vec![user_sn.into(), effect.position.into(), room_sn.into(), code.into()]);
+        let event_sn = effect.event_sn.or(effect.replaces).map_or(NO_EVENT, |sn| sn.0);
+        current.insert((room_sn, user_sn), (code, event_sn));
+    }
+    let changes_into = "membership_changes (user_sn, position, room_sn, membership)";
+    let rows = current
+        .into_iter()
+        .map(|((room_sn, user_sn), (code, sn))| {
+            vec![room_sn.into(), user_sn.into(), code.into(), sn.into(), false.into()]
+        })
+        .collect();
+    let into = "memberships (room_sn, user_sn, membership, event_sn, is_forgotten) ON CONFLICT (room_sn, user_sn) \
+                DO UPDATE SET membership = excluded.membership, event_sn = excluded.event_sn, is_forgotten = FALSE";
+    [TableRows { into: changes_into, rows: changes }, TableRows { into, rows }]
+}
+
+fn transactions<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
+    let rows = each_event(written)
+        .filter_map(|(append, WrittenEvent { event, stored, .. })| {
+            let (device_sn, transaction_id) = append.transaction.as_ref()?;
+            Some(vec![
+                (*device_sn).into(),
+                append.room_sn.into(),
+                event.type_sn.into(),
+                transaction_id.into(),
+                stored.sn.into(),
+            ])
+        })
+        .collect();
+    TableRows { into: "client_transactions (device_sn, room_sn, type_sn, transaction_id, event_sn)", rows }
+}
+
+/// Whoever sends into a room has read it up to there.
+fn read_positions<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
+    let mut read = HashMap::new();
+    for (append, WrittenEvent { event, stored, .. }) in each_event(written) {
+        if event.standing == Standing::Accepted {
+            read.insert((event.sender_sn, append.room_sn), (stored.countable_total, stored.sn));
+        }
+    }
+    let rows = read
+        .into_iter()
+        .map(|((user_sn, room_sn), (total, sn))| vec![user_sn.into(), room_sn.into(), total.into(), sn.into()])
+        .collect();
+    let into = "read_positions (user_sn, room_sn, countable_total, position) ON CONFLICT (user_sn, room_sn) \
+                DO UPDATE SET countable_total = excluded.countable_total, position = excluded.position";
+    TableRows { into, rows }
+}
+
+fn room_heads(heads: &HashMap<RoomSn, Head>) -> TableRows<'_> {
+    let rows = heads
+        .iter()
+        .filter(|(_, head)| head.changed)
+        .map(|(room_sn, head)| {
+            vec![
+                (*room_sn).into(),
+                (&head.room_version).into(),
+                head.version.into(),
+                head.depth.into(),
+                head.last.into(),
+                (&head.extremities).into(),
+                head.countable_total.into(),
+                head.joined_count.into(),
+                head.invited_count.into(),
+                Value::Blob(Some(head.state.root_bytes())),
+            ]
+        })
+        .collect();
+    let into = "room_heads (room_sn, room_version, head_version, depth, last_event_sn, extremities, countable_total, \
+                joined_count, invited_count, state_root) ON CONFLICT (room_sn) \
+                DO UPDATE SET head_version = excluded.head_version, depth = excluded.depth, \
+                last_event_sn = excluded.last_event_sn, extremities = excluded.extremities, \
+                countable_total = excluded.countable_total, joined_count = excluded.joined_count, \
+                invited_count = excluded.invited_count, state_root = excluded.state_root";
+    TableRows { into, rows }
+}
+
+/// Takes places that have no event any more out of the current state.
+pub(super) async fn write_removals(tx: &mut Tx, written: &[Written<'_>]) -> Result<(), StorageError> {
+    for (room_sn, effect) in each_effect(written).filter(|(_, effect)| effect.event_sn.is_none()) {
+        let sql = "DELETE FROM current_state WHERE room_sn = $1 AND type_sn = $2 AND key_sn = $3";
+        tx.execute(sql, params![room_sn, effect.place.event_type, effect.place.state_key]).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn write_redactions(tx: &mut Tx, written: &[Written<'_>]) -> Result<(), StorageError> {
+    for (_, WrittenEvent { stored, .. }) in each_event(written) {
+        if let Some((target, redacted)) = &stored.redacts {
+            let sql = "UPDATE events SET client_json = $2, redacted_by = $3 WHERE event_sn = $1";
+            tx.execute(sql, params![*target, redacted, stored.sn]).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! The chunks of which the states of rooms consist: a table, and a cache over it.
+//!
+//! A chunk never changes, and its name follows from its bytes, so what is cached is never out of date.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use room_engine::state_map::{Chunk, ChunkId, Chunks, MemoryChunks, StateMapError};
+
+use crate::value::Row;
+use crate::{Database, StorageError, Tx, params};
+
+/// Bytes of chunks that are kept in memory.
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// What a cached chunk costs beside its bytes.
+const CHUNK_OVERHEAD_BYTES: u64 = 200;
+/// How often an operation may ask for more chunks. Maps have a handful of levels, and one round loads a whole level.
+const MAX_ROUNDS: usize = 64;
+/// Chunks that are asked for in one statement.
+const CHUNKS_AT_ONCE: usize = 2_000;
+
+const FIND: &str = "SELECT chunk_id, bytes FROM state_chunks WHERE chunk_id IN BLOBS($1)";
+
+#[derive(Clone)]
+struct ChunkBytes;
+
+impl Weighter<ChunkId, Chunk> for ChunkBytes {
+    fn weight(&self, _: &ChunkId, chunk: &Chunk) -> u64 {
+        chunk.bytes().len() as u64 + CHUNK_OVERHEAD_BYTES
+    }
+}
+
+/// Chunks that were used lately, for all of the process.
+pub(crate) struct ChunkCache(Cache<ChunkId, Chunk, ChunkBytes>);
+
+impl Default for ChunkCache {
+    fn default() -> Self {
+        let typical = CACHE_BYTES / 1024;
+        Self(Cache::with_weighter(usize::try_from(typical).unwrap_or_default(), CACHE_BYTES, ChunkBytes))
+    }
+}
+
+/// What an operation on state maps sees: the cache, and what was loaded for the operation or made by it, which stays.
+pub struct ChunkView {
+    cache: Arc<ChunkCache>,
+    own: MemoryChunks,
+}
+
+impl Chunks for ChunkView {
+    fn chunk(&self, id: &ChunkId) -> Option<Chunk> {
+        self.own.chunk(id).or_else(|| self.cache.0.get(id))
+    }
+}
+
+impl ChunkView {
+    pub(crate) fn new(cache: Arc<ChunkCache>) -> Self {
+        Self { cache, own: MemoryChunks::default() }
+    }
+
+    /// Adds chunks that are on their way into the database.
+    pub fn extend(&mut self, chunks: impl IntoIterator<Item = Chunk>) {
+        for chunk in chunks {
+            self.cache.0.insert(chunk.id(), chunk.clone());
+            self.own.insert(chunk);
+        }
+    }
+
+    /// Forgets what was loaded or made; the cache keeps what it has room for.
+    pub(crate) fn forget_own(&mut self) {
+        self.own = MemoryChunks::default();
+    }
+
+    /// What `operation` finds, or which chunks to load for it.
+    fn attempt<T>(
+        &self,
+        operation: &mut impl FnMut(&Self) -> Result<T, StateMapError>,
+    ) -> Result<Attempt<T>, StorageError> {
+        match operation(self) {
+            Ok(found) => Ok(Attempt::Done(found)),
+            Err(StateMapError::Missing(ids)) => Ok(Attempt::Missing(ids)),
+            Err(error) => Err(StorageError::Corrupt(error.to_string())),
+        }
+    }
+
+    fn add_loaded(&mut self, wanted: &[ChunkId], rows: Vec<Chunk>) -> Result<(), StorageError> {
+        if rows.len() < wanted.len() {
+            let lost = wanted.iter().find(|id| rows.iter().all(|chunk| chunk.id() != **id));
+            let lost = lost.map(ToString::to_string).unwrap_or_default();
+            return Err(StorageError::Corrupt(format!("chunk {lost} of a room's state is missing")));
+        }
+        self.extend(rows);
+        Ok(())
+    }
+}
+
+enum Attempt<T> {
+    Done(T),
+    Missing(Vec<ChunkId>),
+}
+
+fn read_chunk(row: &Row<'_>) -> Result<Chunk, StorageError> {
+    let id = row.get::<ChunkId>(0)?;
+    Chunk::parse(id, row.get(1)?).map_err(|error| StorageError::Corrupt(error.to_string()))
+}
+
+fn blobs(ids: &[ChunkId]) -> Vec<&[u8]> {
+    ids.iter().map(|id| &id.as_bytes()[..]).collect()
+}
+
+fn too_many_rounds() -> StorageError {
+    StorageError::Corrupt("an operation on a room's state asks for chunks without end".to_owned())
+}
+
+impl Database {
+    /// Runs an operation on state maps, again with more chunks until it has all that it needs.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] if a chunk is missing or damaged, and what the statements fail with.
+    pub async fn with_chunks<T>(
+        &self,
+        mut operation: impl FnMut(&ChunkView) -> Result<T, StateMapError> + Send,
+    ) -> Result<T, StorageError> {
+        let mut view = ChunkView::new(self.chunk_cache());
+        for _ in 0..MAX_ROUNDS {
+            let missing = match view.attempt(&mut operation)? {
+                Attempt::Done(found) => return Ok(found),
+                Attempt::Missing(ids) => ids,
+            };
+            for ids in missing.chunks(CHUNKS_AT_ONCE) {
+                let rows = self.query(FIND, params![&blobs(ids)], read_chunk).await?;
+                view.add_loaded(ids, rows)?;
+            }
+        }
+        Err(too_many_rounds())
+    }
+}
+
+impl Tx {
+    /// As [`Database::with_chunks`], with the chunks that this transaction writes.
+    ///
+    /// # Errors
+    /// As [`Database::with_chunks`].
+    pub async fn with_chunks<T>(
+        &mut self,
+        mut operation: impl FnMut(&ChunkView) -> Result<T, StateMapError>,
+    ) -> Result<T, StorageError> {
+        for _ in 0..MAX_ROUNDS {
+            let missing = match self.chunks().attempt(&mut operation)? {
+                Attempt::Done(found) => return Ok(found),
+                Attempt::Missing(ids) => ids,
+            };
+            for ids in missing.chunks(CHUNKS_AT_ONCE) {
+                let rows = self.query(FIND, params![&blobs(ids)], read_chunk).await?;
+                self.chunks_mut().add_loaded(ids, rows)?;
+            }
+        }
+        Err(too_many_rounds())
+    }
+}
