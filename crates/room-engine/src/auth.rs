@@ -103,4 +103,4 @@ fn check_state_key_owner(event: &Pdu) -> Result<(), AuthError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

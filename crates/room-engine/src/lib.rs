@@ -7,7 +7,9 @@
 //! 3. [`EventBuilder`] hashes, signs and names the event, and gives a [`BuiltEvent`]: the parsed [`Pdu`] and the
 //!    two JSON texts that are stored.
 //! 4. [`auth::check`] decides, by the rules of the room's [`RoomVersion`], whether the event is allowed.
-//! 5. [`visibility`] decides later who may read it, and [`redact`] what is left of it after a redaction.
+//! 5. Where branches of the room meet, [`resolution`] decides which state holds, with what [`auth_chain`] knows of their
+//!    auth chains.
+//! 6. [`visibility`] decides later who may read it, and [`redact`] what is left of it after a redaction.
 //!
 //! # State
 //!
@@ -28,6 +30,8 @@ mod redact;
 mod version;
 
 pub mod auth;
+pub mod auth_chain;
+pub mod resolution;
 pub mod state_map;
 pub mod visibility;
 

@@ -1,3 +1,4 @@
+pub(crate) mod foreign;
 mod oracle;
 mod room;
 mod sentences;

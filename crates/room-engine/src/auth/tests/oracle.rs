@@ -4,96 +4,22 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use ruma::{
-    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, UInt, UserId,
-    events::{StateEventType, TimelineEventType},
+    EventId,
+    events::StateEventType,
     state_res::{
-        Event, auth_types_for_event as ruma_auth_types, check_state_dependent_auth_rules,
-        check_state_independent_auth_rules,
+        auth_types_for_event as ruma_auth_types, check_state_dependent_auth_rules, check_state_independent_auth_rules,
     },
 };
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 
-use super::room::{CREATOR, TestRoom, USERS};
+use super::{
+    foreign::Foreign,
+    room::{CREATOR, TestRoom, USERS},
+};
 use crate::{
     Pdu, RoomVersion,
     auth::{AuthEvent, StateLookup, auth_types_for_event, check, check_auth_events},
 };
-
-/// An event as ruma wants it.
-#[derive(Clone)]
-struct Foreign {
-    pdu: Pdu,
-    event_id: OwnedEventId,
-    event_type: TimelineEventType,
-    content: Box<RawValue>,
-    auth_events: Vec<OwnedEventId>,
-    redacts: Option<OwnedEventId>,
-    rejected: bool,
-}
-
-impl Foreign {
-    fn new(pdu: &Pdu) -> Self {
-        let content = String::from_utf8(pdu.content().as_bytes().to_vec()).unwrap();
-        Self {
-            pdu: pdu.clone(),
-            event_id: pdu.event_id().to_owned(),
-            event_type: pdu.event_type().into(),
-            content: RawValue::from_string(content).unwrap(),
-            auth_events: pdu.auth_events().to_vec(),
-            redacts: pdu.redacts().map(ToOwned::to_owned),
-            rejected: false,
-        }
-    }
-}
-
-impl Event for Foreign {
-    type Id = OwnedEventId;
-
-    fn event_id(&self) -> &Self::Id {
-        &self.event_id
-    }
-
-    fn room_id(&self) -> Option<&RoomId> {
-        let derived = self.pdu.version() == RoomVersion::V12 && self.pdu.event_type() == "m.room.create";
-        (!derived).then(|| self.pdu.room_id())
-    }
-
-    fn sender(&self) -> &UserId {
-        self.pdu.sender()
-    }
-
-    fn origin_server_ts(&self) -> MilliSecondsSinceUnixEpoch {
-        MilliSecondsSinceUnixEpoch(UInt::try_from(self.pdu.origin_server_ts()).unwrap())
-    }
-
-    fn event_type(&self) -> &TimelineEventType {
-        &self.event_type
-    }
-
-    fn content(&self) -> &RawValue {
-        &self.content
-    }
-
-    fn state_key(&self) -> Option<&str> {
-        self.pdu.state_key()
-    }
-
-    fn prev_events(&self) -> Box<dyn DoubleEndedIterator<Item = &Self::Id> + '_> {
-        Box::new(self.pdu.prev_events().iter())
-    }
-
-    fn auth_events(&self) -> Box<dyn DoubleEndedIterator<Item = &Self::Id> + '_> {
-        Box::new(self.auth_events.iter())
-    }
-
-    fn redacts(&self) -> Option<&Self::Id> {
-        self.redacts.as_ref()
-    }
-
-    fn rejected(&self) -> bool {
-        self.rejected
-    }
-}
 
 fn any_user() -> impl Strategy<Value = &'static str> {
     prop::sample::select(USERS.to_vec())

@@ -1,0 +1,3 @@
+mod graph;
+pub(crate) mod rows;
+mod walks;

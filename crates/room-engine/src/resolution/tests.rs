@@ -1,0 +1,5 @@
+mod actions;
+mod first_version;
+mod oracle;
+mod room;
+mod source;
