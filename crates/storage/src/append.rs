@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
+use room_engine::auth_chain::IndexedEvent;
 use room_engine::state_map::{Chunk, Place, StateMap};
 
 use crate::events::{Standing, StoredEvent};
 use crate::log::LogEntry;
 use crate::transaction::Tx;
 use crate::writer::PendingAppend;
-use crate::{Membership, StorageError, params};
+use crate::{Membership, StorageError, auth_chains, params};
 
 pub(crate) use head::Head;
 use head::load_heads;
@@ -39,8 +40,10 @@ impl EventNumber {
         EventSn(self.0.load(Ordering::Acquire))
     }
 
-    fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    /// Whether both are the number of the same event.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || (self.sn().0 != 0 && self.sn() == other.sn())
     }
 
     fn assign(&self, sn: EventSn) {
@@ -79,6 +82,10 @@ pub struct NewEvent {
     pub redacts: Option<(EventNumber, Bytes)>,
     /// What became of it when it was checked.
     pub standing: Standing,
+    /// Its auth events, if it is a state event: only those are in auth chains.
+    pub auth_events: Vec<EventNumber>,
+    /// Which of its auth events has its own type and state key.
+    pub previous_in_chain: Option<EventNumber>,
     /// The room's state before it: changes of a state that is stored. `None` for the state after the event before it.
     pub state_before: Option<StateBefore>,
 }
@@ -192,7 +199,12 @@ pub(crate) async fn append_all(
         written.push(new);
     }
 
-    tx.insert_into_tables(&rows::of_all(&written, &heads, &chunks)).await?;
+    let indexed: Vec<IndexedEvent> = written.iter().flat_map(Written::indexed_events).collect();
+    let new_in_chains = auth_chains::index(tx, &indexed).await?;
+    let auth_event_lists: Vec<String> = indexed.iter().map(auth_chains::auth_event_list).collect();
+    let mut tables = rows::of_all(&written, &heads, &chunks);
+    tables.extend(auth_chains::rows(&indexed, &new_in_chains, &auth_event_lists));
+    tx.insert_into_tables(&tables).await?;
     rows::write_removals(tx, &written).await?;
     rows::write_redactions(tx, &written).await?;
     tx.remember_heads(heads);
@@ -251,6 +263,15 @@ impl Append {
 }
 
 impl Written<'_> {
+    /// The events that can be in auth chains.
+    fn indexed_events(&self) -> impl Iterator<Item = IndexedEvent> {
+        self.events.iter().filter(|written| written.event.state_key_sn.is_some()).map(|written| IndexedEvent {
+            event_sn: written.stored.sn,
+            auth_events: written.event.auth_events.iter().map(EventNumber::sn).collect(),
+            replaces: written.event.previous_in_chain.as_ref().map(EventNumber::sn),
+        })
+    }
+
     fn publish(self, tx: &mut Tx) {
         let shown: Vec<Arc<StoredEvent>> = self
             .events

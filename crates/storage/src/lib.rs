@@ -16,6 +16,7 @@ mod account_data;
 mod accounts;
 mod aliases;
 mod append;
+mod auth_chains;
 mod database;
 mod devices;
 mod dialect;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use homeserver_core::{Position, RoomSn};
+use room_engine::auth_chain::ChainCover;
 use sqlx::postgres::PgArguments;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 
@@ -20,7 +21,7 @@ pub struct Tx {
     dialect: Arc<Dialect>,
     published: Vec<LogEntry>,
     reserved: std::ops::Range<i64>,
-    known: KnownHeads,
+    known: KnownRooms,
     chunks: ChunkView,
     /// PostgreSQL's number of the transaction, by which its outcome can be asked for later.
     transaction_id: String,
@@ -38,16 +39,21 @@ pub(crate) struct TableRows<'a> {
     pub(crate) rows: Vec<Vec<Value<'a>>>,
 }
 
-/// The ends of rooms as this writer left them. They hold as long as nobody else has moved the log, which its position tells.
+/// What this writer knows of rooms because it wrote it. It holds as long as nobody else has moved the log, which its position
+/// tells.
 #[derive(Default)]
-struct KnownHeads {
+struct KnownRooms {
     heads: HashMap<RoomSn, Head>,
+    /// What is in memory of the index of auth chains.
+    auth_chains: ChainCover,
     /// The position of the log behind the last transaction of this writer.
     position: i64,
 }
 
 /// Rooms whose ends the writer remembers.
 const MAX_KNOWN_HEADS: usize = 10_000;
+/// Events, chains and links of auth chains that the writer remembers, together.
+const MAX_KNOWN_CHAIN_ROWS: usize = 300_000;
 
 /// A transaction that was to be committed when the connection broke: nobody knows whether it was.
 pub(crate) struct InDoubt {
@@ -57,7 +63,7 @@ pub(crate) struct InDoubt {
 
 impl Tx {
     pub(crate) fn new(connection: WriteConnection, dialect: Arc<Dialect>, chunks: Arc<ChunkCache>) -> Self {
-        let (published, known) = (Vec::new(), KnownHeads::default());
+        let (published, known) = (Vec::new(), KnownRooms::default());
         let chunks = ChunkView::new(chunks);
         Self { connection, dialect, published, reserved: 0..0, known, chunks, transaction_id: String::new() }
     }
@@ -84,10 +90,23 @@ impl Tx {
         self.known.heads.extend(settled);
     }
 
+    /// The index of auth chains as far as it is in memory, to be given back with [`Tx::keep_auth_chains`]. Positions have
+    /// to be reserved first.
+    pub(crate) fn take_auth_chains(&mut self) -> ChainCover {
+        std::mem::take(&mut self.known.auth_chains)
+    }
+
+    pub(crate) fn keep_auth_chains(&mut self, auth_chains: ChainCover) {
+        let (events, chains, links) = auth_chains.size();
+        if events + chains + links <= MAX_KNOWN_CHAIN_ROWS {
+            self.known.auth_chains = auth_chains;
+        }
+    }
+
     fn has_reserved(&mut self, last: i64, count: i64) {
         let first = last - count + 1;
         if first != self.known.position + 1 {
-            self.known.heads.clear();
+            self.known = KnownRooms::default();
         }
         self.known.position = last;
         self.reserved = first..last + 1;
@@ -292,7 +311,7 @@ impl Tx {
 
     pub(crate) async fn rollback(&mut self) -> Result<(), StorageError> {
         self.published.clear();
-        self.known = KnownHeads::default();
+        self.known = KnownRooms::default();
         match &mut self.connection {
             WriteConnection::Sqlite(connection) if connection.is_autocommit() => Ok(()),
             WriteConnection::Sqlite(_) => self.execute("ROLLBACK", &[]).await.map(drop),

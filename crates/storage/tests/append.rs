@@ -31,6 +31,8 @@ fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: 
             membership: None,
             redacts: None,
             standing: Standing::Accepted,
+            auth_events: Vec::new(),
+            previous_in_chain: None,
             state_before: None,
         }],
         resolved: None,

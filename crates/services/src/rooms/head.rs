@@ -50,6 +50,16 @@ pub(super) struct StateEvent {
     pub(super) number: EventNumber,
 }
 
+/// An event that was built on the end of a room.
+pub(super) struct HeadEvent {
+    pub(super) event: BuiltEvent,
+    pub(super) number: EventNumber,
+    /// The numbers of its auth events.
+    pub(super) auth_events: Vec<EventNumber>,
+    /// The one of them that has its type and state key.
+    pub(super) previous_in_chain: Option<EventNumber>,
+}
+
 /// A transaction ID that was used, and by whom.
 pub(super) type TransactionKey = (DeviceSn, TypeSn, Box<str>);
 
@@ -169,7 +179,7 @@ impl Head {
         sender: &UserId,
         draft: &Draft,
         now: i64,
-    ) -> Result<(BuiltEvent, EventNumber), RoomError> {
+    ) -> Result<HeadEvent, RoomError> {
         let needed = auth_types_for_event(
             self.room_version,
             &draft.event_type,
@@ -179,9 +189,15 @@ impl Head {
         )?;
         let mut auth_state = AuthState::new();
         let mut auth_events = Vec::with_capacity(needed.len());
+        let mut auth_numbers = Vec::with_capacity(needed.len());
+        let mut previous_in_chain = None;
         for (event_type, state_key) in &needed {
             if let Some(event) = self.state(database, interned, event_type, state_key).await? {
                 auth_events.push(event.pdu.reference());
+                if **event_type == *draft.event_type && Some(&**state_key) == draft.state_key.as_deref() {
+                    previous_in_chain = Some(event.number.clone());
+                }
+                auth_numbers.push(event.number);
                 auth_state.insert(event.pdu);
             }
         }
@@ -209,7 +225,7 @@ impl Head {
         auth::check(&event.pdu, &auth_state)?;
         let number = EventNumber::default();
         self.advance(&event.pdu, &number);
-        Ok((event, number))
+        Ok(HeadEvent { event, number, auth_events: auth_numbers, previous_in_chain })
     }
 
     fn advance(&mut self, pdu: &Pdu, number: &EventNumber) {

@@ -14,7 +14,7 @@ use storage::{
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::RoomError;
-use super::head::{Draft, Head, StateEvent, TransactionKey};
+use super::head::{Draft, Head, HeadEvent, StateEvent, TransactionKey};
 use crate::identity::Identity;
 use crate::sessions::Requester;
 
@@ -293,7 +293,7 @@ impl OpenRoom {
             None => None,
         };
         let head = self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?;
-        let (event, number) =
+        let HeadEvent { event, number, auth_events, previous_in_chain } =
             head.build(&self.database, &self.interned, &self.identity, sender, draft, self.now).await?;
         self.is_changed = true;
         if let Some((pdu, _)) = &redacted {
@@ -319,6 +319,8 @@ impl OpenRoom {
             membership,
             redacts: redacted.map(|(pdu, number)| (number, pdu.client_json().clone())),
             standing: Standing::Accepted,
+            auth_events,
+            previous_in_chain,
             state_before: None,
         });
         Ok(event.pdu)

@@ -11,3 +11,29 @@ CREATE TABLE state_chunks (
 ALTER TABLE events ADD COLUMN standing BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE events ADD COLUMN state_root BLOB;
 ALTER TABLE room_heads ADD COLUMN state_root BLOB;
+
+-- The chain cover of the auth chains of rooms: see the engine's module on auth chains. A chain has the number of its first
+-- event. auth_events: the numbers of the event's auth events in their order, separated by commas.
+CREATE TABLE auth_chain_events (
+    event_sn BIGINT PRIMARY KEY,
+    chain BIGINT NOT NULL,
+    seq BIGINT NOT NULL,
+    auth_events TEXT NOT NULL
+);
+CREATE UNIQUE INDEX auth_chain_events_by_chain ON auth_chain_events (chain, seq);
+
+-- Where a chain branches off another one.
+CREATE TABLE auth_chain_starts (
+    chain BIGINT PRIMARY KEY,
+    parent_chain BIGINT NOT NULL,
+    parent_seq BIGINT NOT NULL
+);
+
+CREATE TABLE auth_chain_links (
+    from_chain BIGINT NOT NULL,
+    from_seq BIGINT NOT NULL,
+    to_chain BIGINT NOT NULL,
+    to_seq BIGINT NOT NULL,
+    PRIMARY KEY (from_chain, from_seq, to_chain)
+) CLUSTERED;
+CREATE INDEX auth_chain_links_by_target ON auth_chain_links (to_chain, to_seq);
