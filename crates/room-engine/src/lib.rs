@@ -9,6 +9,8 @@
 //! 4. [`auth::check`] decides, by the rules of the room's [`RoomVersion`], whether the event is allowed.
 //! 5. [`visibility`] decides later who may read it, and [`redact`] what is left of it after a redaction.
 //!
+//! An event of another server goes through the checks of [`receipt`] instead of steps 1 to 4.
+//!
 //! # Stored form
 //!
 //! An event is kept as two canonical JSON objects. `client_json` is what clients see, without `room_id` and
@@ -23,6 +25,7 @@ mod redact;
 mod version;
 
 pub mod auth;
+pub mod receipt;
 pub mod visibility;
 
 pub use canonical::{CanonicalObject, Members, Numbers, ParseLimits, string_value};
