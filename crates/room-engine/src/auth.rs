@@ -6,8 +6,8 @@
 //!
 //! The rules that depend on the state are [`check`]; it is called with the state before the event, and for events of
 //! other servers also with the state that `auth_events` make and with the current state. The rules about
-//! `auth_events` themselves are [`check_auth_events`]. Signatures, among them the one of rule 4.2, are checked where
-//! events come in.
+//! `auth_events` themselves are [`check_auth_events`]. Signatures, among them the one of rule 4.2, are checked on
+//! [receipt](crate::receipt).
 
 mod auth_events;
 mod create;

@@ -16,6 +16,8 @@
 //! The state of a room at an event is a [`state_map::StateMap`]: one hash that stands for a sorted map, which is kept in
 //! small chunks and shared with the states before and after it.
 //!
+//! An event of another server goes through the checks of [`receipt`] instead of steps 1 to 4.
+//!
 //! # Stored form
 //!
 //! An event is kept as two canonical JSON objects. `client_json` is what clients see, without `room_id` and
@@ -31,6 +33,7 @@ mod version;
 
 pub mod auth;
 pub mod auth_chain;
+pub mod receipt;
 pub mod resolution;
 pub mod state_map;
 pub mod visibility;

@@ -129,3 +129,6 @@ fn push_redacted_invite(writer: &mut ObjectWriter<'_>, rules: &RedactionRules, i
     }
     inner.end();
 }
+
+#[cfg(test)]
+mod tests;

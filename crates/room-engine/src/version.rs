@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 
-use crate::Numbers;
+use crate::{MAX_CANONICAL_INTEGER, Numbers};
 
 /// A [room version](https://spec.matrix.org/v1.19/rooms/) that this server knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,6 +81,15 @@ impl RoomVersion {
     /// [version 6](https://spec.matrix.org/v1.19/rooms/v6/#canonical-json).
     pub const fn numbers(self) -> Numbers {
         if self.rules().authorization.strict_canonical_json { Numbers::Strict } else { Numbers::Lenient }
+    }
+
+    /// The greatest `depth` of an event, which all events at the limit have. Numbers are smaller since
+    /// [version 6](https://spec.matrix.org/v1.19/rooms/v6/#event-format).
+    pub const fn max_depth(self) -> i64 {
+        match self.numbers() {
+            Numbers::Strict => MAX_CANONICAL_INTEGER,
+            Numbers::Lenient => i64::MAX,
+        }
     }
 
     /// Whether the PDU carries its own `event_id`, as in versions 1 and 2.

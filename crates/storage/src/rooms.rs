@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use homeserver_core::{EventSn, KeySn, Position, RoomSn, TypeSn};
+use room_engine::state_map::{ChunkId, StateMap};
 
 use crate::events::{StoredEvent, event_query, read_event};
+use crate::room_graph::numbers;
 use crate::{Database, StorageError, params};
 
 /// Where a room's timeline ends.
@@ -28,24 +30,23 @@ pub struct RoomHead {
     pub joined_count: i64,
     /// Invited members.
     pub invited_count: i64,
+    /// Its current state; `None` if that has not been worked out, for rooms that are older than such states.
+    pub state: Option<StateMap>,
 }
 
 fn read_head(row: &crate::Row<'_>) -> Result<RoomHead, StorageError> {
     let extremities: String = row.get(5)?;
-    let parse = |number: &str| {
-        let invalid = |error| StorageError::Value { column: 5, reason: format!("{number:?}: {error}") };
-        number.parse().map(EventSn).map_err(invalid)
-    };
     Ok(RoomHead {
         room_sn: row.get(0)?,
         room_version: row.get(1)?,
         version: row.get(2)?,
         depth: row.get(3)?,
         last_event_sn: row.get(4)?,
-        extremities: extremities.split(',').map(parse).collect::<Result<_, _>>()?,
+        extremities: numbers(&extremities)?,
         countable_total: row.get(6)?,
         joined_count: row.get(7)?,
         invited_count: row.get(8)?,
+        state: row.get::<Option<ChunkId>>(9)?.map(StateMap::from_root),
     })
 }
 
@@ -93,7 +94,7 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn room_heads(&self, rooms: &[i64]) -> Result<Vec<RoomHead>, StorageError> {
         let sql = "SELECT room_sn, room_version, head_version, depth, last_event_sn, extremities, countable_total, \
-                   joined_count, invited_count FROM room_heads WHERE room_sn IN LIST($1)";
+                   joined_count, invited_count, state_root FROM room_heads WHERE room_sn IN LIST($1)";
         self.query(sql, params![rooms], read_head).await
     }
 

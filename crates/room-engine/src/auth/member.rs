@@ -25,27 +25,16 @@ fn check_join<S: StateLookup + ?Sized>(event: &Pdu, target: &UserId, room: &Room
     if is_creators_first_join(event, target, room) {
         return Ok(());
     }
-    if event.sender() != target {
-        return Err(AuthError::JoinForOther);
-    }
-    let membership = room.membership(target);
-    if membership == Membership::Ban {
-        return Err(AuthError::Banned { user: target.to_owned() });
-    }
+    check_joins_for_self(event.sender(), target)?;
+    check_is_not_banned(target, room)?;
     let rules = room.rules();
-    let is_in_or_invited = matches!(membership, Membership::Join | Membership::Invite);
-    let is_restricted = match room.join_rule() {
-        JoinRule::Public => return Ok(()),
-        JoinRule::Invite => false,
-        JoinRule::Knock if rules.knocking => false,
-        JoinRule::Restricted if rules.restricted_join_rule => true,
-        JoinRule::KnockRestricted if rules.knock_restricted_join_rule => true,
-        _ => return Err(AuthError::NotInvited),
-    };
-    match (is_in_or_invited, is_restricted) {
-        (true, _) => Ok(()),
-        (false, true) => check_restricted_join(event, room),
-        (false, false) => Err(AuthError::NotInvited),
+    match room.join_rule() {
+        JoinRule::Public => Ok(()),
+        JoinRule::Invite => check_is_in_or_invited(target, room),
+        JoinRule::Knock if rules.knocking => check_is_in_or_invited(target, room),
+        JoinRule::Restricted if rules.restricted_join_rule => check_restricted_join(event, target, room),
+        JoinRule::KnockRestricted if rules.knock_restricted_join_rule => check_restricted_join(event, target, room),
+        _ => Err(AuthError::NotInvited),
     }
 }
 
@@ -60,8 +49,38 @@ fn is_creators_first_join<S: StateLookup + ?Sized>(event: &Pdu, target: &UserId,
     follows_create && creator == Some(target)
 }
 
+/// Rule 4.3.2.
+fn check_joins_for_self(sender: &UserId, target: &UserId) -> Result<(), AuthError> {
+    if sender == target { Ok(()) } else { Err(AuthError::JoinForOther) }
+}
+
+/// Rule 4.3.3.
+fn check_is_not_banned<S: StateLookup + ?Sized>(user: &UserId, room: &Room<'_, S>) -> Result<(), AuthError> {
+    match room.membership(user) {
+        Membership::Ban => Err(AuthError::Banned { user: user.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+/// Rules 4.3.4 and 4.3.5.1.
+fn check_is_in_or_invited<S: StateLookup + ?Sized>(user: &UserId, room: &Room<'_, S>) -> Result<(), AuthError> {
+    match room.membership(user) {
+        Membership::Join | Membership::Invite => Ok(()),
+        _ => Err(AuthError::NotInvited),
+    }
+}
+
+/// [Rule 4.3.5](https://spec.matrix.org/v1.19/rooms/v11/#authorisation-rules), since version 8.
+fn check_restricted_join<S: StateLookup + ?Sized>(
+    event: &Pdu,
+    target: &UserId,
+    room: &Room<'_, S>,
+) -> Result<(), AuthError> {
+    check_is_in_or_invited(target, room).or_else(|_| check_is_vouched_for(event, room))
+}
+
 /// Rule 4.3.5.2: a joined user who may invite vouches for the new one.
-fn check_restricted_join<S: StateLookup + ?Sized>(event: &Pdu, room: &Room<'_, S>) -> Result<(), AuthError> {
+fn check_is_vouched_for<S: StateLookup + ?Sized>(event: &Pdu, room: &Room<'_, S>) -> Result<(), AuthError> {
     let refused = |reason| Err(AuthError::RestrictedJoinRefused { reason });
     let authorising = event.member()?.join_authorised_via_users_server.as_ref();
     let Some(authorising) = authorising.map_err(|_| MALFORMED_AUTHORISING_USER)? else {

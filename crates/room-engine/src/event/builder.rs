@@ -44,7 +44,7 @@ pub struct EventBuilder<'a> {
     pub prev_events: &'a [EventReference],
     /// The events that permit this one.
     pub auth_events: &'a [EventReference],
-    /// One more than the greatest depth of the previous events; brought into the canonical range.
+    /// One more than the greatest depth of the previous events; brought into the range of the version.
     pub depth: i64,
     /// Milliseconds since the Unix epoch; brought into the canonical range.
     pub origin_server_ts: i64,
@@ -82,7 +82,7 @@ impl EventBuilder<'_> {
         let fragments = Fragments {
             auth_events: references_json(self.version, self.auth_events)?,
             prev_events: references_json(self.version, self.prev_events)?,
-            depth: self.depth.clamp(0, MAX_CANONICAL_INTEGER),
+            depth: self.depth.clamp(0, self.version.max_depth()),
             origin_server_ts: self.origin_server_ts.clamp(0, MAX_CANONICAL_INTEGER),
         };
         let unhashed = self.pdu_json(&fragments, None);

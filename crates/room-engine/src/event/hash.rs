@@ -16,14 +16,14 @@ pub(super) fn sha256_base64(bytes: &[u8]) -> String {
 
 /// The [content hash](https://spec.matrix.org/v1.19/server-server-api/#calculating-the-content-hash-for-an-event) of a
 /// PDU in canonical JSON.
-pub(super) fn content_hash(pdu: &[u8]) -> String {
+pub(super) fn content_hash(pdu: &[u8]) -> [u8; 32] {
     let mut hashed = Vec::with_capacity(pdu.len());
     let mut writer = ObjectWriter::begin(&mut hashed);
     for (key, value) in Members::new(pdu).filter(|(key, _)| !matches!(*key, b"hashes" | b"signatures" | b"unsigned")) {
         writer.raw_key(key).extend_from_slice(value);
     }
     writer.end();
-    sha256_base64(&hashed)
+    Sha256::digest(&hashed).into()
 }
 
 /// The [reference hash](https://spec.matrix.org/v1.19/server-server-api/#calculating-the-reference-hash-for-an-event)

@@ -10,10 +10,10 @@ use ruma::{
 use super::{hash::content_hash, reference_hash, split, stored::join};
 use crate::{
     CanonicalObject, CreateContent, EventError, MAX_AUTH_EVENTS, MAX_EVENT_BYTES, MAX_IDENTIFIER_BYTES, MAX_NESTING,
-    MAX_PREV_EVENTS, MemberContent, Membership, ParseLimits, PowerLevelsContent, RoomVersion,
+    MAX_PREV_EVENTS, MemberContent, Members, Membership, ParseLimits, PowerLevelsContent, RoomVersion,
     auth::AuthError,
-    canonical::{elements, integer_value, member, string_value},
-    content::ParsedContent,
+    canonical::{ObjectWriter, elements, integer_value, member, string_value},
+    content::{ParsedContent, decode_base64},
     redact::{redact, redact_federation_json},
 };
 
@@ -228,11 +228,28 @@ impl Pdu {
         join(&self.0.client_json, &self.0.federation_json, &self.0.room_id, self.0.version)
     }
 
-    /// Whether `hashes.sha256` is the hash of the event. Where it is not, only the redacted form counts; see
+    /// Whether `hashes.sha256` is the hash of the event, in whichever Base64 it is written. Where it is not, only the
+    /// redacted form counts; see
     /// [checks on receipt](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu).
     pub fn has_valid_content_hash(&self) -> bool {
         let claimed = self.hashes().and_then(|hashes| member(hashes, "sha256")).and_then(string_value);
+        let claimed = claimed.and_then(|claimed| decode_base64(&claimed));
         claimed.is_some_and(|claimed| claimed == content_hash(&self.to_json()))
+    }
+
+    /// The event without `unsigned`, which neither its hash nor its signatures cover.
+    pub(crate) fn without_unsigned(self) -> Result<Self, EventError> {
+        if self.unsigned().is_none() {
+            return Ok(self);
+        }
+        let federation_json = &self.0.federation_json;
+        let mut rest = Vec::with_capacity(federation_json.len());
+        let mut writer = ObjectWriter::begin(&mut rest);
+        for (key, value) in Members::new(federation_json).filter(|(key, _)| *key != b"unsigned") {
+            writer.raw_key(key).extend_from_slice(value);
+        }
+        writer.end();
+        Self::from_stored(self.0.version, self.0.room_id.clone(), self.0.client_json.clone(), rest.into())
     }
 
     /// The event as `prev_events` and `auth_events` of others name it.

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use ruma::{
     EventId, OwnedEventId, RoomId, ServerName, UserId,
     canonical_json::{CanonicalJsonObject, redact as ruma_redact},
-    serde::Base64,
+    serde::{Base64, base64::Standard},
     signatures::{Ed25519KeyPair, KeyPair as _, PublicKeyMap, Verified, verify_event},
 };
 use serde_json::{Value, json};
@@ -234,7 +234,7 @@ fn the_signed_events_of_the_specification_come_out_as_it_says() {
     ];
     for (mut event, hash, signature) in vectors {
         let json = content(&event);
-        assert_eq!(super::hash::content_hash(json.as_bytes()), hash);
+        assert_eq!(Base64::<Standard>::new(super::hash::content_hash(json.as_bytes()).to_vec()).encode(), hash);
         event["hashes"] = json!({ "sha256": hash });
         let signed = crate::redact::redact_for_signing(RoomVersion::V1, content(&event).as_bytes());
         assert_eq!(key_pair().sign(&signed).base64(), signature);

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::{
     foreign::Foreign,
-    room::{CREATOR, TestRoom, USERS},
+    room::{ALICE, CREATOR, TestRoom, USERS},
+    third_party_invites,
 };
 use crate::{
     Pdu, RoomVersion,
@@ -138,10 +139,31 @@ fn any_event(current: Option<Value>, strict: bool) -> BoxedStrategy<(&'static st
     let levels =
         any_new_power_levels(current, strict).prop_map(|content| ("m.room.power_levels", Some(String::new()), content));
     let message = Just(("m.room.message", None, json!({})));
+    let create = prop::sample::select(vec![
+        json!({ "creator": CREATOR }),
+        json!({ "creator": CREATOR, "room_version": "11" }),
+        json!({}),
+        json!({ "creator": CREATOR, "additional_creators": [ALICE] }),
+        json!({ "creator": CREATOR, "additional_creators": ALICE }),
+        json!({ "creator": CREATOR, "additional_creators": [ALICE, "alice"] }),
+        json!({ "creator": CREATOR, "additional_creators": [1] }),
+    ])
+    .prop_map(|content| ("m.room.create", Some(String::new()), content));
+    let third_party_invite =
+        (any_user(), any_user(), prop::bool::weighted(0.8), prop::sample::select(vec!["token", "token", "other"]))
+            .prop_map(|(target, other, is_for_target, token)| {
+                let mut content = third_party_invites::invite(if is_for_target { target } else { other }, token);
+                if !is_for_target {
+                    content["third_party_invite"]["signed"]["mxid"] = json!(target);
+                }
+                ("m.room.member", Some(target.to_owned()), content)
+            });
+    let redaction =
+        prop::sample::select(vec![json!({ "redacts": "$x:one" }), json!({ "redacts": "$x:two" }), json!({})])
+            .prop_map(|content| ("m.room.redaction", None, content));
     let types = vec![
         "m.room.message",
         "m.room.name",
-        "m.room.redaction",
         "m.room.third_party_invite",
         "m.room.aliases",
         "m.room.join_rules",
@@ -150,7 +172,17 @@ fn any_event(current: Option<Value>, strict: bool) -> BoxedStrategy<(&'static st
     let keys = vec![None, Some(""), Some("token"), Some("@alice:one"), Some("@bob:two"), Some("one")];
     let other = (prop::sample::select(types), prop::sample::select(keys))
         .prop_map(|(event_type, key)| (event_type, key.map(ToOwned::to_owned), json!({})));
-    prop_oneof![8 => member, 1 => odd_member, 6 => levels, 4 => message, 5 => other].boxed()
+    prop_oneof![
+        8 => member,
+        1 => odd_member,
+        6 => levels,
+        4 => message,
+        5 => other,
+        2 => create,
+        2 => third_party_invite,
+        2 => redaction,
+    ]
+    .boxed()
 }
 
 fn any_case() -> impl Strategy<Value = Case> {
@@ -217,12 +249,17 @@ impl Case {
             room.put(CREATOR, "m.room.power_levels", "", power_levels.clone());
         }
         room.put(CREATOR, "m.room.join_rules", "", json!({ "join_rule": self.join_rule }));
+        third_party_invites::put_original(&mut room);
         room
     }
 
     fn event(&self, room: &TestRoom) -> Pdu {
         let create_id = room.create.event_id().as_str();
-        let prev_events: &[&str] = if self.follows_create { &[create_id] } else { &["$a:one", create_id] };
+        let prev_events: &[&str] = match (self.event_type, self.follows_create) {
+            ("m.room.create", false) => &[],
+            (_, true) => &[create_id],
+            (_, false) => &["$a:one", create_id],
+        };
         room.event_after(prev_events, self.sender, self.event_type, self.state_key.as_deref(), &self.content)
     }
 }
@@ -235,9 +272,14 @@ proptest! {
         let room = case.room();
         let event = case.event(&room);
         let rules = &case.version.rules().authorization;
-        let theirs = check_state_dependent_auth_rules(rules, Foreign::new(&event), |event_type: &StateEventType, key: &str| {
-            room.state.get(&event_type.to_string(), key).map(Foreign::new)
-        });
+        let theirs = if case.event_type == "m.room.create" {
+            // Ruma counts the rules for create events among those that no state matters for.
+            check_state_independent_auth_rules(rules, Foreign::new(&event), |_| None::<Foreign>)
+        } else {
+            check_state_dependent_auth_rules(rules, Foreign::new(&event), |event_type: &StateEventType, key: &str| {
+                room.state.get(&event_type.to_string(), key).map(Foreign::new)
+            })
+        };
         let ours = check(&event, &room.state);
         prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "ours: {:?}, ruma's: {:?}", ours, theirs);
     }
@@ -302,7 +344,7 @@ proptest! {
 
         let auth_events: Vec<_> = named.iter().map(|(event, rejected)| AuthEvent { event, rejected: *rejected }).collect();
         let ours = check_auth_events(&event, &auth_events, Some(AuthEvent { event: &room.create, rejected: false }));
-        if case.content.get("membership") != Some(&json!("lurk")) {
+        if case.content.get("membership") != Some(&json!("lurk")) && case.event_type != "m.room.create" {
             prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "ours: {:?}, ruma's: {:?}", ours, theirs);
         }
     }
@@ -319,15 +361,20 @@ fn both_verdicts_come_up_for_every_version_and_kind_of_event() {
         let verdict = check(&case.event(&room), &room.state).is_ok();
         // Memberships have too many kinds to come up in every version.
         let version = (case.event_type != "m.room.member").then_some(case.version);
-        seen.insert((version, case.event_type, case.content["membership"].to_string(), verdict));
+        let kind = if case.content.get("third_party_invite").is_some() {
+            json!("third")
+        } else {
+            case.content["membership"].clone()
+        };
+        seen.insert((version, case.event_type, kind.to_string(), verdict));
     }
     for verdict in [true, false] {
-        for membership in ["join", "invite", "leave", "ban", "knock"] {
+        for membership in ["join", "invite", "leave", "ban", "knock", "third"] {
             let kind = (None, "m.room.member", format!("\"{membership}\""), verdict);
             assert!(seen.contains(&kind), "{kind:?} never came up");
         }
         for version in RoomVersion::ALL {
-            for event_type in ["m.room.power_levels", "m.room.message"] {
+            for event_type in ["m.room.create", "m.room.power_levels", "m.room.message", "m.room.redaction"] {
                 let kind = (Some(version), event_type, "null".to_owned(), verdict);
                 assert!(seen.contains(&kind), "{kind:?} never came up");
             }

@@ -107,6 +107,9 @@ fn event_of(
     if let Some(state_key) = state_key {
         client["state_key"] = json!(state_key);
     }
+    if let Some(redacts) = content.get("redacts") {
+        client["redacts"] = redacts.clone();
+    }
     let federation = json!({
         "auth_events": [], "depth": 5, "prev_events": prev_events.iter().map(reference).collect::<Vec<_>>(),
     });

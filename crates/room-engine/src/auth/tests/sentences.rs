@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::room::{ALICE, BOB, CAROL, CREATOR, TestRoom};
 use crate::{
-    RoomVersion,
+    CanonicalObject, Numbers, PowerLevelsContent, RoomVersion,
     auth::{AuthError, PowerLevel, PowerLevels, check, may_redact},
 };
 
@@ -131,4 +131,19 @@ fn levels_of_old_rooms_may_be_strings() {
     assert_eq!(parsed.ban(), -1);
     let room = TestRoom::public(RoomVersion::V10, &levels);
     assert_eq!(PowerLevels::of_state(&room.state).unwrap_err(), AuthError::MalformedPowerLevels { property: "ban" });
+}
+
+#[test]
+fn levels_of_the_oldest_rooms_lose_what_is_behind_the_point() {
+    let parse = |level: &str| {
+        let content = CanonicalObject::parse(format!("{{\"ban\":{level}}}").as_bytes(), Numbers::Lenient).unwrap();
+        PowerLevelsContent::parse(RoomVersion::V5, &content).map(|levels| levels.ban)
+    };
+    // https://spec.matrix.org/v1.19/rooms/v5/#mroompower_levels-events-accept-values-as-floats
+    for (level, expected) in [("50.57", 50), ("5.114698E4", 51146), ("-50.57", -50), ("1e2", 100), ("-0.5", 0)] {
+        assert_eq!(parse(level), Ok(Some(expected)), "{level}");
+    }
+    for level in ["1e300", "\"50.5\"", "\"1e2\"", "\"\"", "\"+-1\"", "\"+\"", "true", "null", "[]", "{}"] {
+        assert_eq!(parse(level), Err(AuthError::MalformedPowerLevels { property: "ban" }), "{level}");
+    }
 }

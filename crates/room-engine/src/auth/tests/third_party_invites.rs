@@ -8,6 +8,12 @@ use crate::{CanonicalObject, Numbers, RoomVersion, event::tests::key_pair};
 fn room() -> TestRoom {
     let mut room = TestRoom::public(RoomVersion::V11, &json!({ "users": { ALICE: 50 } }));
     room.join(ALICE);
+    put_original(&mut room);
+    room
+}
+
+/// The event that invites an address, which a later invite of a user refers to.
+pub(super) fn put_original(room: &mut TestRoom) {
     let key = STANDARD_NO_PAD.encode(key_pair().public_key());
     room.put(
         ALICE,
@@ -18,10 +24,9 @@ fn room() -> TestRoom {
             "public_keys": [{ "public_key": "not a key" }, { "public_key": key }],
         }),
     );
-    room
 }
 
-fn invite(mxid: &str, token: &str) -> Value {
+pub(super) fn invite(mxid: &str, token: &str) -> Value {
     let mut signed = json!({ "mxid": mxid, "token": token });
     let message = CanonicalObject::from_serialize(&signed, Numbers::Strict).unwrap();
     let signature = key_pair().sign(message.as_bytes()).base64();

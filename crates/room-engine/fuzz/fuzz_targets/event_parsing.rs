@@ -1,0 +1,9 @@
+//! Events of other servers, in all room versions. The first byte picks one version for the checks that take long.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../invariants/event_parsing.rs"]
+mod invariants;
+
+fuzz_target!(|input: &[u8]| invariants::check(input));

@@ -1,0 +1,6 @@
+mod oracle;
+mod order;
+mod parse;
+mod signatures;
+mod stages;
+mod world;

@@ -1,0 +1,122 @@
+//! Events as parts of a room's graph: whole, with their standing, the state after them and their auth events.
+
+use homeserver_core::{EventSn, RoomSn};
+use room_engine::state_map::{ChunkId, StateMap};
+
+use crate::events::{Standing, StoredPdu};
+use crate::value::Row;
+use crate::{Database, StorageError, params};
+
+/// Events that are read in one statement.
+const EVENTS_AT_ONCE: usize = 1_000;
+
+/// An event of a room's graph.
+#[derive(Clone, Debug)]
+pub struct GraphEvent {
+    /// The event.
+    pub stored: StoredPdu,
+    /// What became of it when it was checked.
+    pub standing: Standing,
+    /// The state after it; `None` if that has not been worked out.
+    pub state: Option<StateMap>,
+    /// Its auth events in their order, if it is a state event.
+    pub auth_events: Vec<EventSn>,
+    /// How many events that count as unread the room's timeline has up to and including this one.
+    pub countable_total: i64,
+}
+
+macro_rules! graph_query {
+    ($condition:literal) => {
+        concat!(
+            "SELECT e.event_sn, e.event_id, e.room_sn, e.client_json, e.federation_json, e.standing, e.state_root, ",
+            "a.auth_events, e.countable_total FROM events e ",
+            "LEFT JOIN auth_chain_events a ON a.event_sn = e.event_sn ",
+            $condition
+        )
+    };
+}
+
+fn read_graph_event(row: &Row<'_>) -> Result<GraphEvent, StorageError> {
+    let standing: i64 = row.get(5)?;
+    let list: Option<String> = row.get(7)?;
+    Ok(GraphEvent {
+        stored: StoredPdu {
+            sn: row.get(0)?,
+            event_id: row.get(1)?,
+            room_sn: row.get(2)?,
+            client_json: row.get(3)?,
+            federation_json: row.get(4)?,
+        },
+        standing: Standing::from_code(standing)
+            .ok_or_else(|| StorageError::Value { column: 5, reason: format!("no standing is stored as {standing}") })?,
+        state: row.get::<Option<ChunkId>>(6)?.map(StateMap::from_root),
+        auth_events: numbers(list.as_deref().unwrap_or_default())?,
+        countable_total: row.get(8)?,
+    })
+}
+
+/// The numbers of a list that is separated by commas.
+pub(crate) fn numbers(list: &str) -> Result<Vec<EventSn>, StorageError> {
+    let parse = |number: &str| {
+        let invalid = |error| StorageError::Corrupt(format!("{number:?} is no number of an event: {error}"));
+        number.parse().map(EventSn).map_err(invalid)
+    };
+    list.split(',').filter(|number| !number.is_empty()).map(parse).collect()
+}
+
+impl Database {
+    /// The events with these numbers, in no order; those that do not exist are left out.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn graph_events(&self, events: &[EventSn]) -> Result<Vec<GraphEvent>, StorageError> {
+        let mut found = Vec::with_capacity(events.len());
+        for events in events.chunks(EVENTS_AT_ONCE) {
+            let sns: Vec<i64> = events.iter().map(|sn| sn.0).collect();
+            let sql = graph_query!("WHERE e.event_sn IN LIST($1)");
+            found.extend(self.query(sql, params![&sns], read_graph_event).await?);
+        }
+        Ok(found)
+    }
+
+    /// The events of a room with these IDs, in no order; those that are not known are left out.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn graph_events_by_id(
+        &self,
+        room_sn: RoomSn,
+        event_ids: &[String],
+    ) -> Result<Vec<GraphEvent>, StorageError> {
+        let mut found = Vec::with_capacity(event_ids.len());
+        for event_ids in event_ids.chunks(EVENTS_AT_ONCE) {
+            let sql = graph_query!("WHERE e.event_id IN LIST($1) AND e.room_sn = $2");
+            found.extend(self.query(sql, params![event_ids, room_sn], read_graph_event).await?);
+        }
+        Ok(found)
+    }
+
+    /// Up to `limit` events of a room after `after`, in the order in which the server learned of them, whatever became of
+    /// them.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn graph_events_after(
+        &self,
+        room_sn: RoomSn,
+        after: EventSn,
+        limit: i64,
+    ) -> Result<Vec<GraphEvent>, StorageError> {
+        let sql = graph_query!("WHERE e.room_sn = $1 AND e.event_sn > $2 ORDER BY e.room_sn, e.event_sn LIMIT $3");
+        self.query(sql, params![room_sn, after, limit], read_graph_event).await
+    }
+
+    /// The rooms whose states have not been worked out: those that are older than the states.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn rooms_without_state(&self) -> Result<Vec<RoomSn>, StorageError> {
+        self.query("SELECT room_sn FROM room_heads WHERE state_root IS NULL ORDER BY room_sn", &[], |row| row.get(0))
+            .await
+    }
+}
