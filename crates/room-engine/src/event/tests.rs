@@ -381,3 +381,21 @@ fn a_pdu_without_a_needed_key_is_refused_by_its_name() {
         assert!(Pdu::parse(RoomVersion::V11, pdu.to_string().as_bytes()).is_err(), "{key}");
     }
 }
+
+#[test]
+fn event_ids_are_given_then_hashes_in_one_alphabet_then_in_the_other() {
+    for version in RoomVersion::ALL {
+        let ids: Vec<_> = (0..64)
+            .map(|number| sample(version, "m.room.message", None, json!({ "n": number })).build().pdu)
+            .map(|pdu| pdu.event_id().as_str().to_owned())
+            .collect();
+        if version < RoomVersion::V3 {
+            assert!(ids.iter().all(|id| id == "$given:domain"));
+            continue;
+        }
+        let has = |characters: [char; 2]| ids.iter().any(|id| id.contains(characters));
+        assert!(ids.iter().all(|id| id.len() == "$".len() + 43));
+        assert_eq!(has(['+', '/']), version == RoomVersion::V3, "{version}");
+        assert_eq!(has(['-', '_']), version > RoomVersion::V3, "{version}");
+    }
+}

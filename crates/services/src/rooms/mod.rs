@@ -12,6 +12,7 @@ mod head;
 mod initial_state;
 mod member_content;
 mod membership;
+mod resolving;
 mod restricted_join;
 mod sending;
 mod timeline;
