@@ -7,7 +7,7 @@ use parking_lot::Mutex as SyncMutex;
 use quick_cache::sync::Cache;
 use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
 use room_engine::{Pdu, RoomVersion};
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma::{EventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use storage::{Append, AppendOutcome, Database, Interned, Membership, NewEvent, Step, StorageError, StoredEvent};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
@@ -159,6 +159,24 @@ impl Timeline {
         Ok(self.guarded(slot, guard))
     }
 
+    /// As [`Timeline::open`], once everything is stored that was under way: what the database says of the room is what it is.
+    ///
+    /// # Errors
+    /// As [`Timeline::open`], or [`RoomError::Contended`] if other processes were faster again and again.
+    pub async fn open_settled(&self, room_sn: RoomSn) -> Result<OpenRoom, RoomError> {
+        for _ in 0..ATTEMPTS {
+            let mut room = self.open(room_sn).await?;
+            // Writes are settled in their order.
+            self.database.write(async |_| Ok(())).await?;
+            let stored = self.database.room_head(room_sn).await?;
+            if stored.is_some_and(|stored| room.head().is_ok_and(|head| head.version == stored.version)) {
+                return Ok(room);
+            }
+            room.is_changed = true;
+        }
+        Err(RoomError::Contended)
+    }
+
     /// The head of a room that does not exist yet. The room exists once a create event is staged and committed.
     /// `room_id` is given where the room version does not derive it from the create event.
     pub async fn open_new(&self, room_id: Option<OwnedRoomId>, room_version: RoomVersion) -> OpenRoom {
@@ -234,6 +252,12 @@ impl OpenRoom {
     #[must_use]
     pub fn room_id(&self) -> Option<&RoomId> {
         self.guard.as_ref()?.room_id.as_deref()
+    }
+
+    /// The newest event of the room, what is staged included.
+    #[must_use]
+    pub fn last_event(&self) -> Option<&EventId> {
+        self.guard.as_ref()?.last_event()
     }
 
     /// The room's version.
@@ -322,7 +346,7 @@ impl OpenRoom {
     async fn redaction_of(
         &mut self,
         sender: &UserId,
-        target: &ruma::EventId,
+        target: &EventId,
     ) -> Result<Option<(Pdu, storage::EventNumber)>, RoomError> {
         let stored = self.database.stored_pdu_by_id(target.as_str()).await?;
         let room_sn = self.head()?.room_sn;
