@@ -118,11 +118,6 @@ impl Head {
         Ok((pdu, EventNumber::known(stored.sn)))
     }
 
-    /// The newest event, if there is any.
-    pub(super) fn last_event(&self) -> Option<&EventId> {
-        self.extremities.last().map(|last| &*last.event_id)
-    }
-
     /// The event at one place in the room's state.
     pub(super) async fn state(
         &mut self,

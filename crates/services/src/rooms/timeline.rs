@@ -7,7 +7,7 @@ use parking_lot::Mutex as SyncMutex;
 use quick_cache::sync::Cache;
 use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
 use room_engine::{Pdu, RoomVersion};
-use ruma::{EventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use storage::{Append, AppendOutcome, Database, Interned, Membership, NewEvent, Step, StorageError, StoredEvent};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
@@ -254,12 +254,6 @@ impl OpenRoom {
         self.guard.as_ref()?.room_id.as_deref()
     }
 
-    /// The newest event of the room, what is staged included.
-    #[must_use]
-    pub fn last_event(&self) -> Option<&EventId> {
-        self.guard.as_ref()?.last_event()
-    }
-
     /// The room's version.
     ///
     /// # Errors
@@ -346,7 +340,7 @@ impl OpenRoom {
     async fn redaction_of(
         &mut self,
         sender: &UserId,
-        target: &EventId,
+        target: &ruma::EventId,
     ) -> Result<Option<(Pdu, storage::EventNumber)>, RoomError> {
         let stored = self.database.stored_pdu_by_id(target.as_str()).await?;
         let room_sn = self.head()?.room_sn;

@@ -41,16 +41,16 @@ pub(super) struct Blueprint {
 }
 
 impl Blueprint {
-    /// The content of the create event. `last_event` is the last one known of the old room.
+    /// The content of the create event. `tombstone` is the last event of the old room, where it can be known.
     pub(super) fn create_content(
         &self,
         replacing: &Replacing<'_>,
-        last_event: Option<&EventId>,
+        tombstone: Option<&EventId>,
     ) -> Result<CanonicalObject, RoomError> {
         let mut creation_content = self.creation.clone();
         let mut predecessor = Content::new();
         predecessor.insert("room_id".to_owned(), replacing.room_id.as_str().into());
-        if let Some(event_id) = last_event {
+        if let Some(event_id) = tombstone {
             predecessor.insert("event_id".to_owned(), event_id.as_str().into());
         }
         creation_content.insert("predecessor".to_owned(), predecessor.into());

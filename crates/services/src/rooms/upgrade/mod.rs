@@ -83,7 +83,11 @@ impl RoomCreation {
             }
         };
         let new_room_id = match earlier {
-            Some(new_room_id) => new_room_id,
+            Some(new_room_id) => {
+                // What follows locks other rooms, one at a time.
+                drop(old);
+                new_room_id
+            }
             None => Box::pin(self.replace(&replacing, old)).await?,
         };
         self.follow_up(&replacing, &new_room_id).await?;
@@ -138,7 +142,7 @@ impl RoomCreation {
             stage_create(&mut new, replacing, &blueprint, Some(&tombstone)).await?;
             (retirement, also)
         } else {
-            stage_create(&mut new, replacing, &blueprint, old.last_event()).await?;
+            stage_create(&mut new, replacing, &blueprint, None).await?;
             let new_room_id = new.room_id().ok_or(RoomError::NoSuchRoom)?.to_owned();
             let new_sn = self.interned.room(new_room_id.as_str()).await?;
             let retirement = retirement(new_room_id, new_sn);
@@ -229,10 +233,10 @@ async fn stage_create(
     new: &mut OpenRoom,
     replacing: &Replacing<'_>,
     blueprint: &Blueprint,
-    last_event: Option<&EventId>,
+    tombstone: Option<&EventId>,
 ) -> Result<(), RoomError> {
     let requester = replacing.requester;
-    let content = blueprint.create_content(replacing, last_event)?;
+    let content = blueprint.create_content(replacing, tombstone)?;
     for draft in [&Draft::state("m.room.create", "", content), &blueprint.upgrader] {
         new.stage(requester.user_sn, &requester.user_id, draft).await?;
     }
