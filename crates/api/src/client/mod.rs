@@ -76,7 +76,7 @@ fn users(routes: ClientPaths) -> ClientPaths {
 }
 
 fn changing_rooms(routes: ClientPaths) -> ClientPaths {
-    use rooms::{create, join, knock, membership, redact, send, state_put};
+    use rooms::{create, join, knock, membership, redact, send, state_put, upgrade};
     routes
         .v3("/createRoom", post(create::create))
         .v3("/join/{roomIdOrAlias}", post(join::join_by_id_or_alias))
@@ -88,6 +88,7 @@ fn changing_rooms(routes: ClientPaths) -> ClientPaths {
         .v3("/rooms/{roomId}/ban", post(membership::ban))
         .v3("/rooms/{roomId}/unban", post(membership::unban))
         .v3("/rooms/{roomId}/forget", post(membership::forget))
+        .v3("/rooms/{roomId}/upgrade", post(upgrade::upgrade))
         .v3("/rooms/{roomId}/send/{eventType}/{txnId}", put(send::send))
         .v3("/rooms/{roomId}/redact/{eventId}/{txnId}", put(redact::redact))
         .v3("/rooms/{roomId}/state/{eventType}", put(state_put::set_without_key))

@@ -206,6 +206,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     with("POST", "/rooms/{roomId}/ban", NEW_ROOM, r#"{"user_id": "{bobId}", "reason": "x"}"#),
     with("POST", "/rooms/{roomId}/unban", NEW_ROOM, r#"{"user_id": "{bobId}", "reason": "x"}"#),
     with("POST", "/rooms/{roomId}/forget", NEW_ROOM, ""),
+    with("POST", "/rooms/{roomId}/upgrade", NEW_ROOM, r#"{"new_version": "12", "additional_creators": ["{bobId}"]}"#),
     content(
         "PUT",
         "/rooms/{roomId}/send/{eventType}/{txnId}",

@@ -21,6 +21,7 @@ mod rooms_create;
 mod rooms_directory;
 mod rooms_membership;
 mod rooms_send;
+mod rooms_upgrade;
 mod server;
 mod sync;
 mod user_directory;

@@ -16,9 +16,18 @@ on_both_databases! {
         let alice = server.register("alice").await;
         let capabilities = alice.get(format!("{V3}/capabilities")).await.ok()["capabilities"].clone();
         assert_eq!(capabilities["m.room_versions"]["default"], "12");
-        assert_eq!(capabilities["m.room_versions"]["available"]["12"], "stable");
+        let available = capabilities["m.room_versions"]["available"].as_object().unwrap();
+        assert_eq!(available.len(), 12);
+        assert!((1..=12).all(|version| available[&version.to_string()] == "stable"), "{available:?}");
         assert_eq!(capabilities["m.change_password"], json!({ "enabled": true }));
         server.client().get(format!("{V3}/capabilities")).await.error(401, "M_MISSING_TOKEN");
+    }
+
+    async fn the_default_version_of_rooms_is_that_of_the_configuration(db: TestDatabase) {
+        let server = TestServer::start_with(&db, &[("rooms", "default_version", "10".into())]).await;
+        let alice = server.register("alice").await;
+        let capabilities = alice.get(format!("{V3}/capabilities")).await.ok();
+        assert_eq!(capabilities["capabilities"]["m.room_versions"]["default"], "10");
     }
 
     async fn well_known_names_the_base_url_or_is_a_clean_404(db: TestDatabase) {

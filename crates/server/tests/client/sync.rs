@@ -2,6 +2,7 @@
 
 mod content;
 mod filters;
+mod forms;
 mod members;
 mod rooms;
 mod timelines;

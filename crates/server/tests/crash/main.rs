@@ -10,6 +10,7 @@ mod load;
 mod people;
 mod reading;
 mod state;
+mod upgrades;
 
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::fields::EventFields;
 use super::names::{RoomIds, TypePatterns, UserIds};
 use crate::object::Object;
 use crate::wire;
@@ -12,9 +13,9 @@ use crate::wire;
 #[derive(Clone, Default, Deserialize, Debug)]
 #[serde(default)]
 pub struct FilterDefinition {
-    /// Dot-separated paths of the event fields to include; all if absent.
-    pub event_fields: Option<Vec<String>>,
-    /// The form of events.
+    /// Which keys of the rooms' events to include; all if absent.
+    pub event_fields: Option<EventFields>,
+    /// The form of the rooms' events.
     pub event_format: EventFormat,
     /// Which presence updates to include.
     pub presence: Object<EventFilter>,

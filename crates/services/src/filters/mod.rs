@@ -1,6 +1,7 @@
 //! Filters that users store, to refer to them by a short ID.
 
 mod definition;
+mod fields;
 mod names;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use storage::{Database, StorageError};
 
 pub use self::definition::{EventFilter, EventFormat, FilterDefinition, RoomEventFilter, RoomFilter};
+pub use self::fields::EventFields;
 pub use self::names::{RoomIds, TypePatterns, UserIds};
 use crate::object::Object;
 

@@ -195,7 +195,7 @@ impl RoomChange for Delete<'_> {
 
     async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<bool>, RoomError> {
         let current = room.state("m.room.canonical_alias", "").await?;
-        let Some(content) = current.and_then(|event| without_alias(event.content(), self.alias)) else {
+        let Some(content) = current.and_then(|event| without_aliases(event.content(), |it| it == self.alias)) else {
             return Ok((false, None));
         };
         let draft = Draft::state("m.room.canonical_alias", "", content);
@@ -259,11 +259,11 @@ fn aliases_of(content: &CanonicalObject) -> Result<Vec<String>, RoomError> {
     Ok(aliases)
 }
 
-/// The content without the alias, or `None` if it does not have it.
-fn without_alias(content: &CanonicalObject, alias: &RoomAliasId) -> Option<CanonicalObject> {
+/// The content without some aliases, or `None` if it has none of them.
+pub(super) fn without_aliases(content: &CanonicalObject, is_gone: impl Fn(&str) -> bool) -> Option<CanonicalObject> {
     let old: Content = serde_json::from_slice(content.as_bytes()).ok()?;
     let mut new = old.clone();
-    let is_it = |value: &Value| value.as_str() == Some(alias.as_str());
+    let is_it = |value: &Value| value.as_str().is_some_and(&is_gone);
     if new.get("alias").is_some_and(is_it) {
         new.remove("alias");
     }

@@ -81,12 +81,12 @@ pub struct NewRoom {
     pub power_level_content_override: Content,
 }
 
-/// Creates rooms.
+/// Creates rooms, also in place of others.
 pub struct RoomCreation {
-    database: Database,
-    interned: Arc<Interned>,
-    identity: Arc<Identity>,
-    timeline: Arc<Timeline>,
+    pub(super) database: Database,
+    pub(super) interned: Arc<Interned>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
     profiles: Arc<Profiles>,
     default_version: RoomVersionId,
@@ -218,7 +218,7 @@ impl RoomCreation {
         Ok(drafts)
     }
 
-    async fn member(
+    pub(super) async fn member(
         &self,
         requester: &Requester,
         user_id: &UserId,

@@ -73,6 +73,8 @@ pub(super) struct Head {
     depth: i64,
     extremities: Vec<EventReference>,
     state: HashMap<(Box<str>, Box<str>), Option<StateEvent>>,
+    /// How many entries `state` has when those that can be dropped are.
+    trimmed_at: usize,
     transactions: VecDeque<TransactionKey>,
 }
 
@@ -87,6 +89,7 @@ impl Head {
             depth: 0,
             extremities: Vec::new(),
             state: HashMap::new(),
+            trimmed_at: REMEMBERED_STATE,
             transactions: VecDeque::new(),
         }
     }
@@ -109,6 +112,7 @@ impl Head {
             depth: stored.depth,
             extremities: Vec::new(),
             state: HashMap::new(),
+            trimmed_at: REMEMBERED_STATE,
             transactions: VecDeque::new(),
         };
         for sn in stored.extremities {
@@ -162,10 +166,12 @@ impl Head {
     /// Keeps what is known of the state within bounds. What a room is about to be asked again is one read away.
     fn remember(&mut self, place: (Box<str>, Box<str>), event: Option<StateEvent>) {
         // What is on its way to the database cannot be read from there yet, so only numbered events are dropped.
-        if self.state.len() >= REMEMBERED_STATE {
+        if self.state.len() >= self.trimmed_at {
             self.state.retain(|(event_type, _), event| {
                 &**event_type != "m.room.member" || event.as_ref().is_some_and(|event| event.number.sn().0 == 0)
             });
+            // Where little can be dropped, looking through all of it for each event would be quadratic.
+            self.trimmed_at = REMEMBERED_STATE.max(self.state.len() * 2);
         }
         self.state.insert(place, event);
     }

@@ -9,6 +9,7 @@ use ruma::{OwnedEventId, OwnedRoomId, RoomId, RoomOrAliasId, UserId};
 use storage::{Database, Interned};
 
 use super::aliases::Aliases;
+use super::inheritance::{inherit, predecessor_of};
 use super::member_content::{Content, canonical, fill_profile, replace_profile, says_the_same};
 use super::restricted_join::Voucher;
 use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
@@ -275,7 +276,15 @@ impl Memberships {
             return Err(no_other_servers(change.target));
         }
         self.complete(requester, &mut change).await?;
-        self.timeline.change(room_sn, &Put { memberships: self, requester, room_sn, change: &change }).await
+        let put = Put { memberships: self, requester, room_sn, change: &change };
+        let (event_id, predecessor) = self.timeline.change(room_sn, &put).await?;
+        if let Some(predecessor) = predecessor {
+            let inherited = inherit(&self.database, &self.interned, requester.user_sn, &predecessor, room_id).await;
+            if let Err(error) = inherited {
+                tracing::warn!(%error, %predecessor, %room_id, user_id = %requester.user_id, "settings were not taken over");
+            }
+        }
+        Ok(event_id)
     }
 
     /// Adds to the content the membership, and the profile of a user of this server.
@@ -350,9 +359,10 @@ struct Put<'a> {
 }
 
 impl RoomChange for Put<'_> {
-    type Answer = OwnedEventId;
+    /// The event that is there afterwards, and for those who come in the room that this one replaces.
+    type Answer = (OwnedEventId, Option<OwnedRoomId>);
 
-    async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<OwnedEventId>, RoomError> {
+    async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<Self::Answer>, RoomError> {
         let Self { memberships, requester, room_sn, change } = *self;
         let current = room.state("m.room.member", change.target.as_str()).await?;
         change.check(current.as_ref())?;
@@ -362,16 +372,20 @@ impl RoomChange for Put<'_> {
                 && says_the_same(current, change.membership, &change.content)
         };
         if let Some(current) = current.as_ref().filter(is_repetition) {
-            return Ok((current.event_id().to_owned(), None));
+            return Ok(((current.event_id().to_owned(), None), None));
         }
         let mut content = change.content.clone();
+        let mut predecessor = None;
         if change.membership == Membership::Join && change.target == requester.user_id {
             let current = current.as_ref().and_then(Pdu::membership);
             memberships.check_entry(room, room_sn, requester, current, &mut content).await?;
+            if current != Some(Membership::Join) {
+                predecessor = room.state("m.room.create", "").await?.and_then(|create| predecessor_of(&create));
+            }
         }
         let draft = Draft::state("m.room.member", change.target.as_str(), canonical(&content)?);
         let staged = room.stage(requester.user_sn, &requester.user_id, &draft).await?;
-        Ok((staged.event_id().to_owned(), None))
+        Ok(((staged.event_id().to_owned(), predecessor), None))
     }
 }
 

@@ -9,6 +9,7 @@ mod create;
 mod directory;
 mod error;
 mod head;
+mod inheritance;
 mod initial_state;
 mod member_content;
 mod membership;
@@ -16,6 +17,7 @@ mod resolving;
 mod restricted_join;
 mod sending;
 mod timeline;
+mod upgrade;
 
 pub use aliases::Aliases;
 pub use create::{InitialState, NewRoom, Preset, RoomCreation, supported_versions};
@@ -26,6 +28,7 @@ pub use member_content::Content;
 pub use membership::Memberships;
 pub use sending::Sending;
 pub use timeline::{Changed, OpenRoom, RoomChange, Staged, Timeline};
+pub use upgrade::Upgrade;
 
 pub use room_engine::ErrorKind;
 pub use room_engine::auth::AuthError;

@@ -163,6 +163,24 @@ impl Timeline {
         Ok(self.guarded(slot, guard))
     }
 
+    /// As [`Timeline::open`], once everything is stored that was under way: what the database says of the room is what it is.
+    ///
+    /// # Errors
+    /// As [`Timeline::open`], or [`RoomError::Contended`] if other processes were faster again and again.
+    pub async fn open_settled(&self, room_sn: RoomSn) -> Result<OpenRoom, RoomError> {
+        for _ in 0..ATTEMPTS {
+            let mut room = self.open(room_sn).await?;
+            // Writes are settled in their order.
+            self.database.write(async |_| Ok(())).await?;
+            let stored = self.database.room_head(room_sn).await?;
+            if stored.is_some_and(|stored| room.head().is_ok_and(|head| head.version == stored.version)) {
+                return Ok(room);
+            }
+            room.is_changed = true;
+        }
+        Err(RoomError::Contended)
+    }
+
     /// The head of a room that does not exist yet. The room exists once a create event is staged and committed.
     /// `room_id` is given where the room version does not derive it from the create event.
     pub async fn open_new(&self, room_id: Option<OwnedRoomId>, room_version: RoomVersion) -> OpenRoom {

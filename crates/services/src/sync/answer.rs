@@ -7,11 +7,12 @@ use homeserver_core::{Position, Timestamp};
 use storage::{AccountDataEntry, Membership};
 
 use super::Pass;
+use super::form::EventForm;
 use super::joined::RoomAnswer;
 use super::stripped::StrippedRoom;
 use super::summary::Summary;
 use crate::tokens::{history_token, sync_token};
-use crate::wire::{Reader, push_number, push_string, write_event, write_list, write_stripped};
+use crate::wire::{Reader, push_number, push_string, write_list, write_stripped};
 
 /// An answer in the making.
 pub(super) struct Answer {
@@ -137,10 +138,11 @@ fn begin_room<'a>(section: &'a mut Vec<u8>, room_id: &str) -> &'a mut Vec<u8> {
 
 fn write_timeline_and_state(out: &mut Vec<u8>, room: &RoomAnswer, pass: &Pass<'_>, now: Timestamp) {
     let reader = Reader { room_id: None, now, device_sn: pass.requester.device_sn };
+    let form = EventForm { reader, pdus: &room.pdus, fields: pass.request.filter.event_fields.as_ref() };
     let memberships = room.memberships.iter().copied().chain(std::iter::repeat(None));
     out.extend_from_slice(b"\"timeline\":{\"events\":");
     write_list(out, room.timeline.iter().zip(memberships), |out, (event, membership)| {
-        write_event(out, event, &reader, membership);
+        form.write(out, event, membership);
     });
     out.extend_from_slice(if room.is_limited { b",\"limited\":true" } else { b",\"limited\":false" });
     out.extend_from_slice(b",\"prev_batch\":");
@@ -149,7 +151,7 @@ fn write_timeline_and_state(out: &mut Vec<u8>, room: &RoomAnswer, pass: &Pass<'_
     out.extend_from_slice(b"},");
     push_string(out, key);
     out.extend_from_slice(b":{\"events\":");
-    write_list(out, &room.state, |out, event| write_event(out, event, &reader, None));
+    write_list(out, &room.state, |out, event| form.write(out, event, None));
     out.push(b'}');
 }
 

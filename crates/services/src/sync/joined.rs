@@ -21,6 +21,8 @@ pub(super) struct RoomAnswer {
     pub(super) is_limited: bool,
     pub(super) prev_batch: Position,
     pub(super) state: Vec<Arc<StoredEvent>>,
+    /// The events above as servers exchange them, if the client wants that.
+    pub(super) pdus: HashMap<EventSn, Vec<u8>>,
     pub(super) summary: Option<Summary>,
     pub(super) unread: i64,
 }
@@ -348,6 +350,7 @@ impl Sync {
             is_limited: timeline.is_limited,
             prev_batch,
             state,
+            pdus: HashMap::new(),
             summary,
             unread: total.saturating_sub(update.read_total).max(0),
         })

@@ -1,5 +1,6 @@
 //! Rooms that the user has left, was removed from, or declined to join.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use homeserver_core::Position;
@@ -69,6 +70,7 @@ impl Sync {
             memberships: timeline.memberships,
             is_limited: timeline.is_limited,
             state,
+            pdus: HashMap::new(),
             summary: None,
             unread: 0,
         })

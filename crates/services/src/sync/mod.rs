@@ -6,7 +6,7 @@
 //!    for longer, from the database.
 //! 2. [`joined`], [`left`] and [`stripped`] make of each room what the user may see of it, with the help of [`members`]
 //!    (lazy-loaded members), [`sieved`] (filtered timelines) and [`summary`].
-//! 3. [`answer`] writes it as JSON, copying the stored bytes of events.
+//! 3. [`answer`] writes it as JSON, copying the stored bytes of events, in another [`form`] if the filter says so.
 //!
 //! If there is nothing, the request waits: one entry in [`Wakeups`], no polling.
 //!
@@ -14,6 +14,7 @@
 
 mod answer;
 mod changes;
+mod form;
 mod joined;
 mod left;
 mod members;
@@ -175,10 +176,12 @@ impl Sync {
 
     async fn add_rooms(&self, pass: &Pass<'_>, updates: &[RoomUpdate], answer: &mut Answer) -> Result<(), RoomError> {
         let now = self.clock.now();
-        for room in self.joined_rooms(pass, updates).await? {
+        for mut room in self.joined_rooms(pass, updates).await? {
+            self.add_pdus(pass, &mut room).await?;
             answer.add_joined(&room, pass, now);
         }
-        for room in self.left_rooms(pass, updates).await? {
+        for mut room in self.left_rooms(pass, updates).await? {
+            self.add_pdus(pass, &mut room).await?;
             answer.add_left(&room, pass, now);
         }
         for room in self.stripped_rooms(updates).await? {

@@ -17,3 +17,4 @@ pub(super) mod redact;
 pub(super) mod send;
 pub(super) mod state_get;
 pub(super) mod state_put;
+pub(super) mod upgrade;

@@ -1,0 +1,35 @@
+//! `POST /_matrix/client/v3/rooms/{roomId}/upgrade`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use ruma::OwnedRoomId;
+use serde::{Deserialize, Serialize};
+use services::rooms::{RoomCreation, Upgrade};
+
+use crate::error::ApiResult;
+use crate::extract::{Authenticated, Json, Path};
+
+#[derive(Deserialize)]
+pub(crate) struct Wish {
+    new_version: String,
+    additional_creators: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Replacement {
+    replacement_room: OwnedRoomId,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidupgrade>
+pub(crate) async fn upgrade(
+    Authenticated(requester): Authenticated,
+    Path(room_id): Path<OwnedRoomId>,
+    State(creation): State<Arc<RoomCreation>>,
+    Json(wish): Json<Wish>,
+) -> ApiResult<Json<Replacement>> {
+    let Wish { new_version, additional_creators } = wish;
+    let upgrade = Upgrade { new_version, additional_creators: additional_creators.unwrap_or_default() };
+    let replacement_room = creation.upgrade(&requester, &room_id, &upgrade).await?;
+    Ok(Json(Replacement { replacement_room }))
+}
