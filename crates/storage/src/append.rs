@@ -4,7 +4,7 @@
 mod head;
 mod rows;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -273,22 +273,26 @@ impl Written<'_> {
     }
 
     fn publish(self, tx: &mut Tx) {
-        let shown: Vec<Arc<StoredEvent>> = self
-            .events
-            .into_iter()
-            .filter(|written| written.event.standing == Standing::Accepted)
-            .map(|written| written.stored)
-            .collect();
-        for effect in &self.effects {
-            if !shown.iter().any(|event| event.sn.position() == effect.position) {
-                tx.publish(LogEntry::StateResolved {
-                    position: effect.position,
-                    room_sn: self.append.room_sn,
-                    membership: effect.membership,
-                });
+        let Self { append, events, effects } = self;
+        let room_sn = append.room_sn;
+        let mut by_position: HashMap<Position, &Effect> = effects.iter().map(|it| (it.position, it)).collect();
+        for WrittenEvent { event, stored, .. } in events {
+            if event.standing != Standing::Accepted {
+                continue;
+            }
+            let position = stored.sn.position();
+            if by_position.remove(&position).is_some() || event.state_key_sn.is_none() {
+                tx.publish(LogEntry::Event(stored));
+            } else {
+                // It lost against another event: followers must not take it for a change of the state.
+                tx.publish(LogEntry::Event(Arc::new(StoredEvent { membership: None, ..(*stored).clone() })));
+                tx.publish(LogEntry::StateResolved { position, room_sn, membership: None });
             }
         }
-        shown.into_iter().for_each(|event| tx.publish(LogEntry::Event(event)));
+        for effect in by_position.into_values() {
+            let Effect { position, membership, .. } = *effect;
+            tx.publish(LogEntry::StateResolved { position, room_sn, membership });
+        }
     }
 }
 
@@ -338,8 +342,10 @@ async fn write_append<'a>(
         }
         if event.standing == Standing::Accepted {
             head.countable_total += i64::from(event.is_countable);
-            head.depth = head.depth.max(event.depth);
             head.last = sn.0;
+        }
+        if event.standing.is_followed() {
+            head.depth = head.depth.max(event.depth);
         }
         let stored = Arc::new(append.stored(event, sn, head.countable_total));
         events.push(WrittenEvent { event, stored, state });

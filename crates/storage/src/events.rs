@@ -17,6 +17,8 @@ pub enum Standing {
     SoftFailed,
     /// The rules of the room do not allow it. It is kept because others may refer to it, and never becomes part of a state.
     Rejected,
+    /// It is part of the room like any other event, but says nothing to anybody: it only joins branches.
+    Hidden,
 }
 
 impl Standing {
@@ -27,11 +29,18 @@ impl Standing {
             Self::Accepted => 0,
             Self::SoftFailed => 1,
             Self::Rejected => 2,
+            Self::Hidden => 3,
         }
     }
 
+    /// Whether events are built on it.
+    #[must_use]
+    pub fn is_followed(self) -> bool {
+        matches!(self, Self::Accepted | Self::Hidden)
+    }
+
     pub(crate) fn from_code(code: i64) -> Option<Self> {
-        [Self::Accepted, Self::SoftFailed, Self::Rejected].into_iter().find(|it| it.code() == code)
+        [Self::Accepted, Self::SoftFailed, Self::Rejected, Self::Hidden].into_iter().find(|it| it.code() == code)
     }
 }
 

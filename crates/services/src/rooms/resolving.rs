@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use homeserver_core::{EventSn, RoomSn};
+use room_engine::auth::{AuthState, auth_types_for_event};
 use room_engine::auth_chain::{ChainCover, IndexedEvent};
-use room_engine::resolution::{Conflict, Need, Resolution, ResolutionEvent, StateKey, Step};
-use room_engine::state_map::{Place, StateMap};
+use room_engine::resolution::{Conflict, Need, Resolution, ResolutionError, ResolutionEvent, StateKey, Step};
+use room_engine::state_map::{Conflict as StateConflict, Place, StateMap};
 use room_engine::{Pdu, RoomVersion};
 use ruma::OwnedRoomId;
-use storage::{Database, GraphEvent, Interned, StateBefore};
+use storage::{Database, GraphEvent, Interned, StateBefore, StoredPdu};
 
 use super::RoomError;
 
@@ -26,7 +27,10 @@ pub(super) struct RoomContext {
 impl RoomContext {
     /// Reads a stored event.
     pub(super) fn parse(&self, event: &GraphEvent) -> Result<Pdu, RoomError> {
-        let stored = &event.stored;
+        self.parse_stored(&event.stored)
+    }
+
+    pub(super) fn parse_stored(&self, stored: &StoredPdu) -> Result<Pdu, RoomError> {
         let (client, federation) = (stored.client_json.clone(), stored.federation_json.clone());
         Pdu::from_stored(self.version, self.room_id.clone(), client, federation).map_err(|error| RoomError::Corrupt {
             room_sn: self.room_sn,
@@ -73,51 +77,59 @@ impl Resolver<'_> {
                 distinct.push(*state);
             }
         }
-        self.resolve_distinct(&distinct, None).await
+        let base = distinct.first().copied().unwrap_or(StateMap::EMPTY);
+        if distinct.len() < 2 {
+            return Ok(StateBefore { base, changes: Vec::new() });
+        }
+        let conflicts = self.database.with_chunks(|chunks| StateMap::conflicts(&distinct, chunks)).await?;
+        self.settle(base, conflicts, None).await
     }
 
-    /// The same, where the last of the states is the one before `unstored`, which has yet to change it. In the answer that
-    /// event has the number [`UNSTORED`].
+    /// The state where `others` meet the state after an event that has yet to be stored: `before`, changed by it. In the
+    /// answer the event has the number [`UNSTORED`].
     ///
     /// # Errors
     /// As [`Resolver::resolve`].
     pub(super) async fn resolve_with(
         &self,
         others: &[StateMap],
-        before: StateMap,
-        unstored: &Unstored,
-    ) -> Result<StateBefore, RoomError> {
-        let mut states = others.to_vec();
-        states.dedup();
-        states.push(before);
-        self.resolve_distinct(&states, Some(unstored)).await
-    }
-
-    async fn resolve_distinct(
-        &self,
-        states: &[StateMap],
+        before: &StateBefore,
         unstored: Option<&Unstored>,
     ) -> Result<StateBefore, RoomError> {
-        let base = states.first().copied().unwrap_or(StateMap::EMPTY);
-        if states.len() < 2 && unstored.is_none() {
-            return Ok(StateBefore { base, changes: Vec::new() });
-        }
-        let mut conflicts = self.database.with_chunks(|chunks| StateMap::conflicts(states, chunks)).await?;
-        if let Some(unstored) = unstored {
-            let at = conflicts.binary_search_by_key(&unstored.place, |conflict| conflict.place);
-            let index = match at {
-                Ok(index) => index,
-                Err(index) => {
-                    let common = self.database.with_chunks(|chunks| base.get(chunks, unstored.place)).await?;
-                    let events = states.iter().map(|_| common).collect();
-                    conflicts.insert(index, room_engine::state_map::Conflict { place: unstored.place, events });
-                    index
-                }
-            };
-            if let Some(last) = conflicts.get_mut(index).and_then(|conflict| conflict.events.last_mut()) {
-                *last = Some(UNSTORED);
+        let mut states: Vec<StateMap> = Vec::with_capacity(others.len() + 1);
+        for state in others {
+            if !states.contains(state) {
+                states.push(*state);
             }
         }
+        states.push(before.base);
+        let mut after: BTreeMap<Place, Option<EventSn>> = before.changes.iter().copied().collect();
+        after.extend(unstored.map(|unstored| (unstored.place, Some(UNSTORED))));
+
+        let found = self.database.with_chunks(|chunks| StateMap::conflicts(&states, chunks)).await?;
+        let mut conflicts: BTreeMap<Place, StateConflict> = found.into_iter().map(|it| (it.place, it)).collect();
+        let agreed: Vec<Place> = after.keys().filter(|place| !conflicts.contains_key(place)).copied().collect();
+        let common = self.database.with_chunks(|chunks| before.base.get_many(chunks, &agreed)).await?;
+        for (place, event) in agreed.into_iter().zip(common) {
+            conflicts.insert(place, StateConflict { place, events: states.iter().map(|_| event).collect() });
+        }
+        for (place, event) in after {
+            if let Some(last) = conflicts.get_mut(&place).and_then(|conflict| conflict.events.last_mut()) {
+                *last = event;
+            }
+        }
+        conflicts.retain(|_, conflict| conflict.events.windows(2).any(|pair| pair.first() != pair.last()));
+        let base = states.first().copied().unwrap_or(before.base);
+        self.settle(base, conflicts.into_values().collect(), unstored).await
+    }
+
+    /// Has the engine decide about the conflicts of states, of which `base` is one.
+    async fn settle(
+        &self,
+        base: StateMap,
+        conflicts: Vec<StateConflict>,
+        unstored: Option<&Unstored>,
+    ) -> Result<StateBefore, RoomError> {
         if conflicts.is_empty() {
             return Ok(StateBefore { base, changes: Vec::new() });
         }
@@ -129,7 +141,7 @@ impl Resolver<'_> {
             keyed.push(Conflict { key, events: conflict.events.into_iter().collect() });
         }
         let create = self.create(base).await?;
-        let wrong = |error: room_engine::resolution::ResolutionError| self.room.corrupt(error.to_string());
+        let wrong = |error: ResolutionError| self.room.corrupt(error.to_string());
         let mut resolution = Resolution::new(self.room.version, create, keyed).map_err(wrong)?;
         let mut cover = ChainCover::new();
         if let Some(unstored) = unstored {
@@ -152,6 +164,42 @@ impl Resolver<'_> {
             }
         }
         Err(self.room.corrupt("resolving its state does not come to an end"))
+    }
+
+    /// The event at a place of a state.
+    pub(super) async fn event_at(&self, state: &StateBefore, place: Place) -> Result<Option<GraphEvent>, RoomError> {
+        let sn = match state.changes.binary_search_by_key(&place, |(place, _)| *place) {
+            Ok(index) => state.changes.get(index).and_then(|(_, event)| *event),
+            Err(_) => self.database.with_chunks(|chunks| state.base.get(chunks, place)).await?,
+        };
+        let found = self.database.graph_events(sn.as_slice()).await?.pop();
+        match (sn, found) {
+            (Some(sn), None) => Err(self.room.corrupt(format!("event {sn} of its state is missing"))),
+            (_, found) => Ok(found),
+        }
+    }
+
+    /// What the rules look at in a state to decide about an event.
+    pub(super) async fn auth_state(&self, event: &Pdu, state: &StateBefore) -> Result<AuthState, RoomError> {
+        let needed = auth_types_for_event(
+            event.version(),
+            event.event_type(),
+            event.sender(),
+            event.state_key(),
+            event.content(),
+        );
+        let mut auth_state = AuthState::new();
+        // The rules want the create event in every version, also where it is not among the auth events. What they cannot make
+        // sense of, they refuse by themselves.
+        let create = ("m.room.create".into(), String::new());
+        let needed = needed.unwrap_or_default().into_iter().map(|(kind, key)| (kind.to_string(), key.to_string()));
+        for (event_type, state_key) in needed.chain([create]) {
+            let place = self.place(&StateKey::new(&event_type, &state_key)).await?;
+            if let Some(found) = self.event_at(state, place).await? {
+                auth_state.insert(self.room.parse(&found)?);
+            }
+        }
+        Ok(auth_state)
     }
 
     async fn create(&self, state: StateMap) -> Result<Pdu, RoomError> {

@@ -15,13 +15,14 @@ use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::RoomError;
 use super::head::{Draft, Head, HeadEvent, StateEvent, TransactionKey};
+use super::receiving::is_joint;
 use crate::identity::Identity;
 use crate::sessions::Requester;
 
 /// Rooms whose end is kept in memory.
 const OPEN_ROOMS: usize = 20_000;
 /// How often an event is built anew because the room has moved on, before the sender is told to come back.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 
 /// A room's head, or nothing if it has to be read (again). Whoever holds the lock may build events.
 type Slot = Arc<Mutex<Option<Head>>>;
@@ -199,6 +200,14 @@ impl Timeline {
         *last
     }
 
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(super) fn interned(&self) -> &Interned {
+        &self.interned
+    }
+
     fn slot(&self, room_sn: RoomSn) -> Slot {
         let slot = self.rooms.get_or_insert_with(&room_sn, || Ok::<_, std::convert::Infallible>(Slot::default()));
         slot.unwrap_or_default()
@@ -336,7 +345,7 @@ impl OpenRoom {
             replaces: replaces.map(|replaced| (replaced.number, replaced.pdu.client_json().clone())),
             membership,
             redacts: redacted.map(|(pdu, number)| (number, pdu.client_json().clone())),
-            standing: Standing::Accepted,
+            standing: if is_joint(&event.pdu) { Standing::Hidden } else { Standing::Accepted },
             auth_events,
             previous_in_chain,
             state_before: None,
@@ -424,6 +433,20 @@ impl OpenRoom {
     }
 }
 
+impl OpenRoom {
+    /// Hands an append that was not built on the head in memory to the writer. The head is read again before the next event.
+    ///
+    /// # Errors
+    /// [`RoomError::Storage`] if the writer takes no more.
+    pub(super) async fn append(mut self, append: Append) -> Result<Staged, RoomError> {
+        let room_sn = append.room_sn;
+        let outcome = self.database.append(append).await?;
+        *self.guard = None;
+        self.is_changed = false;
+        Ok(Staged { room_sn, outcome, slot: self.slot.clone() })
+    }
+}
+
 impl Drop for OpenRoom {
     fn drop(&mut self) {
         if self.is_changed {
@@ -469,7 +492,7 @@ impl Staged {
 }
 
 /// Which events count as unread for those who have not read them.
-fn is_countable(event_type: &str) -> bool {
+pub(super) fn is_countable(event_type: &str) -> bool {
     matches!(event_type, "m.room.message" | "m.room.encrypted")
 }
 

@@ -7,7 +7,8 @@ CREATE TABLE state_chunks (
 ) CLUSTERED;
 
 -- state_root: the first chunk of the room's state after the event; NULL until it has been worked out for events that are older
--- than this column. standing: 0 in the timeline, 1 soft-failed, 2 rejected.
+-- than this column. standing: 0 in the timeline, 1 soft-failed, 2 rejected,
+-- 3 hidden.
 ALTER TABLE events ADD COLUMN standing BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE events ADD COLUMN state_root BLOB;
 ALTER TABLE room_heads ADD COLUMN state_root BLOB;

@@ -1,0 +1,138 @@
+//! What becomes of a room's end and current state by an event that was accepted.
+
+use std::collections::BTreeMap;
+
+use homeserver_core::EventSn;
+use room_engine::state_map::{Place, StateMap};
+use ruma::UserId;
+use storage::{EventNumber, GraphEvent, Membership, StateBefore, StateEffect};
+
+use super::super::RoomError;
+use super::super::resolving::{Resolver, UNSTORED, Unstored};
+use super::surroundings::Here;
+
+/// The most ends that a room is left with; new events follow all of them, and an event follows 20 others at most.
+const MAX_EXTREMITIES: usize = 20;
+
+/// What changes in the room beside the event that is added.
+pub(super) struct Outcome {
+    pub(super) extremities: Vec<EventNumber>,
+    pub(super) effects: Vec<StateEffect>,
+    pub(super) joined_change: i64,
+    pub(super) invited_change: i64,
+}
+
+impl Outcome {
+    /// Nothing, for events that are not shown and not followed.
+    pub(super) fn unchanged(around: &Here) -> Self {
+        let extremities = around.extremities.iter().map(|event| EventNumber::known(event.stored.sn)).collect();
+        Self { extremities, effects: Vec::new(), joined_change: 0, invited_change: 0 }
+    }
+
+    /// The event is an end of the room, beside those that it does not follow; the current state is where they meet.
+    pub(super) async fn of_accepted(
+        resolver: &Resolver<'_>,
+        around: &Here,
+        number: &EventNumber,
+        before: &StateBefore,
+        unstored: Option<&Unstored>,
+    ) -> Result<Self, RoomError> {
+        let mut others: Vec<&GraphEvent> = around.other_extremities.iter().collect();
+        // Of too many ends the oldest are given up: what they lead to stays in the room, and nothing is built on it.
+        others.sort_unstable_by_key(|event| std::cmp::Reverse(event.stored.sn));
+        others.truncate(MAX_EXTREMITIES - 1);
+        let after = if others.is_empty() {
+            let mut changes: BTreeMap<Place, Option<EventSn>> = before.changes.iter().copied().collect();
+            changes.extend(unstored.map(|unstored| (unstored.place, Some(UNSTORED))));
+            StateBefore { base: before.base, changes: changes.into_iter().collect() }
+        } else {
+            resolver.resolve_ends(&others, before, unstored).await?
+        };
+        let mut extremities: Vec<EventNumber> =
+            others.iter().map(|event| EventNumber::known(event.stored.sn)).collect();
+        extremities.push(number.clone());
+        let mut outcome = Self { extremities, effects: Vec::new(), joined_change: 0, invited_change: 0 };
+        for (place, was, is) in resolver.differences(around.current, &after).await? {
+            outcome.add_effect(resolver, number, unstored, (place, was, is)).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn add_effect(
+        &mut self,
+        resolver: &Resolver<'_>,
+        number: &EventNumber,
+        unstored: Option<&Unstored>,
+        (place, was, is): (Place, Option<EventSn>, Option<EventSn>),
+    ) -> Result<(), RoomError> {
+        let event = is.map(|sn| if sn == UNSTORED { number.clone() } else { EventNumber::known(sn) });
+        let mut membership = None;
+        if let Some(user_id) = resolver.member_at(place).await? {
+            let before = resolver.membership_by(was, None).await?;
+            let after = resolver.membership_by(is, unstored).await?.unwrap_or(Membership::Leave);
+            let change = |which| i64::from(after == which) - i64::from(before == Some(which));
+            self.joined_change += change(Membership::Join);
+            self.invited_change += change(Membership::Invite);
+            membership = Some((resolver.interned.user(user_id.as_str()).await?, after));
+        }
+        self.effects.push(StateEffect { place, event, replaces: was, membership });
+        Ok(())
+    }
+}
+
+impl Resolver<'_> {
+    /// The state where other ends of the room and a new event meet.
+    async fn resolve_ends(
+        &self,
+        others: &[&GraphEvent],
+        before: &StateBefore,
+        unstored: Option<&Unstored>,
+    ) -> Result<StateBefore, RoomError> {
+        let states: Vec<StateMap> = others.iter().filter_map(|event| event.state).collect();
+        if states.len() < others.len() {
+            return Err(self.room.corrupt("the state after one of its ends is not known"));
+        }
+        self.resolve_with(&states, before, unstored).await
+    }
+
+    /// Where a state differs from the current one, and what is there.
+    async fn differences(
+        &self,
+        current: StateMap,
+        after: &StateBefore,
+    ) -> Result<Vec<(Place, Option<EventSn>, Option<EventSn>)>, RoomError> {
+        let base = after.base;
+        let differences = self.database.with_chunks(|chunks| current.diff(base, chunks)).await?;
+        let mut is: BTreeMap<Place, Option<EventSn>> = differences.iter().map(|it| (it.place, it.after)).collect();
+        is.extend(after.changes.iter().copied());
+        let places: Vec<Place> = is.keys().copied().collect();
+        let was = self.database.with_chunks(|chunks| current.get_many(chunks, &places)).await?;
+        let all = is.into_iter().zip(was).map(|((place, is), was)| (place, was, is));
+        Ok(all.filter(|(_, was, is)| was != is).collect())
+    }
+
+    /// Whose membership is at a place, if it is a place of memberships.
+    async fn member_at(&self, place: Place) -> Result<Option<ruma::OwnedUserId>, RoomError> {
+        if &*self.interned.type_name(place.event_type).await? != "m.room.member" {
+            return Ok(None);
+        }
+        Ok(UserId::parse(&*self.interned.key_text(place.state_key).await?).ok())
+    }
+
+    /// The membership that an event gives.
+    async fn membership_by(
+        &self,
+        event: Option<EventSn>,
+        unstored: Option<&Unstored>,
+    ) -> Result<Option<Membership>, RoomError> {
+        let pdu = match (event, unstored) {
+            (None, _) => return Ok(None),
+            (Some(UNSTORED), Some(unstored)) => Some(unstored.pdu.clone()),
+            (Some(sn), _) => {
+                let found = self.database.graph_events(&[sn]).await?.pop();
+                found.map(|event| self.room.parse(&event)).transpose()?
+            }
+        };
+        Ok(pdu.and_then(|pdu| pdu.membership()).and_then(|it| Membership::from_word(it.as_str())))
+    }
+}

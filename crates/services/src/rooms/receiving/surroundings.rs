@@ -1,0 +1,129 @@
+//! The events around a new one: those that it names, and where the room ends.
+
+use std::collections::{HashMap, HashSet};
+
+use room_engine::Pdu;
+use room_engine::receipt::VerifiedPdu;
+use room_engine::state_map::StateMap;
+use ruma::OwnedEventId;
+use storage::{Database, GraphEvent, RoomHead, Standing};
+
+use super::super::RoomError;
+use super::super::resolving::RoomContext;
+
+/// How far back from a new event is looked for ends of the room behind events that do not count as such.
+const MAX_HIDDEN_PREDECESSORS: usize = 100;
+
+pub(super) enum Surroundings {
+    /// The event is here already.
+    Known(Standing),
+    /// Events that it names are not.
+    Missing(Vec<OwnedEventId>),
+    Here(Here),
+}
+
+/// What an event is judged by.
+pub(super) struct Here {
+    /// The events that it follows.
+    pub(super) prev_events: Vec<GraphEvent>,
+    /// The events that it says permit it, and the create event, by their IDs.
+    auth_events: HashMap<OwnedEventId, GraphEvent>,
+    /// The same as the rules see them, and whether they were rejected.
+    pub(super) parsed: HashMap<OwnedEventId, (Pdu, bool)>,
+    /// Where the room ends before the event: the ends that the event does not follow.
+    pub(super) other_extremities: Vec<GraphEvent>,
+    /// All ends of the room before the event.
+    pub(super) extremities: Vec<GraphEvent>,
+    /// The room's current state.
+    pub(super) current: StateMap,
+    pub(super) head_version: i64,
+}
+
+impl Surroundings {
+    pub(super) async fn load(
+        database: &Database,
+        room: &RoomContext,
+        head: &RoomHead,
+        verified: &VerifiedPdu,
+    ) -> Result<Self, RoomError> {
+        let pdu = verified.event();
+        let needed = verified.needed_events();
+        let mut names: Vec<String> = needed.iter().chain(pdu.prev_events()).map(ToString::to_string).collect();
+        names.push(pdu.event_id().to_string());
+        names.sort_unstable();
+        names.dedup();
+        let found = database.graph_events_by_id(room.room_sn, &names).await?;
+        let found: HashMap<&str, &GraphEvent> = found.iter().map(|event| (&*event.stored.event_id, event)).collect();
+        if let Some(known) = found.get(pdu.event_id().as_str()) {
+            return Ok(Self::Known(known.standing));
+        }
+        let mut missing: Vec<OwnedEventId> =
+            needed.iter().chain(pdu.prev_events()).filter(|id| !found.contains_key(id.as_str())).cloned().collect();
+        if !missing.is_empty() {
+            missing.sort_unstable();
+            missing.dedup();
+            return Ok(Self::Missing(missing));
+        }
+        let mut parsed = HashMap::with_capacity(needed.len());
+        let mut auth_events = HashMap::with_capacity(needed.len());
+        for event_id in needed {
+            let Some(event) = found.get(event_id.as_str()) else { continue };
+            parsed.insert(event_id.clone(), (room.parse(event)?, event.standing == Standing::Rejected));
+            auth_events.insert(event_id, (*event).clone());
+        }
+        let mut prev_events: Vec<GraphEvent> = Vec::with_capacity(pdu.prev_events().len());
+        for event in pdu.prev_events().iter().filter_map(|id| found.get(id.as_str())) {
+            if prev_events.iter().all(|known| known.stored.sn != event.stored.sn) {
+                prev_events.push((*event).clone());
+            }
+        }
+        let extremities = database.graph_events(&head.extremities).await?;
+        let followed = followed(database, room, &prev_events).await?;
+        let other_extremities =
+            extremities.iter().filter(|event| !followed.contains(&*event.stored.event_id)).cloned().collect();
+        let current = head.state.ok_or_else(|| room.corrupt("its current state is not known"))?;
+        let head_version = head.version;
+        Ok(Self::Here(Here { prev_events, auth_events, parsed, other_extremities, extremities, current, head_version }))
+    }
+}
+
+impl Here {
+    /// The auth events of an event, in its order.
+    pub(super) fn auth_events_of(&self, pdu: &Pdu) -> Vec<&GraphEvent> {
+        pdu.auth_events().iter().filter_map(|id| self.auth_events.get(id)).collect()
+    }
+
+    /// The auth event with the type and state key of the event itself.
+    pub(super) fn previous_in_chain(&self, pdu: &Pdu) -> Option<&GraphEvent> {
+        let state_key = pdu.state_key()?;
+        let is_same = |id: &&OwnedEventId| {
+            self.parsed.get(*id).is_some_and(|(event, _)| event.is_state(pdu.event_type(), state_key))
+        };
+        self.auth_events.get(pdu.auth_events().iter().find(is_same)?)
+    }
+}
+
+/// The IDs of the events that a new one follows, directly or through events that are no ends of the room themselves because
+/// they were rejected or soft-failed.
+async fn followed(
+    database: &Database,
+    room: &RoomContext,
+    prev_events: &[GraphEvent],
+) -> Result<HashSet<Box<str>>, RoomError> {
+    let mut followed: HashSet<Box<str>> = prev_events.iter().map(|event| event.stored.event_id.clone()).collect();
+    let is_hidden = |event: &&GraphEvent| !event.standing.is_followed();
+    let mut hidden: Vec<GraphEvent> = prev_events.iter().filter(is_hidden).cloned().collect();
+    let mut looked_at = 0;
+    while !hidden.is_empty() && looked_at < MAX_HIDDEN_PREDECESSORS {
+        looked_at += hidden.len();
+        let mut next: Vec<String> = Vec::new();
+        for event in hidden.drain(..) {
+            let pdu = room.parse(&event)?;
+            next.extend(pdu.prev_events().iter().filter(|id| !followed.contains(id.as_str())).map(ToString::to_string));
+        }
+        let found = database.graph_events_by_id(room.room_sn, &next).await?;
+        followed.extend(found.iter().map(|event| event.stored.event_id.clone()));
+        hidden.extend(found.into_iter().filter(|event| !event.standing.is_followed()));
+    }
+    Ok(followed)
+}
