@@ -3,7 +3,7 @@
 //! Every level is a sorted map itself, from places to entries or to children. Changing a level gives new chunks and the
 //! changes of the level above: chunks that are no longer there, chunks that are new, chunks that are others now.
 
-use std::ops::Range;
+use std::{iter, ops::Range};
 
 use homeserver_core::EventSn;
 
@@ -46,7 +46,9 @@ pub(super) fn apply<C: Chunks + ?Sized>(
             new.settle(chunks, below, &merged(tree.root.iter(), &changes))?
         }
     };
-    new.chunks.retain(|chunk| chunk.id() != tree.root.id() && !new.known.contains(&chunk.id()));
+    new.known.push(tree.root.id());
+    new.known.sort_unstable();
+    new.chunks.retain(|chunk| new.known.binary_search(&chunk.id()).is_err());
     Ok((root, new.chunks))
 }
 
@@ -76,7 +78,8 @@ fn rewrite<R: Row>(
     above: &mut Vec<Change<Child>>,
 ) {
     let mut old = stretch.chunks.iter().peekable();
-    for range in cut(rows, level) {
+    let ranges = if stretch.moves_rows { cut(rows, level) } else { iter::once(0..rows.len()).collect() };
+    for range in ranges {
         let rows = rows.get(range).unwrap_or_default();
         let Some((place, _)) = rows.first() else { continue };
         while let Some(gone) = old.next_if(|chunk| chunk.place(0) < *place) {
