@@ -86,13 +86,25 @@ impl Chunk {
         let entries = rows.iter().fold(0_u64, |sum, (_, row)| sum.saturating_add(row.entries()));
         Self(Arc::new(Parsed {
             id: ChunkId::of(&bytes),
-            bytes: bytes.into(),
+            bytes: bytes.into_boxed_slice().into(),
             level,
             rows: rows.len(),
             entries,
             columns,
             ids_start,
         }))
+    }
+
+    /// The branch with the IDs of other children in some rows, of which it knows nothing else that is new.
+    pub(super) fn with_child_ids(&self, ids: &[(usize, ChunkId)]) -> Self {
+        let mut bytes = Vec::from(self.0.bytes.as_ref());
+        for (row, id) in ids {
+            let rest = bytes.get_mut(self.0.ids_start + row * ChunkId::BYTES..).unwrap_or_default();
+            if let Some(old) = rest.first_chunk_mut() {
+                *old = *id.as_bytes();
+            }
+        }
+        Self(Arc::new(Parsed { id: ChunkId::of(&bytes), bytes: bytes.into(), ..*self.0 }))
     }
 
     /// The ID.
@@ -103,6 +115,12 @@ impl Chunk {
     /// The bytes to store.
     pub fn bytes(&self) -> &Bytes {
         &self.0.bytes
+    }
+
+    /// The memory that a chunk occupies, for caches that are bounded in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        const REFERENCE_COUNTS_BYTES: usize = 2 * size_of::<usize>();
+        self.0.bytes.len() + size_of::<Parsed>() + REFERENCE_COUNTS_BYTES
     }
 
     /// The number of levels below this chunk; 0 for a leaf.

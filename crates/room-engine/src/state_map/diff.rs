@@ -3,7 +3,7 @@
 use homeserver_core::EventSn;
 use smallvec::SmallVec;
 
-use super::{Chunk, ChunkId, Chunks, Place, StateMapError, chunks::load, error::Wanted, read::load_row};
+use super::{Chunk, ChunkId, Chunks, Place, StateMapError, chunks::load, error::Wanted, read::load_row, row::all_rows};
 
 /// A place at which two maps differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,8 +144,7 @@ fn finder(names: impl Iterator<Item = (Place, ChunkId)>) -> impl FnMut(&(Place, 
 
 /// Calls `found` for each place at which the leaves do not all have the same.
 fn merge(maps: &Maps, mut found: impl FnMut(Place, &[Option<EventSn>])) {
-    let entries: Vec<Vec<(Place, EventSn)>> =
-        maps.iter().map(|leaves| leaves.iter().flat_map(Chunk::iter).collect()).collect();
+    let entries: Vec<Vec<(Place, EventSn)>> = maps.iter().map(|leaves| all_rows(leaves)).collect();
     let mut rest: Vec<&[(Place, EventSn)]> = entries.iter().map(Vec::as_slice).collect();
     let mut events: Vec<Option<EventSn>> = Vec::with_capacity(maps.len());
     while let Some(place) = rest.iter().filter_map(|entries| Some(entries.first()?.0)).min() {
