@@ -151,6 +151,9 @@ impl StateMap {
     /// The map with other events at some places, or with none at them. `changes` are in the order of their places, each
     /// place once; a change of nothing to nothing, or of an event to itself, changes nothing.
     ///
+    /// Setting another event where one is needs the chunks on the way to it. Where entries come or go, chunks beside those
+    /// may be needed as well, and loading them takes one or two rounds more.
+    ///
     /// # Errors
     /// A chunk is corrupt, some are missing, or the changes are not in order.
     pub fn apply<C: Chunks + ?Sized>(

@@ -13,8 +13,8 @@ use crate::{Database, StorageError, Tx, params};
 
 /// Bytes of chunks that are kept in memory.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
-/// What a cached chunk costs beside its bytes.
-const CHUNK_OVERHEAD_BYTES: u64 = 200;
+/// What the cache itself needs for a chunk.
+const ENTRY_OVERHEAD_BYTES: u64 = 64;
 /// How often an operation may ask for more chunks. Maps have a handful of levels, and one round loads a whole level.
 const MAX_ROUNDS: usize = 64;
 /// Chunks that are asked for in one statement.
@@ -27,7 +27,7 @@ struct ChunkBytes;
 
 impl Weighter<ChunkId, Chunk> for ChunkBytes {
     fn weight(&self, _: &ChunkId, chunk: &Chunk) -> u64 {
-        chunk.bytes().len() as u64 + CHUNK_OVERHEAD_BYTES
+        chunk.memory_bytes() as u64 + ENTRY_OVERHEAD_BYTES
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every level is a sorted map itself, from places to entries or to children. Changing a level gives new chunks and the
 //! changes of the level above: chunks that are no longer there, chunks that are new, chunks that are others now.
 
-use std::ops::Range;
+use std::{iter, ops::Range};
 
 use homeserver_core::EventSn;
 
@@ -12,7 +12,7 @@ use super::{
     boundary::{cut, max_rows},
     chunks::{load, load_child},
     error::Wanted,
-    row::{Child, Row},
+    row::{Child, Row, all_rows},
     stretch::{Stretch, stretches},
     tree::Tree,
 };
@@ -43,10 +43,17 @@ pub(super) fn apply<C: Chunks + ?Sized>(
             for level in 1..=below {
                 changes = change_level(&tree, level, &changes, &mut new)?;
             }
-            new.settle(chunks, below, &merged(tree.root.iter(), &changes))?
+            if let Some(root) = Child::replaced(&tree.root, &changes) {
+                new.chunks.push(root.clone());
+                root.id()
+            } else {
+                new.settle(chunks, below, &merged(tree.root.iter(), &changes))?
+            }
         }
     };
-    new.chunks.retain(|chunk| chunk.id() != tree.root.id() && !new.known.contains(&chunk.id()));
+    new.known.push(tree.root.id());
+    new.known.sort_unstable();
+    new.chunks.retain(|chunk| new.known.binary_search(&chunk.id()).is_err());
     Ok((root, new.chunks))
 }
 
@@ -60,6 +67,14 @@ fn change_level<C: Chunks + ?Sized, R: Row>(
     let mut above = Vec::new();
     for stretch in stretches(tree, level, changes)? {
         let changes = changes.get(stretch.changes.clone()).unwrap_or_default();
+        if let [chunk] = stretch.chunks.as_slice()
+            && let Some(replaced) = R::replaced(chunk, changes)
+        {
+            above.push((chunk.place(0), Some(Child::of(&replaced))));
+            new.known.push(chunk.id());
+            new.chunks.push(replaced);
+            continue;
+        }
         let rows = merged(stretch.chunks.iter().flat_map(Chunk::iter), changes);
         rewrite(&stretch, level, &rows, changes, new, &mut above);
     }
@@ -76,7 +91,8 @@ fn rewrite<R: Row>(
     above: &mut Vec<Change<Child>>,
 ) {
     let mut old = stretch.chunks.iter().peekable();
-    for range in cut(rows, level) {
+    let ranges = if stretch.moves_rows { cut(rows, level) } else { iter::once(0..rows.len()).collect() };
+    for range in ranges {
         let rows = rows.get(range).unwrap_or_default();
         let Some((place, _)) = rows.first() else { continue };
         while let Some(gone) = old.next_if(|chunk| chunk.place(0) < *place) {
@@ -164,8 +180,8 @@ impl New {
         }
         let children = self.take(chunks, below, rows)?;
         match below.checked_sub(1) {
-            None => Ok(self.raise::<EventSn>(below, &children.iter().flat_map(Chunk::iter).collect::<Vec<_>>())),
-            Some(lower) => self.settle(chunks, lower, &children.iter().flat_map(Chunk::iter).collect::<Vec<_>>()),
+            None => Ok(self.raise::<EventSn>(below, &all_rows(&children))),
+            Some(lower) => self.settle(chunks, lower, &all_rows(&children)),
         }
     }
 

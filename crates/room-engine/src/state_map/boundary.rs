@@ -38,9 +38,9 @@ pub(super) const fn max_rows(level: u8) -> usize {
 pub(super) const fn is_landmark(place: Place, level: u8) -> bool {
     let zero_bits = match level {
         0 => 7,
-        1 => 12,
-        2 => 18,
-        _ => 24,
+        1 => 11,
+        2 => 17,
+        _ => 23,
     };
     level <= MAX_LANDMARK_LEVEL && place.scattered().leading_zeros() >= zero_bits
 }

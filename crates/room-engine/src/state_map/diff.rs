@@ -1,11 +1,9 @@
 //! Comparing maps, level by level, without looking into what they share.
 
-use std::collections::HashMap;
-
 use homeserver_core::EventSn;
 use smallvec::SmallVec;
 
-use super::{Chunk, ChunkId, Chunks, Place, StateMapError, chunks::load, error::Wanted, read::load_row};
+use super::{Chunk, ChunkId, Chunks, Place, StateMapError, chunks::load, error::Wanted, read::load_row, row::all_rows};
 
 /// A place at which two maps differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,42 +87,73 @@ fn load_roots<C: Chunks + ?Sized>(chunks: &C, roots: &[ChunkId]) -> Result<Maps,
 /// A chunk that all of them have holds the same entries in all of them, and no map has its places twice, so they all
 /// agree on those. Equal contents are in equal chunks on the same level, so what is left does differ.
 fn descend<C: Chunks + ?Sized>(chunks: &C, level: u8, maps: &mut Maps) -> Result<(), StateMapError> {
-    let mut holders: HashMap<ChunkId, usize> = HashMap::new();
-    for chunk in maps.iter().flatten() {
-        if chunk.level() == level {
-            *holders.entry(chunk.id()).or_default() += 1;
-        } else if chunk.level() > level {
-            chunk.children().for_each(|id| *holders.entry(id).or_default() += 1);
-        }
+    let parts: Vec<Vec<Part<'_>>> = maps.iter().map(|map| parts(level, map)).collect();
+    let mut shared: Vec<(Place, ChunkId)> = parts.first().into_iter().flatten().map(|part| part.name).collect();
+    for parts in parts.iter().skip(1) {
+        let mut is_part = finder(parts.iter().map(|part| part.name));
+        shared.retain(|name| is_part(name));
     }
-    holders.retain(|_, count| *count == maps.len());
     let mut wanted = Wanted::default();
-    for map in maps.iter_mut() {
-        let mut below = Vec::with_capacity(map.len());
-        for chunk in map.drain(..) {
-            if chunk.level() <= level {
-                below.extend(Some(chunk).filter(|chunk| !holders.contains_key(&chunk.id())));
-                continue;
-            }
-            for row in 0..chunk.rows() {
-                if !holders.contains_key(&chunk.child_id(row)) {
-                    below.extend(wanted.note(load_row(chunks, &chunk, row))?);
-                }
-            }
+    let mut below = Vec::with_capacity(maps.len());
+    for parts in parts {
+        let mut is_shared = finder(shared.iter().copied());
+        let mut map = Vec::new();
+        for part in parts.iter().filter(|part| !is_shared(&part.name)) {
+            map.extend(match part.row {
+                Some(row) => wanted.note(load_row(chunks, part.chunk, row))?,
+                None => Some(part.chunk.clone()),
+            });
         }
-        *map = below;
+        below.push(map);
     }
-    wanted.finish()
+    wanted.finish()?;
+    *maps = below;
+    Ok(())
+}
+
+/// A chunk of a level, or a root below it.
+struct Part<'m> {
+    name: (Place, ChunkId),
+    /// The chunk itself, or its parent.
+    chunk: &'m Chunk,
+    /// Its row in its parent.
+    row: Option<usize>,
+}
+
+fn parts(level: u8, map: &[Chunk]) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    for chunk in map {
+        if chunk.level() <= level {
+            parts.push(Part { name: (chunk.place(0), chunk.id()), chunk, row: None });
+        } else {
+            let rows = 0..chunk.rows();
+            parts.extend(rows.map(|row| Part { name: (chunk.place(row), chunk.child_id(row)), chunk, row: Some(row) }));
+        }
+    }
+    parts
+}
+
+/// Tells whether a name is among `names`; both those and the ones asked for come in the order of their places.
+fn finder(names: impl Iterator<Item = (Place, ChunkId)>) -> impl FnMut(&(Place, ChunkId)) -> bool {
+    let mut names = names.peekable();
+    move |name| {
+        while names.next_if(|next| next.0 < name.0).is_some() {}
+        names.peek() == Some(name)
+    }
 }
 
 /// Calls `found` for each place at which the leaves do not all have the same.
 fn merge(maps: &Maps, mut found: impl FnMut(Place, &[Option<EventSn>])) {
-    let mut entries: Vec<_> =
-        maps.iter().map(|leaves| leaves.iter().flat_map(Chunk::iter::<EventSn>).peekable()).collect();
+    let entries: Vec<Vec<(Place, EventSn)>> = maps.iter().map(|leaves| all_rows(leaves)).collect();
+    let mut rest: Vec<&[(Place, EventSn)]> = entries.iter().map(Vec::as_slice).collect();
     let mut events: Vec<Option<EventSn>> = Vec::with_capacity(maps.len());
-    while let Some(place) = entries.iter_mut().filter_map(|entries| entries.peek().map(|(place, _)| *place)).min() {
+    while let Some(place) = rest.iter().filter_map(|entries| Some(entries.first()?.0)).min() {
         events.clear();
-        events.extend(entries.iter_mut().map(|entries| Some(entries.next_if(|entry| entry.0 == place)?.1)));
+        for entries in &mut rest {
+            let next = entries.split_first().filter(|(entry, _)| entry.0 == place);
+            events.push(next.map(|(entry, _)| entry.1));
+            *entries = next.map_or(*entries, |(_, behind)| behind);
+        }
         if events.windows(2).any(|pair| pair.first() != pair.last()) {
             found(place, &events);
         }

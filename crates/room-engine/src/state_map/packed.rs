@@ -62,24 +62,21 @@ impl Column {
 
     /// Appends the rows.
     pub(super) fn write_rows(&self, chunk: &mut Vec<u8>, values: impl Iterator<Item = i64>) {
-        if self.width == u64::BITS {
-            return chunk.extend(values.flat_map(|value| distance(self.base, value).to_le_bytes()));
+        if self.width == 0 {
+            return;
         }
         let (mut pending, mut filled) = (0_u64, 0);
         for value in values {
-            pending |= distance(self.base, value) << filled;
+            let bits = distance(self.base, value);
+            pending |= bits << filled;
             filled += self.width;
-            let whole_bytes = filled / 8;
-            if whole_bytes > 0 {
-                let bytes = pending.to_le_bytes();
-                chunk.extend_from_slice(bytes.get(..whole_bytes as usize).unwrap_or_default());
-                pending = pending.checked_shr(whole_bytes * 8).unwrap_or_default();
-                filled %= 8;
+            if let Some(left_over) = filled.checked_sub(u64::BITS) {
+                chunk.extend_from_slice(&pending.to_le_bytes());
+                pending = bits.checked_shr(self.width - left_over).unwrap_or_default();
+                filled = left_over;
             }
         }
-        if filled > 0 {
-            chunk.extend(pending.to_le_bytes().first());
-        }
+        chunk.extend(pending.to_le_bytes().iter().take(filled.div_ceil(8) as usize));
     }
 }
 

@@ -1,6 +1,6 @@
 use homeserver_core::EventSn;
 
-use super::{Chunk, ChunkId};
+use super::{Chunk, ChunkId, Place, apply::Change};
 
 /// What a chunk says of a place: the event in a leaf, the child in a branch.
 pub(super) trait Row: Copy + PartialEq {
@@ -18,6 +18,16 @@ pub(super) trait Row: Copy + PartialEq {
 
     /// The row of a chunk that has rows of this kind.
     fn read(chunk: &Chunk, row: usize) -> Self;
+
+    /// The chunk with other rows at some of its places, where that can be made without reading all of it.
+    fn replaced(chunk: &Chunk, changes: &[Change<Self>]) -> Option<Chunk>;
+}
+
+/// The rows of neighbouring chunks, which have rows of this kind.
+pub(super) fn all_rows<R: Row>(chunks: &[Chunk]) -> Vec<(Place, R)> {
+    let mut rows = Vec::with_capacity(chunks.iter().map(Chunk::rows).sum());
+    chunks.iter().for_each(|chunk| rows.extend(chunk.iter()));
+    rows
 }
 
 impl Row for EventSn {
@@ -38,6 +48,10 @@ impl Row for EventSn {
     #[inline]
     fn read(chunk: &Chunk, row: usize) -> Self {
         Self(chunk.value(2, row))
+    }
+
+    fn replaced(_: &Chunk, _: &[Change<Self>]) -> Option<Chunk> {
+        None
     }
 }
 
@@ -86,5 +100,18 @@ impl Row for Child {
             entries: chunk.value(2, row).cast_unsigned(),
             children: chunk.value(3, row).cast_unsigned(),
         }
+    }
+
+    fn replaced(chunk: &Chunk, changes: &[Change<Self>]) -> Option<Chunk> {
+        let mut ids = Vec::with_capacity(changes.len());
+        for (place, child) in changes {
+            let (row, child) = (chunk.row_of(*place)?, (*child)?);
+            let before = Self::read(chunk, row);
+            if (before.entries, before.children) != (child.entries, child.children) {
+                return None;
+            }
+            ids.push((row, child.id));
+        }
+        Some(chunk.with_child_ids(&ids))
     }
 }
