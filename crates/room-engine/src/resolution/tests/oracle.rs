@@ -103,7 +103,7 @@ fn check(version: RoomVersion, seed: u64, steps: usize) -> Result<(), TestCaseEr
     };
     let differences = differences(&ours, &theirs);
     prop_assert!(differences.is_empty(), "ours and theirs: {:#?}", differences);
-    prop_assert!(rounds <= 20, "{} rounds", rounds);
+    prop_assert!(rounds <= 24, "{} rounds", rounds);
     prop_assert_eq!(resolve_in_other_order(&mut room), ours, "in another order");
     Ok(())
 }
