@@ -27,8 +27,9 @@
 //!
 //! - The events of a state count as part of its auth chains, so that what all states have is never in the auth
 //!   difference.
-//! - A rejected event that is part of a state stays in it, but authorises nothing.
+//! - A rejected event may keep or win a place in the state, but authorises nothing.
 //! - Auth chains of power events are followed within the full conflicted set.
+//! - In rooms of version 1, where none of the rivals for a name or topic is allowed, the oldest stays.
 
 mod auth_checks;
 mod conflict;

@@ -22,10 +22,19 @@ fn bench_version(criterion: &mut Criterion, version: RoomVersion, events: usize,
     let mut group = criterion.benchmark_group(format!("room version {version}, {events} events"));
     group.sample_size(10);
     for (name, forks) in [("large conflict", &history.large), ("small conflict", &history.small)] {
-        let result = ours.resolve(forks);
+        let result = ours.resolve(forks, ours.conflicts(forks));
         assert_eq!(result.state, theirs.resolve(forks), "both resolve alike");
         println!("{name}: {result}");
-        group.bench_function(format!("{name}, ours"), |bencher| bencher.iter(|| ours.resolve(forks)));
+        group.bench_function(format!("{name}, ours from whole states"), |bencher| {
+            bencher.iter(|| ours.resolve(forks, ours.conflicts(forks)));
+        });
+        group.bench_function(format!("{name}, ours from differences"), |bencher| {
+            bencher.iter_batched(
+                || ours.conflicts(forks),
+                |conflicts| ours.resolve(forks, conflicts),
+                BatchSize::PerIteration,
+            );
+        });
         group.bench_function(format!("{name}, ruma"), |bencher| bencher.iter(|| theirs.resolve(forks)));
         group.bench_function(format!("{name}, ruma without walking the auth chains"), |bencher| {
             bencher.iter_batched(

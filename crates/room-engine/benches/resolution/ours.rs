@@ -52,9 +52,8 @@ impl<'a> Ours<'a> {
         Self { history, cover, by_position, places: places.collect() }
     }
 
-    /// From two whole states to what becomes of their differences.
-    pub(crate) fn resolve(&self, forks: &[State; 2]) -> Resolved {
-        let conflicts = self.conflicts(forks);
+    /// From differences to what becomes of them.
+    pub(crate) fn resolve(&self, forks: &[State; 2], conflicts: Vec<Conflict>) -> Resolved {
         let conflicted: FxHashSet<EventSn> =
             conflicts.iter().flat_map(|conflict| conflict.events.iter().flatten()).copied().collect();
         let create = self.history.event(EventSn(1)).pdu.clone();
@@ -79,7 +78,8 @@ impl<'a> Ours<'a> {
         }
     }
 
-    fn conflicts(&self, [left, right]: &[State; 2]) -> Vec<Conflict> {
+    /// The differences, found by comparing whole states.
+    pub(crate) fn conflicts(&self, [left, right]: &[State; 2]) -> Vec<Conflict> {
         let of_left = left.iter().map(|(place, sn)| (place, Some(*sn), right.get(place).copied()));
         let only_right = right.iter().filter(|(place, _)| !left.contains_key(place));
         let all = of_left.chain(only_right.map(|(place, sn)| (place, None, Some(*sn))));

@@ -115,12 +115,13 @@ impl Resolution {
         }
     }
 
-    /// Adds what the state that all have in common has in a place.
+    /// Adds what the state that all have in common has in a place: `None` where they have nothing or do not agree.
     pub fn add_state(&mut self, key: &StateKey, event: Option<EventSn>) {
         self.records.add_state(&key.event_type, &key.state_key, event);
     }
 
-    /// Adds what the state that all have in common has at the type and state key of `event`.
+    /// Adds what the state that all have in common has at the type and state key of `event`: `None` where they have
+    /// nothing or do not agree.
     pub fn add_counterpart(&mut self, event: EventSn, counterpart: Option<EventSn>) {
         self.counterparts.insert(Chain(event), counterpart);
     }

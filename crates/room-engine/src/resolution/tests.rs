@@ -1,4 +1,5 @@
 mod actions;
+mod coverage;
 mod first_version;
 mod oracle;
 mod room;

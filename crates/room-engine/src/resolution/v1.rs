@@ -85,8 +85,10 @@ fn last_allowed(records: &Records, resolved: &StateTable<EventSn>, events: &[&Re
     Some(last.sn)
 }
 
+/// The last event that is allowed. The specification does not say what to do where none is; other servers keep the first.
 fn best_allowed(records: &Records, resolved: &StateTable<EventSn>, events: &[&ResolutionEvent]) -> Option<EventSn> {
-    events.iter().rev().find(|event| is_allowed(records, &[resolved], event)).map(|event| event.sn)
+    let allowed = events.iter().rev().find(|event| is_allowed(records, &[resolved], event));
+    allowed.or_else(|| events.first()).map(|event| event.sn)
 }
 
 fn is_allowed(records: &Records, resolved: &[&StateTable<EventSn>], event: &ResolutionEvent) -> bool {

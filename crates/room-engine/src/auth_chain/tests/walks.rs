@@ -100,6 +100,7 @@ proptest! {
         let theirs: Events = rows.ranges(&ranges).difference(&of_state).copied().collect();
 
         let mut search = CitationSearch::new(ranges);
+        search.page = rng.random_range(1..5);
         search_in(&rows, &mut cover, &mut search, &graph, &state);
         prop_assert_eq!(rows.ranges(&search.uncited()), theirs);
     }

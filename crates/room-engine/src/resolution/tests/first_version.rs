@@ -50,9 +50,9 @@ pub(super) fn resolve(room: &TestRoom) -> State {
     let auth_types = ["m.room.power_levels", "m.room.join_rules", "m.room.member"];
     let before = Resolved(room, result.1.clone());
     for (key, events) in conflicting.iter().filter(|(key, _)| !auth_types.contains(&&*key.event_type)) {
-        if let Some(event) = events.iter().rev().find(|event| before.allows(**event)) {
-            result.1.insert((*key).clone(), *event);
-        }
+        // What the specification leaves open: where none is allowed, it is the first.
+        let event = events.iter().rev().find(|event| before.allows(**event)).unwrap_or(&events[0]);
+        result.1.insert((*key).clone(), *event);
     }
     result.1
 }

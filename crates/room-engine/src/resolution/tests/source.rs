@@ -19,6 +19,16 @@ pub(super) struct Source<'a> {
     pub(super) unconflicted: State,
 }
 
+/// What came out, and what it took.
+pub(super) struct Resolved {
+    pub(super) state: State,
+    pub(super) rounds: usize,
+    /// How many events are in the full conflicted set.
+    pub(super) full_set: usize,
+    /// How many places were asked for to find out what the state in common leads to.
+    pub(super) counterparts: usize,
+}
+
 impl<'a> Source<'a> {
     pub(super) fn new(room: &'a TestRoom) -> Self {
         let mut rows = Rows::default();
@@ -39,17 +49,17 @@ impl<'a> Source<'a> {
         Self { room, rows, conflicts, unconflicted }
     }
 
-    /// The resolved state, and how many times something was loaded for it.
-    pub(super) fn resolve(&self, conflicts: Vec<Conflict>) -> (State, usize) {
+    pub(super) fn resolve(&self, conflicts: Vec<Conflict>) -> Resolved {
         let mut cover = ChainCover::new();
         let mut resolution = Resolution::new(self.room.version, self.room.create().clone(), conflicts).unwrap();
         let mut loaded = BTreeSet::new();
-        let mut rounds = 0;
+        let (mut rounds, mut counterparts) = (0, 0);
         let changes = loop {
             match resolution.step(&cover).unwrap() {
                 Step::Done(changes) => break changes,
                 Step::Load(need) => {
                     rounds += 1;
+                    counterparts += need.counterparts.len();
                     for event in &need.events {
                         assert!(loaded.insert(*event), "no event is loaded twice");
                     }
@@ -62,7 +72,7 @@ impl<'a> Source<'a> {
             assert!(!self.unconflicted.contains_key(&change.key), "what all agree on stays");
             state.extend(change.event.map(|event| (change.key, event)));
         }
-        (state, rounds)
+        Resolved { state, rounds, full_set: resolution.full_conflicted_set(), counterparts }
     }
 
     fn load(&self, need: &Need, cover: &mut ChainCover, resolution: &mut Resolution) {
