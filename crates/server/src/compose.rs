@@ -84,7 +84,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let wakeups = Arc::new(Wakeups::default());
     LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
 
-    let sessions = Arc::new(Sessions::new(database.clone(), clock.clone(), SessionOptions::default()));
+    let sessions =
+        Arc::new(Sessions::new(database.clone(), interned.clone(), clock.clone(), SessionOptions::default()));
     observe_caches(&metrics, &interned, &user_rooms, &sessions);
     let passwords = password_hashing(config)?;
     let accounts =
@@ -166,7 +167,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
 pub(crate) async fn registration(config: &Config) -> Result<(Registration, Database), StartError> {
     let database = open_database(config).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let sessions = Arc::new(Sessions::new(database.clone(), clock.clone(), SessionOptions::default()));
+    let interned = Arc::new(Interned::new(database.clone()));
+    let sessions = Arc::new(Sessions::new(database.clone(), interned, clock.clone(), SessionOptions::default()));
     let (name, options) = (config.server.name.clone(), registration_options(config));
     let passwords = password_hashing(config)?;
     let registration = Registration::new(database.clone(), clock, name, options, passwords, sessions);

@@ -13,7 +13,7 @@ use services::registration::{NewUser, Registration, RegistrationOptions};
 use services::sessions::{CheckedDevice, SessionDevice, SessionOptions, Sessions};
 use services::uia::Authorisation;
 use sha2::{Digest as _, Sha256};
-use storage::{Database, DatabaseOptions};
+use storage::{Database, DatabaseOptions, Interned};
 use testing::TestDatabase;
 
 fn authenticate(criterion: &mut Criterion) {
@@ -22,7 +22,8 @@ fn authenticate(criterion: &mut Criterion) {
     let (sessions, token) = runtime.block_on(async {
         let database = Database::open(&DatabaseOptions::new(db.url())).await.unwrap();
         let clock = Arc::new(SystemClock);
-        let sessions = Arc::new(Sessions::new(database.clone(), clock.clone(), SessionOptions::default()));
+        let interned = Arc::new(Interned::new(database.clone()));
+        let sessions = Arc::new(Sessions::new(database.clone(), interned, clock.clone(), SessionOptions::default()));
         let (name, options) = (owned_server_name!("example.org"), RegistrationOptions::default());
         let registration = Registration::new(database, clock, name, options, None, sessions.clone());
         let device = Some(CheckedDevice::try_from(SessionDevice::default()).unwrap());

@@ -108,6 +108,14 @@ macro_rules! kinds {
 }
 
 impl Interned {
+    /// Remembers the numbers of a user's ID, which came with something else that was read.
+    pub fn remember_user(&self, user_id: &str, user_sn: UserSn, key_sn: Option<KeySn>) {
+        self.users.remember(user_id, user_sn.0);
+        if let Some(key_sn) = key_sn {
+            self.keys.remember(user_id, key_sn.0);
+        }
+    }
+
     /// Interned text of `database`.
     #[must_use]
     pub fn new(database: Database) -> Self {

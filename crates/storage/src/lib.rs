@@ -62,7 +62,7 @@ pub use options::{DatabaseOptions, Synchronous};
 pub use registration_tokens::UsableToken;
 pub use room_graph::GraphEvent;
 pub use rooms::{RoomHead, StateChange, StateEntry, undo};
-pub use state_chunks::ChunkView;
+pub use state_chunks::{ChunkView, WrittenState};
 pub use tokens::{NewTokens, Refreshed, StoredSession, TokenHash};
 pub use transaction::Tx;
 pub use uia::UiaSession;

@@ -4,15 +4,18 @@
 
 use std::sync::Arc;
 
+use homeserver_core::RoomSn;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use room_engine::state_map::{Chunk, ChunkId, Chunks, MemoryChunks, StateMapError};
+use room_engine::state_map::{Chunk, ChunkId, Chunks, MemoryChunks, StateMap, StateMapError};
 
 use crate::value::Row;
 use crate::{Database, StorageError, Tx, params};
 
 /// Bytes of chunks that are kept in memory.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// Rooms whose last written state is remembered.
+const REMEMBERED_ROOMS: usize = 20_000;
 /// What the cache itself needs for a chunk.
 const ENTRY_OVERHEAD_BYTES: u64 = 64;
 /// How often an operation may ask for more chunks. Maps have a handful of levels, and one round loads a whole level.
@@ -31,13 +34,32 @@ impl Weighter<ChunkId, Chunk> for ChunkBytes {
     }
 }
 
-/// Chunks that were used lately, for all of the process.
-pub(crate) struct ChunkCache(Cache<ChunkId, Chunk, ChunkBytes>);
+/// Chunks that were used lately, for all of the process, and the states that this process has written lately.
+pub(crate) struct ChunkCache {
+    chunks: Cache<ChunkId, Chunk, ChunkBytes>,
+    written: Cache<RoomSn, WrittenState>,
+}
+
+/// A room's current state after an append of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct WrittenState {
+    /// The version of the room's head that the append made.
+    pub head_version: i64,
+    /// The state.
+    pub state: StateMap,
+}
 
 impl Default for ChunkCache {
     fn default() -> Self {
-        let typical = CACHE_BYTES / 1024;
-        Self(Cache::with_weighter(usize::try_from(typical).unwrap_or_default(), CACHE_BYTES, ChunkBytes))
+        let typical = usize::try_from(CACHE_BYTES / 1024).unwrap_or_default();
+        let chunks = Cache::with_weighter(typical, CACHE_BYTES, ChunkBytes);
+        Self { chunks, written: Cache::new(REMEMBERED_ROOMS) }
+    }
+}
+
+impl ChunkCache {
+    pub(crate) fn remember_written(&self, room_sn: RoomSn, state: WrittenState) {
+        self.written.insert(room_sn, state);
     }
 }
 
@@ -49,7 +71,7 @@ pub struct ChunkView {
 
 impl Chunks for ChunkView {
     fn chunk(&self, id: &ChunkId) -> Option<Chunk> {
-        self.own.chunk(id).or_else(|| self.cache.0.get(id))
+        self.own.chunk(id).or_else(|| self.cache.chunks.get(id))
     }
 }
 
@@ -61,9 +83,13 @@ impl ChunkView {
     /// Adds chunks that are on their way into the database.
     pub fn extend(&mut self, chunks: impl IntoIterator<Item = Chunk>) {
         for chunk in chunks {
-            self.cache.0.insert(chunk.id(), chunk.clone());
+            self.cache.chunks.insert(chunk.id(), chunk.clone());
             self.own.insert(chunk);
         }
+    }
+
+    pub(crate) fn remember_written(&self, room_sn: RoomSn, state: WrittenState) {
+        self.cache.remember_written(room_sn, state);
     }
 
     /// Forgets what was loaded or made; the cache keeps what it has room for.
@@ -113,6 +139,13 @@ fn too_many_rounds() -> StorageError {
 }
 
 impl Database {
+    /// A room's current state after the last committed append of this process; `None` if that is not remembered. Another
+    /// process may have written since.
+    #[must_use]
+    pub fn written_state(&self, room_sn: RoomSn) -> Option<WrittenState> {
+        self.chunk_cache().written.get(&room_sn)
+    }
+
     /// Runs an operation on state maps, again with more chunks until it has all that it needs.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Access and refresh tokens, stored as SHA-256 hashes.
 
-use homeserver_core::{DeviceSn, Timestamp, UserSn};
+use homeserver_core::{DeviceSn, KeySn, Timestamp, UserSn};
 
 use crate::{Database, Row, StorageError, Tx, params};
 
@@ -14,6 +14,8 @@ pub struct StoredSession {
     pub user_sn: UserSn,
     /// The user's ID.
     pub user_id: String,
+    /// The number of the user's ID as a state key.
+    pub user_key_sn: Option<KeySn>,
     /// The device.
     pub device_sn: DeviceSn,
     /// The device's ID.
@@ -69,6 +71,7 @@ fn read_session(row: &Row<'_>) -> Result<StoredSession, StorageError> {
         expires_at: row.get(6)?,
         refresh_hash: row.get::<Option<Vec<u8>>>(7)?.map(|bytes| hash_from(&bytes, 7)).transpose()?,
         last_seen_at: row.get(8)?,
+        user_key_sn: row.get(9)?,
     })
 }
 
@@ -79,7 +82,8 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn session(&self, access_hash: &TokenHash) -> Result<Option<StoredSession>, StorageError> {
         let sql = "SELECT t.user_sn, u.user_id, t.device_sn, d.device_id, a.is_guest, a.is_admin, t.expires_at, t.refresh_hash, \
-                   d.last_seen_at FROM access_tokens t JOIN users u ON u.user_sn = t.user_sn \
+                   d.last_seen_at, k.key_sn FROM access_tokens t JOIN users u ON u.user_sn = t.user_sn \
+                   LEFT JOIN state_keys k ON k.state_key = u.user_id \
                    JOIN accounts a ON a.user_sn = t.user_sn JOIN devices d ON d.device_sn = t.device_sn WHERE t.token_hash = $1";
         self.query_optional(sql, params![access_hash.as_slice()], read_session).await
     }

@@ -11,7 +11,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use crate::append::Head;
 use crate::dialect::Dialect;
 use crate::log::LogEntry;
-use crate::state_chunks::{ChunkCache, ChunkView};
+use crate::state_chunks::{ChunkCache, ChunkView, WrittenState};
 use crate::value::{Row, Value, add_columns};
 use crate::{StorageError, params, postgres, sqlite};
 
@@ -23,6 +23,8 @@ pub struct Tx {
     reserved: std::ops::Range<i64>,
     known: KnownRooms,
     chunks: ChunkView,
+    /// The states of rooms that become current with the commit.
+    written_states: Vec<(RoomSn, WrittenState)>,
     /// PostgreSQL's number of the transaction, by which its outcome can be asked for later.
     transaction_id: String,
 }
@@ -65,7 +67,16 @@ impl Tx {
     pub(crate) fn new(connection: WriteConnection, dialect: Arc<Dialect>, chunks: Arc<ChunkCache>) -> Self {
         let (published, known) = (Vec::new(), KnownRooms::default());
         let chunks = ChunkView::new(chunks);
-        Self { connection, dialect, published, reserved: 0..0, known, chunks, transaction_id: String::new() }
+        Self {
+            connection,
+            dialect,
+            published,
+            reserved: 0..0,
+            known,
+            chunks,
+            written_states: Vec::new(),
+            transaction_id: String::new(),
+        }
     }
 
     pub(crate) fn chunks(&self) -> &ChunkView {
@@ -86,6 +97,8 @@ impl Tx {
         if self.known.heads.len() + heads.len() > MAX_KNOWN_HEADS {
             self.known.heads.clear();
         }
+        let changed = heads.iter().filter_map(|(room_sn, head)| Some((*room_sn, head.written_state()?)));
+        self.written_states.extend(changed);
         let settled = heads.into_iter().filter_map(|(room_sn, head)| Some((room_sn, head.settled()?)));
         self.known.heads.extend(settled);
     }
@@ -245,6 +258,7 @@ impl Tx {
         self.published.clear();
         self.reserved = 0..0;
         self.chunks.forget_own();
+        self.written_states.clear();
         match &mut self.connection {
             WriteConnection::Sqlite(_) => self.execute("BEGIN IMMEDIATE", &[]).await.map(drop),
             WriteConnection::Postgres(connection) if positions == 0 => {
@@ -271,6 +285,9 @@ impl Tx {
         match &mut self.connection {
             WriteConnection::Sqlite(_) => self.execute("COMMIT", &[]).await.map(drop)?,
             WriteConnection::Postgres(connection) => raw(connection, "COMMIT").await?,
+        }
+        for (room_sn, state) in self.written_states.drain(..) {
+            self.chunks.remember_written(room_sn, state);
         }
         Ok(self.take_published())
     }

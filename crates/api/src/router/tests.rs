@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde_json::{Value, json};
 use services::sessions::{SessionOptions, Sessions};
-use storage::{Database, DatabaseOptions};
+use storage::{Database, DatabaseOptions, Interned};
 use tower::ServiceExt;
 
 use super::*;
@@ -65,7 +65,8 @@ async fn missing_and_unknown_tokens_are_told_apart() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", directory.path().join("test.db").display());
     let database = Database::open(&DatabaseOptions::new(url)).await.unwrap();
-    let sessions = Arc::new(Sessions::new(database, Arc::new(SystemClock), SessionOptions::default()));
+    let interned = Arc::new(Interned::new(database.clone()));
+    let sessions = Arc::new(Sessions::new(database, interned, Arc::new(SystemClock), SessionOptions::default()));
     let optional = async |OptionalAuthenticated(requester): OptionalAuthenticated| requester.is_some().to_string();
     let routes = Router::new().route("/private", get(async |_: Authenticated| "")).route("/optional", get(optional));
     let router: Router = routes.with_state(sessions);

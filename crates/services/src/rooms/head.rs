@@ -4,9 +4,10 @@ use std::collections::{HashMap, VecDeque};
 
 use homeserver_core::{DeviceSn, RoomSn, TypeSn};
 use room_engine::auth::{self, AuthState, auth_types_for_event};
+use room_engine::state_map::{Place, StateMap};
 use room_engine::{BuiltEvent, CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion};
 use ruma::{EventId, OwnedEventId, OwnedRoomId, UserId};
-use storage::{Database, EventNumber, Interned};
+use storage::{Database, EventNumber, Interned, StoredPdu};
 
 use super::RoomError;
 use crate::identity::Identity;
@@ -71,6 +72,9 @@ pub(super) struct Head {
     /// The number of appends, those under way included.
     pub(super) version: i64,
     depth: i64,
+    /// The stored state when the head was read, and the version of the head then.
+    loaded_state: StateMap,
+    loaded_version: i64,
     extremities: Vec<EventReference>,
     state: HashMap<(Box<str>, Box<str>), Option<StateEvent>>,
     /// How many entries `state` has when those that can be dropped are.
@@ -87,6 +91,8 @@ impl Head {
             room_version,
             version: 0,
             depth: 0,
+            loaded_state: StateMap::EMPTY,
+            loaded_version: 0,
             extremities: Vec::new(),
             state: HashMap::new(),
             trimmed_at: REMEMBERED_STATE,
@@ -110,6 +116,8 @@ impl Head {
             room_version: stored.room_version.parse()?,
             version: stored.version,
             depth: stored.depth,
+            loaded_state: stored.state.ok_or_else(|| corrupt("its state has not been worked out".to_owned()))?,
+            loaded_version: stored.version,
             extremities: Vec::new(),
             state: HashMap::new(),
             trimmed_at: REMEMBERED_STATE,
@@ -148,7 +156,7 @@ impl Head {
         let key_sn = interned.find_key(state_key).await?;
         let stored = match (type_sn, key_sn) {
             (Some(type_sn), Some(key_sn)) if self.version > 0 => {
-                database.state_pdu(self.room_sn, type_sn, key_sn).await?
+                self.stored_state(database, Place::new(type_sn, key_sn)).await?
             }
             _ => None,
         };
@@ -161,6 +169,21 @@ impl Head {
         };
         self.remember(place, event.clone());
         Ok(event)
+    }
+
+    /// What the stored state has at a place. Its chunks are mostly in memory, so that for what is not there, such as the
+    /// membership of somebody who comes for the first time, nothing is read.
+    async fn stored_state(&self, database: &Database, place: Place) -> Result<Option<StoredPdu>, RoomError> {
+        let written = database.written_state(self.room_sn).filter(|written| written.head_version > self.loaded_version);
+        let state = written.map_or(self.loaded_state, |written| written.state);
+        let Some(sn) = database.with_chunks(|chunks| state.get(chunks, place)).await? else { return Ok(None) };
+        let stored = database.stored_pdu(sn).await?;
+        let lost = || RoomError::Corrupt {
+            room_sn: self.room_sn,
+            event_id: "".into(),
+            reason: format!("event {sn} of its state is missing"),
+        };
+        stored.map(Some).ok_or_else(lost)
     }
 
     /// Keeps what is known of the state within bounds. What a room is about to be asked again is one read away.

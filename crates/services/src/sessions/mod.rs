@@ -13,7 +13,7 @@ use std::time::Duration;
 use homeserver_core::{Clock, DeviceSn, Timestamp, UserSn, random_string};
 use quick_cache::sync::Cache;
 use ruma::{OwnedDeviceId, OwnedUserId};
-use storage::{Database, StorageError, StoredSession, TokenHash, Tx};
+use storage::{Database, Interned, StorageError, StoredSession, TokenHash, Tx};
 
 use self::last_seen::LastSeenQueue;
 pub use self::tokens::IssuedTokens;
@@ -110,6 +110,7 @@ struct Remembered {
 /// The sessions of this server's users.
 pub struct Sessions {
     database: Database,
+    interned: Arc<Interned>,
     clock: Arc<dyn Clock>,
     options: SessionOptions,
     remembered: Cache<TokenHash, Arc<Remembered>>,
@@ -121,9 +122,10 @@ pub struct Sessions {
 impl Sessions {
     /// The sessions stored in `database`.
     #[must_use]
-    pub fn new(database: Database, clock: Arc<dyn Clock>, options: SessionOptions) -> Self {
+    pub fn new(database: Database, interned: Arc<Interned>, clock: Arc<dyn Clock>, options: SessionOptions) -> Self {
         let last_seen = LastSeenQueue::new(database.clone());
-        Self { database, clock, options, remembered: Cache::new(REMEMBERED), revocations: AtomicU64::new(0), last_seen }
+        let remembered = Cache::new(REMEMBERED);
+        Self { database, interned, clock, options, remembered, revocations: AtomicU64::new(0), last_seen }
     }
 
     /// Whose `token` it is. From which `address` it was used, if that is known, is told in the list of devices.
@@ -155,6 +157,8 @@ impl Sessions {
             let revoked = self.database.retire_predecessor(stored.device_sn, refresh_hash).await?;
             self.forget(&revoked);
         }
+        // Whoever joins a room next is looked up by these.
+        self.interned.remember_user(&stored.user_id, stored.user_sn, stored.user_key_sn);
         let session = Arc::new(remember(stored)?);
         self.remembered.insert(hash, Arc::clone(&session));
         if self.revocations.load(Ordering::SeqCst) != revocations {

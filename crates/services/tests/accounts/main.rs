@@ -17,7 +17,7 @@ use services::passwords::{HashCost, Passwords};
 use services::registration::{NewUser, Registered, Registration, RegistrationOptions};
 use services::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
 use services::uia::{Authorisation, UserInteractiveAuth};
-use storage::{Database, DatabaseOptions};
+use storage::{Database, DatabaseOptions, Interned};
 use testing::TestDatabase;
 
 /// How long an access token is valid here.
@@ -42,7 +42,12 @@ impl Parts {
         let cost = HashCost { memory_bytes: 64 * 1024, iterations: 1 };
         let passwords = Some(Arc::new(Passwords::new(cost).unwrap()));
         let options = SessionOptions { access_token_lifetime: LIFETIME };
-        let sessions = Arc::new(Sessions::new(database.clone(), shared.clone(), options));
+        let sessions = Arc::new(Sessions::new(
+            database.clone(),
+            Arc::new(Interned::new(database.clone())),
+            shared.clone(),
+            options,
+        ));
         let accounts =
             Accounts::new(database.clone(), shared.clone(), name.clone(), passwords.clone(), sessions.clone());
         let options = RegistrationOptions { enabled: true, ..RegistrationOptions::default() };

@@ -6,6 +6,7 @@ use homeserver_core::RoomSn;
 use room_engine::state_map::{ChunkId, StateMap};
 
 use super::Append;
+use crate::state_chunks::WrittenState;
 use crate::transaction::Tx;
 use crate::writer::PendingAppend;
 use crate::{StorageError, params};
@@ -39,6 +40,11 @@ impl Head {
             state: StateMap::EMPTY,
             changed: false,
         }
+    }
+
+    /// The current state, if the transaction changes the room.
+    pub(crate) fn written_state(&self) -> Option<WrittenState> {
+        self.changed.then_some(WrittenState { head_version: self.version, state: self.state })
     }
 
     /// As the next transaction finds it; `None` if the room has no events.
