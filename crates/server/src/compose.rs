@@ -23,7 +23,7 @@ use services::{
     profiles::Profiles,
     reading::{History, RoomState},
     registration::{Registration, RegistrationOptions, SharedSecret},
-    rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline, supported_versions},
+    rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline, supported_versions},
     sessions::{SessionOptions, Sessions},
     sync::Sync,
     uia::UserInteractiveAuth,
@@ -78,6 +78,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let discovery = Arc::new(Discovery::new(config.server.public_base_url.as_ref().map(config::WebUrl::as_str), None));
 
     let interned = Arc::new(Interned::new(database.clone()));
+    RoomCheck::new(database.clone(), interned.clone()).complete().await?;
     let identity = Arc::new(Identity { server_name: server_name.clone(), key_pair: signing_key });
     let tail = Arc::new(LogTail::new(database.settled_position().await?));
     let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
@@ -161,6 +162,13 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         sync,
     };
     Ok(Application { state: ApiState::new(components), health, metrics, observer, sessions, registration, database })
+}
+
+/// Checks rooms on the word of the operator, without a server around it.
+pub(crate) async fn room_check(config: &Config) -> Result<(RoomCheck, Database), StartError> {
+    let database = open_database(config).await?;
+    let interned = Arc::new(Interned::new(database.clone()));
+    Ok((RoomCheck::new(database.clone(), interned), database))
 }
 
 /// Makes accounts on the word of the operator, without a server around it.

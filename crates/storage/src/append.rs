@@ -2,7 +2,7 @@
 //! with one statement for the whole batch.
 
 mod head;
-mod rows;
+pub(crate) mod rows;
 
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
@@ -205,7 +205,7 @@ pub(crate) async fn append_all(
     let mut tables = rows::of_all(&written, &heads, &chunks);
     tables.extend(auth_chains::rows(&indexed, &new_in_chains, &auth_event_lists));
     tx.insert_into_tables(&tables).await?;
-    rows::write_removals(tx, &written).await?;
+    rows::write_removals(tx, rows::each_effect(&written)).await?;
     rows::write_redactions(tx, &written).await?;
     tx.remember_heads(heads);
     for append in &written {
@@ -234,12 +234,12 @@ struct WrittenEvent<'a> {
 }
 
 /// A change of the current state, and where in the log it stands.
-struct Effect {
-    position: Position,
-    place: Place,
-    event_sn: Option<EventSn>,
-    replaces: Option<EventSn>,
-    membership: Option<(UserSn, Membership)>,
+pub(crate) struct Effect {
+    pub(crate) position: Position,
+    pub(crate) place: Place,
+    pub(crate) event_sn: Option<EventSn>,
+    pub(crate) replaces: Option<EventSn>,
+    pub(crate) membership: Option<(UserSn, Membership)>,
 }
 
 type TransactionKey = (DeviceSn, RoomSn, TypeSn, Box<str>);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use homeserver_core::Position;
 use parking_lot::{Mutex, RwLock};
+use room_engine::state_map::MemoryChunks;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,6 +24,8 @@ use crate::{StorageError, migrations, postgres};
 #[derive(Clone)]
 pub struct Database {
     inner: Arc<Inner>,
+    /// Chunks of states that are not stored (yet).
+    overlay: Option<Arc<RwLock<MemoryChunks>>>,
 }
 
 struct Inner {
@@ -70,7 +73,18 @@ impl Database {
             .map_err(|error| StorageError::Unavailable(format!("cannot start the writer's thread: {error}")))?;
         let writer = Mutex::new(Some(thread));
         let writes = RwLock::new(Some(writes));
-        Ok(Self { inner: Arc::new(Inner { readers, dialect, chunks, writes, observers, writer }) })
+        let inner = Inner { readers, dialect, chunks, writes, observers, writer };
+        Ok(Self { inner: Arc::new(inner), overlay: None })
+    }
+
+    /// The same database, with chunks of states over those that are stored.
+    #[must_use]
+    pub fn overlaid(&self, overlay: Arc<RwLock<MemoryChunks>>) -> Self {
+        Self { inner: self.inner.clone(), overlay: Some(overlay) }
+    }
+
+    pub(crate) fn chunk_overlay(&self) -> Option<Arc<RwLock<MemoryChunks>>> {
+        self.overlay.clone()
     }
 
     pub(crate) fn chunk_cache(&self) -> Arc<ChunkCache> {

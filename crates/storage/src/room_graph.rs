@@ -21,6 +21,8 @@ pub struct GraphEvent {
     pub state: Option<StateMap>,
     /// Its auth events in their order, if it is a state event.
     pub auth_events: Vec<EventSn>,
+    /// Whether it has a place in the index of auth chains, as every state event has.
+    pub is_indexed: bool,
     /// How many events that count as unread the room's timeline has up to and including this one.
     pub countable_total: i64,
 }
@@ -51,6 +53,7 @@ fn read_graph_event(row: &Row<'_>) -> Result<GraphEvent, StorageError> {
             .ok_or_else(|| StorageError::Value { column: 5, reason: format!("no standing is stored as {standing}") })?,
         state: row.get::<Option<ChunkId>>(6)?.map(StateMap::from_root),
         auth_events: numbers(list.as_deref().unwrap_or_default())?,
+        is_indexed: list.is_some(),
         countable_total: row.get(8)?,
     })
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use homeserver_core::RoomSn;
+use parking_lot::RwLock;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use room_engine::state_map::{Chunk, ChunkId, Chunks, MemoryChunks, StateMap, StateMapError};
@@ -66,18 +67,20 @@ impl ChunkCache {
 /// What an operation on state maps sees: the cache, and what was loaded for the operation or made by it, which stays.
 pub struct ChunkView {
     cache: Arc<ChunkCache>,
+    overlay: Option<Arc<RwLock<MemoryChunks>>>,
     own: MemoryChunks,
 }
 
 impl Chunks for ChunkView {
     fn chunk(&self, id: &ChunkId) -> Option<Chunk> {
-        self.own.chunk(id).or_else(|| self.cache.chunks.get(id))
+        let overlaid = || self.overlay.as_ref()?.read().chunk(id);
+        self.own.chunk(id).or_else(overlaid).or_else(|| self.cache.chunks.get(id))
     }
 }
 
 impl ChunkView {
     pub(crate) fn new(cache: Arc<ChunkCache>) -> Self {
-        Self { cache, own: MemoryChunks::default() }
+        Self { cache, overlay: None, own: MemoryChunks::default() }
     }
 
     /// Adds chunks that are on their way into the database.
@@ -155,6 +158,7 @@ impl Database {
         mut operation: impl FnMut(&ChunkView) -> Result<T, StateMapError> + Send,
     ) -> Result<T, StorageError> {
         let mut view = ChunkView::new(self.chunk_cache());
+        view.overlay = self.chunk_overlay();
         for _ in 0..MAX_ROUNDS {
             let missing = match view.attempt(&mut operation)? {
                 Attempt::Done(found) => return Ok(found),

@@ -116,6 +116,12 @@ impl Tx {
         }
     }
 
+    /// Forgets what is known of rooms, because the transaction changes it in another way than by appending.
+    pub(crate) fn forget_rooms(&mut self) {
+        self.known.heads.clear();
+        self.known.auth_chains = ChainCover::new();
+    }
+
     fn has_reserved(&mut self, last: i64, count: i64) {
         let first = last - count + 1;
         if first != self.known.position + 1 {

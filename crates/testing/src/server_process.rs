@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,6 +109,19 @@ impl ServerProcess {
     pub async fn restart(&mut self) {
         assert!(self.running.child.id().is_none(), "the server still runs");
         self.running = Running::start(&self.program, &self.configuration).await;
+    }
+
+    /// Runs another command of the program with the same configuration, to its end.
+    ///
+    /// # Panics
+    /// When it cannot be started or does not end in time.
+    pub async fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(&self.program);
+        command.arg("--config").arg(&self.configuration).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        match timeout(EXIT_LIMIT, command.output()).await {
+            Ok(output) => output.expect("the program can be run"),
+            Err(_) => panic!("{arguments:?} did not end in {} s", EXIT_LIMIT.as_secs()),
+        }
     }
 
     /// The end of what the program wrote to its standard output and error output.

@@ -42,6 +42,18 @@ impl User {
         }
     }
 
+    /// The same person at a server that was started again, and may have another address.
+    #[must_use]
+    pub fn at(&self, client: &Client) -> Self {
+        Self {
+            id: self.id.clone(),
+            device_id: self.device_id.clone(),
+            token: self.token.clone(),
+            client: client.clone(),
+            transactions: AtomicU64::new(self.transactions.load(Ordering::Relaxed)),
+        }
+    }
+
     /// A GET request with this user's token.
     pub fn get(&self, path: impl AsRef<str>) -> Request {
         self.client.get(path).token(&self.token)

@@ -1,6 +1,7 @@
-//! The command line: `synapse-rust [--config FILE] [serve | config … | user … ]`.
+//! The command line: `synapse-rust [--config FILE] [serve | config … | room … | user … ]`.
 
 mod configuration;
+mod room;
 mod serve;
 mod user;
 
@@ -15,7 +16,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use config::Loaded;
 
-use self::{configuration::ConfigCommand, user::UserCommand};
+use self::{configuration::ConfigCommand, room::RoomCommand, user::UserCommand};
 
 /// A Matrix homeserver.
 #[derive(Parser)]
@@ -35,6 +36,9 @@ enum Command {
     /// Check, show or describe the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Check and repair the rooms of this server.
+    #[command(subcommand)]
+    Room(RoomCommand),
     /// Manage the accounts of this server.
     #[command(subcommand)]
     User(UserCommand),
@@ -49,6 +53,7 @@ pub fn run() -> ExitCode {
     let done = match line.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(line.config),
         Command::Config(command) => configuration::run(command, line.config),
+        Command::Room(command) => room::run(command, line.config),
         Command::User(command) => user::run(command, line.config),
     };
     match done {

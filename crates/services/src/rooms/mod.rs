@@ -5,6 +5,7 @@
 //! one before, so that many sends into one room share a commit.
 
 mod aliases;
+mod checking;
 mod create;
 mod directory;
 mod error;
@@ -21,6 +22,7 @@ mod timeline;
 mod upgrade;
 
 pub use aliases::Aliases;
+pub use checking::{Finding, RoomCheck, RoomReport};
 pub use create::{InitialState, NewRoom, Preset, RoomCreation, supported_versions};
 pub use directory::{Directory, DirectoryPage, DirectoryQuery, PublicRoom};
 pub use error::RoomError;

@@ -9,7 +9,7 @@ use room_engine::resolution::{Conflict, Need, Resolution, ResolutionError, Resol
 use room_engine::state_map::{Conflict as StateConflict, Place, StateMap};
 use room_engine::{Pdu, RoomVersion};
 use ruma::OwnedRoomId;
-use storage::{Database, GraphEvent, Interned, StateBefore, StoredPdu};
+use storage::{Database, GraphEvent, Interned, RoomHead, StateBefore, StoredPdu};
 
 use super::RoomError;
 
@@ -25,6 +25,14 @@ pub(super) struct RoomContext {
 }
 
 impl RoomContext {
+    pub(super) async fn load(interned: &Interned, room_sn: RoomSn, head: &RoomHead) -> Result<Self, RoomError> {
+        let room_id = interned.room_id(room_sn).await?;
+        let wrong =
+            |error: ruma::IdParseError| RoomError::Corrupt { room_sn, event_id: "".into(), reason: error.to_string() };
+        let room_id = OwnedRoomId::try_from(&*room_id).map_err(wrong)?;
+        Ok(Self { room_sn, room_id, version: head.room_version.parse()? })
+    }
+
     /// Reads a stored event.
     pub(super) fn parse(&self, event: &GraphEvent) -> Result<Pdu, RoomError> {
         self.parse_stored(&event.stored)
@@ -293,14 +301,14 @@ impl Resolver<'_> {
         })
     }
 
-    async fn key(&self, place: Place) -> Result<StateKey, RoomError> {
+    pub(super) async fn key(&self, place: Place) -> Result<StateKey, RoomError> {
         let event_type = self.interned.type_name(place.event_type).await?;
         let state_key = self.interned.key_text(place.state_key).await?;
         Ok(StateKey::new(&event_type, &state_key))
     }
 
     /// A place that no event of this server has ever had gets no number: nothing is there.
-    async fn place(&self, key: &StateKey) -> Result<Place, RoomError> {
+    pub(super) async fn place(&self, key: &StateKey) -> Result<Place, RoomError> {
         let event_type = self.interned.find_type(&key.event_type).await?.unwrap_or(homeserver_core::TypeSn(0));
         let state_key = self.interned.find_key(&key.state_key).await?.unwrap_or(homeserver_core::KeySn(0));
         Ok(Place::new(event_type, state_key))

@@ -19,8 +19,8 @@ pub(super) fn of_all<'a>(
     chunks: &'a [Chunk],
 ) -> Vec<TableRows<'a>> {
     let last_position = heads.values().map(|head| head.last).max().unwrap_or_default();
-    let [state_changes, current_state] = state(written);
-    let [membership_changes, memberships] = memberships(written);
+    let [state_changes, current_state] = state(each_effect(written));
+    let [membership_changes, memberships] = memberships(each_effect(written));
     vec![
         state_chunks(chunks, last_position),
         events(written),
@@ -38,12 +38,12 @@ fn each_event<'a>(written: &'a [Written<'a>]) -> impl Iterator<Item = (&'a Appen
     written.iter().flat_map(|append| append.events.iter().map(|event| (append.append, event)))
 }
 
-fn each_effect<'a>(written: &'a [Written<'a>]) -> impl Iterator<Item = (RoomSn, &'a Effect)> {
+pub(super) fn each_effect<'a>(written: &'a [Written<'a>]) -> impl Iterator<Item = (RoomSn, &'a Effect)> {
     written.iter().flat_map(|append| append.effects.iter().map(|effect| (append.append.room_sn, effect)))
 }
 
 /// A chunk that is there already is marked as needed again, so that it is not removed as a chunk without use.
-fn state_chunks(chunks: &[Chunk], last_position: i64) -> TableRows<'_> {
+pub(crate) fn state_chunks(chunks: &[Chunk], last_position: i64) -> TableRows<'_> {
     let unique: HashMap<_, _> = chunks.iter().map(|chunk| (chunk.id(), chunk)).collect();
     let rows = unique
         .into_values()
@@ -80,10 +80,10 @@ fn events<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
     TableRows { into, rows }
 }
 
-fn state<'a>(written: &'a [Written<'a>]) -> [TableRows<'a>; 2] {
+pub(crate) fn state<'a>(effects: impl Iterator<Item = (RoomSn, &'a Effect)>) -> [TableRows<'a>; 2] {
     let mut changes = Vec::new();
     let mut current = HashMap::new();
-    for (room_sn, effect) in each_effect(written) {
+    for (room_sn, effect) in effects {
         changes.push(vec![
             room_sn.into(),
             effect.position.into(),
@@ -106,10 +106,10 @@ fn state<'a>(written: &'a [Written<'a>]) -> [TableRows<'a>; 2] {
     [TableRows { into: changes_into, rows: changes }, TableRows { into, rows }]
 }
 
-fn memberships<'a>(written: &'a [Written<'a>]) -> [TableRows<'a>; 2] {
+pub(crate) fn memberships<'a>(effects: impl Iterator<Item = (RoomSn, &'a Effect)>) -> [TableRows<'a>; 2] {
     let mut changes = Vec::new();
     let mut current = HashMap::new();
-    for (room_sn, effect) in each_effect(written) {
+    for (room_sn, effect) in effects {
         let Some((user_sn, membership)) = effect.membership else { continue };
         let code = membership.code();
         changes.push(vec![user_sn.into(), effect.position.into(), room_sn.into(), code.into()]);
@@ -190,8 +190,11 @@ fn room_heads(heads: &HashMap<RoomSn, Head>) -> TableRows<'_> {
 }
 
 /// Takes places that have no event any more out of the current state.
-pub(super) async fn write_removals(tx: &mut Tx, written: &[Written<'_>]) -> Result<(), StorageError> {
-    for (room_sn, effect) in each_effect(written).filter(|(_, effect)| effect.event_sn.is_none()) {
+pub(crate) async fn write_removals(
+    tx: &mut Tx,
+    effects: impl Iterator<Item = (RoomSn, &Effect)>,
+) -> Result<(), StorageError> {
+    for (room_sn, effect) in effects.filter(|(_, effect)| effect.event_sn.is_none()) {
         let sql = "DELETE FROM current_state WHERE room_sn = $1 AND type_sn = $2 AND key_sn = $3";
         tx.execute(sql, params![room_sn, effect.place.event_type, effect.place.state_key]).await?;
     }

@@ -1,0 +1,248 @@
+//! From the events of a room to its state.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use homeserver_core::EventSn;
+use parking_lot::RwLock;
+use quick_cache::unsync::Cache;
+use room_engine::Pdu;
+use room_engine::auth::{self, AuthState, auth_types_for_event};
+use room_engine::auth_chain::IndexedEvent;
+use room_engine::resolution::StateKey;
+use room_engine::state_map::{MemoryChunks, Place, StateMap};
+use storage::{Database, GraphEvent, Interned, Standing};
+
+use super::super::RoomError;
+use super::super::resolving::{Resolver, RoomContext};
+use super::{Finding, RoomCheck, RoomReport};
+
+/// Events that are read at a time.
+const EVENTS_AT_ONCE: i64 = 500;
+/// State events that are kept parsed, because the next event is checked against them.
+const REMEMBERED_EVENTS: usize = 20_000;
+/// How many earlier events one event is found to follow.
+const MAX_REACHED: usize = 1_000;
+
+/// What follows from a room's events.
+pub(super) struct Derived {
+    /// The version of the head before the events were read.
+    pub(super) head_version: i64,
+    pub(super) current: StateMap,
+    pub(super) extremities: Vec<EventSn>,
+    pub(super) depth: i64,
+    /// States after events that are not stored like that.
+    pub(super) states: Vec<(EventSn, StateMap)>,
+    /// Events that are not what they count as.
+    pub(super) standings: Vec<(EventSn, Standing)>,
+    /// Chunks of states that may not be stored.
+    pub(super) chunks: Arc<RwLock<MemoryChunks>>,
+}
+
+/// An event that was looked at.
+#[derive(Clone, Copy)]
+struct Node {
+    sn: EventSn,
+    state: StateMap,
+    standing: Standing,
+}
+
+pub(super) struct Derivation<'a> {
+    database: Database,
+    interned: &'a Interned,
+    room: &'a RoomContext,
+    nodes: HashMap<Box<str>, Node>,
+    /// Events that an event which is followed itself refers to.
+    followed: HashSet<EventSn>,
+    /// What is reached from events that are not followed.
+    behind: HashMap<EventSn, Vec<EventSn>>,
+    parsed: Cache<EventSn, Pdu>,
+    derived: Derived,
+}
+
+impl<'a> Derivation<'a> {
+    pub(super) async fn new(
+        database: &Database,
+        interned: &'a Interned,
+        room: &'a RoomContext,
+    ) -> Result<Self, RoomError> {
+        let head = database.room_head(room.room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
+        let chunks = Arc::new(RwLock::new(MemoryChunks::default()));
+        let derived = Derived {
+            head_version: head.version,
+            current: StateMap::EMPTY,
+            extremities: Vec::new(),
+            depth: 0,
+            states: Vec::new(),
+            standings: Vec::new(),
+            chunks: chunks.clone(),
+        };
+        let database = database.overlaid(chunks);
+        let (nodes, followed, behind) = (HashMap::new(), HashSet::new(), HashMap::new());
+        Ok(Self { database, interned, room, nodes, followed, behind, parsed: Cache::new(REMEMBERED_EVENTS), derived })
+    }
+
+    pub(super) async fn run(mut self, report: &mut RoomReport) -> Result<Derived, RoomError> {
+        let mut after = EventSn(0);
+        loop {
+            let events = self.database.graph_events_after(self.room.room_sn, after, EVENTS_AT_ONCE).await?;
+            let Some(last) = events.last() else { break };
+            after = last.stored.sn;
+            for event in events {
+                report.events += 1;
+                match self.room.parse(&event) {
+                    Ok(pdu) => self.add(&event, pdu, report).await?,
+                    Err(error) => report.add(Finding::Unreadable {
+                        event_id: event.stored.event_id.clone(),
+                        reason: error.to_string(),
+                    }),
+                }
+            }
+        }
+        let is_end = |node: &&Node| node.standing.is_followed() && !self.followed.contains(&node.sn);
+        let mut ends: Vec<Node> = self.nodes.values().filter(is_end).copied().collect();
+        ends.sort_unstable_by_key(|node| node.sn);
+        let states: Vec<StateMap> = ends.iter().map(|node| node.state).collect();
+        let current = self.resolver().resolve(&states).await?;
+        self.derived.current = self.apply(current.base, &current.changes).await?;
+        self.derived.extremities = ends.iter().map(|node| node.sn).collect();
+        Ok(self.derived)
+    }
+
+    async fn add(&mut self, event: &GraphEvent, pdu: Pdu, report: &mut RoomReport) -> Result<(), RoomError> {
+        let event_id = &event.stored.event_id;
+        let before: Vec<Node> =
+            pdu.prev_events().iter().filter_map(|id| self.nodes.get(id.as_str())).copied().collect();
+        if before.len() < pdu.prev_events().len() {
+            let count = pdu.prev_events().len() - before.len();
+            report.add(Finding::UnknownEvents { event_id: event_id.clone(), count });
+        }
+        let states: Vec<StateMap> = before.iter().map(|node| node.state).collect();
+        let resolved = self.resolver().resolve(&states).await?;
+        let mut state = self.apply(resolved.base, &resolved.changes).await?;
+        let standing = self.standing(event, &pdu, state, report).await?;
+        let reached = self.reached_from(&before);
+        if standing.is_followed() {
+            self.followed.extend(reached);
+            self.derived.depth = self.derived.depth.max(pdu.depth());
+        } else {
+            self.behind.insert(event.stored.sn, reached);
+        }
+        if let Some(state_key) = pdu.state_key().filter(|_| standing != Standing::Rejected) {
+            let key_sn = self.interned.state_key(state_key).await?;
+            let place = Place::new(self.interned.event_type(pdu.event_type()).await?, key_sn);
+            state = self.apply(state, &[(place, Some(event.stored.sn))]).await?;
+            self.parsed.insert(event.stored.sn, pdu);
+        }
+        if event.state != Some(state) {
+            report.add(Finding::WrongState { event_id: event_id.clone(), is_stored: event.state.is_some() });
+            self.derived.states.push((event.stored.sn, state));
+        }
+        self.nodes.insert(event_id.clone(), Node { sn: event.stored.sn, state, standing });
+        Ok(())
+    }
+
+    /// What an event follows, directly or through events that are no ends of the room themselves.
+    fn reached_from(&self, before: &[Node]) -> Vec<EventSn> {
+        let behind = before.iter().filter_map(|node| self.behind.get(&node.sn)).flatten();
+        before.iter().map(|node| node.sn).chain(behind.copied()).take(MAX_REACHED).collect()
+    }
+
+    /// What the event should count as.
+    async fn standing(
+        &mut self,
+        event: &GraphEvent,
+        pdu: &Pdu,
+        before: StateMap,
+        report: &mut RoomReport,
+    ) -> Result<Standing, RoomError> {
+        if event.standing == Standing::Rejected {
+            return Ok(Standing::Rejected);
+        }
+        let state = self.auth_state(pdu, before).await?;
+        match auth::check(pdu, &state) {
+            Ok(()) => Ok(event.standing),
+            Err(error) => {
+                let event_id = event.stored.event_id.clone();
+                report.add(Finding::NotAllowed { event_id, reason: error.to_string() });
+                self.derived.standings.push((event.stored.sn, Standing::Rejected));
+                Ok(Standing::Rejected)
+            }
+        }
+    }
+
+    async fn auth_state(&mut self, pdu: &Pdu, state: StateMap) -> Result<AuthState, RoomError> {
+        let needed =
+            auth_types_for_event(pdu.version(), pdu.event_type(), pdu.sender(), pdu.state_key(), pdu.content());
+        let mut places = vec![self.resolver().place(&StateKey::new("m.room.create", "")).await?];
+        for (event_type, state_key) in needed.unwrap_or_default() {
+            let key = StateKey::new(event_type, &state_key);
+            places.push(self.resolver().place(&key).await?);
+        }
+        let found = self.database.with_chunks(|chunks| state.get_many(chunks, &places)).await?;
+        let mut auth_state = AuthState::new();
+        for sn in found.into_iter().flatten() {
+            let pdu = match self.parsed.get(&sn) {
+                Some(pdu) => pdu.clone(),
+                None => {
+                    let stored = self.database.graph_events(&[sn]).await?.pop();
+                    self.room.parse(&stored.ok_or_else(|| self.room.corrupt(format!("event {sn} is missing")))?)?
+                }
+            };
+            auth_state.insert(pdu);
+        }
+        Ok(auth_state)
+    }
+
+    async fn apply(&self, state: StateMap, changes: &[(Place, Option<EventSn>)]) -> Result<StateMap, RoomError> {
+        if changes.is_empty() {
+            return Ok(state);
+        }
+        let applied = self.database.with_chunks(|chunks| state.apply(chunks, changes)).await?;
+        self.derived.chunks.write().extend(applied.new_chunks);
+        Ok(applied.map)
+    }
+
+    fn resolver(&self) -> Resolver<'_> {
+        Resolver { database: &self.database, interned: self.interned, room: self.room }
+    }
+}
+
+impl RoomCheck {
+    /// All state events with their auth events, if any of them is not in the index of auth chains like that.
+    pub(super) async fn check_auth_chains(
+        &self,
+        room: &RoomContext,
+        report: &mut RoomReport,
+    ) -> Result<Option<Vec<IndexedEvent>>, RoomError> {
+        let mut after = EventSn(0);
+        let mut is_damaged = false;
+        let mut indexed = Vec::new();
+        let mut places: HashMap<Box<str>, (EventSn, StateKey)> = HashMap::new();
+        loop {
+            let events = self.database.graph_events_after(room.room_sn, after, EVENTS_AT_ONCE).await?;
+            let Some(last) = events.last() else { break };
+            after = last.stored.sn;
+            for event in events {
+                let Ok(pdu) = room.parse(&event) else { continue };
+                let Some(state_key) = pdu.state_key() else { continue };
+                let key = StateKey::new(pdu.event_type(), state_key);
+                let named: Vec<&(EventSn, StateKey)> =
+                    pdu.auth_events().iter().filter_map(|id| places.get(id.as_str())).collect();
+                let auth_events: Vec<EventSn> = named.iter().map(|(sn, _)| *sn).collect();
+                let replaces = named.iter().find(|(_, of)| *of == key).map(|(sn, _)| *sn);
+                if !event.is_indexed || event.auth_events != auth_events {
+                    report.add(Finding::WrongAuthChain { event_id: event.stored.event_id.clone() });
+                    is_damaged = true;
+                }
+                indexed.push(IndexedEvent {
+                    event_sn: event.stored.sn,
+                    auth_events: auth_events.into_iter().collect(),
+                    replaces,
+                });
+                places.insert(event.stored.event_id.clone(), (event.stored.sn, key));
+            }
+        }
+        Ok(is_damaged.then_some(indexed))
+    }
+}
