@@ -54,7 +54,9 @@ on_both_databases! {
         put(&alice, &room, &format!("send/{long}/1"), &json!({})).await.error(413, "M_TOO_LARGE");
         put(&alice, &room, &format!("state/org.a/{long}"), &json!({})).await.error(413, "M_TOO_LARGE");
         put(&alice, &room, "state/m.room.power_levels", &json!({ "users": [] })).await.error(400, "M_BAD_JSON");
-        put(&alice, &room, "state/m.room.create", &json!({})).await.error(403, "M_FORBIDDEN");
+        let of_creator = json!({ "users": { &alice.id: 100 } });
+        put(&alice, &room, "state/m.room.power_levels", &of_creator).await.error(400, "M_BAD_JSON");
+        put(&alice, &room, "state/m.room.create", &json!({})).await.error(400, "M_INVALID_PARAM");
         put(&alice, "!nowhere:localhost", "send/m.room.message/1", &json!({})).await.error(403, "M_FORBIDDEN");
     }
 

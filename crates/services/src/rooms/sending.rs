@@ -42,9 +42,7 @@ impl Sending {
     ) -> Result<Box<str>, RoomError> {
         let content = parse(content)?;
         if event_type == "m.room.create" {
-            return Err(RoomError::Forbidden(
-                "A room is created once: it cannot have another m.room.create.".to_owned(),
-            ));
+            return Err(RoomError::Invalid("A room is created once: it cannot have another m.room.create.".to_owned()));
         }
         let mut draft = Draft::message(event_type, content);
         draft.redacts = redacted_by(&draft)?;
@@ -95,9 +93,7 @@ impl Sending {
             return self.memberships.put(requester, room_id, target, content).await;
         }
         if event_type == "m.room.create" {
-            return Err(RoomError::Forbidden(
-                "A room is created once: its m.room.create cannot be replaced.".to_owned(),
-            ));
+            return Err(RoomError::Invalid("A room is created once: its m.room.create cannot be replaced.".to_owned()));
         }
         let mut draft = Draft::state(event_type, state_key, content);
         draft.redacts = redacted_by(&draft)?;

@@ -14,9 +14,9 @@ impl From<RoomError> for ApiError {
         let sentence = error.to_string();
         match error {
             RoomError::NoSuchRoom | RoomError::NotInRoom | RoomError::Forbidden(_) => Self::forbidden(sentence),
-            RoomError::Refused(AuthError::MalformedPowerLevels { .. }) | RoomError::Malformed(_) => {
-                Self::bad_json(sentence)
-            }
+            // Nobody could send such an event, whatever their power.
+            RoomError::Refused(AuthError::MalformedPowerLevels { .. } | AuthError::LevelOfCreator { .. })
+            | RoomError::Malformed(_) => Self::bad_json(sentence),
             RoomError::StillInRoom => Self::unknown(sentence),
             RoomError::GuestsForbidden => Self::guest_access_forbidden(sentence),
             RoomError::Refused(_) => Self::forbidden(sentence),
