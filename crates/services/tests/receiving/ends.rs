@@ -15,6 +15,7 @@ use super::server::Server;
 const JOINT: &str = "org.matrix.dummy_event";
 
 async fn room_of_two(server: &Server, version: RoomVersion) -> (Room, Event) {
+    server.register("@alice:one").await;
     let room = Room::with_levels(server, version, &json!({ "users": { "@bob:two": 100 } })).await;
     let bob = room.accept(&join("@bob:two"), &[&room.end().await]).await;
     (room, bob)

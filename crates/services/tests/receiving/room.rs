@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use homeserver_core::{RoomSn, UserSn};
 use room_engine::auth::auth_types_for_event;
 use room_engine::{BuiltEvent, CanonicalObject, EventBuilder, EventReference, Numbers, Pdu, RoomVersion};
-use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId, user_id};
 use serde_json::{Value, json};
 use services::rooms::{Draft, Reception, RoomError};
 use storage::{GraphEvent, RoomHead, Standing};
@@ -120,7 +120,7 @@ impl Room {
 
     /// The same, in which other users have power.
     pub(crate) async fn with_levels(server: &Server, version: RoomVersion, levels: &Value) -> Self {
-        let alice = server.register("@alice:one").await;
+        let alice = (server.interned.user("@alice:one").await.unwrap(), user_id!("@alice:one").to_owned());
         let number = server.rooms.fetch_add(1, Ordering::Relaxed);
         let id = format!("!room{number}:one");
         let id = (!version.room_id_is_create_hash()).then(|| RoomId::parse(id).unwrap());
@@ -140,6 +140,13 @@ impl Room {
             gives_up_ends: AtomicBool::new(false),
             made: AtomicI64::new(number * 1_000_000),
         }
+    }
+
+    /// The same room where another server under test has it.
+    pub(crate) fn at(&self, server: &Server, sn: RoomSn) -> Self {
+        let (id, version, alice) = (self.id.clone(), self.version, self.alice.clone());
+        let (gives_up_ends, made) = (AtomicBool::new(false), AtomicI64::new(0));
+        Self { server: server.clone(), id, sn, version, alice, gives_up_ends, made }
     }
 
     /// Sends an event as a user of the server under test does.
