@@ -1,7 +1,10 @@
 //! Branches of a room, and where they meet.
 
+use std::sync::Arc;
+
 use room_engine::RoomVersion;
 use serde_json::{Value, json};
+use services::log::{LogFollower, LogTail, UserRoomsCache, Wakeups};
 use storage::{LogEntry, Membership, Standing};
 use testing::on_both_databases;
 
@@ -193,6 +196,15 @@ on_both_databases! {
             let head = room.head().await;
             assert_eq!(head.joined_count, 4);
             server.log.news();
+            // One follows the log, the other is new after the change.
+            let (remembering, forgetful) =
+                (Arc::new(UserRoomsCache::new(server.database.clone())), UserRoomsCache::new(server.database.clone()));
+            let dave_sn = server.interned.user("@dave:two").await.unwrap();
+            let wakeups = Arc::new(Wakeups::default());
+            let tail = Arc::new(LogTail::new(server.database.settled_position().await.unwrap()));
+            LogFollower::start(&server.database, tail.clone(), remembering.clone(), wakeups);
+            assert!(remembering.of(dave_sn).await.unwrap().place(room.sn).unwrap().is_joined());
+            let before = server.database.position().await.unwrap();
             let closed = room.accept(&join_rule("@alice:one", "invite"), &[&start]).await;
             let news = server.log.news();
             assert_in_order(&news);
@@ -200,6 +212,11 @@ on_both_databases! {
             assert_eq!(room.current("m.room.member", "@dave:two").await, None, "{version:?}");
             assert_eq!(room.membership("@dave:two").await, Some(Membership::Leave));
             assert_eq!(resolved(&news), [Some(Membership::Leave)]);
+            for rooms in [&*remembering, &forgetful] {
+                let place = rooms.of(dave_sn).await.unwrap().place(room.sn).unwrap();
+                assert_eq!(place.membership, Some(Membership::Leave));
+                assert!(place.since > before && place.since <= tail.end(), "{place:?} after {before:?}");
+            }
             assert_eq!(room.head().await.joined_count, 3);
             room.assert_ends(&[&dave, &closed]).await;
             let refused = room.build(&message("@dave:two", "still here?"), &[&dave, &closed]);

@@ -195,8 +195,8 @@ impl Room {
         let auth_events = plan.auth_events.clone().unwrap_or_else(|| {
             let state_key = plan.state_key.as_deref();
             let types = auth_types_for_event(self.version, &plan.event_type, &sender, state_key, &content).unwrap();
-            let place = |(kind, key): &(_, _)| before.get(&(format!("{kind}"), format!("{key}"))).cloned();
-            types.iter().filter_map(place).collect()
+            let named = types.iter().filter_map(|(kind, key)| before.get(&(kind.to_string(), key.to_string())));
+            named.cloned().collect()
         });
         let references = |events: &[Pdu]| events.iter().map(Pdu::reference).collect::<Vec<EventReference>>();
         let prev: Vec<Pdu> = prev_events.iter().map(|event| event.pdu.clone()).collect();
