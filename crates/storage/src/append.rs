@@ -82,7 +82,7 @@ pub struct NewEvent {
     pub redacts: Option<(EventNumber, Bytes)>,
     /// What became of it when it was checked.
     pub standing: Standing,
-    /// Its auth events, if it is a state event: only those are in auth chains.
+    /// Its auth events, if it is a state event that was not rejected: only those are in auth chains.
     pub auth_events: Vec<EventNumber>,
     /// Which of its auth events has its own type and state key.
     pub previous_in_chain: Option<EventNumber>,
@@ -263,9 +263,11 @@ impl Append {
 }
 
 impl Written<'_> {
-    /// The events that can be in auth chains.
+    /// The events that can be in auth chains. One that was rejected permits nothing, and may name as its auth events what
+    /// has no place in an auth chain.
     fn indexed_events(&self) -> impl Iterator<Item = IndexedEvent> {
-        self.events.iter().filter(|written| written.event.state_key_sn.is_some()).map(|written| IndexedEvent {
+        let can_permit = |event: &NewEvent| event.state_key_sn.is_some() && event.standing != Standing::Rejected;
+        self.events.iter().filter(move |written| can_permit(written.event)).map(|written| IndexedEvent {
             event_sn: written.stored.sn,
             auth_events: written.event.auth_events.iter().map(EventNumber::sn).collect(),
             replaces: written.event.previous_in_chain.as_ref().map(EventNumber::sn),

@@ -172,7 +172,10 @@ async fn load_positions(
     if events.is_empty() {
         return Ok(());
     }
-    let sns: Vec<i64> = events.iter().map(|sn| sn.0).collect();
+    // The same event may be the counterpart of several chains.
+    let mut sns: Vec<i64> = events.iter().map(|sn| sn.0).collect();
+    sns.sort_unstable();
+    sns.dedup();
     let rows = reads.rows(POSITIONS, params![&sns], read_position).await?;
     if rows.len() < sns.len() {
         let known: std::collections::HashSet<EventSn> = rows.iter().map(|row| row.event_sn).collect();

@@ -274,12 +274,12 @@ impl Database {
         self.query_optional(pdu_query!("WHERE e.event_sn = $1"), params![sn], read_pdu).await
     }
 
-    /// The whole of an event, by its ID.
+    /// The whole of an event of a timeline, by its ID.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn stored_pdu_by_id(&self, event_id: &str) -> Result<Option<StoredPdu>, StorageError> {
-        self.query_optional(pdu_query!("WHERE e.event_id = $1"), params![event_id], read_pdu).await
+        self.query_optional(pdu_query!("WHERE e.event_id = $1 AND e.standing = 0"), params![event_id], read_pdu).await
     }
 
     /// The whole of the event at one place in a room's current state.

@@ -24,7 +24,7 @@ pub struct ViewKeys {
 pub struct RoomView {
     /// How the user's membership changed, oldest first.
     pub memberships: Vec<(Position, Membership)>,
-    /// The client JSON of each `m.room.history_visibility`, oldest first.
+    /// The client JSON of each `m.room.history_visibility`, oldest first; empty from where there was none any more.
     pub visibilities: Vec<(Position, Bytes)>,
     /// Whether the user has forgotten the room.
     pub is_forgotten: bool,
@@ -39,7 +39,7 @@ enum ViewRow {
 fn read_view_row(row: &crate::Row<'_>) -> Result<ViewRow, StorageError> {
     Ok(match row.get::<i64>(0)? {
         1 => ViewRow::Membership(row.get(1)?, row.get(2)?),
-        2 => ViewRow::Visibility(row.get(1)?, row.get(3)?),
+        2 => ViewRow::Visibility(row.get(1)?, row.get::<Option<Bytes>>(3)?.unwrap_or_default()),
         _ => ViewRow::Forgotten(row.get::<i64>(2)? == 1),
     })
 }
@@ -54,7 +54,7 @@ impl Database {
                    JOIN membership_changes m ON m.user_sn = $2 AND m.position = c.position \
                    WHERE c.room_sn = $1 AND c.type_sn = $3 AND c.key_sn = $4 \
                    UNION ALL SELECT CAST(2 AS BIGINT), c.position, CAST(0 AS BIGINT), e.client_json FROM state_changes c \
-                   JOIN events e ON e.event_sn = c.event_sn WHERE c.room_sn = $1 AND c.type_sn = $5 AND c.key_sn = $6 \
+                   LEFT JOIN events e ON e.event_sn = c.event_sn WHERE c.room_sn = $1 AND c.type_sn = $5 AND c.key_sn = $6 \
                    UNION ALL SELECT CAST(3 AS BIGINT), CAST(0 AS BIGINT), \
                    CAST(CASE WHEN is_forgotten THEN 1 ELSE 0 END AS BIGINT), NULL FROM memberships \
                    WHERE room_sn = $1 AND user_sn = $2 ORDER BY 2";

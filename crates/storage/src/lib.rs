@@ -29,6 +29,7 @@ mod interning;
 mod log;
 mod membership;
 mod migrations;
+mod nul;
 mod options;
 mod postgres;
 mod profiles;

@@ -122,6 +122,16 @@ impl Database {
         self.query(sql, params![user_sn], read_membership).await
     }
 
+    /// When a user's place in each room last changed. That is not always when the room's member event was added: where
+    /// branches of a room meet, an older event may come (back) into the state, or the only one may be lost.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn memberships_since(&self, user_sn: UserSn) -> Result<Vec<(RoomSn, Position)>, StorageError> {
+        let sql = "SELECT room_sn, MAX(position) FROM membership_changes WHERE user_sn = $1 GROUP BY room_sn";
+        self.query(sql, params![user_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
+    }
+
     /// The rooms to which a user is `membership`.
     ///
     /// # Errors

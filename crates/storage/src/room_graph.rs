@@ -19,7 +19,7 @@ pub struct GraphEvent {
     pub standing: Standing,
     /// The state after it; `None` if that has not been worked out.
     pub state: Option<StateMap>,
-    /// Its auth events in their order, if it is a state event.
+    /// Its auth events in their order, if it is a state event that was not rejected.
     pub auth_events: Vec<EventSn>,
     /// Whether it has a place in the index of auth chains, as every state event has.
     pub is_indexed: bool,
@@ -97,6 +97,15 @@ impl Database {
             found.extend(self.query(sql, params![event_ids, room_sn], read_graph_event).await?);
         }
         Ok(found)
+    }
+
+    /// Whether there is an event with this ID in any room.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn is_event_id_taken(&self, event_id: &str) -> Result<bool, StorageError> {
+        let sql = "SELECT 1 FROM events WHERE event_id = $1";
+        Ok(self.query_optional(sql, params![event_id], |_| Ok(())).await?.is_some())
     }
 
     /// Up to `limit` events of a room after `after`, in the order in which the server learned of them, whatever became of

@@ -8,13 +8,14 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgArguments, PgRow};
 
 use crate::StorageError;
+use crate::nul::{escaped, unescaped};
 
 /// A parameter of a statement, borrowed from the caller.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     /// A 64-bit integer or NULL.
     Int(Option<i64>),
-    /// Text or NULL. PostgreSQL cannot store U+0000 in text.
+    /// Text or NULL.
     Text(Option<&'a str>),
     /// Bytes or NULL.
     Blob(Option<&'a [u8]>),
@@ -145,7 +146,26 @@ macro_rules! plain_columns {
     )*};
 }
 
-plain_columns!(i64, Option<i64>, String, Option<String>, bool, Option<bool>, Vec<u8>, Option<Vec<u8>>);
+plain_columns!(i64, Option<i64>, bool, Option<bool>, Vec<u8>, Option<Vec<u8>>);
+
+impl Column for String {
+    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
+        row.get(index).map_err(|error| unexpected(index, error))
+    }
+    fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
+        row.try_get(index).map(unescaped).map_err(|error| unexpected(index, error))
+    }
+}
+
+impl Column for Option<String> {
+    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
+        row.get(index).map_err(|error| unexpected(index, error))
+    }
+    fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
+        let text: Option<String> = row.try_get(index).map_err(|error| unexpected(index, error))?;
+        Ok(text.map(unescaped))
+    }
+}
 
 macro_rules! converted_columns {
     ($($type:ty => $from:ty, $conversion:expr;)*) => {$(
@@ -221,11 +241,11 @@ pub(crate) fn postgres_arguments(params: &[Value<'_>]) -> Result<PgArguments, St
     for param in params {
         match param {
             Value::Int(value) => arguments.add(value),
-            Value::Text(value) => arguments.add(value),
+            Value::Text(value) => arguments.add(value.map(escaped)),
             Value::Blob(value) => arguments.add(value),
             Value::Bool(value) => arguments.add(value),
             Value::Ints(values) => arguments.add(values),
-            Value::Texts(values) => arguments.add(values),
+            Value::Texts(values) => arguments.add(values.iter().map(|text| escaped(text)).collect::<Vec<_>>()),
             Value::Blobs(values) => arguments.add(values),
         }
         .map_err(|error| StorageError::Statement(error.to_string()))?;
@@ -246,7 +266,8 @@ pub(crate) fn add_columns(arguments: &mut PgArguments, rows: &[Vec<Value<'_>>]) 
                 arguments.add(values.collect::<Result<Vec<_>, _>>()?)
             }
             Some(Value::Text(_)) => {
-                let values = column.map(|value| if let Value::Text(value) = value { Ok(*value) } else { Err(mixed()) });
+                let values = column
+                    .map(|value| if let Value::Text(value) = value { Ok(value.map(escaped)) } else { Err(mixed()) });
                 arguments.add(values.collect::<Result<Vec<_>, _>>()?)
             }
             Some(Value::Blob(_)) => {

@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "the exception for tests does not reach the functions that tests share")]
 
 use bytes::Bytes;
-use homeserver_core::{DeviceSn, RoomSn, Timestamp, TypeSn, UserSn};
-use storage::{Append, AppendOutcome, Database, DatabaseOptions, EventNumber, NewEvent, Standing};
+use homeserver_core::{DeviceSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
+use room_engine::state_map::Place;
+use storage::{Append, AppendOutcome, Database, DatabaseOptions, EventNumber, NewEvent, Standing, StateEffect};
 use testing::{TestDatabase, on_both_databases};
 
 async fn open(database: &TestDatabase) -> Database {
@@ -87,6 +88,44 @@ on_both_databases! {
         let database = open(&db).await;
         assert_eq!(append(&database, vec![message(1, "$a", 0, "1"), message(1, "$b", 0, "2")]).await, [true, false]);
         assert_eq!(append(&database, vec![message(1, "$c", 3, "3"), message(1, "$d", 1, "4")]).await, [false, true]);
+    }
+
+    async fn a_place_that_is_emptied_and_filled_again_in_one_transaction_is_filled(db: TestDatabase) {
+        let database = open(&db).await;
+        let place = Place::new(TypeSn(7), KeySn(8));
+        let filled = |version: i64, replaces: Option<&EventNumber>| {
+            let mut append = message(1, &format!("$state {version}"), version, &version.to_string());
+            append.events[0].state_key_sn = Some(place.state_key);
+            append.events[0].type_sn = place.event_type;
+            let event = Some(append.events[0].number.clone());
+            let replaces = replaces.map(EventNumber::sn);
+            append.resolved = Some(vec![StateEffect { place, event, replaces, membership: None }]);
+            append
+        };
+        let emptied = |version: i64, replaces: &EventNumber| {
+            let mut append = message(1, &format!("$message {version}"), version, &version.to_string());
+            append.resolved =
+                Some(vec![StateEffect { place, event: None, replaces: Some(replaces.sn()), membership: None }]);
+            append
+        };
+        let first = filled(0, None);
+        let number = first.events[0].number.clone();
+        assert_eq!(append(&database, vec![first]).await, [true]);
+        let second = filled(2, None);
+        let again = second.events[0].number.clone();
+        // Both wait while a write holds the writer up, and share the transaction after it.
+        let held_up = database.write(async |_| {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            Ok(())
+        });
+        let appended = append(&database, vec![emptied(1, &number), second]);
+        let (held_up, appended) = tokio::join!(held_up, appended);
+        held_up.unwrap();
+        assert_eq!(appended, [true, true]);
+        let state = database.current_state(&[1]).await.unwrap();
+        assert_eq!(state.iter().map(|entry| entry.event_sn).collect::<Vec<_>>(), [again.sn()]);
+        assert_eq!(append(&database, vec![emptied(3, &again)]).await, [true]);
+        assert!(database.current_state(&[1]).await.unwrap().is_empty());
     }
 
     async fn two_processes_take_turns_at_the_same_room(db: TestDatabase) {

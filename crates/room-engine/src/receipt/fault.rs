@@ -29,6 +29,12 @@ pub enum Dropped {
         /// The event.
         event_id: OwnedEventId,
     },
+    /// Another event, of another room, has the ID, which the sender chooses in versions 1 and 2.
+    #[error("The ID {event_id} is that of an event of another room.")]
+    IdTaken {
+        /// The ID.
+        event_id: OwnedEventId,
+    },
     /// A signature that the event needs is absent, wrong, or cannot be checked.
     #[error(transparent)]
     Signature(#[from] SignatureFault),
@@ -104,6 +110,10 @@ pub enum Rejected {
     /// user, so no server can have signed.
     #[error("`join_authorised_via_users_server` is not a user ID.")]
     AuthorisingUser,
+    /// The event creates a room that has been created before. Without previous events there is no state before it that
+    /// could speak against it.
+    #[error("The room has a create event already.")]
+    SecondCreate,
     /// The state before the event does not allow it.
     #[error("The state before the event does not allow it: {0}")]
     StateBefore(#[source] AuthError),

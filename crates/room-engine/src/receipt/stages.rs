@@ -84,6 +84,11 @@ impl VerifiedPdu {
         needed
     }
 
+    /// Ends here, for an event that cannot be right whatever permits it.
+    pub fn reject(self, reason: Rejected) -> JudgedPdu {
+        JudgedPdu { event: self.event, form: self.form, verdict: Verdict::Rejected(reason) }
+    }
+
     /// Checks the event against the events that it says permit it.
     ///
     /// `lookup` finds [needed events](Self::needed_events), all of which must have gone through this step themselves.

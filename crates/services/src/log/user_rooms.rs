@@ -100,8 +100,11 @@ impl UserRoomsCache {
     }
 
     async fn load(&self, user_sn: UserSn, rooms: &UserRooms) -> Result<(), StorageError> {
+        // In this order: a membership that changes in between is followed by its entry in the log.
+        let since: HashMap<RoomSn, Position> = self.database.memberships_since(user_sn).await?.into_iter().collect();
         for stored in self.database.memberships_of_user(user_sn).await? {
-            rooms.set_membership(stored.room_sn, stored.membership, stored.event_sn.position(), stored.is_forgotten);
+            let since = since.get(&stored.room_sn).copied().unwrap_or(Position::START);
+            rooms.set_membership(stored.room_sn, stored.membership, since, stored.is_forgotten);
         }
         for (room_sn, read_total) in self.database.read_totals(user_sn).await? {
             rooms.set_read_total(room_sn, read_total);

@@ -157,7 +157,7 @@ impl Resolver<'_> {
         }
         for _ in 0..MAX_ROUNDS {
             match resolution.step(&cover).map_err(wrong)? {
-                Step::Load(need) => self.load(&mut resolution, &mut cover, base, &need).await?,
+                Step::Load(need) => self.load(&mut resolution, &mut cover, base, &places, &need).await?,
                 Step::Done(changes) => {
                     let mut sorted = BTreeMap::new();
                     for change in changes {
@@ -252,6 +252,7 @@ impl Resolver<'_> {
         resolution: &mut Resolution,
         cover: &mut ChainCover,
         base: StateMap,
+        conflicted: &HashMap<StateKey, Place>,
         need: &Need,
     ) -> Result<(), RoomError> {
         self.database.load_auth_chains(&need.chains, cover).await?;
@@ -284,6 +285,8 @@ impl Resolver<'_> {
         }
         let found = self.database.with_chunks(|chunks| base.get_many(chunks, &places)).await?;
         for ((counterpart_of, key), event) in keys.iter().zip(found) {
+            // What is in conflict is not in the state that all have in common, whatever `base` has there.
+            let event = event.filter(|_| !conflicted.contains_key(key));
             match counterpart_of {
                 Some(sn) => resolution.add_counterpart(*sn, event),
                 None => resolution.add_state(key, event),

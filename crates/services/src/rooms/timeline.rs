@@ -434,16 +434,17 @@ impl OpenRoom {
 }
 
 impl OpenRoom {
-    /// Hands an append that was not built on the head in memory to the writer. The head is read again before the next event.
+    /// Stores an append that was not built on the head in memory. The room stays locked until it is stored: the head is
+    /// read again before the next event, and what is read earlier would be out of date.
     ///
     /// # Errors
-    /// [`RoomError::Storage`] if the writer takes no more.
-    pub(super) async fn append(mut self, append: Append) -> Result<Staged, RoomError> {
-        let room_sn = append.room_sn;
-        let outcome = self.database.append(append).await?;
+    /// As [`Staged::stored`].
+    pub(super) async fn append(mut self, append: Append) -> Result<(), RoomError> {
         *self.guard = None;
-        self.is_changed = false;
-        Ok(Staged { room_sn, outcome, slot: self.slot.clone() })
+        match outcome_of(self.database.append(append).await?).await? {
+            AppendOutcome::Appended(_) => Ok(()),
+            AppendOutcome::Stale => Err(RoomError::Contended),
+        }
     }
 }
 
@@ -475,9 +476,7 @@ impl Staged {
     /// # Errors
     /// [`RoomError::Contended`] if the room had moved on, or [`RoomError::Storage`]; nothing was stored then.
     pub async fn stored(self) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
-        let closed = |_| StorageError::Unavailable("the database is closed".to_owned());
-        let outcome = self.outcome.await.map_err(closed).flatten();
-        match outcome {
+        match outcome_of(self.outcome).await {
             Ok(AppendOutcome::Appended(events)) => Ok(events),
             Ok(AppendOutcome::Stale) => {
                 *self.slot.lock().await = None;
@@ -489,6 +488,12 @@ impl Staged {
             }
         }
     }
+}
+
+async fn outcome_of(
+    outcome: oneshot::Receiver<Result<AppendOutcome, StorageError>>,
+) -> Result<AppendOutcome, StorageError> {
+    outcome.await.map_err(|_| StorageError::Unavailable("the database is closed".to_owned())).flatten()
 }
 
 /// Which events count as unread for those who have not read them.

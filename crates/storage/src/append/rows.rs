@@ -189,14 +189,15 @@ fn room_heads(heads: &HashMap<RoomSn, Head>) -> TableRows<'_> {
     TableRows { into, rows }
 }
 
-/// Takes places that have no event any more out of the current state.
+/// Takes places that have no event any more, after all that was appended, out of the current state.
 pub(crate) async fn write_removals(
     tx: &mut Tx,
     effects: impl Iterator<Item = (RoomSn, &Effect)>,
 ) -> Result<(), StorageError> {
-    for (room_sn, effect) in effects.filter(|(_, effect)| effect.event_sn.is_none()) {
+    let last: HashMap<_, _> = effects.map(|(room_sn, effect)| ((room_sn, effect.place), effect.event_sn)).collect();
+    for ((room_sn, place), _) in last.into_iter().filter(|(_, event_sn)| event_sn.is_none()) {
         let sql = "DELETE FROM current_state WHERE room_sn = $1 AND type_sn = $2 AND key_sn = $3";
-        tx.execute(sql, params![room_sn, effect.place.event_type, effect.place.state_key]).await?;
+        tx.execute(sql, params![room_sn, place.event_type, place.state_key]).await?;
     }
     Ok(())
 }

@@ -10,11 +10,11 @@ mod surroundings;
 
 use homeserver_core::{Timestamp, UserSn};
 use room_engine::auth::{AuthEvent, PowerLevels, may_redact};
-use room_engine::receipt::{Dropped, JudgedPdu, KeyLookup, ReceivedPdu, Verdict, VerifiedPdu};
+use room_engine::receipt::{Dropped, JudgedPdu, KeyLookup, ReceivedPdu, Rejected, Verdict, VerifiedPdu};
 use room_engine::state_map::{Place, StateMap};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedEventId, RoomId, UserId};
-use storage::{Append, EventNumber, Membership, NewEvent, Standing, StateBefore};
+use storage::{Append, EventNumber, Membership, NewEvent, Standing, StateBefore, StorageError};
 
 use self::current::Outcome;
 pub(super) use self::joining::is_joint;
@@ -61,27 +61,41 @@ impl Timeline {
         };
         for _ in 0..ATTEMPTS {
             match self.take_in(&context, verified.clone()).await {
-                Err(RoomError::Contended) => {}
-                outcome => return outcome,
+                // An ID that was taken in the meantime is found the next time.
+                Err(RoomError::Contended | RoomError::Storage(StorageError::Constraint(_))) => {}
+                Ok((reception, ends)) => {
+                    if ends >= joining::TOO_MANY_ENDS
+                        && let Err(error) = self.join_ends(&context).await
+                    {
+                        // The event is stored all the same, and the next one is another occasion.
+                        tracing::warn!(%error, %room_sn, "the ends of a room could not be joined");
+                    }
+                    return Ok(reception);
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(RoomError::Contended)
     }
 
-    async fn take_in(&self, context: &RoomContext, verified: VerifiedPdu) -> Result<Reception, RoomError> {
+    /// Also tells how many ends the room has then, if that has changed.
+    async fn take_in(&self, context: &RoomContext, verified: VerifiedPdu) -> Result<(Reception, usize), RoomError> {
         let room = self.open_settled(context.room_sn).await?;
         let database = self.database();
         let resolver = Resolver { database, interned: self.interned(), room: context };
         let head = database.room_head(context.room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
         let around = match Surroundings::load(database, context, &head, &verified).await? {
-            Surroundings::Known(standing) => return Ok(Reception::Known(standing)),
-            Surroundings::Missing(missing) => return Ok(Reception::Missing(missing)),
+            Surroundings::Known(standing) => return Ok((Reception::Known(standing), 0)),
+            Surroundings::Missing(missing) => return Ok((Reception::Missing(missing), 0)),
+            Surroundings::Dropped(reason) => return Ok((Reception::Dropped(reason), 0)),
             Surroundings::Here(around) => around,
         };
-        let states: Vec<StateMap> = around.prev_events.iter().filter_map(|event| event.state).collect();
+        let mut states: Vec<StateMap> = around.prev_events.iter().filter_map(|event| event.state).collect();
         if states.len() < around.prev_events.len() {
             return Err(context.corrupt("the state after one of its events is not known"));
         }
+        // What follows nothing was rejected, and is no branch of the room: everything would be in conflict with it.
+        states.retain(|state| *state != StateMap::EMPTY);
         let before = resolver.resolve(&states).await?;
         let judged = judge(&resolver, &around, verified, &before, around.current).await?;
         let standing = match &judged.verdict {
@@ -96,12 +110,9 @@ impl Timeline {
             Verdict::Rejected(reason) => Some(reason.to_string()),
         };
         let arrival = self.arrival(&resolver, &around, judged, standing, before).await?;
-        let ends = arrival.extremities.as_ref().map_or(1, Vec::len);
-        room.append(arrival).await?.stored().await?;
-        if ends >= joining::TOO_MANY_ENDS {
-            self.join_ends(context).await?;
-        }
-        Ok(Reception::Stored(standing, reason))
+        let ends = arrival.extremities.as_ref().filter(|_| standing.is_followed()).map_or(0, Vec::len);
+        room.append(arrival).await?;
+        Ok((Reception::Stored(standing, reason), ends))
     }
 
     /// The event as it is to be stored, with what it does to the room.
@@ -155,7 +166,7 @@ impl Timeline {
             auth_events: around
                 .auth_events_of(pdu)
                 .iter()
-                .filter(|_| place.is_some())
+                .filter(|_| place.is_some() && standing != Standing::Rejected)
                 .map(|event| EventNumber::known(event.stored.sn))
                 .collect(),
             previous_in_chain: around.previous_in_chain(pdu).map(|event| EventNumber::known(event.stored.sn)),
@@ -225,6 +236,9 @@ async fn judge(
     current: StateMap,
 ) -> Result<JudgedPdu, RoomError> {
     let pdu = verified.event().clone();
+    if pdu.event_type() == "m.room.create" {
+        return Ok(verified.reject(Rejected::SecondCreate));
+    }
     let permitted = verified.check_auth_events(|event_id| {
         let (event, rejected) = around.parsed.get(event_id)?;
         Some(AuthEvent { event, rejected: *rejected })

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use room_engine::Pdu;
-use room_engine::receipt::VerifiedPdu;
+use room_engine::receipt::{Dropped, VerifiedPdu};
 use room_engine::state_map::StateMap;
 use ruma::OwnedEventId;
 use storage::{Database, GraphEvent, RoomHead, Standing};
@@ -17,6 +17,8 @@ const MAX_HIDDEN_PREDECESSORS: usize = 100;
 pub(super) enum Surroundings {
     /// The event is here already.
     Known(Standing),
+    /// It cannot be taken in.
+    Dropped(Dropped),
     /// Events that it names are not.
     Missing(Vec<OwnedEventId>),
     Here(Here),
@@ -56,6 +58,9 @@ impl Surroundings {
         let found: HashMap<&str, &GraphEvent> = found.iter().map(|event| (&*event.stored.event_id, event)).collect();
         if let Some(known) = found.get(pdu.event_id().as_str()) {
             return Ok(Self::Known(known.standing));
+        }
+        if pdu.version().event_id_in_pdu() && database.is_event_id_taken(pdu.event_id().as_str()).await? {
+            return Ok(Self::Dropped(Dropped::IdTaken { event_id: pdu.event_id().to_owned() }));
         }
         let mut missing: Vec<OwnedEventId> =
             needed.iter().chain(pdu.prev_events()).filter(|id| !found.contains_key(id.as_str())).cloned().collect();

@@ -1,0 +1,23 @@
+//! Events of other servers in rooms of this one, on both databases. The other servers are keys that build events.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly in the functions around it too"
+)]
+
+mod consistency;
+mod oracle;
+mod room;
+mod server;
+
+mod concurrency;
+mod ends;
+mod forks;
+mod histories;
+mod linear;
+mod malformed;
+mod redactions;
+mod refused;
+mod soft_failure;
