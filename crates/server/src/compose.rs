@@ -29,7 +29,7 @@ use services::{
     uia::UserInteractiveAuth,
     user_directory::UserDirectory,
 };
-use storage::{Database, DatabaseOptions, Interned};
+use storage::{Database, DatabaseOptions, Interned, RoomStates};
 use telemetry::{CacheCounts, HealthProbe, Metrics};
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +80,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let interned = Arc::new(Interned::new(database.clone()));
     RoomCheck::new(database.clone(), interned.clone()).complete().await?;
     let identity = Arc::new(Identity { server_name: server_name.clone(), key_pair: signing_key });
+    let patience = config.rooms.full_state_timeout.duration();
+    let states = RoomStates::follow(&database, server_name.as_str(), patience, stopping.clone()).await?;
     let tail = Arc::new(LogTail::new(database.settled_position().await?));
     let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
     let wakeups = Arc::new(Wakeups::default());
@@ -108,7 +110,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let account_data = Arc::new(AccountData::new(database.clone(), interned.clone()));
     let filters = Arc::new(Filters::new(database.clone()));
 
-    let timeline = Arc::new(Timeline::new(database.clone(), interned.clone(), identity.clone(), clock.clone()));
+    let timeline =
+        Arc::new(Timeline::new(database.clone(), interned.clone(), states.clone(), identity.clone(), clock.clone()));
     let aliases = Aliases::new(database.clone(), interned.clone(), identity.clone(), timeline.clone(), clock.clone());
     let aliases = Arc::new(aliases);
     let room_creation = Arc::new(RoomCreation::new(
@@ -132,9 +135,10 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone()));
     let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone()));
     let user_directory = Arc::new(UserDirectory::new(database.clone(), interned.clone()));
-    let history = Arc::new(History::new(database.clone(), interned.clone(), clock.clone(), tail.clone()));
-    let room_state = Arc::new(RoomState::new(database.clone(), interned.clone(), clock.clone()));
-    let sync = Arc::new(Sync::new(database.clone(), interned, clock, tail, user_rooms, wakeups, stopping));
+    let history =
+        Arc::new(History::new(database.clone(), interned.clone(), states.clone(), clock.clone(), tail.clone()));
+    let room_state = Arc::new(RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone()));
+    let sync = Arc::new(Sync::new(database.clone(), interned, states, clock, tail, user_rooms, wakeups, stopping));
 
     let components = Components {
         observer: Some(observer.clone()),
@@ -195,6 +199,10 @@ impl Application {
     /// The token that makes the first account an administrator, as long as there is no account.
     pub(crate) async fn first_account_token(&self) -> Result<Option<String>, StartError> {
         Ok(self.registration.first_account_token().await?)
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
     }
 
     /// Applies what a running server can change, and nothing else: the keys that `config` lists as reloadable.

@@ -1,6 +1,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use config::{Changes, Config, Loaded};
+use storage::Database;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -65,6 +66,11 @@ impl RunningServer {
     /// When the database fails.
     pub async fn first_account_token(&self) -> Result<Option<String>, StartError> {
         self.application.first_account_token().await
+    }
+
+    /// The database that it writes to. What is written through this reaches the server's clients as everything else does.
+    pub fn database(&self) -> &Database {
+        self.application.database()
     }
 
     /// Applies what can be changed while running, and reads certificates again. What needs a restart is in the answer;

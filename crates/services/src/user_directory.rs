@@ -126,14 +126,14 @@ impl UserDirectory {
     async fn sharing(&self, requester: UserSn, rooms: &[RoomSn], query: &Query) -> Result<Vec<Match>, StorageError> {
         let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
         let mut heads = self.database.room_heads(&rooms).await?;
-        heads.sort_by_key(|head| head.joined_count);
+        heads.sort_by_key(|head| head.known_members().joined);
         let mut places = 0_i64;
         let mut fits_in = |count: i64| {
             places = places.saturating_add(count);
             places <= MAX_SHARED_PLACES
         };
         let rooms: Vec<i64> =
-            heads.iter().take_while(|head| fits_in(head.joined_count)).map(|head| head.room_sn.0).collect();
+            heads.iter().take_while(|head| fits_in(head.known_members().joined)).map(|head| head.room_sn.0).collect();
         let listings = self.database.listings_in_rooms(query.sure_part(), &rooms, MAX_SHARED_PLACES).await?;
         let others = listings.into_iter().filter(|listing| listing.user_sn != requester);
         Ok(others.filter_map(|listing| matching(query, listing)).collect())

@@ -8,7 +8,7 @@ use crate::{Database, StorageError, Tx, params};
 /// A place in the directory, which lists the largest rooms first, and those of the same size by number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DirectoryEntry {
-    /// Joined members.
+    /// Joined members that are known here.
     pub joined_count: i64,
     /// The room.
     pub room_sn: RoomSn,

@@ -282,7 +282,7 @@ impl Database {
         self.query_optional(pdu_query!("WHERE e.event_id = $1 AND e.standing = 0"), params![event_id], read_pdu).await
     }
 
-    /// The whole of the event at one place in a room's current state.
+    /// The whole of the event at one place in a room's current state, for the room's rules: they judge by what is known.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.

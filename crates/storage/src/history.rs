@@ -4,7 +4,7 @@ use bytes::Bytes;
 use homeserver_core::{KeySn, Position, RoomSn, TypeSn, UserSn};
 
 use crate::events::{StoredEvent, event_query, read_event};
-use crate::{Database, Membership, StorageError, params};
+use crate::{Database, FullState, KnownState, Membership, StorageError, params};
 
 /// The places in a room's state that decide what a user may read.
 #[derive(Clone, Copy, Debug)]
@@ -45,11 +45,16 @@ fn read_view_row(row: &crate::Row<'_>) -> Result<ViewRow, StorageError> {
 }
 
 impl Database {
-    /// What decides what a user may read of a room, in one question.
+    /// What decides what a user of this server may read of a room, in one question.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn room_view(&self, room_sn: RoomSn, user_sn: UserSn, keys: ViewKeys) -> Result<RoomView, StorageError> {
+    pub async fn room_view(
+        &self,
+        state: &KnownState,
+        user_sn: UserSn,
+        keys: ViewKeys,
+    ) -> Result<RoomView, StorageError> {
         let sql = "SELECT CAST(1 AS BIGINT), c.position, m.membership, NULL FROM state_changes c \
                    JOIN membership_changes m ON m.user_sn = $2 AND m.position = c.position \
                    WHERE c.room_sn = $1 AND c.type_sn = $3 AND c.key_sn = $4 \
@@ -59,7 +64,7 @@ impl Database {
                    CAST(CASE WHEN is_forgotten THEN 1 ELSE 0 END AS BIGINT), NULL FROM memberships \
                    WHERE room_sn = $1 AND user_sn = $2 ORDER BY 2";
         let parameters =
-            params![room_sn, user_sn, keys.member_type, keys.user_key, keys.visibility_type, keys.empty_key];
+            params![state.room_sn(), user_sn, keys.member_type, keys.user_key, keys.visibility_type, keys.empty_key];
         let mut view = RoomView::default();
         for row in self.query(sql, parameters, read_view_row).await? {
             match row {
@@ -85,22 +90,25 @@ impl Database {
         self.query_optional(sql, params![room_sn, type_sn], |row| row.get(0)).await
     }
 
-    /// The events of one type that were in a room's state at a position.
+    /// The member events, of type `member_type`, that were in a room's state at a position. Those of whom the server did not
+    /// know at that position because it knew the state in part are among it.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn state_of_type_at(
+    pub async fn members_at(
         &self,
-        room_sn: RoomSn,
-        type_sn: TypeSn,
+        state: &FullState,
+        member_type: TypeSn,
         at: Position,
     ) -> Result<Vec<StoredEvent>, StorageError> {
         let sql = event_query!(
-            "JOIN state_changes c ON c.event_sn = e.event_sn JOIN (SELECT MAX(position) AS position FROM state_changes \
-             WHERE room_sn = $1 AND type_sn = $2 AND position <= $3 GROUP BY key_sn) latest \
+            "JOIN state_changes c ON c.event_sn = e.event_sn JOIN (SELECT \
+             COALESCE(MAX(CASE WHEN s.position <= $3 THEN s.position END), MIN(s.position)) AS position \
+             FROM state_changes s JOIN room_heads h ON h.room_sn = s.room_sn WHERE s.room_sn = $1 AND s.type_sn = $2 \
+             AND (s.position <= $3 OR s.position <= h.state_whole_since) GROUP BY s.key_sn) latest \
              ON latest.position = c.position WHERE c.room_sn = $1 ORDER BY e.event_sn"
         );
-        self.query(sql, params![room_sn, type_sn, at], read_event).await
+        self.query(sql, params![state.room_sn(), member_type, at], read_event).await
     }
 
     /// The events of one type, with some state keys, that were in a room's state at a position.
@@ -109,7 +117,7 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn state_of_keys_at(
         &self,
-        room_sn: RoomSn,
+        state: &KnownState,
         type_sn: TypeSn,
         keys: &[i64],
         at: Position,
@@ -122,17 +130,17 @@ impl Database {
              WHERE room_sn = $1 AND type_sn = $2 AND key_sn IN LIST($3) AND position <= $4 GROUP BY key_sn) latest \
              ON latest.position = c.position WHERE c.room_sn = $1 ORDER BY e.event_sn"
         );
-        self.query(sql, params![room_sn, type_sn, keys, at], read_event).await
+        self.query(sql, params![state.room_sn(), type_sn, keys, at], read_event).await
     }
 
     /// The member events of those who are joined to a room now: whose, and the client JSON.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn joined_member_events(&self, room_sn: RoomSn) -> Result<Vec<(Box<str>, Bytes)>, StorageError> {
+    pub async fn joined_member_events(&self, state: &FullState) -> Result<Vec<(Box<str>, Bytes)>, StorageError> {
         let sql = "SELECT u.user_id, e.client_json FROM memberships m JOIN users u ON u.user_sn = m.user_sn \
                    JOIN events e ON e.event_sn = m.event_sn WHERE m.room_sn = $1 AND m.membership = $2";
-        self.query(sql, params![room_sn, Membership::Join], |row| Ok((row.get(0)?, row.get(1)?))).await
+        self.query(sql, params![state.room_sn(), Membership::Join], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
     /// The IDs of the rooms to which a user is joined.

@@ -4,6 +4,7 @@
 //! * All writes go through one writer, which commits those that are waiting together (group commit).
 //! * Events are handed over with [`Database::append`]; everything that follows from them is in the same transaction.
 //! * What a transaction [publishes](Tx::publish) is told to the [`LogObserver`]s in the order of the log.
+//! * [`RoomStates`] knows of which rooms the state is known as a whole; reads that need that take a [`FullState`].
 //! * [`Interned`] gives numbers to user IDs, room IDs, event types and state keys.
 //!
 //! Statements are written once, with PostgreSQL's `$1` parameters; the additions are in the table of the `dialect` module:
@@ -36,6 +37,7 @@ mod profiles;
 mod registration_tokens;
 mod repair;
 mod room_graph;
+mod room_states;
 mod rooms;
 mod sqlite;
 mod state_chunks;
@@ -64,7 +66,8 @@ pub use options::{DatabaseOptions, Synchronous};
 pub use registration_tokens::UsableToken;
 pub use repair::RoomRepair;
 pub use room_graph::GraphEvent;
-pub use rooms::{RoomHead, StateChange, StateEntry, undo};
+pub use room_states::{FullState, KnownState, PartialState, RoomStates, StillPartial};
+pub use rooms::{MemberCounts, RoomHead, StateChange, StateEntry};
 pub use state_chunks::{ChunkView, WrittenState};
 pub use tokens::{NewTokens, Refreshed, StoredSession, TokenHash};
 pub use transaction::Tx;

@@ -22,6 +22,15 @@ pub enum LogEntry {
         /// Whose membership changed by it, and into what.
         membership: Option<(UserSn, Membership)>,
     },
+    /// From here on, all of a room's state is known, or no more than a part: see [`RoomStates`](crate::RoomStates).
+    StateKnown {
+        /// Where in the log.
+        position: Position,
+        /// Of which room.
+        room_sn: RoomSn,
+        /// Whether all of it is known.
+        is_whole: bool,
+    },
     /// A user's account data was changed, for one room or (`None`) globally.
     AccountData {
         /// Where in the log.
@@ -39,7 +48,9 @@ impl LogEntry {
     pub fn position(&self) -> Position {
         match self {
             Self::Event(event) => event.sn.position(),
-            Self::AccountData { position, .. } | Self::StateResolved { position, .. } => *position,
+            Self::AccountData { position, .. }
+            | Self::StateResolved { position, .. }
+            | Self::StateKnown { position, .. } => *position,
         }
     }
 
@@ -49,7 +60,7 @@ impl LogEntry {
         let (room_sn, membership) = match self {
             Self::Event(event) => (event.room_sn, event.membership),
             Self::StateResolved { room_sn, membership, .. } => (*room_sn, *membership),
-            Self::AccountData { .. } => return None,
+            Self::AccountData { .. } | Self::StateKnown { .. } => return None,
         };
         membership.map(|(user_sn, membership)| (room_sn, user_sn, membership))
     }
@@ -59,7 +70,7 @@ impl LogEntry {
     pub fn room_sn(&self) -> Option<RoomSn> {
         match self {
             Self::Event(event) => Some(event.room_sn),
-            Self::StateResolved { room_sn, .. } => Some(*room_sn),
+            Self::StateResolved { room_sn, .. } | Self::StateKnown { room_sn, .. } => Some(*room_sn),
             Self::AccountData { .. } => None,
         }
     }

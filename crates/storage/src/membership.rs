@@ -3,7 +3,7 @@
 use homeserver_core::{EventSn, Position, RoomSn, UserSn};
 
 use crate::value::{Column, Value};
-use crate::{Database, StorageError, params};
+use crate::{Database, FullState, KnownState, StorageError, params};
 
 /// A user's membership of a room, as in `m.room.member`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -103,7 +103,7 @@ fn read_membership(row: &crate::Row<'_>) -> Result<RoomMembership, StorageError>
 }
 
 impl Database {
-    /// A user's place in a room, if there was ever any.
+    /// The place in a room of a user of this server, if there was ever any.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -145,9 +145,9 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn memberships_of_room(&self, room_sn: RoomSn) -> Result<Vec<RoomMembership>, StorageError> {
+    pub async fn memberships_of_room(&self, state: &FullState) -> Result<Vec<RoomMembership>, StorageError> {
         let sql = "SELECT room_sn, user_sn, membership, event_sn, is_forgotten FROM memberships WHERE room_sn = $1";
-        self.query(sql, params![room_sn], read_membership).await
+        self.query(sql, params![state.room_sn()], read_membership).await
     }
 
     /// The users who have an account here and are joined to the room.
@@ -198,20 +198,20 @@ impl Database {
         self.query(sql, params![user_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
-    /// The first `limit` users who came into a room as `membership`, without `except`.
+    /// The first `limit` users known who came into a room as `membership`, without `except`.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn first_members(
         &self,
-        room_sn: RoomSn,
+        state: &KnownState,
         membership: Membership,
         except: UserSn,
         limit: i64,
     ) -> Result<Vec<UserSn>, StorageError> {
         let sql = "SELECT user_sn FROM memberships WHERE room_sn = $1 AND membership = $2 AND user_sn <> $3 \
                    ORDER BY room_sn, membership, event_sn LIMIT $4";
-        self.query(sql, params![room_sn, membership, except, limit], |row| row.get(0)).await
+        self.query(sql, params![state.room_sn(), membership, except, limit], |row| row.get(0)).await
     }
 
     /// Forgets the room for the user. Tells whether the user was out of the room, as is required.

@@ -2,7 +2,7 @@
 
 use homeserver_core::{EventSn, RoomSn, UserSn};
 use room_engine::auth_chain::IndexedEvent;
-use room_engine::state_map::{Chunk, StateMap};
+use room_engine::state_map::{Chunk, Place, StateMap};
 
 use crate::append::{Effect, EventNumber, StateEffect, rows};
 use crate::events::Standing;
@@ -39,6 +39,27 @@ pub struct RoomRepair {
 }
 
 impl Database {
+    /// The table of a room's current state as it stands, whether or not all of the state is known: for comparing.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn stored_current_state(&self, room_sn: RoomSn) -> Result<Vec<(Place, EventSn)>, StorageError> {
+        let sql = "SELECT type_sn, key_sn, event_sn FROM current_state WHERE room_sn = $1";
+        self.query(sql, params![room_sn], |row| Ok((Place::new(row.get(0)?, row.get(1)?), row.get(2)?))).await
+    }
+
+    /// The table of a room's memberships as it stands: for comparing.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn stored_memberships(
+        &self,
+        room_sn: RoomSn,
+    ) -> Result<Vec<(UserSn, Membership, EventSn)>, StorageError> {
+        let sql = "SELECT user_sn, membership, event_sn FROM memberships WHERE room_sn = $1";
+        self.query(sql, params![room_sn], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).await
+    }
+
     /// Replaces what follows from a room's events, in one transaction. `false` if the room has moved on in the meantime, and
     /// nothing was changed.
     ///

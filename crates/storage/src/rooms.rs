@@ -7,7 +7,10 @@ use room_engine::state_map::{ChunkId, StateMap};
 
 use crate::events::{StoredEvent, event_query, read_event};
 use crate::room_graph::numbers;
-use crate::{Database, StorageError, params};
+use crate::{Database, FullState, KnownState, StorageError, params};
+
+/// No event is of this type.
+const NO_TYPE: TypeSn = TypeSn(0);
 
 /// Where a room's timeline ends.
 #[derive(Clone, Debug)]
@@ -26,12 +29,34 @@ pub struct RoomHead {
     pub extremities: Vec<EventSn>,
     /// How many events of its timeline count as unread for those who have not read them.
     pub countable_total: i64,
-    /// Joined members.
-    pub joined_count: i64,
-    /// Invited members.
-    pub invited_count: i64,
+    /// The position of the log since which all of its state is known; `None` while it is known in part.
+    pub state_whole_since: Option<Position>,
+    known_members: MemberCounts,
     /// Its current state; `None` if that has not been worked out, for rooms that are older than such states.
     pub state: Option<StateMap>,
+}
+
+/// How many members a room has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemberCounts {
+    /// Joined members.
+    pub joined: i64,
+    /// Invited members.
+    pub invited: i64,
+}
+
+impl RoomHead {
+    /// How many members the room has.
+    #[must_use]
+    pub fn members(&self, _state: &FullState) -> MemberCounts {
+        self.known_members
+    }
+
+    /// How many members of the room are known here. It may have more: see [`RoomHead::members`].
+    #[must_use]
+    pub fn known_members(&self) -> MemberCounts {
+        self.known_members
+    }
 }
 
 fn read_head(row: &crate::Row<'_>) -> Result<RoomHead, StorageError> {
@@ -44,9 +69,9 @@ fn read_head(row: &crate::Row<'_>) -> Result<RoomHead, StorageError> {
         last_event_sn: row.get(4)?,
         extremities: numbers(&extremities)?,
         countable_total: row.get(6)?,
-        joined_count: row.get(7)?,
-        invited_count: row.get(8)?,
+        known_members: MemberCounts { joined: row.get(7)?, invited: row.get(8)? },
         state: row.get::<Option<ChunkId>>(9)?.map(StateMap::from_root),
+        state_whole_since: row.get(10)?,
     })
 }
 
@@ -94,7 +119,7 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn room_heads(&self, rooms: &[i64]) -> Result<Vec<RoomHead>, StorageError> {
         let sql = "SELECT room_sn, room_version, head_version, depth, last_event_sn, extremities, countable_total, \
-                   joined_count, invited_count, state_root FROM room_heads WHERE room_sn IN LIST($1)";
+                   joined_count, invited_count, state_root, state_whole_since FROM room_heads WHERE room_sn IN LIST($1)";
         self.query(sql, params![rooms], read_head).await
     }
 
@@ -104,14 +129,14 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn state_event(
         &self,
-        room_sn: RoomSn,
+        state: &KnownState,
         type_sn: TypeSn,
         key_sn: KeySn,
     ) -> Result<Option<StoredEvent>, StorageError> {
         let sql = event_query!(
             "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 AND s.type_sn = $2 AND s.key_sn = $3"
         );
-        self.query_optional(sql, params![room_sn, type_sn, key_sn], read_event).await
+        self.query_optional(sql, params![state.room_sn(), type_sn, key_sn], read_event).await
     }
 
     /// The event that was at one place in a room's state at a position.
@@ -120,7 +145,7 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn state_event_at(
         &self,
-        room_sn: RoomSn,
+        state: &KnownState,
         type_sn: TypeSn,
         key_sn: KeySn,
         at: Position,
@@ -129,7 +154,7 @@ impl Database {
             "JOIN state_changes c ON c.event_sn = e.event_sn WHERE c.room_sn = $1 AND c.position = (SELECT MAX(position) \
              FROM state_changes WHERE room_sn = $1 AND type_sn = $2 AND key_sn = $3 AND position <= $4)"
         );
-        self.query_optional(sql, params![room_sn, type_sn, key_sn, at], read_event).await
+        self.query_optional(sql, params![state.room_sn(), type_sn, key_sn, at], read_event).await
     }
 
     /// What was at one place in a room's state over time, oldest first.
@@ -138,7 +163,7 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn state_history(
         &self,
-        room_sn: RoomSn,
+        state: &KnownState,
         type_sn: TypeSn,
         key_sn: KeySn,
     ) -> Result<Vec<StoredEvent>, StorageError> {
@@ -146,29 +171,17 @@ impl Database {
             "JOIN state_changes c ON c.event_sn = e.event_sn WHERE c.room_sn = $1 AND c.type_sn = $2 AND c.key_sn = $3 \
              ORDER BY c.position"
         );
-        self.query(sql, params![room_sn, type_sn, key_sn], read_event).await
-    }
-
-    /// The current state of many rooms. Event numbers only; see [`Database::events`].
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn current_state(&self, rooms: &[i64]) -> Result<Vec<StateEntry>, StorageError> {
-        let sql = "SELECT room_sn, type_sn, key_sn, event_sn FROM current_state WHERE room_sn IN LIST($1)";
-        let read = |row: &crate::Row<'_>| {
-            Ok(StateEntry { room_sn: row.get(0)?, type_sn: row.get(1)?, key_sn: row.get(2)?, event_sn: row.get(3)? })
-        };
-        self.query(sql, params![rooms], read).await
+        self.query(sql, params![state.room_sn(), type_sn, key_sn], read_event).await
     }
 
     /// The events of a room's current state.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn current_state_events(&self, room_sn: RoomSn) -> Result<Vec<StoredEvent>, StorageError> {
+    pub async fn current_state_events(&self, state: &FullState) -> Result<Vec<StoredEvent>, StorageError> {
         let sql =
             event_query!("JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 ORDER BY e.event_sn");
-        self.query(sql, params![room_sn], read_event).await
+        self.query(sql, params![state.room_sn()], read_event).await
     }
 
     /// The events of one type in a room's current state.
@@ -177,28 +190,42 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn current_state_of_type(
         &self,
-        room_sn: RoomSn,
+        state: &FullState,
         type_sn: TypeSn,
     ) -> Result<Vec<StoredEvent>, StorageError> {
         let sql = event_query!(
             "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 AND s.type_sn = $2 ORDER BY e.event_sn"
         );
-        self.query(sql, params![room_sn, type_sn], read_event).await
+        self.query(sql, params![state.room_sn(), type_sn], read_event).await
     }
 
-    /// The events of the current state of many rooms, but for those of type `without`.
+    /// The events of the current state of many rooms.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn current_states(
+    pub async fn current_states(&self, states: &[&FullState]) -> Result<Vec<StoredEvent>, StorageError> {
+        let rooms: Vec<i64> = states.iter().map(|state| state.room_sn().0).collect();
+        self.read_current_states(&rooms, NO_TYPE).await
+    }
+
+    /// The events of the current state of many rooms, but for the members, whose type is `member_type`.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn current_states_without_members(
         &self,
-        rooms: &[i64],
-        without: Option<TypeSn>,
+        states: &[&KnownState],
+        member_type: TypeSn,
     ) -> Result<Vec<StoredEvent>, StorageError> {
+        let rooms: Vec<i64> = states.iter().map(|state| state.room_sn().0).collect();
+        self.read_current_states(&rooms, member_type).await
+    }
+
+    async fn read_current_states(&self, rooms: &[i64], without: TypeSn) -> Result<Vec<StoredEvent>, StorageError> {
         let sql = event_query!(
             "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn IN LIST($1) AND s.type_sn <> $2"
         );
-        self.query(sql, params![rooms, without.unwrap_or(TypeSn(0))], read_event).await
+        self.query(sql, params![rooms, without], read_event).await
     }
 
     /// The events of one type and these state keys in a room's current state.
@@ -207,14 +234,14 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn state_of_keys(
         &self,
-        room_sn: RoomSn,
+        state: &KnownState,
         type_sn: TypeSn,
         keys: &[i64],
     ) -> Result<Vec<StoredEvent>, StorageError> {
         let sql = event_query!(
             "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 AND s.type_sn = $2 AND s.key_sn IN LIST($3)"
         );
-        self.query(sql, params![room_sn, type_sn, keys], read_event).await
+        self.query(sql, params![state.room_sn(), type_sn, keys], read_event).await
     }
 
     /// How the state of many rooms changed after `after` and up to `until`, oldest first within a room.
@@ -232,21 +259,56 @@ impl Database {
         self.query(sql, params![rooms, after, until], read_change).await
     }
 
-    /// The state of a room as it was at a position: the current state with what changed since then undone.
+    /// The state of a room as it was at a position: the current state with what changed since then undone. Event numbers
+    /// only; see [`Database::events`]. Members, whose type is `member_type`, of whom the server did not know at that position
+    /// because it knew the state in part are among it.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
-    pub async fn state_at(&self, room_sn: RoomSn, at: Position) -> Result<Vec<StateEntry>, StorageError> {
+    pub async fn state_at(
+        &self,
+        state: &FullState,
+        member_type: TypeSn,
+        at: Position,
+    ) -> Result<Vec<StateEntry>, StorageError> {
         // In this order: what changes in between appears in the second answer too, and is undone.
-        let current = self.current_state(&[room_sn.0]).await?;
-        let changes = self.state_changes(&[room_sn.0], at, Position(i64::MAX)).await?;
+        let current = self.current_state(state.room_sn(), NO_TYPE).await?;
+        let sql = "SELECT c.room_sn, c.position, c.type_sn, c.key_sn, c.event_sn, c.replaces_sn FROM state_changes c \
+                   JOIN room_heads h ON h.room_sn = c.room_sn WHERE c.room_sn = $1 AND c.position > $2 \
+                   AND (c.type_sn <> $3 OR c.replaces_sn IS NOT NULL OR c.position > h.state_whole_since) \
+                   ORDER BY c.position";
+        let changes = self.query(sql, params![state.room_sn(), at, member_type], read_change).await?;
         Ok(undo(current, &changes))
+    }
+
+    /// As [`Database::state_at`], but for the members.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn state_without_members_at(
+        &self,
+        state: &KnownState,
+        member_type: TypeSn,
+        at: Position,
+    ) -> Result<Vec<StateEntry>, StorageError> {
+        let current = self.current_state(state.room_sn(), member_type).await?;
+        let sql = "SELECT room_sn, position, type_sn, key_sn, event_sn, replaces_sn FROM state_changes \
+                   WHERE room_sn = $1 AND position > $2 AND type_sn <> $3 ORDER BY position";
+        let changes = self.query(sql, params![state.room_sn(), at, member_type], read_change).await?;
+        Ok(undo(current, &changes))
+    }
+
+    async fn current_state(&self, room_sn: RoomSn, without: TypeSn) -> Result<Vec<StateEntry>, StorageError> {
+        let sql = "SELECT room_sn, type_sn, key_sn, event_sn FROM current_state WHERE room_sn = $1 AND type_sn <> $2";
+        let read = |row: &crate::Row<'_>| {
+            Ok(StateEntry { room_sn: row.get(0)?, type_sn: row.get(1)?, key_sn: row.get(2)?, event_sn: row.get(3)? })
+        };
+        self.query(sql, params![room_sn, without], read).await
     }
 }
 
 /// The state before `changes`, which are in order and lead to (at least) `current`.
-#[must_use]
-pub fn undo(current: Vec<StateEntry>, changes: &[StateChange]) -> Vec<StateEntry> {
+fn undo(current: Vec<StateEntry>, changes: &[StateChange]) -> Vec<StateEntry> {
     if changes.is_empty() {
         return current;
     }

@@ -1,5 +1,6 @@
 //! A server inside the process of the test.
 
+use storage::Database;
 use synapse_rust::RunningServer;
 
 use crate::client::Client;
@@ -61,6 +62,12 @@ impl TestServer {
     pub async fn first_account_token(&self) -> Option<String> {
         let token = self.running.first_account_token().await;
         token.unwrap_or_else(|error| panic!("the first account's token cannot be read: {error}"))
+    }
+
+    /// The server's own database: what is written to it reaches the server's clients.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        self.running.database().clone()
     }
 
     /// Stops the server as SIGTERM does, and waits until it has stopped.

@@ -2,7 +2,7 @@ use ruma::RoomVersionId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::values::room_version;
+use crate::values::{Period, room_version};
 
 /// Rooms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -12,10 +12,13 @@ pub struct Rooms {
     #[serde(deserialize_with = "room_version")]
     #[schemars(with = "String")]
     pub default_version: RoomVersionId,
+    /// How long a request for all members of a room waits for them, where this server has just joined the room and does not
+    /// know them yet. Shorter than what proxies in front of it wait for an answer.
+    pub full_state_timeout: Period,
 }
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self { default_version: RoomVersionId::V12 }
+        Self { default_version: RoomVersionId::V12, full_state_timeout: Period::from_secs(30) }
     }
 }

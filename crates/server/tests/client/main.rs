@@ -20,6 +20,7 @@ mod register;
 mod rooms_create;
 mod rooms_directory;
 mod rooms_membership;
+mod rooms_partial;
 mod rooms_send;
 mod rooms_upgrade;
 mod server;

@@ -52,7 +52,7 @@ async fn wake_readers(mut queue: mpsc::Receiver<Vec<LogEntry>>, members: Arc<Loc
         let mut rooms = HashSet::new();
         for entry in &entries {
             match entry {
-                LogEntry::Event(_) | LogEntry::StateResolved { .. } => {
+                LogEntry::Event(_) | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => {
                     wakeups.wake(entry.membership_change().map(|(_, user_sn, _)| user_sn));
                     rooms.extend(entry.room_sn());
                 }

@@ -98,7 +98,7 @@ impl Entries {
 fn cost(entry: &LogEntry) -> usize {
     let json = match entry {
         LogEntry::Event(event) => event.client_json.len() + event.replaced_json.as_ref().map_or(0, bytes::Bytes::len),
-        LogEntry::AccountData { .. } | LogEntry::StateResolved { .. } => 0,
+        LogEntry::AccountData { .. } | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => 0,
     };
     ENTRY_OVERHEAD_BYTES + json
 }

@@ -2,7 +2,7 @@
 
 use homeserver_core::{Position, RoomSn};
 use ruma::RoomId;
-use storage::{Database, Interned, Membership};
+use storage::{Database, Interned, KnownState, Membership, RoomStates};
 
 use super::Visibility;
 use crate::rooms::RoomError;
@@ -13,6 +13,8 @@ pub(super) struct Access<'a> {
     pub(super) requester: &'a Requester,
     pub(super) room_id: &'a RoomId,
     pub(super) room_sn: RoomSn,
+    /// What was known of the room's state when the user was let in.
+    pub(super) state: KnownState,
     pub(super) visibility: Visibility,
 }
 
@@ -21,12 +23,14 @@ impl<'a> Access<'a> {
     pub(super) async fn open(
         database: &Database,
         interned: &Interned,
+        states: &RoomStates,
         requester: &'a Requester,
         room_id: &'a RoomId,
     ) -> Result<Self, RoomError> {
         let room_sn = interned.find_room(room_id.as_str()).await?.ok_or(RoomError::NoSuchRoom)?;
-        let visibility = Visibility::load(database, interned, room_sn, requester.user_sn).await?;
-        let access = Self { requester, room_id, room_sn, visibility };
+        let state = states.of(room_sn);
+        let visibility = Visibility::load(database, interned, &state, requester.user_sn).await?;
+        let access = Self { requester, room_id, room_sn, state, visibility };
         if access.is_joined() || access.was_joined() || access.visibility.is_world_readable() {
             Ok(access)
         } else {

@@ -30,7 +30,8 @@ impl History {
     ///
     /// # Errors
     /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::NotFound`] if there is no such event
-    /// that the user may read.
+    /// that the user may read, [`RoomError::StillPartial`] if not all of its state is known and members are not to be loaded
+    /// lazily.
     pub async fn context(
         &self,
         requester: &Requester,
@@ -38,7 +39,7 @@ impl History {
         event_id: &EventId,
         request: &ContextRequest,
     ) -> Result<Vec<u8>, RoomError> {
-        let access = Access::open(&self.database, &self.interned, requester, room_id).await?;
+        let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
         let event = self.visible_event(&access, event_id).await?;
         let limit = bounded(request.limit);
         let scan = |limit| Scan { database: &self.database, access: &access, filter: &request.filter, limit };
@@ -79,14 +80,18 @@ impl History {
         if !filter.includes_room(access.room_id.as_str()) {
             return Ok(Vec::new());
         }
-        let mut entries = self.database.state_at(access.room_sn, at).await?;
-        if filter.lazy_load_members {
-            let member_type = self.member_type().await?;
-            let senders = self.keys_of_senders(shown).await?;
-            entries.retain(|entry| entry.type_sn != member_type || senders.contains(&entry.key_sn.0));
-        }
+        let member_type = self.member_type().await?;
+        let (entries, members) = if filter.lazy_load_members {
+            let senders: Vec<i64> = self.keys_of_senders(shown).await?.into_iter().collect();
+            let entries = self.database.state_without_members_at(&access.state, member_type, at).await?;
+            (entries, self.database.state_of_keys_at(&access.state, member_type, &senders, at).await?)
+        } else {
+            let full = self.states.full(access.room_sn).await?;
+            (self.database.state_at(&full, member_type, at).await?, Vec::new())
+        };
         let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
         let mut state = self.database.events(&sns).await?;
+        state.extend(members);
         state.retain(|event| filter.includes_event(&event.client_json));
         Ok(state)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use homeserver_core::{Clock, Position, TypeSn, UserSn};
 use ruma::{EventId, RoomId};
-use storage::{Database, Interned, StorageError, StoredEvent};
+use storage::{Database, Interned, RoomStates, StorageError, StoredEvent};
 
 use super::access::Access;
 use super::page::{Direction, MessagesRequest, Page, Scan, bounded};
@@ -20,6 +20,7 @@ use crate::wire::push_string;
 pub struct History {
     pub(super) database: Database,
     pub(super) interned: Arc<Interned>,
+    pub(super) states: Arc<RoomStates>,
     pub(super) clock: Arc<dyn Clock>,
     tail: Arc<LogTail>,
 }
@@ -27,8 +28,14 @@ pub struct History {
 impl History {
     /// The timelines in `database`, up to the end of `tail`.
     #[must_use]
-    pub fn new(database: Database, interned: Arc<Interned>, clock: Arc<dyn Clock>, tail: Arc<LogTail>) -> Self {
-        Self { database, interned, clock, tail }
+    pub fn new(
+        database: Database,
+        interned: Arc<Interned>,
+        states: Arc<RoomStates>,
+        clock: Arc<dyn Clock>,
+        tail: Arc<LogTail>,
+    ) -> Self {
+        Self { database, interned, states, clock, tail }
     }
 
     /// A page of a room's timeline: the JSON of the answer.
@@ -43,7 +50,7 @@ impl History {
         room_id: &RoomId,
         request: &MessagesRequest,
     ) -> Result<Vec<u8>, RoomError> {
-        let access = Access::open(&self.database, &self.interned, requester, room_id).await?;
+        let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
         let from = match (request.from, request.direction) {
             (Some(from), _) => from,
             (None, Direction::Backwards) => self.tail.end(),
@@ -97,7 +104,8 @@ impl History {
             RoomError::NoSuchRoom | RoomError::NotInRoom => no_such_event(),
             error => error,
         };
-        let access = Access::open(&self.database, &self.interned, requester, room_id).await.map_err(hidden)?;
+        let access =
+            Access::open(&self.database, &self.interned, &self.states, requester, room_id).await.map_err(hidden)?;
         let event = self.visible_event(&access, event_id).await?;
         let mut out = Vec::with_capacity(event.client_json.len() + 256);
         EventWriter::new(&access, self.clock.now()).event(&mut out, &event);
@@ -129,7 +137,7 @@ impl History {
         let (Some(newest), Some(member_type)) = (newest, member_type) else { return Ok(Vec::new()) };
         let keys = self.keys_of_senders(events).await?;
         let keys: Vec<i64> = keys.into_iter().collect();
-        self.database.state_of_keys_at(access.room_sn, member_type, &keys, newest).await
+        self.database.state_of_keys_at(&access.state, member_type, &keys, newest).await
     }
 
     /// The state keys of the member events of those who sent `events`.

@@ -44,24 +44,25 @@ impl RoomState {
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmembers>
     ///
     /// # Errors
-    /// [`RoomError::NotInRoom`] if the user may not look into the room.
+    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::StillPartial`].
     pub async fn members(
         &self,
         requester: &Requester,
         room_id: &RoomId,
         query: MemberQuery,
     ) -> Result<Vec<u8>, RoomError> {
-        let access = Access::open(&self.database, &self.interned, requester, room_id).await?;
+        let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
         let at = [query.at, access.ends_at()].into_iter().flatten().min();
+        let full = self.states.full(access.room_sn).await?;
         let mut members = match (self.interned.find_type("m.room.member").await?, at) {
             (None, _) => Vec::new(),
-            (Some(member_type), None) => self.database.current_state_of_type(access.room_sn, member_type).await?,
+            (Some(member_type), None) => self.database.current_state_of_type(&full, member_type).await?,
             (Some(member_type), Some(at)) => {
                 // The token for the start of a room stands for before its first event. Nobody asks for nobody: they mean who
                 // was there when it began.
                 let began = self.database.first_change_of_type(access.room_sn, member_type).await?;
                 let at = began.map_or(at, |began| began.max(at));
-                self.database.state_of_type_at(access.room_sn, member_type, at).await?
+                self.database.members_at(&full, member_type, at).await?
             }
         };
         members.retain(|event| query.wants(event));
@@ -77,14 +78,15 @@ impl RoomState {
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidjoined_members>
     ///
     /// # Errors
-    /// [`RoomError::NotInRoom`] if the user is not joined.
+    /// [`RoomError::NotInRoom`] if the user is not joined, [`RoomError::StillPartial`].
     pub async fn joined_members(&self, requester: &Requester, room_id: &RoomId) -> Result<Vec<u8>, RoomError> {
         let room_sn = self.interned.find_room(room_id.as_str()).await?.ok_or(RoomError::NoSuchRoom)?;
         let place = self.database.membership(room_sn, requester.user_sn).await?;
         if place.is_none_or(|place| place.membership != Membership::Join) {
             return Err(RoomError::NotInRoom);
         }
-        let members = self.database.joined_member_events(room_sn).await?;
+        let full = self.states.full(room_sn).await?;
+        let members = self.database.joined_member_events(&full).await?;
         let mut out = Vec::with_capacity(members.len() * 128 + 16);
         out.extend_from_slice(b"{\"joined\":{");
         for (index, (user_id, client_json)) in members.iter().enumerate() {

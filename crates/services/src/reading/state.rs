@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use homeserver_core::Clock;
 use ruma::RoomId;
-use storage::{Database, Interned, StorageError, StoredEvent};
+use storage::{Database, Interned, KnownState, RoomStates, StoredEvent};
 
 use super::access::Access;
 use super::writing::EventWriter;
@@ -16,6 +16,7 @@ use crate::wire;
 pub struct RoomState {
     pub(super) database: Database,
     pub(super) interned: Arc<Interned>,
+    pub(super) states: Arc<RoomStates>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -32,8 +33,8 @@ pub enum StateFormat {
 impl RoomState {
     /// The state in `database`.
     #[must_use]
-    pub fn new(database: Database, interned: Arc<Interned>, clock: Arc<dyn Clock>) -> Self {
-        Self { database, interned, clock }
+    pub fn new(database: Database, interned: Arc<Interned>, states: Arc<RoomStates>, clock: Arc<dyn Clock>) -> Self {
+        Self { database, interned, states, clock }
     }
 
     /// The whole state: a JSON array.
@@ -41,13 +42,15 @@ impl RoomState {
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate>
     ///
     /// # Errors
-    /// [`RoomError::NotInRoom`] if the user may not look into the room.
+    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::StillPartial`].
     pub async fn all(&self, requester: &Requester, room_id: &RoomId) -> Result<Vec<u8>, RoomError> {
-        let access = Access::open(&self.database, &self.interned, requester, room_id).await?;
+        let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
+        let full = self.states.full(access.room_sn).await?;
         let state = match access.ends_at() {
-            None => self.database.current_state_events(access.room_sn).await?,
+            None => self.database.current_state_events(&full).await?,
             Some(left_at) => {
-                let entries = self.database.state_at(access.room_sn, left_at).await?;
+                let member_type = self.interned.event_type("m.room.member").await?;
+                let entries = self.database.state_at(&full, member_type, left_at).await?;
                 let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
                 self.database.events(&sns).await?
             }
@@ -62,7 +65,8 @@ impl RoomState {
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstateeventtypestatekey>
     ///
     /// # Errors
-    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::NotFound`] if it has no such state.
+    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::NotFound`] if it has no such state,
+    /// [`RoomError::StillPartial`] if it is not known whether it has.
     pub async fn one(
         &self,
         requester: &Requester,
@@ -71,8 +75,12 @@ impl RoomState {
         state_key: &str,
         format: StateFormat,
     ) -> Result<Vec<u8>, RoomError> {
-        let access = Access::open(&self.database, &self.interned, requester, room_id).await?;
-        let event = self.find(&access, event_type, state_key).await?;
+        let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
+        let mut event = self.find(&access, &access.state, event_type, state_key).await?;
+        if event.is_none() && !access.state.covers(event_type, state_key) {
+            let full = self.states.full(access.room_sn).await?;
+            event = self.find(&access, &KnownState::Full(full), event_type, state_key).await?;
+        }
         let missing =
             || RoomError::NotFound(format!("This room has no state of type {event_type:?} with that state key."));
         let event = event.ok_or_else(missing)?;
@@ -89,15 +97,16 @@ impl RoomState {
     async fn find(
         &self,
         access: &Access<'_>,
+        state: &KnownState,
         event_type: &str,
         state_key: &str,
-    ) -> Result<Option<StoredEvent>, StorageError> {
+    ) -> Result<Option<StoredEvent>, RoomError> {
         let type_sn = self.interned.find_type(event_type).await?;
         let key_sn = self.interned.find_key(state_key).await?;
         let (Some(type_sn), Some(key_sn)) = (type_sn, key_sn) else { return Ok(None) };
         match access.ends_at() {
-            None => self.database.state_event(access.room_sn, type_sn, key_sn).await,
-            Some(left_at) => self.database.state_event_at(access.room_sn, type_sn, key_sn, left_at).await,
+            None => Ok(self.database.state_event(state, type_sn, key_sn).await?),
+            Some(left_at) => Ok(self.database.state_event_at(state, type_sn, key_sn, left_at).await?),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What of a room's history a user may read.
 
-use homeserver_core::{KeySn, Position, RoomSn, TypeSn, UserSn};
+use homeserver_core::{KeySn, Position, TypeSn, UserSn};
 use room_engine::visibility::{HistoryVisibility, Viewpoint};
-use storage::{Database, Interned, Membership, RoomView, StorageError, StoredEvent, ViewKeys};
+use storage::{Database, Interned, KnownState, Membership, RoomView, StorageError, StoredEvent, ViewKeys};
 
 use crate::wire;
 
@@ -29,14 +29,14 @@ struct Span {
 }
 
 impl Visibility {
-    /// The view of `user_sn` of the room.
+    /// The view that `user_sn`, a user of this server, has of the room.
     ///
     /// # Errors
     /// [`StorageError`] if it cannot be read.
     pub async fn load(
         database: &Database,
         interned: &Interned,
-        room_sn: RoomSn,
+        state: &KnownState,
         user_sn: UserSn,
     ) -> Result<Self, StorageError> {
         let user_id = interned.user_id(user_sn).await?;
@@ -47,7 +47,7 @@ impl Visibility {
             visibility_type: interned.find_type("m.room.history_visibility").await?.unwrap_or(TypeSn(0)),
             empty_key: interned.find_key("").await?.unwrap_or(KeySn(0)),
         };
-        Ok(Self::of(database.room_view(room_sn, user_sn, keys).await?))
+        Ok(Self::of(database.room_view(state, user_sn, keys).await?))
     }
 
     fn of(view: RoomView) -> Self {
@@ -171,7 +171,7 @@ fn engine_membership(membership: Membership) -> room_engine::Membership {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use homeserver_core::{EventSn, Timestamp};
+    use homeserver_core::{EventSn, RoomSn, Timestamp, UserSn};
     use storage::Membership::{Ban, Invite, Join, Leave};
 
     use super::*;

@@ -55,7 +55,7 @@ pub struct PublicRoom {
     /// Its main alias.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canonical_alias: Option<String>,
-    /// Its joined members.
+    /// Its joined members, as far as they are known here.
     pub num_joined_members: i64,
     /// Whether everybody may read it.
     pub world_readable: bool,

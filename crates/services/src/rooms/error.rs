@@ -2,7 +2,7 @@
 
 use room_engine::auth::AuthError;
 use room_engine::{EventError, UnknownRoomVersion};
-use storage::StorageError;
+use storage::{StillPartial, StorageError};
 use thiserror::Error;
 
 /// Why something could not be done in a room. The texts are sentences for the client.
@@ -53,6 +53,9 @@ pub enum RoomError {
     /// The room changed again and again while the event was being made.
     #[error("The room is changing too quickly; try again.")]
     Contended,
+    /// It needs the whole state of the room, of which only a part is known.
+    #[error(transparent)]
+    StillPartial(#[from] StillPartial),
     /// A stored event cannot be read.
     #[error("event {event_id} of room {room_sn} cannot be read: {reason}")]
     Corrupt {

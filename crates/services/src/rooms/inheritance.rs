@@ -6,7 +6,7 @@ use homeserver_core::{RoomSn, UserSn};
 use room_engine::{Pdu, string_value};
 use ruma::{OwnedRoomId, RoomId};
 use serde_json::Value;
-use storage::{Database, Interned, StorageError};
+use storage::{Database, Interned, KnownState, RoomStates, StorageError};
 
 use super::member_content::Content;
 use crate::wire;
@@ -23,6 +23,7 @@ pub(super) fn predecessor_of(create: &Pdu) -> Option<OwnedRoomId> {
 pub(super) async fn inherit(
     database: &Database,
     interned: &Interned,
+    states: &RoomStates,
     user_sn: UserSn,
     old_room_id: &RoomId,
     new_room_id: &RoomId,
@@ -30,7 +31,7 @@ pub(super) async fn inherit(
     let Some(old_sn) = interned.find_room(old_room_id.as_str()).await? else { return Ok(()) };
     let Some(new_sn) = interned.find_room(new_room_id.as_str()).await? else { return Ok(()) };
     let was_there = database.membership(old_sn, user_sn).await?.is_some();
-    if !was_there || !is_replaced_by(database, interned, old_sn, new_room_id).await? {
+    if !was_there || !is_replaced_by(database, interned, &states.of(old_sn), new_room_id).await? {
         return Ok(());
     }
     inherit_tags(database, user_sn, old_sn, new_sn).await?;
@@ -41,12 +42,12 @@ pub(super) async fn inherit(
 async fn is_replaced_by(
     database: &Database,
     interned: &Interned,
-    room_sn: RoomSn,
+    state: &KnownState,
     by: &RoomId,
 ) -> Result<bool, StorageError> {
     let type_sn = interned.event_type("m.room.tombstone").await?;
     let key_sn = interned.state_key("").await?;
-    let Some(tombstone) = database.state_event(room_sn, type_sn, key_sn).await? else { return Ok(false) };
+    let Some(tombstone) = database.state_event(state, type_sn, key_sn).await? else { return Ok(false) };
     let content = wire::member(&tombstone.client_json, "content").unwrap_or_default();
     let named = wire::member(content, "replacement_room").and_then(string_value);
     Ok(named.is_some_and(|named| named == by.as_str()))

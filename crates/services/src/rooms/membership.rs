@@ -275,11 +275,23 @@ impl Memberships {
         if change.membership == Membership::Invite && !self.identity.is_local(change.target) {
             return Err(no_other_servers(change.target));
         }
+        if !self.timeline.states().of(room_sn).covers("m.room.member", change.target.as_str()) {
+            // The rules ask what the user is to the room now.
+            self.timeline.states().full(room_sn).await?;
+        }
         self.complete(requester, &mut change).await?;
         let put = Put { memberships: self, requester, room_sn, change: &change };
         let (event_id, predecessor) = self.timeline.change(room_sn, &put).await?;
         if let Some(predecessor) = predecessor {
-            let inherited = inherit(&self.database, &self.interned, requester.user_sn, &predecessor, room_id).await;
+            let inherited = inherit(
+                &self.database,
+                &self.interned,
+                self.timeline.states(),
+                requester.user_sn,
+                &predecessor,
+                room_id,
+            )
+            .await;
             if let Err(error) = inherited {
                 tracing::warn!(%error, %predecessor, %room_id, user_id = %requester.user_id, "settings were not taken over");
             }

@@ -9,7 +9,8 @@ use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use storage::{
-    Append, AppendOutcome, Database, Interned, Membership, NewEvent, Standing, Step, StorageError, StoredEvent,
+    Append, AppendOutcome, Database, Interned, Membership, NewEvent, RoomStates, Standing, Step, StorageError,
+    StoredEvent,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
@@ -44,6 +45,7 @@ pub type Changed<A> = (A, Option<Box<dyn Step>>);
 pub struct Timeline {
     database: Database,
     interned: Arc<Interned>,
+    states: Arc<RoomStates>,
     identity: Arc<Identity>,
     clock: Arc<dyn Clock>,
     rooms: Cache<RoomSn, Slot>,
@@ -53,9 +55,15 @@ pub struct Timeline {
 impl Timeline {
     /// The timelines of the rooms in `database`.
     #[must_use]
-    pub fn new(database: Database, interned: Arc<Interned>, identity: Arc<Identity>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        database: Database,
+        interned: Arc<Interned>,
+        states: Arc<RoomStates>,
+        identity: Arc<Identity>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let rooms = Cache::new(OPEN_ROOMS);
-        Self { database, interned, identity, clock, rooms, last_creation_ms: SyncMutex::new(0) }
+        Self { database, interned, states, identity, clock, rooms, last_creation_ms: SyncMutex::new(0) }
     }
 
     /// Sends one event. With a transaction ID, a repetition from the same device has the answer of the first.
@@ -206,6 +214,10 @@ impl Timeline {
 
     pub(super) fn interned(&self) -> &Interned {
         &self.interned
+    }
+
+    pub(super) fn states(&self) -> &RoomStates {
+        &self.states
     }
 
     fn slot(&self, room_sn: RoomSn) -> Slot {

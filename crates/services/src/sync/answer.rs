@@ -156,12 +156,18 @@ fn write_timeline_and_state(out: &mut Vec<u8>, room: &RoomAnswer, pass: &Pass<'_
 }
 
 fn write_summary(out: &mut Vec<u8>, summary: &Summary) {
-    out.extend_from_slice(b"{\"m.joined_member_count\":");
-    push_number(out, summary.joined);
-    out.extend_from_slice(b",\"m.invited_member_count\":");
-    push_number(out, summary.invited);
+    out.push(b'{');
+    if let Some(members) = &summary.members {
+        out.extend_from_slice(b"\"m.joined_member_count\":");
+        push_number(out, members.joined);
+        out.extend_from_slice(b",\"m.invited_member_count\":");
+        push_number(out, members.invited);
+    }
     if let Some(heroes) = &summary.heroes {
-        out.extend_from_slice(b",\"m.heroes\":");
+        if summary.members.is_some() {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"\"m.heroes\":");
         write_list(out, heroes, |out, user_id| push_string(out, user_id));
     }
     out.push(b'}');

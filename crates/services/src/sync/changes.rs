@@ -1,10 +1,10 @@
 //! Which rooms have something new for a user.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use homeserver_core::{Position, RoomSn};
-use storage::{LogEntry, Membership, StoredEvent};
+use storage::{KnownState, LogEntry, Membership, RoomHead, StoredEvent};
 
 use super::{Pass, Sync};
 use crate::log::Place;
@@ -20,6 +20,10 @@ pub(super) struct Changes {
 pub(super) struct RoomUpdate {
     pub(super) room_sn: RoomSn,
     pub(super) room_id: Arc<str>,
+    /// What is known of its state.
+    pub(super) state: KnownState,
+    /// Whether all of its state came to be known in the pass.
+    pub(super) is_completed: bool,
     /// What the user is to the room at the end of the pass.
     pub(super) membership: Membership,
     /// When the user became that.
@@ -29,6 +33,13 @@ pub(super) struct RoomUpdate {
     /// All events of the pass, oldest first; `None` if they have to be read.
     pub(super) events: Option<Vec<Arc<StoredEvent>>>,
     pub(super) read_total: i64,
+}
+
+impl RoomUpdate {
+    /// Whether the user was in the room before the pass, but the client could not be shown it.
+    pub(super) fn is_late(&self, pass: &Pass<'_>) -> bool {
+        self.is_completed && !pass.lazy_loads_members() && self.membership == Membership::Join
+    }
 }
 
 /// What a user was to a room at the start of a pass.
@@ -48,10 +59,12 @@ impl Sync {
     pub(super) async fn changes(&self, pass: &Pass<'_>) -> Result<Changes, RoomError> {
         let Some(from) = pass.from.filter(|_| !pass.request.full_state) else {
             let places = pass.rooms.places();
-            let rooms = self.updates(pass, places.into_iter().map(|(room_sn, place)| (room_sn, place, None))).await?;
+            let rooms = places.into_iter().map(|(room_sn, place)| (room_sn, place, None));
+            let rooms = self.updates(pass, &HashSet::new(), rooms).await?;
             return Ok(Changes { rooms, has_account_data: true });
         };
         let mut has_account_data = false;
+        let mut completed = HashSet::new();
         // `None` where the events alone do not tell what changed.
         let mut events: BTreeMap<RoomSn, Option<Vec<Arc<StoredEvent>>>> = BTreeMap::new();
         let is_of_interest =
@@ -65,7 +78,11 @@ impl Sync {
             LogEntry::StateResolved { room_sn, .. } if is_of_interest(*room_sn) => {
                 events.insert(*room_sn, None);
             }
-            LogEntry::Event(_) | LogEntry::StateResolved { .. } => {}
+            LogEntry::StateKnown { room_sn, is_whole: true, .. } if is_of_interest(*room_sn) => {
+                events.insert(*room_sn, None);
+                completed.insert(*room_sn);
+            }
+            LogEntry::Event(_) | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => {}
             LogEntry::AccountData { user_sn, .. } => has_account_data |= *user_sn == pass.requester.user_sn,
         });
         if !is_in_memory {
@@ -74,7 +91,7 @@ impl Sync {
         }
         let changed =
             events.into_iter().filter_map(|(room_sn, events)| Some((room_sn, pass.rooms.place(room_sn)?, events)));
-        let rooms = self.updates(pass, changed).await?;
+        let rooms = self.updates(pass, &completed, changed).await?;
         Ok(Changes { rooms, has_account_data })
     }
 
@@ -84,18 +101,22 @@ impl Sync {
         let joined: Vec<i64> =
             places.iter().filter(|(_, place)| place.is_joined()).map(|(room_sn, _)| room_sn.0).collect();
         let heads = self.database.room_heads(&joined).await?;
-        let changed: std::collections::HashSet<RoomSn> =
-            heads.into_iter().filter(|head| head.last_event_sn.position() > from).map(|head| head.room_sn).collect();
+        let is_completed = |head: &&RoomHead| head.state_whole_since.is_some_and(|since| since > from);
+        let completed: HashSet<RoomSn> = heads.iter().filter(is_completed).map(|head| head.room_sn).collect();
+        let has_events = |head: &&RoomHead| head.last_event_sn.position() > from;
+        let mut changed: HashSet<RoomSn> = heads.iter().filter(has_events).map(|head| head.room_sn).collect();
+        changed.extend(&completed);
         let changed = places
             .into_iter()
             .filter(|(room_sn, place)| changed.contains(room_sn) || place.since > from)
             .map(|(room_sn, place)| (room_sn, place, None));
-        self.updates(pass, changed).await
+        self.updates(pass, &completed, changed).await
     }
 
     async fn updates(
         &self,
         pass: &Pass<'_>,
+        completed: &HashSet<RoomSn>,
         changed: impl Iterator<Item = (RoomSn, Place, Option<Vec<Arc<StoredEvent>>>)>,
     ) -> Result<Vec<RoomUpdate>, RoomError> {
         let mut updates = Vec::new();
@@ -110,7 +131,18 @@ impl Sync {
             if place.is_forgotten && membership != Membership::Join && pass.from.is_none_or(|from| since <= from) {
                 continue;
             }
-            updates.push(RoomUpdate { room_sn, room_id, membership, since, before, events, read_total });
+            let state = self.states.of(room_sn);
+            if membership == Membership::Join && !pass.can_show(&state) {
+                continue;
+            }
+            let is_completed =
+                completed.contains(&room_sn) || pass.from.is_some_and(|from| state.became_full_after(from));
+            let mut update =
+                RoomUpdate { room_sn, room_id, state, is_completed, membership, since, before, events, read_total };
+            if update.is_late(pass) {
+                update.before = Before::NotJoined;
+            }
+            updates.push(update);
         }
         Ok(updates)
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use homeserver_core::{EventSn, KeySn, Position, RoomSn, TypeSn};
-use storage::{Membership, RoomHead, StoredEvent};
+use storage::{FullState, KnownState, Membership, RoomHead, StoredEvent};
 
 use super::changes::{Before, RoomUpdate};
 use super::summary::Summary;
@@ -226,7 +226,7 @@ impl Sync {
         }
         let mut timelines = self.read_timelines(pass, updates, Position::START).await?;
         let rooms: Vec<i64> = updates.iter().map(|update| update.room_sn.0).collect();
-        let mut states = self.current_states(pass, &rooms).await?;
+        let mut states = self.current_states(pass, updates).await?;
         let heads = self.database.room_heads(&rooms).await?;
         let heads: HashMap<RoomSn, RoomHead> = heads.into_iter().map(|head| (head.room_sn, head)).collect();
         let mut answers = Vec::with_capacity(updates.len());
@@ -251,12 +251,18 @@ impl Sync {
     async fn current_states(
         &self,
         pass: &Pass<'_>,
-        rooms: &[i64],
+        updates: &[&RoomUpdate],
     ) -> Result<HashMap<RoomSn, Vec<Arc<StoredEvent>>>, RoomError> {
-        let member_type = self.interned.event_type("m.room.member").await?;
-        let without = pass.lazy_loads_members().then_some(member_type);
-        let mut states: HashMap<RoomSn, Vec<Arc<StoredEvent>>> = HashMap::with_capacity(rooms.len());
-        for event in self.database.current_states(rooms, without).await? {
+        let events = if pass.lazy_loads_members() {
+            let member_type = self.interned.event_type("m.room.member").await?;
+            let known: Vec<&KnownState> = updates.iter().map(|update| &update.state).collect();
+            self.database.current_states_without_members(&known, member_type).await?
+        } else {
+            let full: Vec<&FullState> = updates.iter().filter_map(|update| update.state.full()).collect();
+            self.database.current_states(&full).await?
+        };
+        let mut states: HashMap<RoomSn, Vec<Arc<StoredEvent>>> = HashMap::with_capacity(updates.len());
+        for event in events {
             states.entry(event.room_sn).or_default().push(Arc::new(event));
         }
         Ok(states)
@@ -273,7 +279,7 @@ impl Sync {
             return Ok(());
         }
         let visibility =
-            Visibility::load(&self.database, &self.interned, update.room_sn, pass.requester.user_sn).await?;
+            Visibility::load(&self.database, &self.interned, &update.state, pass.requester.user_sn).await?;
         let before = timeline.events.len();
         timeline.events.retain(|event| visibility.may_see(event));
         timeline.is_limited |= timeline.events.len() < before;
@@ -325,7 +331,7 @@ impl Sync {
         update: &RoomUpdate,
         timeline: &TimelinePart,
     ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
-        let current = self.current_states(pass, &[update.room_sn.0]).await?.remove(&update.room_sn).unwrap_or_default();
+        let current = self.current_states(pass, &[update]).await?.remove(&update.room_sn).unwrap_or_default();
         let state = self.state_before(pass, timeline, current).await?;
         self.choose_state(pass, update, timeline, state, true).await
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use homeserver_core::Position;
-use storage::Membership;
+use storage::{Membership, StateEntry};
 
 use super::changes::{Before, RoomUpdate};
 use super::joined::{RoomAnswer, empty_timeline};
@@ -40,7 +40,7 @@ impl Sync {
         let mut timelines = self.read_timelines(&end, &[update], after).await?;
         let mut timeline = timelines.remove(&update.room_sn).unwrap_or_else(|| empty_timeline(end.to));
         let visibility =
-            Visibility::load(&self.database, &self.interned, update.room_sn, pass.requester.user_sn).await?;
+            Visibility::load(&self.database, &self.interned, &update.state, pass.requester.user_sn).await?;
         // Everybody sees themselves go.
         let read = timeline.events.len();
         timeline.events.retain(|event| event.sn.position() == update.since || visibility.may_see(event));
@@ -55,7 +55,7 @@ impl Sync {
             let state = if was_joined && !pass.request.full_state {
                 self.read_changed_state(&inside, update, &timeline).await?
             } else {
-                let entries = self.database.state_at(update.room_sn, departure).await?;
+                let entries = self.entries_at(pass, update, departure).await?;
                 let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
                 self.state_before(&inside, &timeline, self.load_events(&sns).await?).await?
             };
@@ -75,6 +75,25 @@ impl Sync {
             unread: 0,
         })
     }
+
+    /// The state of a room at a position; without members if the client loads them lazily, and nothing if it does not but not
+    /// all of them are known.
+    async fn entries_at(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        at: Position,
+    ) -> Result<Vec<StateEntry>, RoomError> {
+        let member_type = self.interned.event_type("m.room.member").await?;
+        match update.state.full() {
+            _ if pass.lazy_loads_members() => {
+                Ok(self.database.state_without_members_at(&update.state, member_type, at).await?)
+            }
+            Some(full) => Ok(self.database.state_at(full, member_type, at).await?),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// When the user was in the room last: somebody who has left can still be banned, and sees no state of the time between.
     async fn departure(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<Option<Position>, RoomError> {
         let history = self.database.membership_history(update.room_sn, pass.requester.user_sn).await?;

@@ -101,7 +101,7 @@ impl Sync {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let current = self.database.state_of_keys(update.room_sn, member_type, &keys).await?;
+        let current = self.database.state_of_keys(&update.state, member_type, &keys).await?;
         let current = current.into_iter().map(Arc::new).collect();
         let mut members = self.state_before(pass, timeline, current).await?;
         let wants_all = is_fresh || pass.request.filter.room.0.state.0.include_redundant_members;

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use homeserver_core::{Clock, Position};
-use storage::{Database, Interned, StorageError, StoredEvent};
+use storage::{Database, Interned, KnownState, RoomStates, StorageError, StoredEvent};
 use tokio_util::sync::CancellationToken;
 
 use crate::filters::{FilterDefinition, RoomEventFilter};
@@ -65,6 +65,7 @@ pub struct SyncRequest {
 pub struct Sync {
     database: Database,
     interned: Arc<Interned>,
+    states: Arc<RoomStates>,
     clock: Arc<dyn Clock>,
     tail: Arc<LogTail>,
     user_rooms: Arc<UserRoomsCache>,
@@ -94,6 +95,11 @@ impl Pass<'_> {
         self.request.filter.room.0.state.0.lazy_load_members
     }
 
+    /// Whether the client can be shown a room with what is known of its state: all of it, unless it loads members lazily.
+    fn can_show(&self, state: &KnownState) -> bool {
+        self.lazy_loads_members() || state.was_full_at(self.to)
+    }
+
     /// The position after which things are new.
     fn after(&self) -> Position {
         self.from.unwrap_or(Position::START)
@@ -103,9 +109,14 @@ impl Pass<'_> {
 impl Sync {
     /// Reads what is new from `tail`, or else from `database`. Requests that wait are answered when `stopping` is cancelled.
     #[must_use]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the state of rooms, who is where and who waits are followed separately"
+    )]
     pub fn new(
         database: Database,
         interned: Arc<Interned>,
+        states: Arc<RoomStates>,
         clock: Arc<dyn Clock>,
         tail: Arc<LogTail>,
         user_rooms: Arc<UserRoomsCache>,
@@ -113,7 +124,7 @@ impl Sync {
         stopping: CancellationToken,
     ) -> Self {
         let sent_members = SentMembers::default();
-        Self { database, interned, clock, tail, user_rooms, wakeups, sent_members, stopping }
+        Self { database, interned, states, clock, tail, user_rooms, wakeups, sent_members, stopping }
     }
 
     /// The JSON of the answer: at once if there is something new, else when there is, or when the time is up.
@@ -176,6 +187,7 @@ impl Sync {
 
     async fn add_rooms(&self, pass: &Pass<'_>, updates: &[RoomUpdate], answer: &mut Answer) -> Result<(), RoomError> {
         let now = self.clock.now();
+        self.add_late_account_data(pass, updates, answer).await?;
         for mut room in self.joined_rooms(pass, updates).await? {
             self.add_pdus(pass, &mut room).await?;
             answer.add_joined(&room, pass, now);
@@ -202,10 +214,29 @@ impl Sync {
                     let room_id = self.interned.room_id(room_sn).await?;
                     let is_wanted = filter.room.0.includes_room(&room_id)
                         && filter.room.0.account_data.0.events.includes_type(&change.data_type);
-                    if is_joined && is_wanted {
+                    if is_joined && is_wanted && pass.can_show(&self.states.of(room_sn)) {
                         answer.add_room_account_data(room_id, change);
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the account data of rooms that could not be shown before, whenever it was written.
+    async fn add_late_account_data(
+        &self,
+        pass: &Pass<'_>,
+        updates: &[RoomUpdate],
+        answer: &mut Answer,
+    ) -> Result<(), RoomError> {
+        let filter = &pass.request.filter.room.0.account_data.0.events;
+        for update in updates.iter().filter(|update| update.is_late(pass)) {
+            let room_sn = Some(update.room_sn);
+            let mut entries = self.database.account_data_of_room(pass.requester.user_sn, room_sn).await?;
+            entries.retain(|entry| entry.position <= pass.after() && filter.includes_type(&entry.data_type));
+            for entry in entries {
+                answer.add_room_account_data(update.room_id.clone(), entry);
             }
         }
         Ok(())

@@ -48,7 +48,7 @@ impl Sync {
         let mut state = Vec::with_capacity(INTRODUCTION.len() + 2);
         for event_type in INTRODUCTION {
             let type_sn = self.interned.event_type(event_type).await?;
-            if let Some(event) = self.database.state_event(update.room_sn, type_sn, empty_key).await? {
+            if let Some(event) = self.database.state_event(&update.state, type_sn, empty_key).await? {
                 state.push(event.client_json);
             }
         }
@@ -59,7 +59,7 @@ impl Sync {
         if update.membership == Membership::Invite {
             let inviter = self.interned.user_id(own.sender_sn).await?;
             let inviter_key = self.interned.state_key(&inviter).await?;
-            if let Some(event) = self.database.state_event(update.room_sn, own.type_sn, inviter_key).await? {
+            if let Some(event) = self.database.state_event(&update.state, own.type_sn, inviter_key).await? {
                 state.push(event.client_json);
             }
         }

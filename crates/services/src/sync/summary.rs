@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use homeserver_core::TypeSn;
-use storage::{Membership, RoomHead, StoredEvent};
+use storage::{MemberCounts, Membership, RoomHead, StoredEvent};
 
 use super::changes::RoomUpdate;
 use super::joined::TimelinePart;
@@ -18,8 +18,8 @@ const HEROES: i64 = 5;
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
 pub(super) struct Summary {
     pub(super) heroes: Option<Vec<Arc<str>>>,
-    pub(super) joined: i64,
-    pub(super) invited: i64,
+    /// `None` while not all members are known.
+    pub(super) members: Option<MemberCounts>,
 }
 
 impl Sync {
@@ -34,6 +34,7 @@ impl Sync {
         let [name_type, alias_type] = self.naming_types().await?;
         let gap = timeline.gap.iter().flatten();
         let may_have_changed = pass.request.full_state
+            || update.is_completed
             || (timeline.gap.is_none() && (timeline.is_limited || timeline.is_sieved))
             || timeline.events.iter().chain(gap).any(|event| {
                 event.state_key_sn.is_some() && [member_type, name_type, alias_type].contains(&event.type_sn)
@@ -45,7 +46,7 @@ impl Sync {
         let empty_key = self.interned.state_key("").await?;
         let mut naming = Vec::new();
         for type_sn in [name_type, alias_type] {
-            naming.extend(self.database.state_event(update.room_sn, type_sn, empty_key).await?.map(Arc::new));
+            naming.extend(self.database.state_event(&update.state, type_sn, empty_key).await?.map(Arc::new));
         }
         self.summary(pass, update, &head, &naming).await.map(Some)
     }
@@ -61,7 +62,7 @@ impl Sync {
         let naming = self.naming_types().await?;
         let is_named = known.iter().any(|event| naming.contains(&event.type_sn));
         let heroes = if is_named { None } else { Some(self.heroes(pass, update).await?) };
-        Ok(Summary { heroes, joined: head.joined_count, invited: head.invited_count })
+        Ok(Summary { heroes, members: update.state.full().map(|full| head.members(full)) })
     }
 
     async fn naming_types(&self) -> Result<[TypeSn; 2], RoomError> {
@@ -78,7 +79,7 @@ impl Sync {
             for membership in group {
                 let left = HEROES - i64::try_from(heroes.len()).unwrap_or(HEROES);
                 let me = pass.requester.user_sn;
-                for user_sn in self.database.first_members(update.room_sn, *membership, me, left).await? {
+                for user_sn in self.database.first_members(&update.state, *membership, me, left).await? {
                     heroes.push(self.interned.user_id(user_sn).await?);
                 }
             }

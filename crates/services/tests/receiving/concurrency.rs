@@ -74,7 +74,7 @@ on_both_databases! {
         assert_eq!(sent.len(), 8 * 13);
         let shown: HashSet<String> = room.timeline().await.into_iter().collect();
         assert!(sent.is_subset(&shown), "{:?} are missing", sent.difference(&shown));
-        assert_eq!(room.head().await.joined_count, 9);
+        assert_eq!(room.head().await.known_members().joined, 9);
         for n in 0..4 {
             assert_eq!(room.membership(&format!("@local{n}:one")).await, Some(Membership::Join));
         }

@@ -24,8 +24,8 @@ impl Room {
     }
 
     async fn current_entries(&self) -> Entries {
-        let entries = self.server.database.current_state(&[self.sn.0]).await.unwrap();
-        entries.into_iter().map(|entry| ((entry.type_sn.0, entry.key_sn.0), entry.event_sn.0)).collect()
+        let entries = self.server.database.stored_current_state(self.sn).await.unwrap();
+        entries.into_iter().map(|(place, sn)| ((place.event_type.0, place.state_key.0), sn.0)).collect()
     }
 
     /// All of a state.
@@ -47,17 +47,20 @@ impl Room {
             }
         }
         let mut stored = BTreeMap::new();
-        for member in self.server.database.memberships_of_room(self.sn).await.unwrap() {
-            let user_id = self.server.interned.user_id(member.user_sn).await.unwrap().to_string();
-            let history = self.server.database.membership_history(self.sn, member.user_sn).await.unwrap();
-            assert_eq!(history.last().map(|it| it.1), Some(member.membership), "the last change of {user_id}");
-            if of_state.contains_key(&user_id) || member.membership != Membership::Leave {
-                stored.insert(user_id, member.membership);
+        for (user_sn, membership, _) in self.server.database.stored_memberships(self.sn).await.unwrap() {
+            let user_id = self.server.interned.user_id(user_sn).await.unwrap().to_string();
+            let history = self.server.database.membership_history(self.sn, user_sn).await.unwrap();
+            assert_eq!(history.last().map(|it| it.1), Some(membership), "the last change of {user_id}");
+            if of_state.contains_key(&user_id) || membership != Membership::Leave {
+                stored.insert(user_id, membership);
             }
         }
         assert_eq!(stored, of_state, "the memberships");
         let count = |which| i64::try_from(of_state.values().filter(|it| **it == which).count()).unwrap();
-        assert_eq!((head.joined_count, head.invited_count), (count(Membership::Join), count(Membership::Invite)));
+        assert_eq!(
+            (head.known_members().joined, head.known_members().invited),
+            (count(Membership::Join), count(Membership::Invite))
+        );
     }
 
     /// The ends are the events in good standing that no other such event follows, also not by way of others.

@@ -194,7 +194,7 @@ on_both_databases! {
             // Dave comes in while, unknown to him, the room is closed.
             let dave = room.accept(&join("@dave:two"), &[&start]).await;
             let head = room.head().await;
-            assert_eq!(head.joined_count, 4);
+            assert_eq!(head.known_members().joined, 4);
             server.log.news();
             // One follows the log, the other is new after the change.
             let (remembering, forgetful) =
@@ -217,7 +217,7 @@ on_both_databases! {
                 assert_eq!(place.membership, Some(Membership::Leave));
                 assert!(place.since > before && place.since <= tail.end(), "{place:?} after {before:?}");
             }
-            assert_eq!(room.head().await.joined_count, 3);
+            assert_eq!(room.head().await.known_members().joined, 3);
             room.assert_ends(&[&dave, &closed]).await;
             let refused = room.build(&message("@dave:two", "still here?"), &[&dave, &closed]);
             assert_eq!(room.standing(&refused).await, Standing::Rejected);

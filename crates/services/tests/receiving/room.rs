@@ -271,8 +271,8 @@ impl Room {
 
     /// The current state, as the table has it.
     pub(crate) async fn current_state(&self) -> State {
-        let entries = self.server.database.current_state(&[self.sn.0]).await.unwrap();
-        let sns: Vec<_> = entries.iter().map(|entry| entry.event_sn).collect();
+        let entries = self.server.database.stored_current_state(self.sn).await.unwrap();
+        let sns: Vec<_> = entries.iter().map(|(_, sn)| *sn).collect();
         let events = self.server.database.graph_events(&sns).await.unwrap();
         let place = |pdu: &Pdu| (pdu.event_type().to_owned(), pdu.state_key().unwrap().to_owned());
         events.iter().map(|event| self.parse(event)).map(|pdu| (place(&pdu), pdu)).collect()

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -12,8 +13,9 @@ use ruma::signatures::Ed25519KeyPair;
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId, owned_server_name};
 use services::identity::Identity;
 use services::rooms::Timeline;
-use storage::{Database, DatabaseOptions, Interned, LogEntry, LogObserver, NewAccount, Synchronous};
+use storage::{Database, DatabaseOptions, Interned, LogEntry, LogObserver, NewAccount, RoomStates, Synchronous};
 use testing::TestDatabase;
+use tokio_util::sync::CancellationToken;
 
 /// When everything here happens.
 pub(crate) const NOW: i64 = 1_700_000_000_000;
@@ -81,8 +83,10 @@ impl Server {
         let server_name: OwnedServerName = owned_server_name!("one");
         let key_pair = Arc::new(key_pair(&server_name));
         let clock = Arc::new(FixedClock::new(Timestamp(NOW)));
+        let (patience, stopping) = (Duration::from_secs(1), CancellationToken::new());
+        let states = RoomStates::follow(&database, server_name.as_str(), patience, stopping).await.unwrap();
         let identity = Arc::new(Identity { server_name, key_pair });
-        let timeline = Arc::new(Timeline::new(database.clone(), interned.clone(), identity, clock));
+        let timeline = Arc::new(Timeline::new(database.clone(), interned.clone(), states, identity, clock));
         Self { database, interned, timeline, log, keys: Arc::new(key_ring()), rooms: Arc::default() }
     }
 

@@ -13,6 +13,11 @@ ALTER TABLE events ADD COLUMN standing BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE events ADD COLUMN state_root BLOB;
 ALTER TABLE room_heads ADD COLUMN state_root BLOB;
 
+-- state_whole_since: the position of the log since which all of the room's state is known; 0 if it always was, NULL while it is
+-- known in part.
+ALTER TABLE room_heads ADD COLUMN state_whole_since BIGINT DEFAULT 0;
+CREATE INDEX room_heads_partial ON room_heads (room_sn) WHERE state_whole_since IS NULL;
+
 -- The chain cover of the auth chains of rooms: see the engine's module on auth chains. A chain has the number of its first
 -- event. auth_events: the numbers of the event's auth events in their order, separated by commas.
 CREATE TABLE auth_chain_events (

@@ -9,6 +9,9 @@ use crate::error::ApiError;
 /// How long a client waits before it tries again in a room that others change all the time.
 const CONTENDED_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a client waits before it tries again where a room's members are still being fetched.
+const PARTIAL_WAIT: Duration = Duration::from_secs(10);
+
 impl From<RoomError> for ApiError {
     fn from(error: RoomError) -> Self {
         let sentence = error.to_string();
@@ -32,6 +35,7 @@ impl From<RoomError> for ApiError {
             RoomError::UnsupportedVersion(_) => Self::unsupported_room_version(sentence),
             RoomError::AliasInUse(_) => Self::room_in_use(sentence),
             RoomError::Contended => Self::unavailable(sentence).with_retry_after(CONTENDED_WAIT),
+            RoomError::StillPartial(_) => Self::unavailable(sentence).with_retry_after(PARTIAL_WAIT),
             RoomError::Corrupt { .. } => Self::internal("Reading a room", &error),
             RoomError::Storage(error) => error.into(),
         }

@@ -58,8 +58,8 @@ fn check_end(head: &RoomHead, derived: &Derived, joined_count: i64, invited_coun
         ("the current state", head.state != Some(derived.current)),
         ("the list of last events", stored_ends != derived.extremities),
         ("the depth", head.depth != derived.depth),
-        ("the number of joined members", head.joined_count != joined_count),
-        ("the number of invited members", head.invited_count != invited_count),
+        ("the number of joined members", head.known_members().joined != joined_count),
+        ("the number of invited members", head.known_members().invited != invited_count),
     ] {
         if is_wrong {
             report.add(Finding::WrongEnd { what });
@@ -100,9 +100,8 @@ impl Present<'_> {
         members: &Members,
         report: &mut RoomReport,
     ) -> Result<Vec<StateEffect>, RoomError> {
-        let stored = self.database.current_state(&[self.room.room_sn.0]).await?;
-        let stored: BTreeMap<Place, EventSn> =
-            stored.into_iter().map(|it| (Place::new(it.type_sn, it.key_sn), it.event_sn)).collect();
+        let stored = self.database.stored_current_state(self.room.room_sn).await?;
+        let stored: BTreeMap<Place, EventSn> = stored.into_iter().collect();
         let mut places: Vec<Place> = expected.keys().chain(stored.keys()).copied().collect();
         places.sort_unstable();
         places.dedup();
@@ -152,8 +151,8 @@ impl Present<'_> {
         effects: &[StateEffect],
         report: &mut RoomReport,
     ) -> Result<Vec<(UserSn, Membership, EventSn)>, RoomError> {
-        let stored = self.database.memberships_of_room(self.room.room_sn).await?;
-        let stored: Members = stored.into_iter().map(|it| (it.user_sn, (it.membership, it.event_sn))).collect();
+        let stored = self.database.stored_memberships(self.room.room_sn).await?;
+        let stored: Members = stored.into_iter().map(|(user_sn, membership, sn)| (user_sn, (membership, sn))).collect();
         let told: HashSet<UserSn> =
             effects.iter().filter_map(|effect| effect.membership).map(|(user_sn, _)| user_sn).collect();
         let mut wrong = Vec::new();

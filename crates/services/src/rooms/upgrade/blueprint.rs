@@ -1,10 +1,9 @@
 //! What a new room takes over from the one that it replaces.
 
-use homeserver_core::RoomSn;
 use room_engine::{CanonicalObject, Membership, Pdu, RoomVersion, string_value};
 use ruma::EventId;
 use serde_json::{Value, json};
-use storage::StoredEvent;
+use storage::{FullState, StoredEvent};
 
 use super::{Replacing, levels};
 use crate::rooms::create::{NewRoom, RoomCreation};
@@ -69,7 +68,7 @@ impl RoomCreation {
         old: &mut OpenRoom,
         replacing: &Replacing<'_>,
     ) -> Result<Blueprint, RoomError> {
-        let Replacing { requester, room_sn, version, .. } = *replacing;
+        let Replacing { requester, version, .. } = *replacing;
         let create = old.state("m.room.create", "").await?.ok_or(RoomError::NoSuchRoom)?;
         let creation = creation(&create);
         let is_space = creation.get("type").and_then(Value::as_str) == Some("m.space");
@@ -80,9 +79,9 @@ impl RoomCreation {
                 state.push(Draft::state(event_type, "", content_for(version, &event)?));
             }
         }
-        self.copy_links(room_sn, version, "m.space.parent", &mut state).await?;
+        self.copy_links(&replacing.state, version, "m.space.parent", &mut state).await?;
         if is_space {
-            self.copy_links(room_sn, version, "m.space.child", &mut state).await?;
+            self.copy_links(&replacing.state, version, "m.space.child", &mut state).await?;
         }
         self.copy_bans(replacing, &mut state).await?;
         let power_levels = old.state("m.room.power_levels", "").await?;
@@ -98,13 +97,13 @@ impl RoomCreation {
     /// Adds the events of a type that link to other rooms, but for those that were taken back.
     async fn copy_links(
         &self,
-        room_sn: RoomSn,
+        old: &FullState,
         version: RoomVersion,
         event_type: &str,
         state: &mut Vec<Draft>,
     ) -> Result<(), RoomError> {
         let type_sn = self.interned.event_type(event_type).await?;
-        let links = self.database.current_state_of_type(room_sn, type_sn).await?;
+        let links = self.database.current_state_of_type(old, type_sn).await?;
         for link in newest(links) {
             let content = wire::member(&link.client_json, "content").unwrap_or(b"{}");
             if wire::member(content, "via").is_some() {
@@ -117,7 +116,7 @@ impl RoomCreation {
 
     /// Adds the bans. Nobody can ban those who are to be creators.
     async fn copy_bans(&self, replacing: &Replacing<'_>, state: &mut Vec<Draft>) -> Result<(), RoomError> {
-        let members = self.database.memberships_of_room(replacing.room_sn).await?;
+        let members = self.database.memberships_of_room(&replacing.state).await?;
         let banned = members.into_iter().filter(|member| member.membership == storage::Membership::Ban);
         let mut sns: Vec<i64> = banned.map(|member| member.event_sn.0).collect();
         sns.sort_unstable();

@@ -19,6 +19,7 @@ use room_engine::auth::PowerLevel;
 use room_engine::{Membership, Pdu, RoomVersion};
 use ruma::{EventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::{Value, json};
+use storage::FullState;
 
 use self::blueprint::Blueprint;
 use self::retirement::Retirement;
@@ -47,6 +48,8 @@ struct Replacing<'a> {
     room_id: &'a RoomId,
     room_sn: RoomSn,
     version: RoomVersion,
+    /// The key to what is taken over.
+    state: FullState,
     /// In order, each once, without the upgrader.
     additional_creators: Vec<OwnedUserId>,
 }
@@ -56,7 +59,7 @@ impl RoomCreation {
     ///
     /// # Errors
     /// [`RoomError::UnsupportedVersion`], [`RoomError::NotInRoom`], [`RoomError::Forbidden`] for those who may not send
-    /// `m.room.tombstone`, and others.
+    /// `m.room.tombstone`, [`RoomError::StillPartial`], and others.
     pub async fn upgrade(
         &self,
         requester: &Requester,
@@ -66,7 +69,8 @@ impl RoomCreation {
         let version: RoomVersion = upgrade.new_version.parse()?;
         let additional_creators = additional_creators(version, &requester.user_id, &upgrade.additional_creators)?;
         let room_sn = self.timeline.find(room_id).await?;
-        let replacing = Replacing { requester, room_id, room_sn, version, additional_creators };
+        let state = self.timeline.states().full(room_sn).await?;
+        let replacing = Replacing { requester, room_id, room_sn, version, state, additional_creators };
 
         let tombstone_before = self.stored_state(room_sn, "m.room.tombstone").await?;
         let mut old = self.timeline.open_settled(room_sn).await?;
@@ -183,14 +187,15 @@ impl RoomCreation {
             new_room_id,
         };
         relinking.run().await?;
-        Ok(inherit(&self.database, &self.interned, requester.user_sn, room_id, new_room_id).await?)
+        Ok(inherit(&self.database, &self.interned, self.timeline.states(), requester.user_sn, room_id, new_room_id)
+            .await?)
     }
 
     /// The stored event of a type, with an empty state key, in a room's state.
     async fn stored_state(&self, room_sn: RoomSn, event_type: &str) -> Result<Option<storage::StoredEvent>, RoomError> {
         let type_sn = self.interned.event_type(event_type).await?;
         let key_sn = self.interned.state_key("").await?;
-        Ok(self.database.state_event(room_sn, type_sn, key_sn).await?)
+        Ok(self.database.state_event(&self.timeline.states().of(room_sn), type_sn, key_sn).await?)
     }
 }
 
