@@ -45,9 +45,8 @@ mod tests {
     #[test]
     fn every_text_comes_back_and_none_is_stored_with_what_cannot_be() {
         let parts = ["", "\0", "\u{10ffff}", "0", "1", "é"];
-        for index in 0..parts.len().pow(3) {
-            let part = |place: u32| parts[index / parts.len().pow(place) % parts.len()];
-            let text = [part(0), part(1), part(2)].concat();
+        for number in 0..parts.len().pow(3) {
+            let text = [number, number / 6, number / 36].map(|index| parts[index % 6]).concat();
             let stored = escaped(&text).into_owned();
             assert!(!stored.contains('\0'));
             assert_eq!(unescaped(stored), text);

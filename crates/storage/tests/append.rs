@@ -122,10 +122,10 @@ on_both_databases! {
         let (held_up, appended) = tokio::join!(held_up, appended);
         held_up.unwrap();
         assert_eq!(appended, [true, true]);
-        let state = database.current_state(&[1]).await.unwrap();
+        let state = database.stored_current_state(RoomSn(1)).await.unwrap();
         assert_eq!(state.iter().map(|entry| entry.event_sn).collect::<Vec<_>>(), [again.sn()]);
         assert_eq!(append(&database, vec![emptied(3, &again)]).await, [true]);
-        assert!(database.current_state(&[1]).await.unwrap().is_empty());
+        assert!(database.stored_current_state(RoomSn(1)).await.unwrap().is_empty());
     }
 
     async fn two_processes_take_turns_at_the_same_room(db: TestDatabase) {

@@ -179,15 +179,23 @@ impl Timeline {
     pub async fn open_settled(&self, room_sn: RoomSn) -> Result<OpenRoom, RoomError> {
         for _ in 0..ATTEMPTS {
             let mut room = self.open(room_sn).await?;
+            if self.is_settled(&room).await? {
+                return Ok(room);
+            }
             // Writes are settled in their order.
             self.database.write(async |_| Ok(())).await?;
-            let stored = self.database.room_head(room_sn).await?;
-            if stored.is_some_and(|stored| room.head().is_ok_and(|head| head.version == stored.version)) {
+            if self.is_settled(&room).await? {
                 return Ok(room);
             }
             room.is_changed = true;
         }
         Err(RoomError::Contended)
+    }
+
+    async fn is_settled(&self, room: &OpenRoom) -> Result<bool, RoomError> {
+        let head = room.head()?;
+        let stored = self.database.room_head(head.room_sn).await?;
+        Ok(stored.is_some_and(|stored| stored.version == head.version))
     }
 
     /// The head of a room that does not exist yet. The room exists once a create event is staged and committed.

@@ -32,13 +32,17 @@ impl Sync {
     ) -> Result<Option<Summary>, RoomError> {
         let member_type = self.interned.event_type("m.room.member").await?;
         let [name_type, alias_type] = self.naming_types().await?;
-        let gap = timeline.gap.iter().flatten();
-        let may_have_changed = pass.request.full_state
-            || update.is_completed
-            || (timeline.gap.is_none() && (timeline.is_limited || timeline.is_sieved))
-            || timeline.events.iter().chain(gap).any(|event| {
-                event.state_key_sn.is_some() && [member_type, name_type, alias_type].contains(&event.type_sn)
-            });
+        let types = [member_type, name_type, alias_type];
+        let may_have_changed = match &timeline.gap {
+            _ if pass.request.full_state || update.is_completed => true,
+            Some(gap) => (timeline.events.iter().chain(gap))
+                .any(|event| event.state_key_sn.is_some() && types.contains(&event.type_sn)),
+            // Also what no event of the timeline stands for: older events come (back) where branches of the room met.
+            None => {
+                let changes = self.database.state_changes(&[update.room_sn.0], pass.after(), pass.to).await?;
+                changes.iter().any(|change| types.contains(&change.entry.type_sn))
+            }
+        };
         if !may_have_changed {
             return Ok(None);
         }

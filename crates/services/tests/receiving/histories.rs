@@ -61,7 +61,8 @@ impl<'a> History<'a> {
         let mut prev_events = vec![self.ends[server].clone()];
         if self.rng.random_bool(0.1) {
             let past = self.events.len().saturating_sub(10);
-            prev_events = vec![self.events[past..].choose(&mut self.rng).unwrap().clone()];
+            prev_events =
+                self.events[past..].choose(&mut self.rng).or(prev_events.first()).into_iter().cloned().collect();
         }
         let other = &self.ends[(server + self.rng.random_range(1..3)) % 3];
         if self.rng.random_bool(0.4) && other.id() != prev_events[0].id() {

@@ -21,3 +21,4 @@ mod malformed;
 mod redactions;
 mod refused;
 mod soft_failure;
+mod sync;

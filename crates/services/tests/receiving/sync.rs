@@ -1,0 +1,146 @@
+//! What clients are told of rooms whose branches meet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeserver_core::{FixedClock, Position, Timestamp};
+use room_engine::RoomVersion;
+use serde_json::{Value, json};
+use services::filters::FilterDefinition;
+use services::log::{LogFollower, LogTail, UserRoomsCache, Wakeups};
+use services::registration::{NewUser, Registration, RegistrationOptions};
+use services::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
+use services::sync::{Sync, SyncRequest};
+use services::uia::Authorisation;
+use testing::on_both_databases;
+use tokio_util::sync::CancellationToken;
+
+use super::room::{Event, Room, join, join_rule, member, message, topic};
+use super::server::{NOW, Server};
+
+/// A client of a user of the server under test.
+struct Client {
+    sync: Sync,
+    requester: Requester,
+    tail: Arc<LogTail>,
+}
+
+impl Client {
+    /// The client of a new account.
+    async fn new(server: &Server, localpart: &str) -> Self {
+        let database = server.database.clone();
+        let clock = Arc::new(FixedClock::new(Timestamp(NOW)));
+        let options = SessionOptions { access_token_lifetime: Duration::from_secs(600) };
+        let sessions = Arc::new(Sessions::new(database.clone(), clock.clone(), options));
+        let options = RegistrationOptions { enabled: true, ..RegistrationOptions::default() };
+        let name = ruma::owned_server_name!("one");
+        let registration = Registration::new(database.clone(), clock.clone(), name, options, None, sessions.clone());
+        let user = NewUser {
+            username: Some(localpart.to_owned()),
+            device: Some(CheckedDevice::try_from(SessionDevice::default()).unwrap()),
+            ..NewUser::default()
+        };
+        let registered = registration.register(user, Authorisation::default()).await.unwrap();
+        let requester = sessions.authenticate(&registered.tokens.unwrap().access_token, None).await.unwrap();
+        let tail = Arc::new(LogTail::new(database.settled_position().await.unwrap()));
+        let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
+        let wakeups = Arc::new(Wakeups::default());
+        LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
+        let interned = server.interned.clone();
+        let stopping = CancellationToken::new();
+        let sync = Sync::new(database, interned, clock, tail.clone(), user_rooms, wakeups, stopping);
+        Self { sync, requester, tail }
+    }
+
+    fn position(&self) -> Position {
+        self.tail.end()
+    }
+
+    /// What is new of a room, by what the user is to it.
+    async fn news(&self, room: &Room, since: Position) -> Value {
+        let request = SyncRequest {
+            since: Some(since),
+            timeout: Duration::ZERO,
+            filter: Arc::new(FilterDefinition::default()),
+            full_state: false,
+            use_state_after: false,
+        };
+        let answer = self.sync.sync(&self.requester, &request).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        let rooms = &answer["rooms"];
+        let of_room = |kind: &str| rooms[kind].get(room.id.as_str()).cloned();
+        json!({ "join": of_room("join"), "leave": of_room("leave") })
+    }
+}
+
+fn ids(events: &Value) -> Vec<String> {
+    let ids = events.as_array().into_iter().flatten().map(|event| event["event_id"].as_str().unwrap().to_owned());
+    ids.collect()
+}
+
+async fn room_of_two(server: &Server) -> (Room, Event) {
+    let room = Room::with_levels(server, RoomVersion::V11, &json!({ "users": { "@bob:two": 50 } })).await;
+    let bob = room.accept(&join("@bob:two"), &[&room.end().await]).await;
+    (room, bob)
+}
+
+on_both_databases! {
+    async fn older_state_that_wins_is_told_again(db: TestDatabase) {
+        let server = Server::new(&db).await;
+        let alice = Client::new(&server, "alice").await;
+        let (room, start) = room_of_two(&server).await;
+        let first = room.accept(&topic("@alice:one", "older"), &[&start]).await;
+        let second = room.accept(&topic("@bob:two", "of bob"), &[&first]).await;
+        let since = alice.position();
+        let ban = room.accept(&member("@alice:one", "@bob:two", "ban"), &[&first]).await;
+        let news = alice.news(&room, since).await["join"].clone();
+        assert_eq!(ids(&news["timeline"]["events"]), [ban.id().to_string()]);
+        assert_eq!(ids(&news["state"]["events"]), [first.id().to_string()], "{news:#}");
+        assert_eq!(news["summary"]["m.joined_member_count"], json!(1));
+        // The same for those who ask the database, on a node that has just been started.
+        let late = Client { requester: alice.requester.clone(), ..Client::new(&server, "late").await };
+        assert_eq!(late.news(&room, since).await["join"]["state"], news["state"]);
+        drop(second);
+    }
+
+    async fn whoever_loses_the_membership_leaves_and_others_are_told_the_numbers(db: TestDatabase) {
+        let server = Server::new(&db).await;
+        let (alice, dora) = (Client::new(&server, "alice").await, Client::new(&server, "dora").await);
+        let (room, start) = room_of_two(&server).await;
+        let user = (dora.requester.user_sn, dora.requester.user_id.clone());
+        let came = room.send_as(&user, &join("@dora:one")).await;
+        let since = alice.position();
+        assert_eq!(room.head().await.joined_count, 3);
+        let closed = room.accept(&join_rule("@alice:one", "invite"), &[&start]).await;
+        let news = dora.news(&room, since).await;
+        assert!(news["join"].is_null(), "{news:#}");
+        assert_eq!(ids(&news["leave"]["timeline"]["events"]), [closed.id().to_string()], "{news:#}");
+        let news = alice.news(&room, since).await["join"].clone();
+        assert_eq!(news["summary"]["m.joined_member_count"], json!(2), "{news:#}");
+        let late = Client { requester: dora.requester.clone(), ..Client::new(&server, "late").await };
+        assert!(late.news(&room, since).await["leave"].is_object());
+        // After that, there is nothing more to be told.
+        let since = alice.position();
+        room.send(&message("@alice:one", "who was that?")).await;
+        let news = dora.news(&room, since).await;
+        assert!(news["join"].is_null() && news["leave"].is_null(), "{news:#}");
+        drop(came);
+    }
+
+    async fn what_is_hidden_is_not_told(db: TestDatabase) {
+        let server = Server::new(&db).await;
+        let alice = Client::new(&server, "alice").await;
+        let (room, start) = room_of_two(&server).await;
+        room.send(&member("@alice:one", "@bob:two", "ban")).await;
+        let since = alice.position();
+        let late = room.build(&topic("@bob:two", "but"), &[&start]);
+        assert_eq!(room.standing(&late).await, storage::Standing::SoftFailed);
+        let refused = room.build(&join("@bob:two"), &[&room.end().await]);
+        assert_eq!(room.standing(&refused).await, storage::Standing::Rejected);
+        assert!(alice.news(&room, since).await["join"].is_null());
+        let shown = room.send(&message("@alice:one", "good")).await;
+        let news = alice.news(&room, since).await["join"].clone();
+        assert_eq!(ids(&news["timeline"]["events"]), [shown.id().to_string()]);
+        assert!(ids(&news["state"]["events"]).is_empty());
+    }
+}
