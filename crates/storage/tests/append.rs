@@ -123,7 +123,7 @@ on_both_databases! {
         held_up.unwrap();
         assert_eq!(appended, [true, true]);
         let state = database.stored_current_state(RoomSn(1)).await.unwrap();
-        assert_eq!(state.iter().map(|entry| entry.event_sn).collect::<Vec<_>>(), [again.sn()]);
+        assert_eq!(state.iter().map(|(_, event_sn)| *event_sn).collect::<Vec<_>>(), [again.sn()]);
         assert_eq!(append(&database, vec![emptied(3, &again)]).await, [true]);
         assert!(database.stored_current_state(RoomSn(1)).await.unwrap().is_empty());
     }
