@@ -61,14 +61,8 @@ use room_engine::state_map::{Chunk, ChunkId};
 use self::marks::Marks;
 use crate::state_chunks::{FIND, blobs, read_chunk};
 use crate::value::Row;
-use crate::{Database, StorageError, params};
+use crate::{Database, StorageError, Tx, params};
 
-/// Events whose roots are read in one step.
-const ROOTS_AT_ONCE: i64 = 500;
-/// Chunks that are read in one step: less than a megabyte.
-const CHUNKS_AT_ONCE: usize = 200;
-/// Chunks that are looked at, and removed if they are not needed, in one step.
-const SWEPT_AT_ONCE: usize = 200;
 /// After each step a collector rests for this many times as long as the step took, so it takes a sixth of a connection.
 const REST_FACTOR: u32 = 5;
 /// The shortest and the longest rest.
@@ -79,12 +73,12 @@ const NEXT_ROOM: &str = "SELECT MIN(room_sn) FROM (SELECT MIN(room_sn) AS room_s
 const ROOTS: &str = "SELECT event_sn, state_root FROM (SELECT event_sn, state_root FROM events \
                      WHERE room_sn = $1 AND event_sn > $2 ORDER BY room_sn, event_sn LIMIT $3) AS page \
                      UNION ALL SELECT CAST(NULL AS BIGINT), state_root FROM room_heads WHERE room_sn = $1";
-const CANDIDATES: &str = "SELECT chunk_id, written_at FROM state_chunks WHERE chunk_id > $1 AND chunk_id <= $2 \
-                          ORDER BY chunk_id LIMIT $3";
+const CHUNKS: &str = "SELECT chunk_id, written_at FROM state_chunks WHERE chunk_id > $1 AND chunk_id <= $2 \
+                      ORDER BY chunk_id LIMIT $3";
 const REMOVE: &str = "DELETE FROM state_chunks WHERE chunk_id IN BLOBS($1) AND written_at <= $2 \
                       RETURNING CAST(LENGTH(bytes) AS BIGINT)";
 
-/// What a [`ChunkCollector`] keeps in memory at most.
+/// What a [`ChunkCollector`] keeps in memory at most, and does in one step.
 #[derive(Clone, Copy, Debug)]
 pub struct CollectorLimits {
     /// Chunks that a pass marks; with more of them there are more passes. A mark takes about 25 bytes.
@@ -92,12 +86,14 @@ pub struct CollectorLimits {
     /// Branches that are not read again. It should be more than the largest state has: then the work grows with the number
     /// of chunks.
     pub visited: usize,
+    /// Events or chunks that are read, or chunks that are removed, in one step. A chunk has a few kilobytes.
+    pub at_once: usize,
 }
 
 impl Default for CollectorLimits {
     fn default() -> Self {
         // Just below what makes the tables of the sets double.
-        Self { marks: 900_000, visited: 220_000 }
+        Self { marks: 900_000, visited: 220_000, at_once: 200 }
     }
 }
 
@@ -115,17 +111,20 @@ pub struct Collected {
 /// Removes chunks of which no state of a room consists any more, in small steps. It can be dropped at any time.
 pub struct ChunkCollector {
     database: Database,
+    at_once: usize,
     work: Work,
     /// The chunks that are being marked.
     marks: Marks,
     /// Chunks whose children have to be marked.
     unread: Vec<ChunkId>,
+    /// Chunks to remove, unless they have been written again.
+    garbage: Vec<ChunkId>,
     /// The position of the log at the start of the pass.
     start: Position,
     collected: Collected,
 }
 
-/// What comes next, when no chunks are left to read.
+/// What comes next, when no chunks are left to read or to remove.
 #[derive(Clone, Copy, Debug)]
 enum Work {
     /// A pass over the IDs after this one.
@@ -151,9 +150,11 @@ impl ChunkCollector {
     pub fn with_limits(database: Database, limits: CollectorLimits) -> Self {
         Self {
             database,
+            at_once: limits.at_once.max(1),
             work: Work::Pass(ChunkId::EMPTY),
             marks: Marks::new(limits),
             unread: Vec::new(),
+            garbage: Vec::new(),
             start: Position::START,
             collected: Collected::default(),
         }
@@ -184,6 +185,10 @@ impl ChunkCollector {
             self.read_chunks().await?;
             return Ok(None);
         }
+        if !self.garbage.is_empty() {
+            self.remove_garbage().await?;
+            return Ok(None);
+        }
         self.work = match self.work {
             Work::Pass(after) => {
                 self.start = self.database.settled_position().await?;
@@ -203,7 +208,7 @@ impl ChunkCollector {
 
     async fn read_roots(&mut self, room_sn: RoomSn, after: i64) -> Result<Work, StorageError> {
         let read = |row: &Row<'_>| Ok((row.get::<Option<i64>>(0)?, row.get::<Option<ChunkId>>(1)?));
-        let rows = self.database.query(ROOTS, params![room_sn, after, ROOTS_AT_ONCE], read).await?;
+        let rows = self.database.query(ROOTS, params![room_sn, after, self.limit()], read).await?;
         let (mut last, mut events) = (after, 0);
         for (event_sn, root) in rows {
             if let Some(event_sn) = event_sn {
@@ -217,12 +222,12 @@ impl ChunkCollector {
                 }
             }
         }
-        Ok(if events < ROOTS_AT_ONCE { Work::RoomAfter(room_sn) } else { Work::Roots(room_sn, last) })
+        Ok(if events < self.limit() { Work::RoomAfter(room_sn) } else { Work::Roots(room_sn, last) })
     }
 
     /// Marks the children of chunks. Past the caches: what is read here nobody else needs.
     async fn read_chunks(&mut self) -> Result<(), StorageError> {
-        let rest = self.unread.len().saturating_sub(CHUNKS_AT_ONCE);
+        let rest = self.unread.len().saturating_sub(self.at_once);
         let ids = self.unread.get(rest..).unwrap_or_default();
         let chunks = self.database.query(FIND, params![&blobs(ids)], read_chunk).await?;
         self.unread.truncate(rest);
@@ -242,36 +247,36 @@ impl ChunkCollector {
         }
     }
 
+    /// Finds the chunks after `after` that are not needed.
     async fn sweep(&mut self, after: ChunkId) -> Result<Work, StorageError> {
-        let (first, last) = (after, self.marks.last());
-        let limit = i64::try_from(SWEPT_AT_ONCE).unwrap_or(i64::MAX);
+        let last = self.marks.last();
+        let range = params![&after.as_bytes()[..], &last.as_bytes()[..], self.limit()];
         let read = |row: &Row<'_>| Ok((row.get::<ChunkId>(0)?, row.get::<Position>(1)?));
-        let range = params![&first.as_bytes()[..], &last.as_bytes()[..], limit];
-        let candidates = self.database.query(CANDIDATES, range, read).await?;
+        let chunks = self.database.query(CHUNKS, range, read).await?;
         let is_needed = |(id, written_at): &&(ChunkId, Position)| *written_at > self.start || self.marks.contains(id);
-        let garbage: Vec<_> = candidates.iter().filter(|it| !is_needed(it)).map(|(id, _)| *id).collect();
-        let removed = self.remove(garbage).await?;
-        self.collected.chunks += removed.len() as u64;
-        self.collected.bytes += removed.iter().map(|bytes| bytes.unsigned_abs()).sum::<u64>();
-        self.collected.kept += (candidates.len().saturating_sub(removed.len())) as u64;
-        Ok(match candidates.last() {
-            Some((id, _)) if candidates.len() >= SWEPT_AT_ONCE => Work::Sweep(*id),
+        self.garbage = chunks.iter().filter(|chunk| !is_needed(chunk)).map(|(id, _)| *id).collect();
+        self.collected.kept += (chunks.len() - self.garbage.len()) as u64;
+        Ok(match chunks.last() {
+            Some((id, _)) if chunks.len() >= self.at_once => Work::Sweep(*id),
             _ if last < ChunkId::LAST => Work::Pass(last),
             _ => Work::Done,
         })
     }
 
-    /// Removes chunks unless they have been written again, and tells how large they were.
-    async fn remove(&self, garbage: Vec<ChunkId>) -> Result<Vec<i64>, StorageError> {
-        if garbage.is_empty() {
-            return Ok(Vec::new());
-        }
-        let start = self.start;
-        self.database
-            .write(async move |tx| {
-                tx.lock_log().await?;
-                tx.query(REMOVE, params![&blobs(&garbage), start], |row| row.get(0)).await
-            })
-            .await
+    async fn remove_garbage(&mut self) -> Result<(), StorageError> {
+        let (garbage, start) = (self.garbage.clone(), self.start);
+        let remove = async move |tx: &mut Tx| {
+            tx.lock_log().await?;
+            tx.query(REMOVE, params![&blobs(&garbage), start], |row| row.get::<i64>(0)).await
+        };
+        let removed = self.database.write(remove).await?;
+        self.garbage.clear();
+        self.collected.chunks += removed.len() as u64;
+        self.collected.bytes += removed.into_iter().map(i64::unsigned_abs).sum::<u64>();
+        Ok(())
+    }
+
+    fn limit(&self) -> i64 {
+        i64::try_from(self.at_once).unwrap_or(i64::MAX)
     }
 }

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn ranges_with_too_many_marks_follow_each_other_without_a_gap() {
-        let mut marks = Marks::new(CollectorLimits { marks: 16, visited: 4 });
+        let mut marks = Marks::new(CollectorLimits { marks: 16, visited: 4, at_once: 1 });
         let mut after = ChunkId::EMPTY;
         let mut marked = Vec::new();
         while after < ChunkId::LAST {
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn what_was_visited_is_remembered_up_to_a_limit() {
-        let mut marks = Marks::new(CollectorLimits { marks: 16, visited: 2 });
+        let mut marks = Marks::new(CollectorLimits { marks: 16, visited: 2, at_once: 1 });
         assert_eq!([1, 1, 2, 1, 3, 1].map(|first| marks.visit(id(first))), [true, false, true, true, true, true]);
         assert!(marks.visited.len() <= 2);
     }

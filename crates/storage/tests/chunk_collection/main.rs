@@ -10,12 +10,15 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use storage::{ChunkCollector, Collected, CollectorLimits, Database, Standing};
 use testing::on_both_databases;
-use world::{Draft, World, large_state, place, random_changes};
+use world::{Draft, World, place, random_changes, state_of};
 
 const ROOMS: i64 = 3;
+/// Entries of a state that needs branches, and of one that needs branches above those.
+const SEVERAL_CHUNKS: i64 = 500;
+const SEVERAL_BRANCHES: i64 = 20_000;
 
 /// Limits that make a collector go over a few dozen chunks several times.
-const TIGHT: CollectorLimits = CollectorLimits { marks: 20, visited: 6 };
+const TIGHT: CollectorLimits = CollectorLimits { marks: 30, visited: 6, at_once: 10 };
 
 fn collector(database: &Database) -> ChunkCollector {
     ChunkCollector::with_limits(database.clone(), TIGHT)
@@ -37,7 +40,7 @@ async fn happen(world: &mut World, random: &mut StdRng, under_way: &mut Vec<Draf
     let any = |random: &mut StdRng| events[random.random_range(0..events.len())];
     match random.random_range(0..100) {
         _ if events.is_empty() => {
-            let draft = world.draft(room, Standing::Accepted, None, large_state(), None).await;
+            let draft = world.draft(room, Standing::Accepted, None, state_of(SEVERAL_CHUNKS), None).await;
             world.append(node, draft).await;
         }
         // The ones that are purged are not only old ones: a new state may be all that needs the chunks of an old one.
@@ -72,7 +75,7 @@ async fn happen(world: &mut World, random: &mut StdRng, under_way: &mut Vec<Draf
 on_both_databases! {
     async fn needed_chunks_stay_and_others_go(db: TestDatabase) {
         let mut world = World::new(&db, 1).await;
-        let draft = world.draft(1, Standing::Accepted, None, large_state(), None).await;
+        let draft = world.draft(1, Standing::Accepted, None, state_of(SEVERAL_CHUNKS), None).await;
         let first = world.append(0, draft).await.unwrap();
         let draft = world.draft(1, Standing::Accepted, Some(first), vec![(place(250), None)], None).await;
         world.append(0, draft).await.unwrap();
@@ -95,9 +98,24 @@ on_both_databases! {
         assert_eq!((collected.chunks, collected.kept), (needed as u64, 0));
     }
 
+    async fn large_states_are_needed_down_to_their_leaves(db: TestDatabase) {
+        let mut world = World::new(&db, 1).await;
+        let draft = world.draft(1, Standing::Accepted, None, state_of(SEVERAL_BRANCHES), None).await;
+        let first = world.append(0, draft).await.unwrap();
+        let change = vec![(place(SEVERAL_BRANCHES / 2), Some(EventSn(9)))];
+        let draft = world.draft(1, Standing::Accepted, Some(first), change, None).await;
+        world.append(0, draft).await.unwrap();
+        assert!(world.levels().await > 2);
+        world.purge(0, 1, first).await;
+        let (stored, needed) = world.chunks().await;
+        let collected = ChunkCollector::new(world.nodes[0].clone()).run().await.unwrap();
+        assert_eq!((collected.chunks, collected.kept), ((stored - needed) as u64, needed as u64));
+        world.check().await;
+    }
+
     async fn an_event_that_is_built_on_a_state_that_is_gone_is_refused(db: TestDatabase) {
         let mut world = World::new(&db, 2).await;
-        let draft = world.draft(1, Standing::Accepted, None, large_state(), None).await;
+        let draft = world.draft(1, Standing::Accepted, None, state_of(SEVERAL_CHUNKS), None).await;
         let first = world.append(0, draft).await.unwrap();
         let draft = world.draft(1, Standing::Accepted, None, Vec::new(), None).await;
         world.append(0, draft).await.unwrap();
@@ -113,7 +131,7 @@ on_both_databases! {
     async fn a_state_that_comes_back_while_its_chunks_are_removed_is_whole(db: TestDatabase) {
         let mut world = World::new(&db, 1).await;
         for steps in 0.. {
-            let draft = world.draft(1, Standing::Accepted, None, large_state(), None).await;
+            let draft = world.draft(1, Standing::Accepted, None, state_of(SEVERAL_CHUNKS), None).await;
             let event = world.append(0, draft).await.unwrap();
             let draft = world.draft(1, Standing::Accepted, None, Vec::new(), None).await;
             world.append(0, draft).await.unwrap();
@@ -124,7 +142,7 @@ on_both_databases! {
                 collected = collected.or(collector.step().await.unwrap());
             }
             // Nothing of it is shown, so the room's last visible event is from before the collector began.
-            let draft = world.draft(1, Standing::SoftFailed, None, large_state(), Some(Vec::new())).await;
+            let draft = world.draft(1, Standing::SoftFailed, None, state_of(SEVERAL_CHUNKS), Some(Vec::new())).await;
             let event = world.append(0, draft).await.unwrap();
             if collected.is_none() {
                 finish(collector).await;
@@ -145,19 +163,19 @@ on_both_databases! {
         let mut under_way = Vec::new();
         let mut collectors = [collector(&world.nodes[0]), collector(&world.nodes[1])];
         let mut removed = 0;
-        for turn in 0..1_200 {
-            if random.random_bool(0.3) {
+        for turn in 0..6_000 {
+            if random.random_bool(0.1) {
                 happen(&mut world, &mut random, &mut under_way).await;
                 under_way.truncate(5);
             }
             let which = random.random_range(0..collectors.len());
             let collected = collectors[which].step().await.unwrap();
             // Some come to their end, some are dropped half-way.
-            if collected.is_some() || random.random_bool(0.01) {
+            if collected.is_some() || random.random_bool(0.001) {
                 removed += collected.map_or(0, |collected| collected.chunks);
                 collectors[which] = collector(&world.nodes[which]);
             }
-            if turn % 100 == 0 {
+            if turn % 300 == 0 {
                 world.check().await;
             }
         }

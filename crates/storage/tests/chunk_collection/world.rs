@@ -14,10 +14,10 @@ use testing::TestDatabase;
 
 pub(crate) type State = BTreeMap<Place, EventSn>;
 
-/// Places that states have; enough for several chunks.
+/// Places that change.
 const PLACES: i64 = 500;
-/// Events that can be in a place. There are so few that states often come back.
-const EVENTS: i64 = 3;
+/// Events that can be in a place, from numbers that the log does not reach. There are so few that states often come back.
+const EVENTS: std::ops::Range<i64> = 1_000_000..1_000_003;
 
 pub(crate) fn place(number: i64) -> Place {
     Place::new(TypeSn(number % 7), KeySn(number))
@@ -156,6 +156,14 @@ impl World {
         node.close().await;
     }
 
+    /// How many levels the largest state has.
+    pub(crate) async fn levels(&self) -> u8 {
+        let read = |row: &storage::Row<'_>| Ok((row.get::<ChunkId>(0)?, row.get::<Bytes>(1)?));
+        let stored = self.nodes[0].query("SELECT chunk_id, bytes FROM state_chunks", &[], read).await.unwrap();
+        let levels = stored.into_iter().map(|(id, bytes)| Chunk::parse(id, bytes).unwrap().level() + 1);
+        levels.max().unwrap_or_default()
+    }
+
     /// How many chunks are stored, and how many of them are needed.
     pub(crate) async fn chunks(&self) -> (usize, usize) {
         let node = &self.nodes[0];
@@ -200,9 +208,9 @@ fn message(number: u32, standing: Standing, before: StateBefore) -> NewEvent {
     }
 }
 
-/// A state of several chunks.
-pub(crate) fn large_state() -> Vec<(Place, Option<EventSn>)> {
-    let all: State = (0..PLACES).map(|number| (place(number), EventSn(1 + number % EVENTS))).collect();
+/// A state with so many entries.
+pub(crate) fn state_of(entries: i64) -> Vec<(Place, Option<EventSn>)> {
+    let all: State = (0..entries).map(|number| (place(number), EventSn(EVENTS.start + number % 3))).collect();
     all.into_iter().map(|(place, event)| (place, Some(event))).collect()
 }
 
@@ -210,8 +218,8 @@ pub(crate) fn large_state() -> Vec<(Place, Option<EventSn>)> {
 pub(crate) fn random_changes(random: &mut StdRng) -> Vec<(Place, Option<EventSn>)> {
     let count = random.random_range(0..4);
     let one = |_| {
-        let event = random.random_range(0..=EVENTS);
-        (place(random.random_range(0..PLACES)), (event > 0).then_some(EventSn(event)))
+        let event = random.random_bool(0.75).then(|| EventSn(random.random_range(EVENTS)));
+        (place(random.random_range(0..PLACES)), event)
     };
     let changes: BTreeMap<Place, Option<EventSn>> = (0..count).map(one).collect();
     changes.into_iter().collect()
