@@ -93,7 +93,7 @@ pub struct CollectorLimits {
 impl Default for CollectorLimits {
     fn default() -> Self {
         // Just below what makes the tables of the sets double.
-        Self { marks: 900_000, visited: 220_000, at_once: 200 }
+        Self { marks: 900_000, visited: 220_000, at_once: 100 }
     }
 }
 
