@@ -33,7 +33,7 @@ use storage::{Database, DatabaseOptions, Interned, RoomStates};
 use telemetry::{CacheCounts, HealthProbe, Metrics};
 use tokio_util::sync::CancellationToken;
 
-use crate::{StartError, VERSION};
+use crate::{StartError, VERSION, collecting};
 
 /// What the components are made of.
 pub(crate) struct Needs<'a> {
@@ -69,6 +69,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     });
     let health = Arc::new(health_probe(&database, metrics.clone()));
     let observer = request_observer(metrics.clone());
+    collecting::start(database.clone(), metrics.clone(), stopping.clone());
 
     let capabilities = Arc::new(Capabilities::new(&CapabilityOptions {
         default_room_version: config.rooms.default_version.clone(),

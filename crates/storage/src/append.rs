@@ -93,7 +93,8 @@ pub struct NewEvent {
 /// A state, as changes of one that is stored. In the order of the places.
 #[derive(Clone, Debug)]
 pub struct StateBefore {
-    /// The stored state.
+    /// The stored state: that of an event of the room, read after the version of the head that the append expects. Then an
+    /// append that finds this version finds the whole state, because [`Tx::renew_head`] comes before any removal.
     pub base: StateMap,
     /// Which event is where instead, or none.
     pub changes: Vec<(Place, Option<EventSn>)>,
@@ -202,7 +203,7 @@ pub(crate) async fn append_all(
     let indexed: Vec<IndexedEvent> = written.iter().flat_map(Written::indexed_events).collect();
     let new_in_chains = auth_chains::index(tx, &indexed).await?;
     let auth_event_lists: Vec<String> = indexed.iter().map(auth_chains::auth_event_list).collect();
-    let mut tables = rows::of_all(&written, &heads, &chunks);
+    let mut tables = rows::of_all(&written, &heads, &chunks, tx.last_reserved());
     tables.extend(auth_chains::rows(&indexed, &new_in_chains, &auth_event_lists));
     tx.insert_into_tables(&tables).await?;
     rows::write_removals(tx, rows::each_effect(&written)).await?;

@@ -187,14 +187,7 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails, or others do not finish in time.
     pub async fn settled_position(&self) -> Result<Position, StorageError> {
-        let position = self
-            .write(async |tx| {
-                // Waits for whoever has allocated positions: the row is theirs until they are done.
-                let sql = "UPDATE log_head SET position = position RETURNING position";
-                tx.query_optional(sql, &[], |row| row.get(0)).await
-            })
-            .await?;
-        Ok(position.unwrap_or(Position::START))
+        self.write(async |tx| tx.lock_log().await).await
     }
 
     /// How long the database takes to answer the simplest question.

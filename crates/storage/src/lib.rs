@@ -5,6 +5,7 @@
 //! * Events are handed over with [`Database::append`]; everything that follows from them is in the same transaction.
 //! * What a transaction [publishes](Tx::publish) is told to the [`LogObserver`]s in the order of the log.
 //! * [`RoomStates`] knows of which rooms the state is known as a whole; reads that need that take a [`FullState`].
+//! * [`ChunkCollector`] removes the parts of rooms' states that nothing refers to any more.
 //! * [`Interned`] gives numbers to user IDs, room IDs, event types and state keys.
 //!
 //! Statements are written once, with PostgreSQL's `$1` parameters; the additions are in the table of the `dialect` module:
@@ -18,6 +19,7 @@ mod accounts;
 mod aliases;
 mod append;
 mod auth_chains;
+mod chunk_collection;
 mod database;
 mod devices;
 mod dialect;
@@ -52,6 +54,7 @@ pub use account_data::AccountDataEntry;
 pub use accounts::{Account, NewAccount};
 pub use aliases::RoomAlias;
 pub use append::{Append, AppendOutcome, EventNumber, NewEvent, StateBefore, StateEffect, Step};
+pub use chunk_collection::{ChunkCollector, Collected, CollectorLimits};
 pub use database::Database;
 pub use devices::{Device, LastSeen};
 pub use dialect::Engine;

@@ -104,7 +104,7 @@ impl Tx {
         }
         self.forget_rooms();
         self.chunks_mut().extend(repair.chunks.iter().cloned());
-        self.insert_into_tables(&[rows::state_chunks(&repair.chunks, last.0)]).await?;
+        self.insert_into_tables(&[rows::state_chunks(&repair.chunks, last)]).await?;
         for (event_sn, state) in &repair.states {
             let sql = "UPDATE events SET state_root = $2 WHERE event_sn = $1";
             self.execute(sql, params![*event_sn, &state.root_bytes()[..]]).await?;

@@ -24,7 +24,7 @@ const MAX_ROUNDS: usize = 64;
 /// Chunks that are asked for in one statement.
 const CHUNKS_AT_ONCE: usize = 2_000;
 
-const FIND: &str = "SELECT chunk_id, bytes FROM state_chunks WHERE chunk_id IN BLOBS($1)";
+pub(crate) const FIND: &str = "SELECT chunk_id, bytes FROM state_chunks WHERE chunk_id IN BLOBS($1)";
 
 #[derive(Clone)]
 struct ChunkBytes;
@@ -128,12 +128,12 @@ enum Attempt<T> {
     Missing(Vec<ChunkId>),
 }
 
-fn read_chunk(row: &Row<'_>) -> Result<Chunk, StorageError> {
+pub(crate) fn read_chunk(row: &Row<'_>) -> Result<Chunk, StorageError> {
     let id = row.get::<ChunkId>(0)?;
     Chunk::parse(id, row.get(1)?).map_err(|error| StorageError::Corrupt(error.to_string()))
 }
 
-fn blobs(ids: &[ChunkId]) -> Vec<&[u8]> {
+pub(crate) fn blobs(ids: &[ChunkId]) -> Vec<&[u8]> {
     ids.iter().map(|id| &id.as_bytes()[..]).collect()
 }
 

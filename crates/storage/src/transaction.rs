@@ -254,6 +254,36 @@ impl Tx {
         Ok(())
     }
 
+    /// The last position that was reserved by this transaction.
+    pub(crate) fn last_reserved(&self) -> Position {
+        Position(self.known.position)
+    }
+
+    /// Waits for whoever has allocated positions, and keeps others from it until the commit: the row is theirs until they
+    /// are done, and ours then. Returns the last position of the log.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub(crate) async fn lock_log(&mut self) -> Result<Position, StorageError> {
+        let sql = "UPDATE log_head SET position = position RETURNING position";
+        let position = self.query_optional(sql, &[], |row| row.get(0)).await?;
+        Ok(position.unwrap_or(Position::START))
+    }
+
+    /// Makes everything stale that is being built on the room as it is: appends that are under way, on every node, are
+    /// refused and built again. Whoever removes events or rooms, or replaces the states that are stored for them, calls this
+    /// before, in the same transaction; `chunk_collection` says why.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn renew_head(&mut self, room_sn: RoomSn) -> Result<(), StorageError> {
+        // Tells the writers of other nodes, which remember heads as long as only they move the log.
+        self.next_position().await?;
+        self.known.heads.remove(&room_sn);
+        let sql = "UPDATE room_heads SET head_version = head_version + 1 WHERE room_sn = $1";
+        self.execute(sql, params![room_sn]).await.map(drop)
+    }
+
     /// Makes `entry` visible to those who follow the log, once the transaction has committed.
     pub fn publish(&mut self, entry: LogEntry) {
         self.published.push(entry);

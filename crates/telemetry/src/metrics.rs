@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
     core::Collector,
 };
 use tokio::runtime::Handle;
@@ -34,6 +34,8 @@ pub struct Metrics {
     database_connections: IntGauge,
     cache_hits: IntCounterVec,
     cache_misses: IntCounterVec,
+    state_chunks_removed: IntCounter,
+    state_chunk_bytes_removed: IntCounter,
     process: ProcessGauges,
     runtime: RuntimeGauges,
     observed: Mutex<Observed>,
@@ -70,6 +72,14 @@ impl Metrics {
             )?,
             cache_hits: counters(&registry, "cache_hits_total", "Look-ups that a cache answered", &["cache"])?,
             cache_misses: counters(&registry, "cache_misses_total", "Look-ups that had to load", &["cache"])?,
+            state_chunks_removed: registered(
+                &registry,
+                IntCounter::new("state_chunks_removed_total", "Chunks of states removed that nothing referred to")?,
+            )?,
+            state_chunk_bytes_removed: registered(
+                &registry,
+                IntCounter::new("state_chunk_bytes_removed_total", "Bytes of the chunks of states removed")?,
+            )?,
             process: ProcessGauges::new(&registry)?,
             runtime: RuntimeGauges::new(&registry)?,
             observed: Mutex::default(),
@@ -83,6 +93,12 @@ impl Metrics {
         let status = three_digits(status, &mut digits);
         self.requests.with_label_values(&[method, route, status]).inc();
         self.request_seconds.with_label_values(&[method, route]).observe(took.as_secs_f64());
+    }
+
+    /// Counts chunks of rooms' states that were removed because nothing refers to them any more.
+    pub fn state_chunks_removed(&self, chunks: u64, bytes: u64) {
+        self.state_chunks_removed.inc_by(chunks);
+        self.state_chunk_bytes_removed.inc_by(bytes);
     }
 
     /// Asks this for the number of open database connections whenever metrics are read.
@@ -243,8 +259,11 @@ mod tests {
         metrics.request_answered("GET", "/_matrix/client/versions", 200, Duration::from_millis(2));
         metrics.observe_database(|| 3);
         metrics.observe_cache("events", || CacheCounts { hits: 3, misses: 1 });
+        metrics.state_chunks_removed(2, 700);
         let text = metrics.render().unwrap();
         for line in [
+            "state_chunks_removed_total 2",
+            "state_chunk_bytes_removed_total 700",
             "http_requests_total{method=\"GET\",route=\"/_matrix/client/versions\",status=\"200\"} 1",
             "http_request_duration_seconds_count{method=\"GET\",route=\"/_matrix/client/versions\"} 1",
             "active_connections 3",

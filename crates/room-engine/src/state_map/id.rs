@@ -19,6 +19,9 @@ impl ChunkId {
     /// The root of the map without entries, for which no chunk is stored.
     pub const EMPTY: Self = Self([0; Self::BYTES]);
 
+    /// The last of all possible IDs.
+    pub const LAST: Self = Self([0xff; Self::BYTES]);
+
     /// The ID of the chunk that consists of these bytes.
     pub fn of(chunk: &[u8]) -> Self {
         let digest: [u8; 32] = Sha256::digest(chunk).into();

@@ -66,6 +66,7 @@ impl LogObserver for Log {
 pub(crate) struct Server {
     pub(crate) database: Database,
     pub(crate) interned: Arc<Interned>,
+    pub(crate) states: Arc<RoomStates>,
     pub(crate) timeline: Arc<Timeline>,
     pub(crate) log: Arc<Log>,
     pub(crate) keys: Arc<KeyRing>,
@@ -86,8 +87,8 @@ impl Server {
         let (patience, stopping) = (Duration::from_secs(1), CancellationToken::new());
         let states = RoomStates::follow(&database, server_name.as_str(), patience, stopping).await.unwrap();
         let identity = Arc::new(Identity { server_name, key_pair });
-        let timeline = Arc::new(Timeline::new(database.clone(), interned.clone(), states, identity, clock));
-        Self { database, interned, timeline, log, keys: Arc::new(key_ring()), rooms: Arc::default() }
+        let timeline = Arc::new(Timeline::new(database.clone(), interned.clone(), states.clone(), identity, clock));
+        Self { database, interned, states, timeline, log, keys: Arc::new(key_ring()), rooms: Arc::default() }
     }
 
     /// Makes an account, if there is none yet.

@@ -31,7 +31,7 @@ impl Client {
         let database = server.database.clone();
         let clock = Arc::new(FixedClock::new(Timestamp(NOW)));
         let options = SessionOptions { access_token_lifetime: Duration::from_secs(600) };
-        let sessions = Arc::new(Sessions::new(database.clone(), clock.clone(), options));
+        let sessions = Arc::new(Sessions::new(database.clone(), server.interned.clone(), clock.clone(), options));
         let options = RegistrationOptions { enabled: true, ..RegistrationOptions::default() };
         let name = ruma::owned_server_name!("one");
         let registration = Registration::new(database.clone(), clock.clone(), name, options, None, sessions.clone());
@@ -48,7 +48,8 @@ impl Client {
         LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
         let interned = server.interned.clone();
         let stopping = CancellationToken::new();
-        let sync = Sync::new(database, interned, clock, tail.clone(), user_rooms, wakeups, stopping);
+        let sync =
+            Sync::new(database, interned, server.states.clone(), clock, tail.clone(), user_rooms, wakeups, stopping);
         Self { sync, requester, tail }
     }
 
@@ -110,7 +111,7 @@ on_both_databases! {
         let user = (dora.requester.user_sn, dora.requester.user_id.clone());
         let came = room.send_as(&user, &join("@dora:one")).await;
         let since = alice.position();
-        assert_eq!(room.head().await.joined_count, 3);
+        assert_eq!(room.head().await.known_members().joined, 3);
         let closed = room.accept(&join_rule("@alice:one", "invite"), &[&start]).await;
         let news = dora.news(&room, since).await;
         assert!(news["join"].is_null(), "{news:#}");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use homeserver_core::RoomSn;
+use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::Chunk;
 
 use super::{Append, Effect, Head, Written, WrittenEvent};
@@ -17,12 +17,12 @@ pub(super) fn of_all<'a>(
     written: &'a [Written<'a>],
     heads: &'a HashMap<RoomSn, Head>,
     chunks: &'a [Chunk],
+    position: Position,
 ) -> Vec<TableRows<'a>> {
-    let last_position = heads.values().map(|head| head.last).max().unwrap_or_default();
     let [state_changes, current_state] = state(each_effect(written));
     let [membership_changes, memberships] = memberships(each_effect(written));
     vec![
-        state_chunks(chunks, last_position),
+        state_chunks(chunks, position),
         events(written),
         state_changes,
         current_state,
@@ -42,12 +42,13 @@ pub(super) fn each_effect<'a>(written: &'a [Written<'a>]) -> impl Iterator<Item 
     written.iter().flat_map(|append| append.effects.iter().map(|effect| (append.append.room_sn, effect)))
 }
 
-/// A chunk that is there already is marked as needed again, so that it is not removed as a chunk without use.
-pub(crate) fn state_chunks(chunks: &[Chunk], last_position: i64) -> TableRows<'_> {
+/// A chunk that is there already is marked as needed again, so that it is not removed as a chunk without use: `position` is
+/// behind every one that was given out before this transaction, which a room's last visible event need not be.
+pub(crate) fn state_chunks(chunks: &[Chunk], position: Position) -> TableRows<'_> {
     let unique: HashMap<_, _> = chunks.iter().map(|chunk| (chunk.id(), chunk)).collect();
     let rows = unique
         .into_values()
-        .map(|chunk| vec![Value::Blob(Some(chunk.id_bytes())), chunk.bytes().into(), last_position.into()])
+        .map(|chunk| vec![Value::Blob(Some(chunk.id_bytes())), chunk.bytes().into(), position.into()])
         .collect();
     let into = "state_chunks (chunk_id, bytes, written_at) \
                 ON CONFLICT (chunk_id) DO UPDATE SET written_at = excluded.written_at";
