@@ -10,7 +10,8 @@
 //! # The way of an event
 //!
 //! 1. [`PreparedEvent`] reads the event once: its properties, the words of its body, and which default rules match it.
-//! 2. For one user, [`CompiledRules::evaluate`] gives the rule that matches, with its actions.
+//! 2. For one user, [`CompiledRules::evaluate`] gives the rule that matches, with its actions. For all members of a room,
+//!    [`Audience::evaluate`] gives those who are notified, in one pass that takes the members with equal rules together.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -41,6 +42,7 @@
 //! ```
 
 mod action;
+mod audience;
 mod compiled;
 mod compiler;
 mod condition;
@@ -63,6 +65,7 @@ mod tests;
 mod words;
 
 pub use action::{Action, Outcome};
+pub use audience::{Audience, Member, Notifications};
 pub use compiled::{CompiledRules, Match};
 pub use compiler::Compiler;
 pub use condition::Condition;
