@@ -110,16 +110,18 @@ impl CompiledRules {
         self.evaluate_with(event, Facts::of(self, event, recipient)?)
     }
 
-    /// All rules that match an event for a user, the most important one first.
-    pub fn evaluate_all(&self, event: &PreparedEvent<'_>, recipient: &Recipient<'_>) -> Vec<Match<'_>> {
-        let mut matches = Vec::new();
-        if let Some(facts) = Facts::of(self, event, recipient) {
-            let _ = self.visit(event, facts, |found| {
-                matches.push(found);
-                ControlFlow::<()>::Continue(())
-            });
-        }
-        matches
+    /// Visits all rules that match an event for a user, the most important one first.
+    pub fn for_each_match<'r>(
+        &'r self,
+        event: &PreparedEvent<'_>,
+        recipient: &Recipient<'_>,
+        mut visitor: impl FnMut(Match<'r>),
+    ) {
+        let Some(facts) = Facts::of(self, event, recipient) else { return };
+        let _ = self.visit(event, facts, |found| {
+            visitor(found);
+            ControlFlow::<()>::Continue(())
+        });
     }
 
     pub(crate) fn evaluate_with(&self, event: &PreparedEvent<'_>, facts: Facts) -> Option<Match<'_>> {

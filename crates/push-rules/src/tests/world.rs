@@ -54,7 +54,8 @@ impl World {
         let rules = Compiler::new(1024 * 1024).compile(ruleset);
         let found = rules.evaluate(&event, &recipient)?;
         let outcome = found.outcome();
-        let all = rules.evaluate_all(&event, &recipient);
+        let mut all = Vec::new();
+        rules.for_each_match(&event, &recipient, |found| all.push(found));
         assert_eq!(all.first(), Some(&found));
         Some((found.rule_id.to_owned(), outcome.notify, outcome.highlight, outcome.sound.map(str::to_owned)))
     }
