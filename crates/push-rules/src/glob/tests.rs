@@ -111,6 +111,16 @@ fn a_star_spans_lines() {
     assert!(Glob::new("a*b").matches("a\nb"));
 }
 
+#[test]
+fn a_star_at_an_end_reaches_to_the_end_of_the_body_however_far_that_is() {
+    let body = format!("a{}", "b".repeat(100));
+    assert!(Glob::new("a*").matches_words(&body));
+    assert!(Glob::new("*b").matches_words(&body));
+    assert!(Glob::new("**").matches_words(&body));
+    assert!(!Glob::new("b*").matches_words(&body));
+    assert!(!Glob::new("*a").matches_words(&body));
+}
+
 /// Patterns on which matchers that try again take more than the age of the universe.
 #[test]
 fn hostile_patterns_take_linear_time() {
