@@ -147,7 +147,7 @@ impl Audience {
 
     /// Evaluates an event for all members but its sender, and gives those whom it notifies.
     pub fn evaluate(&self, event: &PreparedEvent<'_>) -> Notifications<'_> {
-        let mut notifications = Notifications { users: Vec::with_capacity(self.len()), ..Notifications::default() };
+        let mut notifications = Notifications::default();
         let (named, mut set_apart) = self.named(event);
         if let Some(sender) = event.sender().and_then(|sender| self.by_id.get(sender)) {
             set_apart.insert(*sender);
@@ -155,13 +155,13 @@ impl Audience {
         for group in &self.groups {
             let Some(found) = group.rules.evaluate_with(event, Facts::NONE) else { continue };
             let users = group.members.iter().filter(|(_, seat)| !set_apart.has(*seat)).map(|(user, _)| *user);
-            notifications.extend(found.outcome(), users);
+            notifications.extend(found.outcome(), users, group.members.len());
         }
         for seat in named.iter().filter_map(|seat| self.seats.get(*seat)?.as_ref()) {
             let recipient = Recipient { user_id: &seat.user_id, display_name: seat.display_name.as_ref() };
             let Some(group) = self.groups.get(seat.group) else { continue };
             let Some(found) = group.rules.evaluate(event, &recipient) else { continue };
-            notifications.extend(found.outcome(), group.members.get(seat.place).map(|(user, _)| *user));
+            notifications.extend(found.outcome(), group.members.get(seat.place).map(|(user, _)| *user), 1);
         }
         notifications
     }
@@ -193,7 +193,8 @@ impl<'a> Notifications<'a> {
     /// How many outcomes back an equal one is looked for.
     const OUTCOMES_COMPARED: usize = 8;
 
-    fn extend(&mut self, outcome: Outcome<'a>, users: impl IntoIterator<Item = UserSn>) {
+    /// Adds users with an outcome, if it notifies; there are at most so many of them.
+    fn extend(&mut self, outcome: Outcome<'a>, users: impl IntoIterator<Item = UserSn>, at_most: usize) {
         if !outcome.notify {
             return;
         }
@@ -203,6 +204,7 @@ impl<'a> Notifications<'a> {
             self.outcomes.push(outcome);
             self.outcomes.len() - 1
         });
+        self.users.reserve(at_most);
         self.users.extend(users.into_iter().map(|user| (user, number)));
     }
 

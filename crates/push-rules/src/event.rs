@@ -95,13 +95,13 @@ impl<'e> PreparedEvent<'e> {
     /// When the text is not a JSON object, or nested deeper than [`MAX_NESTING`](crate::MAX_NESTING).
     pub fn new(client_json: &'e [u8], room: RoomContext<'e>) -> Result<Self, NotAnEvent> {
         let mut properties = read::object(client_json)?;
-        properties.take("unsigned");
-        properties.take("room_id");
-        let content_body = properties.object_mut("content").and_then(|content| content.take("body"));
+        properties.remove("unsigned");
+        properties.remove("room_id");
+        let content_body = properties.object_mut("content").and_then(|content| content.take_leaf("body"));
         let mut event = Self {
-            event_type: properties.take("type"),
-            sender: properties.take("sender"),
-            state_key: properties.take("state_key"),
+            event_type: properties.take_leaf("type"),
+            sender: properties.take_leaf("sender"),
+            state_key: properties.take_leaf("state_key"),
             room_id: Value::Text(Text::new(Cow::Borrowed(room.room_id))),
             body: None,
             content_body,

@@ -95,8 +95,17 @@ impl<'e> Object<'e> {
         self.place(name).and_then(|place| self.0.get(place)).map(|(_, value)| value)
     }
 
-    pub(crate) fn take(&mut self, name: &str) -> Option<Value<'e>> {
-        self.place(name).map(|place| self.0.remove(place).1)
+    pub(crate) fn remove(&mut self, name: &str) {
+        if let Some(place) = self.place(name) {
+            self.0.remove(place);
+        }
+    }
+
+    /// Takes a value out, unless it is an object, on whose properties paths may go on.
+    pub(crate) fn take_leaf(&mut self, name: &str) -> Option<Value<'e>> {
+        let place = self.place(name)?;
+        let is_leaf = !matches!(self.0.get(place), Some((_, Value::Object(_))));
+        is_leaf.then(|| self.0.remove(place).1)
     }
 
     pub(crate) fn object_mut(&mut self, name: &str) -> Option<&mut Self> {

@@ -53,6 +53,21 @@ fn paths_lead_through_names_with_dots_and_backslashes() {
 }
 
 #[test]
+fn properties_of_a_body_that_is_an_object_are_found() {
+    let odd = event("m.x", &json!({ "body": { "x": "y" } }));
+    let condition = json!({ "kind": "event_match", "key": "content.body.x", "pattern": "y" });
+    assert!(World::default().holds(&condition, &odd));
+}
+
+#[test]
+fn what_a_server_adds_to_an_event_is_not_looked_at() {
+    let mut seen = message("x");
+    seen["unsigned"] = json!({ "age": 1 });
+    let condition = json!({ "kind": "event_property_is", "key": "unsigned.age", "value": 1 });
+    assert!(!World::default().holds(&condition, &seen));
+}
+
+#[test]
 fn numbers_that_are_no_canonical_integers_equal_nothing() {
     let world = World::default();
     let condition = json!({ "kind": "event_property_is", "key": "content.x", "value": 1 });
