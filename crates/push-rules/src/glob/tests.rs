@@ -29,7 +29,7 @@ fn characters(text: &str) -> Vec<char> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
     fn whole_texts_match_as_the_naive_model_says(pattern in "[abA*?é]{0,7}", text in "[abBÉ\n]{0,10}") {

@@ -59,7 +59,7 @@ fn their_evaluation(ruleset: &Ruleset, world: &World, event: &Value) -> Option<F
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(6_000))]
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
 
     #[test]
     fn the_same_rule_matches_with_the_same_outcome(ruleset in rulesets(), event in events(), world in worlds()) {
