@@ -21,6 +21,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     for (name, ruleset) in [("default rules", Ruleset::default()), ("twenty rules more", twenty_rules(0))] {
         let rules = Compiler::new(1024 * 1024).compile(&ruleset);
         let theirs = Theirs::new(&ruleset, ALICE, 1_000);
+        assert_eq!(rules.evaluate(&event, &RECIPIENT).is_some(), theirs.notifies(&raw));
         let mut group = criterion.benchmark_group(format!("one user with {name}"));
         group.bench_function("event prepared", |bencher| {
             bencher.iter(|| rules.evaluate(black_box(&event), &RECIPIENT));
@@ -45,17 +46,17 @@ pub(crate) fn early_exit(criterion: &mut Criterion) {
     let notice = plain_message().replace("m.text", "m.notice");
     let keyword = message("Good morning everybody, there is an outage, is anybody looking at it already?", &[]);
     let mut group = criterion.benchmark_group("early exit with twenty rules more");
-    for (place, json) in [
-        ("4th rule, an override rule", video.as_str()),
-        ("5th rule, a default override rule", &notice),
-        ("22nd rule, a keyword", &keyword),
-        ("34th rule, an underride rule", &plain_message()),
+    for (place, rule_id, json) in [
+        ("4th rule, an override rule", "override 0 of 0", video.as_str()),
+        ("6th rule, a default override rule", ".m.rule.suppress_notices", &notice),
+        ("21st rule, a keyword", "outage", &keyword),
+        ("34th rule, an underride rule", ".m.rule.message", &plain_message()),
     ] {
         let event = prepared(json, 1_000);
         let mut matching = 0;
         rules.for_each_match(&event, &RECIPIENT, |_| matching += 1);
-        let first = rules.evaluate(&event, &RECIPIENT).map(|found| found.rule_id);
-        println!("{place} ({}): {matching} rules match in all", first.unwrap_or_default());
+        assert_eq!(rules.evaluate(&event, &RECIPIENT).map(|found| found.rule_id), Some(rule_id));
+        println!("{place}: {matching} rules match in all");
         group.bench_function(format!("{place}: early exit"), |bencher| {
             bencher.iter(|| rules.evaluate(black_box(&event), &RECIPIENT));
         });
