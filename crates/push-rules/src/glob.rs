@@ -1,0 +1,107 @@
+//! Patterns with `*` and `?`, compiled.
+//!
+//! A pattern is cut at its stars into *pieces*. The first piece must be at the start of the text, the last one at its end,
+//! and those between are looked for one after the other, each as far to the left as it goes: that leaves the most room to
+//! those after it, so nothing is ever tried twice. A piece without `?` is found by a substring search, one with it by an
+//! automaton that is a row of bits. Matching is therefore linear in the text, whatever the pattern: a piece of up to 64
+//! characters costs one machine word of work for each character of the text, and [`MAX_PATTERN_BYTES`] bounds the words.
+//!
+//! [`MAX_PATTERN_BYTES`]: crate::MAX_PATTERN_BYTES
+
+mod automaton;
+mod piece;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use crate::{
+    fold::fold,
+    words::{Body, is_word_byte, longest_word},
+};
+use piece::Piece;
+
+/// A [glob](https://spec.matrix.org/v1.19/appendices/#glob-style-matching), compiled. It disregards case.
+#[derive(Debug, Clone)]
+pub struct Glob {
+    /// What stands between stars.
+    pieces: Box<[Piece]>,
+    /// The hash of a word that is in every body which has the pattern in it.
+    word: Option<u64>,
+}
+
+impl Glob {
+    /// Compiles a pattern.
+    pub fn new(pattern: &str) -> Self {
+        let folded = fold(pattern);
+        let pieces: Box<[Piece]> = folded.split('*').map(Piece::new).collect();
+        let is_literal = pieces.len() == 1 && !folded.contains('?');
+        Self { pieces, word: if is_literal { longest_word(&folded) } else { None } }
+    }
+
+    /// Compiles text in which `*` and `?` stand for themselves.
+    pub fn literal(text: &str) -> Self {
+        let folded = fold(text);
+        Self { pieces: Box::new([Piece::literal(&folded)]), word: longest_word(&folded) }
+    }
+
+    /// Whether the pattern matches the whole text.
+    pub fn matches(&self, text: &str) -> bool {
+        self.matches_folded(&fold(text))
+    }
+
+    /// Whether the pattern matches some part of the text that starts and ends at word boundaries, as is asked of
+    /// [`content.body`](https://spec.matrix.org/v1.19/client-server-api/#conditions-1).
+    pub fn matches_words(&self, text: &str) -> bool {
+        self.is_in(&Body::new(Cow::Borrowed(text)))
+    }
+
+    /// The hash of a word that every body has which the pattern matches, where there is one.
+    pub(crate) const fn word(&self) -> Option<u64> {
+        self.word
+    }
+
+    /// [`Self::matches`] for text in one case.
+    pub(crate) fn matches_folded(&self, text: &str) -> bool {
+        let Some((first, rest)) = self.pieces.split_first() else { return false };
+        let Some(at) = first.end_at(text, 0) else { return false };
+        let Some((last, middle)) = rest.split_last() else { return at == text.len() };
+        let Some(at) = Self::after_all(middle, text, at) else { return false };
+        last.is_suffix(text, at)
+    }
+
+    /// [`Self::matches_words`] for a body that is prepared.
+    pub(crate) fn is_in(&self, body: &Body<'_>) -> bool {
+        if self.word.is_some_and(|word| !body.has_word(word)) {
+            return false;
+        }
+        let text = body.text();
+        let Some((first, rest)) = self.pieces.split_first() else { return false };
+        let starts = |start: usize| start == 0 || is_boundary(text, start);
+        let ends = |end: usize| end == text.len() || is_boundary(text, end);
+        let Some((last, middle)) = rest.split_last() else {
+            if first.is_empty() {
+                return text.is_empty();
+            }
+            return first.occurrences(text, 0).any(|(start, end)| starts(start) && ends(end));
+        };
+        let at = if first.is_empty() {
+            Some(0)
+        } else {
+            first.occurrences(text, 0).find(|(start, _)| starts(*start)).map(|(_, end)| end)
+        };
+        let Some(at) = at.and_then(|at| Self::after_all(middle, text, at)) else { return false };
+        last.is_empty() || last.occurrences(text, at).any(|(_, end)| ends(end))
+    }
+
+    /// The end of the last of the pieces, each of them found as far to the left as it goes.
+    fn after_all(pieces: &[Piece], text: &str, from: usize) -> Option<usize> {
+        pieces.iter().try_fold(from, |at, piece| piece.occurrences(text, at).next().map(|(_, end)| end))
+    }
+}
+
+/// Whether a word does not go on across an offset inside of the text.
+fn is_boundary(text: &str, offset: usize) -> bool {
+    let is_word = |offset: usize| text.as_bytes().get(offset).is_some_and(|byte| is_word_byte(*byte));
+    !(is_word(offset.wrapping_sub(1)) && is_word(offset))
+}

@@ -1,0 +1,2 @@
+mod changing;
+mod reading;

@@ -1,0 +1,181 @@
+use proptest::{collection::vec, prelude::*};
+use ruma::push::{self, NewPatternedPushRule, NewPushRule};
+use serde_json::json;
+
+use crate::{Action, MAX_ACTIONS, MAX_RULES, NewRule, Place, RuleError, RuleErrorKind, RuleKind, Ruleset};
+
+fn cake() -> NewRule {
+    NewRule::parse(RuleKind::Content, br#"{"pattern":"cake","actions":["notify"]}"#).unwrap()
+}
+
+fn put(ruleset: &mut Ruleset, id: &str, place: Place<'_>) -> Result<(), RuleError> {
+    ruleset.put(RuleKind::Content, id, cake(), place)
+}
+
+fn before(id: &str) -> Place<'_> {
+    Place { before: Some(id), after: None }
+}
+
+fn after(id: &str) -> Place<'_> {
+    Place { before: None, after: Some(id) }
+}
+
+fn ids(ruleset: &Ruleset, kind: RuleKind) -> Vec<&str> {
+    ruleset.rules(kind).map(|rule| rule.id).collect()
+}
+
+/// `a` above `b` above `c`.
+fn three() -> Ruleset {
+    let mut ruleset = Ruleset::default();
+    for id in ["c", "b", "a"] {
+        put(&mut ruleset, id, Place::default()).unwrap();
+    }
+    ruleset
+}
+
+#[test]
+fn a_new_rule_is_enabled_and_the_most_important_of_its_kind() {
+    let ruleset = three();
+    assert_eq!(ids(&ruleset, RuleKind::Content), ["a", "b", "c"]);
+    assert!(ruleset.rules(RuleKind::Content).all(|rule| rule.enabled && !rule.default));
+}
+
+#[test]
+fn the_master_rule_stays_above_new_override_rules() {
+    let mut ruleset = Ruleset::default();
+    let rule = NewRule::parse(RuleKind::Override, br#"{"conditions":[],"actions":[]}"#).unwrap();
+    ruleset.put(RuleKind::Override, "mine", rule, Place::default()).unwrap();
+    let ids = ids(&ruleset, RuleKind::Override);
+    assert_eq!(ids[..3], [".m.rule.master", "mine", ".m.rule.suppress_notices"]);
+    assert_eq!(ids.len(), 11);
+}
+
+#[test]
+fn a_rule_goes_directly_above_or_below_another() {
+    let mut ruleset = three();
+    put(&mut ruleset, "x", before("b")).unwrap();
+    put(&mut ruleset, "y", after("b")).unwrap();
+    put(&mut ruleset, "z", after("c")).unwrap();
+    assert_eq!(ids(&ruleset, RuleKind::Content), ["a", "x", "b", "y", "c", "z"]);
+}
+
+#[test]
+fn before_decides_where_both_are_given() {
+    let mut ruleset = three();
+    put(&mut ruleset, "x", Place { before: Some("c"), after: Some("a") }).unwrap();
+    assert_eq!(ids(&ruleset, RuleKind::Content), ["a", "b", "x", "c"]);
+}
+
+#[test]
+fn a_rule_that_is_there_moves_only_to_a_place_that_is_named() {
+    let mut ruleset = three();
+    put(&mut ruleset, "c", Place::default()).unwrap();
+    assert_eq!(ids(&ruleset, RuleKind::Content), ["a", "b", "c"]);
+    put(&mut ruleset, "a", after("c")).unwrap();
+    assert_eq!(ids(&ruleset, RuleKind::Content), ["b", "c", "a"]);
+    put(&mut ruleset, "b", before("a")).unwrap();
+    assert_eq!(ids(&ruleset, RuleKind::Content), ["c", "b", "a"]);
+    put(&mut ruleset, "a", before("c")).unwrap();
+    assert_eq!(ids(&ruleset, RuleKind::Content), ["a", "c", "b"]);
+    put(&mut ruleset, "c", before("c")).unwrap();
+    put(&mut ruleset, "c", after("c")).unwrap();
+    assert_eq!(ids(&ruleset, RuleKind::Content), ["a", "c", "b"]);
+}
+
+#[test]
+fn a_rule_that_is_replaced_stays_disabled() {
+    let mut ruleset = three();
+    ruleset.set_enabled(RuleKind::Content, "b", false).unwrap();
+    let pie = NewRule::parse(RuleKind::Content, br#"{"pattern":"pie","actions":[]}"#).unwrap();
+    ruleset.put(RuleKind::Content, "b", pie, Place::default()).unwrap();
+    let rule = ruleset.rule(RuleKind::Content, "b").unwrap();
+    assert!(!rule.enabled && rule.actions.is_empty());
+}
+
+#[test]
+fn ids_of_default_rules_and_ids_that_break_paths_are_refused() {
+    let mut ruleset = Ruleset::default();
+    let reserved = put(&mut ruleset, ".mine", Place::default()).unwrap_err();
+    assert_eq!(reserved, RuleError::ReservedId { id: ".mine".to_owned() });
+    for id in ["", "a/b", r"a\b", "x".repeat(256).as_str()] {
+        assert_eq!(put(&mut ruleset, id, Place::default()), Err(RuleError::InvalidId), "{id}");
+    }
+    assert!(ruleset.is_default());
+}
+
+#[test]
+fn a_place_next_to_an_unknown_or_default_rule_is_refused() {
+    let mut ruleset = three();
+    for place in [before("x"), after("x")] {
+        let error = put(&mut ruleset, "new", place).unwrap_err();
+        assert_eq!(error, RuleError::UnknownNeighbour { id: "x".to_owned() });
+        assert_eq!(error.kind(), RuleErrorKind::Unknown);
+    }
+    let error = put(&mut ruleset, "new", before(".m.rule.master")).unwrap_err();
+    assert_eq!(error, RuleError::DefaultNeighbour { id: ".m.rule.master".to_owned() });
+    assert_eq!(ruleset, three());
+}
+
+#[test]
+fn own_rules_can_be_removed_and_default_rules_cannot() {
+    let mut ruleset = three();
+    ruleset.remove(RuleKind::Content, "b").unwrap();
+    assert_eq!(ids(&ruleset, RuleKind::Content), ["a", "c"]);
+    let unknown = ruleset.remove(RuleKind::Content, "b").unwrap_err();
+    assert_eq!(unknown.kind(), RuleErrorKind::NotFound);
+    assert_eq!(ruleset.remove(RuleKind::Room, "a").unwrap_err().kind(), RuleErrorKind::NotFound);
+    let default = ruleset.remove(RuleKind::Override, ".m.rule.master").unwrap_err();
+    assert_eq!(default, RuleError::DefaultRule { id: ".m.rule.master".to_owned() });
+}
+
+#[test]
+fn any_rule_can_be_enabled_disabled_and_given_actions() {
+    let mut ruleset = three();
+    let highlight = vec![Action::Notify, Action::Highlight(None)];
+    for (kind, id) in [(RuleKind::Content, "a"), (RuleKind::Underride, ".m.rule.message")] {
+        ruleset.set_enabled(kind, id, false).unwrap();
+        ruleset.set_actions(kind, id, highlight.clone()).unwrap();
+        let rule = ruleset.rule(kind, id).unwrap();
+        assert!(!rule.enabled);
+        assert_eq!(rule.actions, highlight);
+    }
+    assert!(ruleset.rule(RuleKind::Underride, ".m.rule.message").unwrap().default);
+    assert_eq!(ruleset.set_enabled(RuleKind::Sender, "a", true).unwrap_err().kind(), RuleErrorKind::NotFound);
+    let error = ruleset.set_actions(RuleKind::Override, ".m.rule.message", vec![]).unwrap_err();
+    assert_eq!(error.kind(), RuleErrorKind::NotFound, "it is an underride rule");
+}
+
+#[test]
+fn the_number_and_the_size_of_rules_are_bounded() {
+    let mut ruleset = Ruleset::default();
+    let rules: Vec<_> = (0..MAX_RULES).map(|id| json!({ "rule_id": id.to_string(), "actions": [] })).collect();
+    ruleset.clone_from(&Ruleset::parse(json!({ "room": rules }).to_string().as_bytes()).unwrap());
+    assert_eq!(ruleset.own_rules(), MAX_RULES);
+    assert_eq!(put(&mut ruleset, "one more", Place::default()).unwrap_err().kind(), RuleErrorKind::TooLarge);
+    let large = Action::Other(json!({ "set_tweak": "x".repeat(1024 * 1024 / MAX_ACTIONS) }));
+    let error = three().set_actions(RuleKind::Content, "a", vec![large; MAX_ACTIONS]).unwrap_err();
+    assert_eq!(error.kind(), RuleErrorKind::TooLarge);
+}
+
+proptest! {
+    /// Of rules that are there already, ruma is not asked: it moves them one place too far down.
+    #[test]
+    fn new_rules_get_the_place_that_ruma_gives_them(places in vec((any::<u8>(), any::<u8>()), 1..12)) {
+        let mut ours = Ruleset::default();
+        let mut theirs = push::Ruleset::new();
+        for (number, (choice, neighbour)) in places.into_iter().enumerate() {
+            let id = number.to_string();
+            let neighbour = (number > 0).then(|| (usize::from(neighbour) % number).to_string());
+            let (before, after) = match choice % 3 {
+                0 => (neighbour.as_deref(), None),
+                1 => (None, neighbour.as_deref()),
+                _ => (None, None),
+            };
+            put(&mut ours, &id, Place { before, after }).unwrap();
+            let rule = NewPushRule::Content(NewPatternedPushRule::new(id, "cake".to_owned(), vec![]));
+            theirs.insert(rule, after, before).unwrap();
+        }
+        let theirs: Vec<&str> = theirs.content.iter().map(|rule| rule.rule_id.as_str()).collect();
+        prop_assert_eq!(ids(&ours, RuleKind::Content), theirs);
+    }
+}
