@@ -207,7 +207,9 @@ impl Room {
             // The creator's first join is the only event that follows the create event alone.
             _ => (0..index.min(2)).map(|index| event_id(self.version, index)).collect(),
         };
-        let pdu = draft.pdu(self.version, &id, [&ids, &previous], 1000 + (index as i64 / 4) - earlier_ms, index as i64);
+        // Some are of the same time, and some of the same depth.
+        let (time, depth) = (1000 + index as i64 / 4 - earlier_ms, index as i64 / 2);
+        let pdu = draft.pdu(self.version, &id, [&ids, &previous], time, depth);
         self.events.insert(
             sn,
             ResolutionEvent { sn, pdu, auth_events: auth_events.iter().copied().collect(), rejected: false },
