@@ -11,6 +11,7 @@
 )]
 
 use std::{
+    collections::BTreeMap,
     fs,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
@@ -18,37 +19,73 @@ use std::{
 
 #[path = "../fuzz/invariants/canonical_json.rs"]
 mod canonical_json;
+#[path = "../fuzz/invariants/choices.rs"]
+mod choices;
 #[path = "../fuzz/invariants/event_parsing.rs"]
 mod event_parsing;
-
-const MUTATIONS_PER_SEED: u64 = 200;
+#[path = "../fuzz/invariants/state_map.rs"]
+mod state_map;
+#[path = "../fuzz/invariants/state_resolution/mod.rs"]
+mod state_resolution;
 
 #[test]
 fn canonical_json_keeps_its_invariants_on_seeds_and_changes_of_them() {
-    check_target("canonical_json", canonical_json::check);
+    check_target("canonical_json", 200, &TOKENS, canonical_json::check);
 }
 
 #[test]
 fn events_keep_their_invariants_on_seeds_and_changes_of_them() {
-    check_target("event_parsing", event_parsing::check);
+    check_target("event_parsing", 200, &TOKENS, event_parsing::check);
 }
 
-fn check_target(target: &str, check: fn(&[u8])) {
+#[test]
+fn state_maps_keep_their_invariants_on_seeds_and_changes_of_them() {
+    check_target("state_map", 30, &BYTES, state_map::check);
+}
+
+#[test]
+fn resolutions_keep_their_invariants_on_seeds_and_changes_of_them() {
+    check_target("state_resolution", 60, &BYTES, |input| {
+        state_resolution::check(input);
+    });
+}
+
+#[test]
+fn bytes_make_rooms_in_which_there_is_something_to_decide() {
+    let mut kinds = BTreeMap::<&str, usize>::new();
+    for number in 0..200 {
+        let mut random = Random(number);
+        let input: Vec<u8> = (0..random.below(300)).map(|_| random.next().to_le_bytes()[0]).collect();
+        let examined = state_resolution::check(&input);
+        let is_open = examined.conflicts > 0;
+        for (kind, is_so) in [
+            ("has conflicts", is_open),
+            ("has more in question than conflicts", examined.full_set > examined.conflicts),
+            ("an event of no fork wins", examined.has_event_of_no_fork),
+            ("is compared with ruma", is_open && examined.is_compared_with_ruma),
+        ] {
+            *kinds.entry(kind).or_default() += usize::from(is_so);
+        }
+    }
+    assert!(kinds.values().all(|count| *count >= 10), "of 200 rooms: {kinds:#?}");
+}
+
+fn check_target(target: &str, mutations_per_seed: u64, tokens: &[&str], check: impl Fn(&[u8])) {
     let base: u64 = std::env::var("MUTATION_SEED").map_or(1, |text| text.parse().expect("a number"));
     let seeds = seeds_of(target);
     assert!(seeds.len() > 10, "{target} has {} seeds", seeds.len());
     let texts: Vec<&[u8]> = seeds.iter().map(|(_, text)| text.as_slice()).collect();
     for (path, text) in &seeds {
-        run(check, text, path, "unchanged");
-        for round in 0..MUTATIONS_PER_SEED {
+        run(&check, text, path, "unchanged");
+        for round in 0..mutations_per_seed {
             let number = base.wrapping_mul(0x1_0000).wrapping_add(round);
-            let changed = mutate(text, &texts, &mut Random(number));
-            run(check, &changed, path, &format!("changed by {number} (MUTATION_SEED={base})"));
+            let changed = mutate(text, &texts, tokens, &mut Random(number));
+            run(&check, &changed, path, &format!("changed by {number} (MUTATION_SEED={base})"));
         }
     }
 }
 
-fn run(check: fn(&[u8]), input: &[u8], path: &Path, what: &str) {
+fn run(check: &impl Fn(&[u8]), input: &[u8], path: &Path, what: &str) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(input))) {
         eprintln!("{} {what}: {}", path.display(), String::from_utf8_lossy(input));
         resume_unwind(panic);
@@ -107,15 +144,18 @@ const TOKENS: [&str; 24] = [
     "]",
 ];
 
+/// For inputs that are no text.
+const BYTES: [&str; 6] = ["\0", "\x01", "\x0f", "\x20", "\x40", "\x7f"];
+
 /// One to four changes of `text`, which may take something from `others`.
-fn mutate(text: &[u8], others: &[&[u8]], random: &mut Random) -> Vec<u8> {
+fn mutate(text: &[u8], others: &[&[u8]], tokens: &[&str], random: &mut Random) -> Vec<u8> {
     let mut text = text.to_vec();
     for _ in 0..=random.below(4) {
         let (at, length) = (random.below(text.len()), random.below(24));
         let end = (at + length).min(text.len());
         match random.below(6) {
             0 if !text.is_empty() => text[at] ^= 1 << random.below(8),
-            1 => drop(text.splice(at..at, TOKENS[random.below(TOKENS.len())].bytes())),
+            1 => drop(text.splice(at..at, tokens[random.below(tokens.len())].bytes())),
             2 => drop(text.drain(at..end)),
             3 => {
                 let repeated = text[at..end].to_vec();
@@ -127,7 +167,7 @@ fn mutate(text: &[u8], others: &[&[u8]], random: &mut Random) -> Vec<u8> {
                 let part = &other[from..(from + length).min(other.len())];
                 text.splice(at..end, part.iter().copied());
             }
-            _ => drop(text.splice(at..end, TOKENS[random.below(TOKENS.len())].bytes())),
+            _ => drop(text.splice(at..end, tokens[random.below(tokens.len())].bytes())),
         }
     }
     text

@@ -222,6 +222,11 @@ impl Resolution {
     /// The auth events of all members, and the state that they are checked against.
     fn need_surroundings(&self) -> Need {
         let mut need = Need::default();
+        // Create events are checked against nothing, but are ordered by the mainline as all others.
+        let has_mainline = !starts_empty(self.version) && !self.members.is_empty();
+        if has_mainline && !self.conflicted_keys.contains("m.room.power_levels", "") {
+            self.records.need_state(&mut need, "m.room.power_levels", "");
+        }
         for event in self.members.iter().filter_map(|sn| self.records.event(*sn)) {
             self.records.need_events(&mut need, event.auth_events.iter().copied());
             if starts_empty(self.version) {
