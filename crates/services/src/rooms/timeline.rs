@@ -1,6 +1,7 @@
 //! The one way by which events get into a room.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use homeserver_core::{Clock, RoomSn, UserSn};
 use parking_lot::Mutex as SyncMutex;
@@ -50,6 +51,28 @@ pub struct Timeline {
     clock: Arc<dyn Clock>,
     rooms: Cache<RoomSn, Slot>,
     last_creation_ms: SyncMutex<i64>,
+    outage: Outage,
+}
+
+/// The last failure to reach the database. Those who wait for a room while one of them finds out share what it found:
+/// otherwise each would find out anew, one after the other.
+#[derive(Default)]
+struct Outage(SyncMutex<Option<(Instant, String)>>);
+
+impl Outage {
+    fn note(&self, error: &RoomError) {
+        if let RoomError::Storage(StorageError::Unavailable(reason)) = error {
+            *self.0.lock() = Some((Instant::now(), reason.clone()));
+        }
+    }
+
+    /// Fails if somebody has failed since `began`.
+    fn share(&self, began: Instant) -> Result<(), RoomError> {
+        match &*self.0.lock() {
+            Some((at, reason)) if *at >= began => Err(StorageError::Unavailable(reason.clone()).into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Timeline {
@@ -63,7 +86,16 @@ impl Timeline {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let rooms = Cache::new(OPEN_ROOMS);
-        Self { database, interned, states, identity, clock, rooms, last_creation_ms: SyncMutex::new(0) }
+        Self {
+            database,
+            interned,
+            states,
+            identity,
+            clock,
+            rooms,
+            last_creation_ms: SyncMutex::new(0),
+            outage: Outage::default(),
+        }
     }
 
     /// Sends one event. With a transaction ID, a repetition from the same device has the answer of the first.
@@ -162,9 +194,12 @@ impl Timeline {
     /// [`RoomError::NoSuchRoom`] if the room has no events.
     pub async fn open(&self, room_sn: RoomSn) -> Result<OpenRoom, RoomError> {
         let slot = self.slot(room_sn);
+        let began = Instant::now();
         let mut guard = slot.clone().lock_owned().await;
         if guard.is_none() {
-            *guard = Head::load(&self.database, &self.interned, room_sn).await?;
+            self.outage.share(began)?;
+            let loaded = Head::load(&self.database, &self.interned, room_sn).await;
+            *guard = loaded.inspect_err(|error| self.outage.note(error))?;
         }
         if guard.is_none() {
             return Err(RoomError::NoSuchRoom);
