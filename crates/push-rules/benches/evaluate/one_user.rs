@@ -48,9 +48,9 @@ pub(crate) fn early_exit(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("early exit with twenty rules more");
     for (place, rule_id, json) in [
         ("4th rule, an override rule", "override 0 of 0", video.as_str()),
-        ("6th rule, a default override rule", ".m.rule.suppress_notices", &notice),
+        ("5th rule, a default override rule", ".m.rule.suppress_notices", &notice),
         ("21st rule, a keyword", "outage", &keyword),
-        ("34th rule, an underride rule", ".m.rule.message", &plain_message()),
+        ("33rd rule, an underride rule", ".m.rule.message", &plain_message()),
     ] {
         let event = prepared(json, 1_000);
         let mut matching = 0;
