@@ -40,12 +40,12 @@ fn events_keep_their_invariants_on_seeds_and_changes_of_them() {
 
 #[test]
 fn state_maps_keep_their_invariants_on_seeds_and_changes_of_them() {
-    check_target("state_map", 30, &BYTES, state_map::check);
+    check_target("state_map", 20, &BYTES, state_map::check);
 }
 
 #[test]
 fn resolutions_keep_their_invariants_on_seeds_and_changes_of_them() {
-    check_target("state_resolution", 60, &BYTES, |input| {
+    check_target("state_resolution", 40, &BYTES, |input| {
         state_resolution::check(input);
     });
 }
