@@ -139,6 +139,18 @@ on_both_databases! {
         let stopped = Stopped::with_a_room(&db).await;
         let output = stopped.server.run(&["room", "check", "!nowhere:localhost"]).await;
         assert!(!output.status.success());
-        assert!(String::from_utf8_lossy(&output.stderr).contains("!nowhere:localhost"));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("!nowhere:localhost is no room that this server knows"));
+    }
+
+    async fn what_is_wrong_with_an_event_itself_is_told_and_stays(db: TestDatabase) {
+        let stopped = Stopped::with_a_room(&db).await;
+        run(&db, &[
+            "UPDATE events SET federation_json = client_json WHERE event_sn = (SELECT MAX(event_sn) - 1 FROM events)",
+        ]).await;
+        for arguments in [&[][..], &["--repair"], &[]] {
+            let (is_sound, text) = stopped.check(arguments).await;
+            assert!(!is_sound, "{text}");
+            assert!(text.contains("cannot be read"), "{text}");
+        }
     }
 }

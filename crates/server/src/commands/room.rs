@@ -1,7 +1,9 @@
+use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use ruma::OwnedRoomId;
+use services::rooms::RoomError;
 
 use super::{CommandResult, load, print};
 use crate::{compose, runtime};
@@ -28,11 +30,17 @@ pub(super) fn run(command: RoomCommand, file: Option<PathBuf>) -> CommandResult 
         let (check, database) = compose::room_check(&config).await?;
         let report = if repair { check.repair(&room).await } else { check.check(&room).await };
         database.close().await;
-        report.map_err(|error| format!("{room}: {error}")).map_err(Box::<dyn std::error::Error>::from)
+        match report {
+            Err(RoomError::NoSuchRoom) => Err(format!("{room} is no room that this server knows").into()),
+            report => report.map_err(|error| Box::<dyn Error>::from(format!("{room}: {error}"))),
+        }
     })?;
     print(&report.to_string())?;
-    if report.is_damaged() && !report.is_repaired {
-        return Err(format!("{room} is damaged: `room check --repair` stores what follows from its events").into());
+    match (report.is_left_damaged(), report.is_repaired) {
+        (false, _) => Ok(()),
+        (true, true) => Err(format!("{room} has damaged events, which cannot be repaired").into()),
+        (true, false) => {
+            Err(format!("{room} is damaged: `room check --repair` stores what follows from its events").into())
+        }
     }
-    Ok(())
 }

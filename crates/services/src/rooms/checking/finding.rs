@@ -66,6 +66,14 @@ pub enum Finding {
     },
 }
 
+impl Finding {
+    /// Whether it is put right by storing what follows from the events; what is wrong with the events themselves is not.
+    #[must_use]
+    pub fn is_repairable(&self) -> bool {
+        !matches!(self, Self::Unreadable { .. } | Self::UnknownEvents { .. })
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -122,6 +130,12 @@ impl RoomReport {
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         !self.findings.is_empty()
+    }
+
+    /// Whether something that was found is still so.
+    #[must_use]
+    pub fn is_left_damaged(&self) -> bool {
+        self.findings.iter().any(|finding| !(self.is_repaired && finding.is_repairable()))
     }
 }
 
