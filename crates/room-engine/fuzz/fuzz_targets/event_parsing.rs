@@ -1,4 +1,4 @@
-//! Events of other servers, in all room versions. The first byte picks one version for the checks that take long.
+//! Events of other servers, in all room versions.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
