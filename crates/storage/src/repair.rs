@@ -69,17 +69,34 @@ impl Database {
         self.write(async move |tx| tx.repair_room(&repair).await).await
     }
 
-    /// Makes the index of the auth chains of a room anew. `events` are all of its state events, each after its auth events.
+    /// Makes the index of the auth chains of a room anew. `events` are all of its state events, each after its auth events,
+    /// as they were when the room's head had the version `expected_version`. `false` if the room has moved on in the
+    /// meantime, and nothing was changed.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
-    pub async fn rebuild_auth_chains(&self, room_sn: RoomSn, events: Vec<IndexedEvent>) -> Result<(), StorageError> {
-        self.write(async move |tx| tx.rebuild_auth_chains(room_sn, &events).await).await
+    pub async fn rebuild_auth_chains(
+        &self,
+        room_sn: RoomSn,
+        expected_version: i64,
+        events: Vec<IndexedEvent>,
+    ) -> Result<bool, StorageError> {
+        self.write(async move |tx| tx.rebuild_auth_chains(room_sn, expected_version, &events).await).await
     }
 }
 
 impl Tx {
-    async fn rebuild_auth_chains(&mut self, room_sn: RoomSn, events: &[IndexedEvent]) -> Result<(), StorageError> {
+    async fn rebuild_auth_chains(
+        &mut self,
+        room_sn: RoomSn,
+        expected_version: i64,
+        events: &[IndexedEvent],
+    ) -> Result<bool, StorageError> {
+        // Takes the lock under which heads are compared, and tells other processes that what they remember is old.
+        self.next_position().await?;
+        if self.head_version(room_sn).await? != Some(expected_version) {
+            return Ok(false);
+        }
         for sql in [
             "DELETE FROM auth_chain_links WHERE from_chain IN (SELECT event_sn FROM events WHERE room_sn = $1)",
             "DELETE FROM auth_chain_starts WHERE chain IN (SELECT event_sn FROM events WHERE room_sn = $1)",
@@ -90,16 +107,20 @@ impl Tx {
         self.forget_rooms();
         let new = auth_chains::index(self, events).await?;
         let lists: Vec<String> = events.iter().map(auth_chains::auth_event_list).collect();
-        self.insert_into_tables(&auth_chains::rows(events, &new, &lists)).await
+        self.insert_into_tables(&auth_chains::rows(events, &new, &lists)).await?;
+        Ok(true)
+    }
+
+    async fn head_version(&mut self, room_sn: RoomSn) -> Result<Option<i64>, StorageError> {
+        let sql = "SELECT head_version FROM room_heads WHERE room_sn = $1";
+        self.query_optional(sql, params![room_sn], |row| row.get(0)).await
     }
 
     async fn repair_room(&mut self, repair: &RoomRepair) -> Result<bool, StorageError> {
         let room_sn = repair.room_sn;
         // Takes the lock under which heads are compared.
         let mut last = self.next_position().await?;
-        let sql = "SELECT head_version FROM room_heads WHERE room_sn = $1";
-        let version: Option<i64> = self.query_optional(sql, params![room_sn], |row| row.get(0)).await?;
-        if version != Some(repair.expected_version) {
+        if self.head_version(room_sn).await? != Some(repair.expected_version) {
             return Ok(false);
         }
         self.forget_rooms();

@@ -196,18 +196,26 @@ impl Resolver<'_> {
             event.state_key(),
             event.content(),
         );
-        let mut auth_state = AuthState::new();
         // The rules want the create event in every version, also where it is not among the auth events. What they cannot make
         // sense of, they refuse by themselves.
-        let create = ("m.room.create".into(), String::new());
-        let needed = needed.unwrap_or_default().into_iter().map(|(kind, key)| (kind.to_string(), key.to_string()));
-        for (event_type, state_key) in needed.chain([create]) {
-            let place = self.place(&StateKey::new(&event_type, &state_key)).await?;
-            if let Some(found) = self.event_at(state, place).await? {
-                auth_state.insert(self.room.parse(&found)?);
+        let mut places = vec![self.place(&StateKey::new("m.room.create", "")).await?];
+        for (event_type, state_key) in needed.unwrap_or_default() {
+            places.push(self.place(&StateKey::new(event_type, &state_key)).await?);
+        }
+        let mut events = self.database.with_chunks(|chunks| state.base.get_many(chunks, &places)).await?;
+        for (place, event) in places.iter().zip(&mut events) {
+            if let Ok(index) = state.changes.binary_search_by_key(place, |(place, _)| *place) {
+                *event = state.changes.get(index).and_then(|(_, event)| *event);
             }
         }
-        Ok(auth_state)
+        let mut sns: Vec<EventSn> = events.into_iter().flatten().collect();
+        sns.sort_unstable();
+        sns.dedup();
+        let found = self.database.graph_events(&sns).await?;
+        if found.len() < sns.len() {
+            return Err(self.room.corrupt("an event of its state is missing"));
+        }
+        found.iter().map(|event| self.room.parse(event)).collect()
     }
 
     async fn create(&self, state: StateMap) -> Result<Pdu, RoomError> {

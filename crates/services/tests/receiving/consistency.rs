@@ -7,6 +7,7 @@ use homeserver_core::{EventSn, Position};
 use room_engine::Pdu;
 use room_engine::auth_chain::ChainCover;
 use room_engine::state_map::StateMap;
+use services::rooms::RoomCheck;
 use storage::{GraphEvent, Membership, Standing};
 
 use super::room::Room;
@@ -100,8 +101,11 @@ impl Room {
         assert_eq!(&state, current, "the changes of the state");
     }
 
-    /// Every state event that can be in an auth chain is in the index, with its whole auth chain.
+    /// Every state event that can be in an auth chain is in the index, with its whole auth chain. A check of the room agrees.
     pub(crate) async fn assert_auth_chains(&self) {
+        let check = RoomCheck::new(self.server.database.clone(), self.server.interned.clone());
+        let report = check.check(&self.id).await.unwrap();
+        assert!(!report.is_damaged(), "{report}");
         let graph = self.graph().await;
         let indexed: Vec<&GraphEvent> = graph
             .iter()

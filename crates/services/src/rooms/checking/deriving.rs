@@ -117,7 +117,9 @@ impl<'a> Derivation<'a> {
             let count = pdu.prev_events().len() - before.len();
             report.add(Finding::UnknownEvents { event_id: event_id.clone(), count });
         }
-        let states: Vec<StateMap> = before.iter().map(|node| node.state).collect();
+        // What follows nothing was rejected, and is no branch of the room.
+        let states = before.iter().map(|node| node.state).filter(|state| *state != StateMap::EMPTY);
+        let states: Vec<StateMap> = states.collect();
         let resolved = self.resolver().resolve(&states).await?;
         let mut state = self.apply(resolved.base, &resolved.changes).await?;
         let standing = self.standing(event, &pdu, state, report).await?;
@@ -156,8 +158,9 @@ impl<'a> Derivation<'a> {
         before: StateMap,
         report: &mut RoomReport,
     ) -> Result<Standing, RoomError> {
-        if event.standing == Standing::Rejected {
-            return Ok(Standing::Rejected);
+        // What is left of a redacted event need not be what the rules allowed.
+        if event.standing == Standing::Rejected || !pdu.has_valid_content_hash() {
+            return Ok(event.standing);
         }
         let state = self.auth_state(pdu, before).await?;
         match auth::check(pdu, &state) {
@@ -209,7 +212,7 @@ impl<'a> Derivation<'a> {
 }
 
 impl RoomCheck {
-    /// All state events with their auth events, if any of them is not in the index of auth chains like that.
+    /// All state events that count, with their auth events, if any of them is not in the index of auth chains like that.
     pub(super) async fn check_auth_chains(
         &self,
         room: &RoomContext,
@@ -223,7 +226,7 @@ impl RoomCheck {
             let events = self.database.graph_events_after(room.room_sn, after, EVENTS_AT_ONCE).await?;
             let Some(last) = events.last() else { break };
             after = last.stored.sn;
-            for event in events {
+            for event in events.into_iter().filter(|event| event.standing != Standing::Rejected) {
                 let Ok(pdu) = room.parse(&event) else { continue };
                 let Some(state_key) = pdu.state_key() else { continue };
                 let key = StateKey::new(pdu.event_type(), state_key);

@@ -59,8 +59,11 @@ impl RoomCheck {
         let context = self.context(room_sn).await?;
         for _ in 0..ATTEMPTS {
             let mut report = RoomReport::new(room_id.to_owned());
-            if let Some(events) = self.check_auth_chains(&context, &mut report).await? {
-                self.database.rebuild_auth_chains(room_sn, events).await?;
+            let head = self.database.room_head(room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
+            if let Some(events) = self.check_auth_chains(&context, &mut report).await?
+                && !self.database.rebuild_auth_chains(room_sn, head.version, events).await?
+            {
+                continue;
             }
             let derived = self.derive(&context, &mut report).await?;
             let repair = compare(&self.database, &self.interned, &context, &derived, &mut report).await?;

@@ -1,8 +1,9 @@
 //! What becomes of a room's end and current state by an event that was accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use homeserver_core::EventSn;
+use room_engine::Pdu;
 use room_engine::state_map::{Place, StateMap};
 use ruma::UserId;
 use storage::{EventNumber, GraphEvent, Membership, StateBefore, StateEffect};
@@ -13,6 +14,9 @@ use super::surroundings::Here;
 
 /// The most ends that a room is left with; new events follow all of them, and an event follows 20 others at most.
 const MAX_EXTREMITIES: usize = 20;
+
+/// A place of the current state, the event that was there, and the one that is.
+type Change = (Place, Option<EventSn>, Option<EventSn>);
 
 /// What changes in the room beside the event that is added.
 pub(super) struct Outcome {
@@ -52,8 +56,10 @@ impl Outcome {
             others.iter().map(|event| EventNumber::known(event.stored.sn)).collect();
         extremities.push(number.clone());
         let mut outcome = Self { extremities, effects: Vec::new(), joined_change: 0, invited_change: 0 };
-        for (place, was, is) in resolver.differences(around.current, &after).await? {
-            outcome.add_effect(resolver, number, unstored, (place, was, is)).await?;
+        let differences = resolver.differences(around.current, &after).await?;
+        let memberships = resolver.memberships_by(&differences, unstored).await?;
+        for difference in differences {
+            outcome.add_effect(resolver, number, &memberships, difference).await?;
         }
         Ok(outcome)
     }
@@ -62,14 +68,14 @@ impl Outcome {
         &mut self,
         resolver: &Resolver<'_>,
         number: &EventNumber,
-        unstored: Option<&Unstored>,
-        (place, was, is): (Place, Option<EventSn>, Option<EventSn>),
+        memberships: &HashMap<EventSn, Membership>,
+        (place, was, is): Change,
     ) -> Result<(), RoomError> {
         let event = is.map(|sn| if sn == UNSTORED { number.clone() } else { EventNumber::known(sn) });
         let mut membership = None;
         if let Some(user_id) = resolver.member_at(place).await? {
-            let before = resolver.membership_by(was, None).await?;
-            let after = resolver.membership_by(is, unstored).await?.unwrap_or(Membership::Leave);
+            let before = was.and_then(|sn| memberships.get(&sn)).copied();
+            let after = is.and_then(|sn| memberships.get(&sn)).copied().unwrap_or(Membership::Leave);
             let change = |which| i64::from(after == which) - i64::from(before == Some(which));
             self.joined_change += change(Membership::Join);
             self.invited_change += change(Membership::Invite);
@@ -96,11 +102,7 @@ impl Resolver<'_> {
     }
 
     /// Where a state differs from the current one, and what is there.
-    async fn differences(
-        &self,
-        current: StateMap,
-        after: &StateBefore,
-    ) -> Result<Vec<(Place, Option<EventSn>, Option<EventSn>)>, RoomError> {
+    async fn differences(&self, current: StateMap, after: &StateBefore) -> Result<Vec<Change>, RoomError> {
         let base = after.base;
         let differences = self.database.with_chunks(|chunks| current.diff(base, chunks)).await?;
         let mut is: BTreeMap<Place, Option<EventSn>> = differences.iter().map(|it| (it.place, it.after)).collect();
@@ -119,20 +121,24 @@ impl Resolver<'_> {
         Ok(UserId::parse(&*self.interned.key_text(place.state_key).await?).ok())
     }
 
-    /// The membership that an event gives.
-    async fn membership_by(
+    /// The memberships that the member events among the differences give.
+    async fn memberships_by(
         &self,
-        event: Option<EventSn>,
+        differences: &[Change],
         unstored: Option<&Unstored>,
-    ) -> Result<Option<Membership>, RoomError> {
-        let pdu = match (event, unstored) {
-            (None, _) => return Ok(None),
-            (Some(UNSTORED), Some(unstored)) => Some(unstored.pdu.clone()),
-            (Some(sn), _) => {
-                let found = self.database.graph_events(&[sn]).await?.pop();
-                found.map(|event| self.room.parse(&event)).transpose()?
+    ) -> Result<HashMap<EventSn, Membership>, RoomError> {
+        let mut sns = Vec::with_capacity(differences.len());
+        for (place, was, is) in differences {
+            if self.member_at(*place).await?.is_some() {
+                sns.extend(was.iter().chain(is).copied().filter(|sn| *sn != UNSTORED));
             }
-        };
-        Ok(pdu.and_then(|pdu| pdu.membership()).and_then(|it| Membership::from_word(it.as_str())))
+        }
+        let given = |pdu: &Pdu| pdu.membership().and_then(|it| Membership::from_word(it.as_str()));
+        let mut memberships = HashMap::with_capacity(sns.len() + 1);
+        memberships.extend(unstored.and_then(|unstored| Some((UNSTORED, given(&unstored.pdu)?))));
+        for event in self.database.graph_events(&sns).await? {
+            memberships.extend(given(&self.room.parse(&event)?).map(|membership| (event.stored.sn, membership)));
+        }
+        Ok(memberships)
     }
 }
