@@ -26,7 +26,8 @@ pub struct CacheCounts {
 /// The metrics of one server, in a registry of its own.
 ///
 /// Requests are counted as they happen. What other parts count for themselves (caches, the database's pool) is asked
-/// for when somebody reads: those parts need not know of metrics.
+/// for when somebody reads: those parts need not know of metrics. A part with metrics of its own has a group of them in a
+/// module beside this one, made with [`registered`] and its siblings.
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
@@ -43,11 +44,13 @@ pub struct Metrics {
 
 type Count = Arc<dyn Fn() -> usize + Send + Sync>;
 type Counts = Arc<dyn Fn() -> CacheCounts + Send + Sync>;
+type BeforeReading = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Default, Clone)]
 struct Observed {
     database_connections: Option<Count>,
     caches: Vec<(String, Counts)>,
+    before_reading: Vec<BeforeReading>,
 }
 
 /// From a request answered out of memory to one that waits for a long poll.
@@ -111,6 +114,11 @@ impl Metrics {
         self.observed.lock().caches.push((name.to_owned(), Arc::new(counts)));
     }
 
+    /// Runs this whenever metrics are read, before they are: it brings gauges up to date. It must not block.
+    pub fn before_reading(&self, refresh: impl Fn() + Send + Sync + 'static) {
+        self.observed.lock().before_reading.push(Arc::new(refresh));
+    }
+
     /// Open database connections now.
     pub fn database_connections(&self) -> usize {
         let observed = self.observed.lock().database_connections.clone();
@@ -145,7 +153,10 @@ impl Metrics {
     fn refresh(&self) {
         let connections = i64::try_from(self.database_connections()).unwrap_or(i64::MAX);
         self.database_connections.set(connections);
-        let caches = self.observed.lock().caches.clone();
+        let Observed { caches, before_reading, .. } = self.observed.lock().clone();
+        for refresh in before_reading {
+            refresh();
+        }
         for (name, counts) in caches {
             let counts = counts();
             let set = |counters: &IntCounterVec, count: u64| {
@@ -176,16 +187,24 @@ fn three_digits(status: u16, digits: &mut [u8; 3]) -> &str {
     std::str::from_utf8(digits).unwrap_or("000")
 }
 
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, MetricsError> {
+/// Adds `collector` to `registry`, and gives a handle of it.
+pub(crate) fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, MetricsError> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricsError> {
+/// Counters of one name, one for each value of `labels`, in `registry`.
+pub(crate) fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, MetricsError> {
     registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<Gauge, MetricsError> {
+/// A gauge in `registry`.
+pub(crate) fn gauge(registry: &Registry, name: &str, help: &str) -> Result<Gauge, MetricsError> {
     registered(registry, Gauge::new(name, help)?)
 }
 
@@ -278,6 +297,14 @@ mod tests {
             assert!(text.lines().any(|found| found.starts_with(line)), "{line} in {text}");
         }
         assert_eq!(metrics.cache_hit_rate(), Some(0.75));
+    }
+
+    #[test]
+    fn what_is_refreshed_before_reading_is_read_as_refreshed() {
+        let metrics = Metrics::new().unwrap();
+        let gauge = super::gauge(&metrics.registry, "level", "How high it is").unwrap();
+        metrics.before_reading(move || gauge.set(7.0));
+        assert!(metrics.render().unwrap().contains("level 7"));
     }
 
     #[test]
