@@ -6,11 +6,11 @@
 //! * `compose` is where every component is made and given what it needs.
 //! * `listen` accepts connections and hands their requests to the routers.
 
-mod collecting;
 pub mod commands;
 mod compose;
 mod data_dir;
 mod error;
+mod jobs;
 mod listen;
 mod running;
 mod runtime;
