@@ -16,10 +16,12 @@ mod running;
 mod runtime;
 mod signing_key;
 mod start;
+mod supervisor;
 
 pub use error::StartError;
+pub use listen::InheritedSockets;
 pub use running::{Bound, RunningServer};
-pub use start::start;
+pub use start::{start, start_with};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
