@@ -6,6 +6,7 @@
 //! * `compose` is where every component is made and given what it needs.
 //! * `listen` accepts connections and hands their requests to the routers.
 
+mod backup;
 mod collecting;
 pub mod commands;
 mod compose;
@@ -21,7 +22,7 @@ mod supervisor;
 pub use error::StartError;
 pub use listen::InheritedSockets;
 pub use running::{Bound, RunningServer};
-pub use start::{start, start_with};
+pub use start::{Surroundings, start, start_with};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

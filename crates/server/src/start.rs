@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use config::Loaded;
+use homeserver_core::{Clock, SystemClock};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -18,15 +19,31 @@ use crate::{
 ///
 /// [`StartError`], whose text is one sentence about what is missing or wrong.
 pub async fn start(loaded: Loaded) -> Result<RunningServer, StartError> {
-    start_with(loaded, InheritedSockets::none()).await
+    start_with(loaded, Surroundings::default()).await
 }
 
-/// As [`start`], with sockets that the service manager has handed over.
+/// What a server has from outside of its configuration.
+pub struct Surroundings {
+    /// Sockets that the service manager has handed over.
+    pub sockets: InheritedSockets,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// No sockets, and the machine's clock.
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { sockets: InheritedSockets::none(), clock: Arc::new(SystemClock) }
+    }
+}
+
+/// As [`start`], in other surroundings.
 ///
 /// # Errors
 ///
 /// [`StartError`], also when a listener names a socket that is not among them.
-pub async fn start_with(loaded: Loaded, mut inherited: InheritedSockets) -> Result<RunningServer, StartError> {
+pub async fn start_with(loaded: Loaded, surroundings: Surroundings) -> Result<RunningServer, StartError> {
+    let Surroundings { sockets: mut inherited, clock } = surroundings;
     let Loaded { config, sources } = loaded;
     data_dir::prepare(&config)?;
     let signing_key = Arc::new(signing_key::load_or_generate(&config.signing_key_path())?);
@@ -36,7 +53,8 @@ pub async fn start_with(loaded: Loaded, mut inherited: InheritedSockets) -> Resu
         tracing::warn!("no listener has bind = \"systemd:{name}\", a socket that the service manager has handed over");
     }
     let stopping = CancellationToken::new();
-    let application = compose::compose(Needs { config: &config, signing_key, stopping: stopping.clone() }).await?;
+    let application =
+        compose::compose(Needs { config: &config, signing_key, clock, stopping: stopping.clone() }).await?;
 
     let connections = TaskTracker::new();
     let max_connections = config.server.max_connections as usize;

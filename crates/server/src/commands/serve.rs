@@ -5,7 +5,10 @@ use telemetry::Logs;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandResult, load, print};
-use crate::{Bound, InheritedSockets, RunningServer, StartError, VERSION, runtime, start_with, supervisor::Supervisor};
+use crate::{
+    Bound, InheritedSockets, RunningServer, StartError, Surroundings, VERSION, runtime, start_with,
+    supervisor::Supervisor,
+};
 
 /// Serves until a signal ends it.
 pub(super) fn run(file: Option<PathBuf>) -> CommandResult {
@@ -31,7 +34,7 @@ async fn serve(
     let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
     tracing::info!(version = VERSION, name = %loaded.config.server.name, "starting");
     supervisor.status("Opening the database");
-    let mut server = start_with(loaded, inherited).await?;
+    let mut server = start_with(loaded, Surroundings { sockets: inherited, ..Surroundings::default() }).await?;
     if let Some(token) = server.first_account_token().await? {
         // Not a log line: the token is for whoever sits here, and neither for a file of logs nor subject to a filter.
         // Nobody may be there to read it; it is printed at every start until there is an account.

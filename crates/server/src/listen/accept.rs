@@ -5,7 +5,7 @@ use config::{Bind, Config, Sources};
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -21,6 +21,8 @@ use crate::StartError;
 
 /// Without file descriptors or memory accepting fails at once, again and again.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+/// Said once in so long.
+const PAUSE_BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 
 /// A socket of a listener.
 pub(crate) struct Listening {
@@ -120,13 +122,14 @@ impl Accepting {
     }
 
     async fn accept_forever(&self, listening: &Listening, router: &Router) {
+        let mut last_warning = None;
         loop {
             // The permit comes first: beyond the limit connections wait in the system's queue, which is bounded too.
             let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
             let (stream, peer) = match listening.socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    self.pause_after(&error).await;
+                    pause_after(&error, &mut last_warning).await;
                     continue;
                 }
             };
@@ -165,14 +168,6 @@ impl Accepting {
         });
     }
 
-    async fn pause_after(&self, error: &io::Error) {
-        // The client went away while it waited: nothing is wrong here.
-        if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-            tracing::warn!(%error, "cannot accept a connection");
-            sleep(PAUSE_AFTER_ERROR).await;
-        }
-    }
-
     async fn serve(self, stream: Accepted, peer: Peer, router: Router, certificate: Option<Arc<Certificate>>) {
         if let Err(error) = send_at_once(&stream) {
             tracing::debug!(%peer, %error, "a connection was lost at once");
@@ -208,4 +203,16 @@ impl Accepting {
             Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
         }
     }
+}
+
+async fn pause_after(error: &io::Error, last_warning: &mut Option<Instant>) {
+    // The client went away while it waited: nothing is wrong here.
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        return;
+    }
+    if last_warning.is_none_or(|last| last.elapsed() >= PAUSE_BETWEEN_WARNINGS) {
+        tracing::warn!(%error, "cannot accept connections; those who come wait");
+        *last_warning = Some(Instant::now());
+    }
+    sleep(PAUSE_AFTER_ERROR).await;
 }

@@ -4,7 +4,7 @@ use axum::{Router, routing::get};
 use config::{Loaded, Sources};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UnixStream},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -186,5 +186,25 @@ async fn the_protocol_is_known_by_how_a_client_begins() {
         };
         let (protocol, ()) = tokio::join!(Protocol::of(&stream), sending);
         assert_eq!(protocol.unwrap(), expected, "{parts:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_protocol_is_known_on_a_unix_socket_too() {
+    for (start, expected) in
+        [("PRI * HTTP/2.0\r\n", Protocol::Http2), ("PUT / HTTP/1.1\r\n", Protocol::Http1), ("", Protocol::Http1)]
+    {
+        let (mut client, stream) = UnixStream::pair().unwrap();
+        let mut stream = Either::Right(stream);
+        let sending = async {
+            sleep(Duration::from_millis(30)).await;
+            client.write_all(start.as_bytes()).await.unwrap();
+            client.shutdown().await.unwrap();
+        };
+        let (protocol, ()) = tokio::join!(Protocol::of(&stream), sending);
+        assert_eq!(protocol.unwrap(), expected, "{start:?}");
+        let mut left = String::new();
+        stream.read_to_string(&mut left).await.unwrap();
+        assert_eq!(left, start, "it was only looked at");
     }
 }
