@@ -87,6 +87,23 @@ pub(crate) fn deserialize<T: DeserializeOwned>(table: toml::Table) -> Result<T, 
 fn in_words_of_the_file(message: &str) -> String {
     match message.split_once("expected struct ") {
         Some((found, _)) => format!("{found}expected a table"),
-        None => message.replacen("unknown field", "unknown key", 1).replacen("missing field", "missing key", 1),
+        None => {
+            let message =
+                message.replacen("unknown field", "unknown key", 1).replacen("missing field", "missing key", 1);
+            match meant(&message) {
+                Some(name) => format!("{message}; did you mean `{name}`?"),
+                None => message,
+            }
+        }
     }
+}
+
+/// The known name that an unknown one was probably meant to be: at most a third of it is wrong.
+fn meant(message: &str) -> Option<&str> {
+    // "unknown key `a`, expected one of `b`, `c`": every second piece is a name.
+    let mut names = message.strip_prefix("unknown ")?.split('`').skip(1).step_by(2);
+    let unknown = names.next()?;
+    let distances = names.map(|name| (strsim::damerau_levenshtein(unknown, name), name));
+    let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance * 3 <= name.len()).then_some(name)
 }

@@ -5,8 +5,23 @@ use crate::Config;
 /// The keys that a running server applies; every other key waits for a restart.
 ///
 /// Certificates are not here: the files are read again on every reload, whether or not their paths changed.
-const RELOADABLE: [&str; 4] =
-    ["registration.allow_guests", "registration.enabled", "registration.require_token", "telemetry.log_filter"];
+const RELOADABLE: [&str; 15] = [
+    "caches.memory_budget",
+    "caches.time_to_live",
+    "passwords.enabled",
+    "passwords.hash_iterations",
+    "passwords.hash_memory",
+    "registration.allow_guests",
+    "registration.enabled",
+    "registration.require_token",
+    "registration.shared_secret",
+    "rooms.default_version",
+    "rooms.full_state_timeout",
+    "server.max_connections",
+    "server.public_base_url",
+    "server.shutdown_timeout",
+    "telemetry.log_filter",
+];
 
 /// What differs between the running configuration and a newly loaded one, as dotted keys.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,9 +36,14 @@ impl Config {
     /// Takes over the reloadable keys of a new configuration. The others keep their values, so that the next
     /// comparison is still with what the server runs with.
     pub fn apply(&mut self, new: &Self) {
-        self.registration.allow_guests = new.registration.allow_guests;
-        self.registration.enabled = new.registration.enabled;
-        self.registration.require_token = new.registration.require_token;
+        self.caches.clone_from(&new.caches);
+        self.passwords.clone_from(&new.passwords);
+        self.registration.clone_from(&new.registration);
+        self.rooms.default_version.clone_from(&new.rooms.default_version);
+        self.rooms.full_state_timeout = new.rooms.full_state_timeout;
+        self.server.max_connections = new.server.max_connections;
+        self.server.public_base_url.clone_from(&new.server.public_base_url);
+        self.server.shutdown_timeout = new.server.shutdown_timeout;
         self.telemetry.log_filter.clone_from(&new.telemetry.log_filter);
     }
 

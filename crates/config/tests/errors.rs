@@ -22,7 +22,7 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
         (
             "[server]\nnmae = 'a'",
             "FILE: server.nmae: unknown key `nmae`, expected one of `name`, `public_base_url`, `data_dir`, \
-             `worker_threads`, `signing_key_path`, `max_connections`, `shutdown_timeout`",
+             `worker_threads`, `signing_key_path`, `max_connections`, `shutdown_timeout`; did you mean `name`?",
         ),
         ("[rate_limits]\nx = 1", "FILE: rate_limits.x: unknown key `x`, expected `enabled`"),
         (
@@ -161,7 +161,7 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
             "[sever]",
             "FILE: sever: unknown key `sever`, expected one of `server`, `listeners`, `database`, `registration`, \
              `passwords`, `rooms`, `network`, `federation`, `rate_limits`, `caches`, `media`, `appservices`, `jobs`, \
-             `telemetry`",
+             `telemetry`; did you mean `server`?",
         ),
     ] {
         assert_eq!(error_of(Some(file), &[]), expected, "of {file}");
@@ -174,7 +174,7 @@ fn an_error_in_the_environment_names_the_variable() {
         (
             "SYNAPSE_RUST__RATE_LIMITS__ENABLE",
             "true",
-            "SYNAPSE_RUST__RATE_LIMITS__ENABLE: rate_limits.enable: unknown key `enable`, expected `enabled`",
+            "SYNAPSE_RUST__RATE_LIMITS__ENABLE: rate_limits.enable: unknown key `enable`, expected `enabled`; did you mean `enabled`?",
         ),
         (
             "SYNAPSE_RUST__SERVER__WORKER_THREADS",

@@ -248,18 +248,46 @@ fn a_reload_tells_what_waits_for_a_restart() {
     assert_eq!(old.changes(&old.clone()), Changes::default());
 
     let new = load(
-        "registration = { enabled = true, require_token = true, allow_guests = true, shared_secret = 'b' }\n[server]\nname = 'a'\nworker_threads = 2\n[telemetry]\nlog_filter = 'debug'",
+        "registration = { enabled = true, require_token = true, allow_guests = true, shared_secret = 'b' }
+         caches = { memory_budget = '64MiB', time_to_live = '1h' }
+         passwords = { enabled = false, hash_memory = '20MiB', hash_iterations = 3 }
+         rooms = { default_version = '11', full_state_timeout = '5s' }
+         [server]
+         name = 'a'
+         worker_threads = 2
+         max_connections = 7
+         public_base_url = 'https://a'
+         shutdown_timeout = '3s'
+         [database]
+         url = 'postgres://b/b'
+         [telemetry]
+         log_filter = 'debug'",
         &[],
     );
     let changes = old.changes(&new);
-    let reloadable =
-        ["registration.allow_guests", "registration.enabled", "registration.require_token", "telemetry.log_filter"];
+    let reloadable = [
+        "caches.memory_budget",
+        "caches.time_to_live",
+        "passwords.enabled",
+        "passwords.hash_iterations",
+        "passwords.hash_memory",
+        "registration.allow_guests",
+        "registration.enabled",
+        "registration.require_token",
+        "registration.shared_secret",
+        "rooms.default_version",
+        "rooms.full_state_timeout",
+        "server.max_connections",
+        "server.public_base_url",
+        "server.shutdown_timeout",
+        "telemetry.log_filter",
+    ];
     assert_eq!(changes.reloadable, reloadable);
-    assert_eq!(changes.need_restart, ["registration.shared_secret", "server.worker_threads"]);
+    assert_eq!(changes.need_restart, ["database.url", "server.worker_threads"]);
 
     let mut applied = old.clone();
     applied.apply(&new);
     let changes = applied.changes(&new);
     assert_eq!(changes.reloadable, [""; 0]);
-    assert_eq!(changes.need_restart.len(), 2);
+    assert_eq!(changes.need_restart, ["database.url", "server.worker_threads"]);
 }

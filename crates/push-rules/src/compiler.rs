@@ -1,6 +1,7 @@
 //! Compiling the rules of many users.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::{
     Weighter,
@@ -15,13 +16,16 @@ const BYTES_PER_JSON_BYTE: u64 = 4;
 /// Compiles rules, and gives users with equal rules the same ones.
 #[derive(Debug)]
 pub struct Compiler {
-    patterns: PatternCache,
+    pub(crate) patterns: PatternCache,
     default: Arc<CompiledRules>,
-    rules: Cache<Arc<Ruleset>, Arc<CompiledRules>, RulesetBytes>,
+    pub(crate) rules: Cache<Arc<Ruleset>, Arc<CompiledRules>, RulesetBytes>,
+    /// How often rules were found compiled, and how often not; the default rules do not count.
+    pub(crate) hits: AtomicU64,
+    pub(crate) misses: AtomicU64,
 }
 
 #[derive(Debug, Clone)]
-struct RulesetBytes;
+pub(crate) struct RulesetBytes;
 
 impl Weighter<Arc<Ruleset>, Arc<CompiledRules>> for RulesetBytes {
     fn weight(&self, ruleset: &Arc<Ruleset>, _: &Arc<CompiledRules>) -> u64 {
@@ -41,7 +45,7 @@ impl Compiler {
         let rulesets = usize::try_from(max_rule_bytes / Self::TYPICAL_RULESET_BYTES).unwrap_or(usize::MAX);
         let lifecycle = DefaultLifecycle::default();
         let rules = Cache::with(rulesets, max_rule_bytes, RulesetBytes, Default::default(), lifecycle);
-        Self { patterns, default, rules }
+        Self { patterns, default, rules, hits: AtomicU64::default(), misses: AtomicU64::default() }
     }
 
     /// The rules, compiled now or before. For users with the default rules nothing is allocated.
@@ -50,8 +54,10 @@ impl Compiler {
             return Arc::clone(&self.default);
         }
         if let Some(rules) = self.rules.get(ruleset) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
             return rules;
         }
+        self.misses.fetch_add(1, Ordering::Relaxed);
         let ruleset = Arc::new(ruleset.clone());
         let rules = Arc::new(CompiledRules::new(Arc::clone(&ruleset), &self.patterns));
         self.rules.insert(ruleset, Arc::clone(&rules));

@@ -54,6 +54,7 @@ mod glob;
 mod kind;
 mod limits;
 mod member_count;
+mod memory;
 mod path;
 mod patterns;
 mod recipient;

@@ -14,10 +14,10 @@ const GLOB_BYTES: u64 = 256;
 
 /// Compiled patterns by their text. Reads take a shared lock of one of several shards.
 #[derive(Debug)]
-pub struct PatternCache(Cache<Box<str>, Arc<Glob>, PatternBytes>);
+pub struct PatternCache(pub(crate) Cache<Box<str>, Arc<Glob>, PatternBytes>);
 
 #[derive(Debug, Clone)]
-struct PatternBytes;
+pub(crate) struct PatternBytes;
 
 impl Weighter<Box<str>, Arc<Glob>> for PatternBytes {
     fn weight(&self, pattern: &Box<str>, _: &Arc<Glob>) -> u64 {

@@ -6,25 +6,25 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use api::{ApiState, Components, RequestObserver};
 use axum::Router;
-use config::{Config, Resource};
-use homeserver_core::{Clock, SystemClock};
+use config::{Config, Resource, Sources};
+use homeserver_core::{Clock, MemoryBudget, SystemClock};
 use http::{Method, StatusCode};
 use ruma::signatures::Ed25519KeyPair;
 use services::{
     account_data::AccountData,
     accounts::Accounts,
     background::{BackgroundJobs, Statistics},
-    capabilities::{Capabilities, CapabilityOptions},
+    capabilities::Capabilities,
     devices::Devices,
     discovery::Discovery,
     filters::Filters,
     identity::Identity,
     log::{LogFollower, LogTail, UserRoomsCache, Wakeups},
-    passwords::{HashCost, Passwords},
+    passwords::Passwords,
     profiles::Profiles,
     reading::{History, RoomState},
-    registration::{Registration, RegistrationOptions, SharedSecret},
-    rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline, supported_versions},
+    registration::{Registration, SharedSecret},
+    rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline},
     sessions::{SessionOptions, Sessions},
     sync::Sync,
     uia::UserInteractiveAuth,
@@ -32,10 +32,15 @@ use services::{
 };
 use storage::{Database, DatabaseOptions, Interned, RoomStates};
 use tasks::queue::JobQueue;
-use telemetry::{CacheCounts, HealthProbe, Metrics};
+use telemetry::{HealthProbe, Metrics};
 use tokio_util::sync::CancellationToken;
 
-use crate::{StartError, VERSION, jobs};
+use crate::{
+    StartError, VERSION, jobs,
+    reconfiguring::{
+        Reconfigurable, capability_options, configure_memory, hash_cost, registration_options, shared_secret,
+    },
+};
 
 /// What the components are made of.
 pub(crate) struct Needs<'a> {
@@ -55,6 +60,7 @@ pub(crate) struct Application {
     observer: Arc<dyn RequestObserver>,
     sessions: Arc<Sessions>,
     registration: Arc<Registration>,
+    reconfigurable: Reconfigurable,
     jobs: Arc<JobQueue>,
     database: Database,
 }
@@ -74,11 +80,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let observer = request_observer(metrics.clone());
     let queue = Arc::new(JobQueue::new(database.clone(), clock.clone(), jobs::options(config)));
 
-    let capabilities = Arc::new(Capabilities::new(&CapabilityOptions {
-        default_room_version: config.rooms.default_version.clone(),
-        room_versions: supported_versions(),
-        passwords_enabled: config.passwords.enabled,
-    }));
+    metrics.observe_caches(database.memory().clone());
+    let capabilities = Arc::new(Capabilities::new(&capability_options(config)));
     let discovery = Arc::new(Discovery::new(config.server.public_base_url.as_ref().map(config::WebUrl::as_str), None));
 
     let interned = Arc::new(Interned::new(database.clone()));
@@ -93,13 +96,12 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
 
     let sessions =
         Arc::new(Sessions::new(database.clone(), interned.clone(), clock.clone(), SessionOptions::default()));
-    observe_caches(&metrics, &interned, &user_rooms, &sessions);
     let passwords = password_hashing(config)?;
     let accounts = Arc::new(Accounts::new(
         database.clone(),
         clock.clone(),
         server_name.clone(),
-        passwords.clone(),
+        Some(passwords.clone()),
         sessions.clone(),
         queue.clone(),
     ));
@@ -108,11 +110,11 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         clock.clone(),
         server_name,
         registration_options(config),
-        passwords,
+        Some(passwords.clone()),
         sessions.clone(),
     ));
-    let secret = config.registration.shared_secret.as_ref().map(|secret| secret.reveal().to_owned());
-    let shared_secret = SharedSecret::new(database.clone(), clock.clone(), registration.clone(), secret);
+    let secret = shared_secret(config);
+    let shared_secret = Arc::new(SharedSecret::new(database.clone(), clock.clone(), registration.clone(), secret));
     let user_interactive_auth = UserInteractiveAuth::new(database.clone(), clock.clone(), accounts.clone());
     let devices = Arc::new(Devices::new(database.clone(), sessions.clone()));
     let profiles = Arc::new(Profiles::new(database.clone(), clock.clone(), queue.clone()));
@@ -159,8 +161,19 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         metrics: &metrics,
     };
     jobs::start(&queue, &needs, stopping.clone());
-    let sync = Arc::new(Sync::new(database.clone(), interned, states, clock, tail, user_rooms, wakeups, stopping));
+    let sync =
+        Arc::new(Sync::new(database.clone(), interned, states.clone(), clock, tail, user_rooms, wakeups, stopping));
 
+    let reconfigurable = Reconfigurable {
+        memory: database.memory().clone(),
+        capabilities: capabilities.clone(),
+        discovery: discovery.clone(),
+        passwords,
+        registration: registration.clone(),
+        shared_secret: shared_secret.clone(),
+        room_creation: room_creation.clone(),
+        states: states.clone(),
+    };
     let components = Components {
         observer: Some(observer.clone()),
         capabilities,
@@ -168,7 +181,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         sessions: sessions.clone(),
         accounts,
         registration: registration.clone(),
-        shared_secret: Arc::new(shared_secret),
+        shared_secret,
         user_interactive_auth: Arc::new(user_interactive_auth),
         devices,
         profiles,
@@ -189,7 +202,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         statistics,
     };
     let state = ApiState::new(components);
-    Ok(Application { state, health, metrics, observer, sessions, registration, jobs: queue, database })
+    Ok(Application { state, health, metrics, observer, sessions, registration, reconfigurable, jobs: queue, database })
 }
 
 /// Checks rooms on the word of the operator, without a server around it.
@@ -207,7 +220,7 @@ pub(crate) async fn registration(config: &Config) -> Result<(Registration, Datab
     let sessions = Arc::new(Sessions::new(database.clone(), interned, clock.clone(), SessionOptions::default()));
     let (name, options) = (config.server.name.clone(), registration_options(config));
     let passwords = password_hashing(config)?;
-    let registration = Registration::new(database.clone(), clock, name, options, passwords, sessions);
+    let registration = Registration::new(database.clone(), clock, name, options, Some(passwords), sessions);
     Ok((registration, database))
 }
 
@@ -230,8 +243,11 @@ impl Application {
     }
 
     /// Applies what a running server can change, and nothing else: the keys that `config` lists as reloadable.
-    pub(crate) fn reconfigure(&self, config: &Config) {
-        self.registration.reconfigure(registration_options(config));
+    ///
+    /// # Errors
+    /// If something in it cannot be used; nothing has changed then.
+    pub(crate) fn reconfigure(&self, config: &Config, sources: &Sources) -> Result<(), config::Error> {
+        self.reconfigurable.apply(config, sources)
     }
 
     /// Gives jobs that run `grace` to end, and returns the others, which run again at the next start.
@@ -248,40 +264,17 @@ impl Application {
     }
 }
 
-/// What is looked up in memory first, for the metrics and the health check.
-fn observe_caches(
-    metrics: &Metrics,
-    interned: &Arc<Interned>,
-    user_rooms: &Arc<UserRoomsCache>,
-    sessions: &Arc<Sessions>,
-) {
-    let counts = |(hits, misses)| CacheCounts { hits, misses };
-    let (interned, user_rooms, sessions) = (interned.clone(), user_rooms.clone(), sessions.clone());
-    metrics.observe_cache("interned", move || counts(interned.cache_counts()));
-    metrics.observe_cache("user_rooms", move || counts(user_rooms.cache_counts()));
-    metrics.observe_cache("sessions", move || counts(sessions.cache_counts()));
-}
-
-fn password_hashing(config: &Config) -> Result<Option<Arc<Passwords>>, StartError> {
-    if !config.passwords.enabled {
-        return Ok(None);
-    }
-    let memory_bytes = config.passwords.hash_memory.bytes();
-    let cost = HashCost { memory_bytes, iterations: config.passwords.hash_iterations };
-    Ok(Some(Arc::new(Passwords::new(cost)?)))
-}
-
-fn registration_options(config: &Config) -> RegistrationOptions {
-    RegistrationOptions {
-        enabled: config.registration.enabled,
-        require_token: config.registration.require_token,
-        allow_guests: config.registration.allow_guests,
-    }
+fn password_hashing(config: &Config) -> Result<Arc<Passwords>, StartError> {
+    let passwords = Passwords::new(hash_cost(config))?;
+    passwords.reconfigure(hash_cost(config), config.passwords.enabled)?;
+    Ok(Arc::new(passwords))
 }
 
 async fn open_database(config: &Config) -> Result<Database, StartError> {
     let url = config.database_url();
     let pool = config.pool();
+    let memory = MemoryBudget::new(config.caches.memory_budget.bytes(), Arc::new(SystemClock));
+    configure_memory(&memory, config);
     let options = DatabaseOptions {
         url: url.reveal().to_owned(),
         min_connections: pool.min_connections,
@@ -289,6 +282,7 @@ async fn open_database(config: &Config) -> Result<Database, StartError> {
         connect_timeout: pool.connect_timeout,
         idle_timeout: pool.idle_timeout,
         max_lifetime: pool.max_lifetime,
+        memory,
         synchronous: match config.database.synchronous {
             config::Synchronous::Full => storage::Synchronous::Full,
             config::Synchronous::Normal => storage::Synchronous::Normal,

@@ -13,6 +13,7 @@ mod data_dir;
 mod error;
 mod jobs;
 mod listen;
+mod reconfiguring;
 mod running;
 mod runtime;
 mod signing_key;

@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     StartError,
     compose::Application,
-    listen::{Certificate, Listening, Place},
+    listen::{Accepting, Certificate, Listening, Place},
 };
 
 /// A server that answers requests. Dropping it stops it without waiting for what is in flight;
@@ -16,6 +16,7 @@ pub struct RunningServer {
     config: Config,
     application: Application,
     bound: Vec<Bound>,
+    accepting: Accepting,
     stopping: CancellationToken,
     connections: TaskTracker,
 }
@@ -55,10 +56,11 @@ impl RunningServer {
         config: Config,
         application: Application,
         bound: Vec<Bound>,
+        accepting: Accepting,
         stopping: CancellationToken,
         connections: TaskTracker,
     ) -> Self {
-        Self { config, application, bound, stopping, connections }
+        Self { config, application, bound, accepting, stopping, connections }
     }
 
     /// The sockets, in the order of the configuration's listeners: one for each, or several that the service manager has handed
@@ -90,12 +92,14 @@ impl RunningServer {
     pub fn reload(&mut self, new: &Loaded) -> Result<Changes, config::Error> {
         let certificates = Listening::certificates(&new.config, &new.sources)?;
         let changes = self.config.changes(&new.config);
+        self.application.reconfigure(&new.config, &new.sources)?;
         for bound in &self.bound {
             if let (Some(old), Some(Some(new))) = (&bound.certificate, certificates.get(bound.listener)) {
                 old.replace(new);
             }
         }
-        self.application.reconfigure(&new.config);
+        let server = &new.config.server;
+        self.accepting.reconfigure(server.max_connections as usize, server.shutdown_timeout.duration());
         self.config.apply(&new.config);
         Ok(changes)
     }

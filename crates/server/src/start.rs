@@ -69,5 +69,5 @@ pub async fn start_with(loaded: Loaded, surroundings: Surroundings) -> Result<Ru
         bound.push(entry);
         accepting.spawn(listening, router);
     }
-    Ok(RunningServer::new(config, application, bound, stopping, connections))
+    Ok(RunningServer::new(config, application, bound, accepting, stopping, connections))
 }

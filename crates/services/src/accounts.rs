@@ -59,7 +59,7 @@ impl Accounts {
     /// Whether users can log in with a password.
     #[must_use]
     pub fn passwords_enabled(&self) -> bool {
-        self.passwords.is_some()
+        self.passwords().is_ok()
     }
 
     /// The user of this name, a localpart or a whole user ID in any case, if the password is theirs. It takes the same time to find
@@ -154,6 +154,6 @@ impl Accounts {
     }
 
     fn passwords(&self) -> Result<&Passwords, AccountError> {
-        self.passwords.as_deref().ok_or(AccountError::PasswordsDisabled)
+        self.passwords.as_deref().filter(|passwords| passwords.is_enabled()).ok_or(AccountError::PasswordsDisabled)
     }
 }

@@ -1,15 +1,16 @@
 //! What this server tells its users that they can do.
 
 use bytes::Bytes;
+use homeserver_core::Live;
 use ruma::RoomVersionId;
 use serde_json::json;
 
-/// The answer of `/capabilities`, made once from the configuration.
+/// The answer of `/capabilities`, made when the configuration is read.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation>
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Capabilities {
-    document: Bytes,
+    document: Live<Bytes>,
 }
 
 /// What the answer depends on.
@@ -27,24 +28,33 @@ impl Capabilities {
     /// The capabilities of a server with these options.
     #[must_use]
     pub fn new(options: &CapabilityOptions) -> Self {
-        let available = options.room_versions.iter().map(|version| (version.to_string(), "stable".into()));
-        let available: serde_json::Map<_, _> = available.collect();
-        let document = json!({ "capabilities": {
-            "m.change_password": { "enabled": options.passwords_enabled },
-            "m.room_versions": { "default": options.default_room_version, "available": available },
-            "m.set_displayname": { "enabled": true },
-            "m.set_avatar_url": { "enabled": true },
-            "m.profile_fields": { "enabled": true },
-            "m.3pid_changes": { "enabled": false },
-            "m.get_login_token": { "enabled": false },
-            "m.forget_forced_upon_leave": { "enabled": false },
-        }});
-        Self { document: Bytes::from(document.to_string()) }
+        Self { document: Live::new(document(options)) }
+    }
+
+    /// Answers by other options from now on.
+    pub fn reconfigure(&self, options: &CapabilityOptions) {
+        self.document.replace(document(options));
     }
 
     /// The body of the answer.
     #[must_use]
     pub fn document(&self) -> Bytes {
-        self.document.clone()
+        self.document.read().clone()
     }
+}
+
+fn document(options: &CapabilityOptions) -> Bytes {
+    let available = options.room_versions.iter().map(|version| (version.to_string(), "stable".into()));
+    let available: serde_json::Map<_, _> = available.collect();
+    let document = json!({ "capabilities": {
+        "m.change_password": { "enabled": options.passwords_enabled },
+        "m.room_versions": { "default": options.default_room_version, "available": available },
+        "m.set_displayname": { "enabled": true },
+        "m.set_avatar_url": { "enabled": true },
+        "m.profile_fields": { "enabled": true },
+        "m.3pid_changes": { "enabled": false },
+        "m.get_login_token": { "enabled": false },
+        "m.forget_forced_upon_leave": { "enabled": false },
+    }});
+    Bytes::from(document.to_string())
 }

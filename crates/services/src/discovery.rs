@@ -1,14 +1,15 @@
 //! Where clients and other servers find this server, given its name.
 
 use bytes::Bytes;
+use homeserver_core::Live;
 use serde_json::json;
 
 /// The documents under `/.well-known/matrix`.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#server-discovery>
-#[derive(Clone, Default, Debug)]
+#[derive(Default, Debug)]
 pub struct Discovery {
-    client: Option<Bytes>,
+    client: Live<Option<Bytes>>,
     server: Option<Bytes>,
 }
 
@@ -17,18 +18,22 @@ impl Discovery {
     /// other servers do if that is not the server name itself.
     #[must_use]
     pub fn new(public_base_url: Option<&str>, federation_address: Option<&str>) -> Self {
-        let client = public_base_url.map(|url| json!({ "m.homeserver": { "base_url": url } }));
         let server = federation_address.map(|address| json!({ "m.server": address }));
         Self {
-            client: client.map(|document| document.to_string().into()),
+            client: Live::new(client_document(public_base_url)),
             server: server.map(|document| document.to_string().into()),
         }
+    }
+
+    /// Sends clients elsewhere from now on.
+    pub fn reconfigure(&self, public_base_url: Option<&str>) {
+        self.client.replace(client_document(public_base_url));
     }
 
     /// The body of `/.well-known/matrix/client`, if clients are to be sent anywhere.
     #[must_use]
     pub fn client_document(&self) -> Option<Bytes> {
-        self.client.clone()
+        self.client.read().clone()
     }
 
     /// The body of `/.well-known/matrix/server`, if other servers are to be sent anywhere.
@@ -36,4 +41,9 @@ impl Discovery {
     pub fn server_document(&self) -> Option<Bytes> {
         self.server.clone()
     }
+}
+
+fn client_document(public_base_url: Option<&str>) -> Option<Bytes> {
+    let document = public_base_url.map(|url| json!({ "m.homeserver": { "base_url": url } }));
+    document.map(|document| document.to_string().into())
 }

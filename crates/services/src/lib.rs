@@ -1,5 +1,35 @@
 //! One typed component per responsibility, each given exactly what it needs in its constructor. Nothing here knows of HTTP, and
 //! no SQL stands here.
+//!
+//! # What is kept in memory, and what bounds it
+//!
+//! Everything here can be thrown away: it is read again from the database. What the following take together is bounded by one
+//! budget, `caches.memory_budget`, which they [share by use](homeserver_core::MemoryBudget).
+//!
+//! | kept | in the metrics | kept up to date by |
+//! |---|---|---|
+//! | numbers and texts of users, rooms, event types, state keys | `user_numbers`, `user_ids`, … | never changes |
+//! | chunks of rooms' states | `state_chunks` | never changes |
+//! | the last state that this process wrote to a room | `written_states` | the writer |
+//! | heads of rooms | `room_heads` | [`rooms::Timeline`]; the writer refuses what is built on an old one |
+//! | the newest part of the log, at most a sixteenth of the budget | `log_tail` | the log |
+//! | the rooms of users | `user_rooms` | the log |
+//! | the members of rooms who have accounts here | `room_members` | the log |
+//! | whom access tokens belong to | `sessions` | whoever revokes tokens |
+//! | stored filters | `filters` | never changes |
+//! | which members clients were sent | `sent_members` | [`sync`] |
+//!
+//! What is needed to work is bounded otherwise:
+//!
+//! | kept | bounded by |
+//! |---|---|
+//! | requests that wait for something new ([`log::Wakeups`]) | one entry for each request that waits: `server.max_connections` |
+//! | rooms whose state is known in part ([`storage::RoomStates`]) | the rooms that are being joined, and a thousand more |
+//! | when devices were last seen, until it is written | 10,000 devices |
+//! | writes, and transactions whose readers are to be woken | queues of fixed length |
+//! | translations of SQL statements | the statements in the program |
+//! | prepared statements and pages of SQLite | 256 statements and 4 MiB for each connection |
+//! | compiled push rules (`push_rules::Compiler`) | the bytes that it is made with |
 
 pub mod account_data;
 pub mod accounts;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
+use homeserver_core::Live;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The longest password, in bytes.
@@ -42,8 +43,14 @@ pub enum PasswordError {
 /// Hashes passwords with argon2id, as many at once as there are cores.
 #[derive(Debug)]
 pub struct Passwords {
-    argon2: Argon2<'static>,
+    hashing: Live<Hashing>,
     permits: Arc<Semaphore>,
+}
+
+#[derive(Clone, Debug)]
+struct Hashing {
+    argon2: Argon2<'static>,
+    is_enabled: bool,
 }
 
 impl Passwords {
@@ -52,13 +59,24 @@ impl Passwords {
     /// # Errors
     /// [`PasswordError::Hashing`] if argon2 does not allow the cost.
     pub fn new(cost: HashCost) -> Result<Self, PasswordError> {
-        let memory_kib = u32::try_from(cost.memory_bytes / 1024).unwrap_or(u32::MAX);
-        let params = Params::new(memory_kib, cost.iterations, 1, None).map_err(failed)?;
+        let hashing = Live::new(Hashing { argon2: argon2(cost)?, is_enabled: true });
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Ok(Self {
-            argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
-            permits: Arc::new(Semaphore::new(cores)),
-        })
+        Ok(Self { hashing, permits: Arc::new(Semaphore::new(cores)) })
+    }
+
+    /// Changes what the next hash costs, and whether accounts have passwords at all. Hashes of another cost stay valid.
+    ///
+    /// # Errors
+    /// [`PasswordError::Hashing`] if argon2 does not allow the cost; nothing has changed then.
+    pub fn reconfigure(&self, cost: HashCost, is_enabled: bool) -> Result<(), PasswordError> {
+        self.hashing.replace(Hashing { argon2: argon2(cost)?, is_enabled });
+        Ok(())
+    }
+
+    /// Whether accounts have passwords.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.hashing.read().is_enabled
     }
 
     /// The hash of a new password, in PHC format.
@@ -69,7 +87,7 @@ impl Passwords {
         if password.is_empty() {
             return Err(PasswordError::Empty);
         }
-        let argon2 = self.argon2.clone();
+        let argon2 = self.hashing.read().argon2.clone();
         self.run(password, move |password| {
             let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(failed)?;
             Ok(argon2.hash_password(password.as_bytes(), &salt).map_err(failed)?.to_string())
@@ -85,7 +103,7 @@ impl Passwords {
         if password.len() > MAX_PASSWORD_BYTES {
             return Ok(false);
         }
-        let argon2 = self.argon2.clone();
+        let argon2 = self.hashing.read().argon2.clone();
         self.run(password, move |password| {
             let Some(hash) = hash else {
                 let mut output = [0; 32];
@@ -128,6 +146,12 @@ impl Passwords {
     }
 }
 
+fn argon2(cost: HashCost) -> Result<Argon2<'static>, PasswordError> {
+    let memory_kib = u32::try_from(cost.memory_bytes / 1024).unwrap_or(u32::MAX);
+    let params = Params::new(memory_kib, cost.iterations, 1, None).map_err(failed)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
 fn failed(error: impl std::fmt::Display) -> PasswordError {
     PasswordError::Hashing(error.to_string())
 }
@@ -148,6 +172,21 @@ mod tests {
         assert!(passwords.verify("übers3kr1t", Some(hash.clone())).await.unwrap());
         assert!(!passwords.verify("ubers3kr1t", Some(hash)).await.unwrap());
         assert!(!passwords.verify("übers3kr1t", None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn another_cost_is_for_new_hashes_and_the_old_ones_stay_valid() {
+        let passwords = passwords();
+        let old = passwords.hash("secret").await.unwrap();
+        passwords.reconfigure(HashCost { memory_bytes: 128 * 1024, iterations: 2 }, false).unwrap();
+        assert!(!passwords.is_enabled());
+        let new = passwords.hash("secret").await.unwrap();
+        assert!(new.starts_with("$argon2id$v=19$m=128,t=2,p=1$"), "{new}");
+        for hash in [old, new] {
+            assert!(passwords.verify("secret", Some(hash)).await.unwrap());
+        }
+        passwords.reconfigure(HashCost { memory_bytes: 0, iterations: 0 }, true).unwrap_err();
+        assert!(!passwords.is_enabled());
     }
 
     #[tokio::test]

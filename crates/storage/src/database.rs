@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use homeserver_core::Position;
+use homeserver_core::{MemoryBudget, Position};
 use parking_lot::{Mutex, RwLock};
 use room_engine::state_map::MemoryChunks;
 use sqlx::PgPool;
@@ -32,6 +32,7 @@ struct Inner {
     readers: Readers,
     dialect: Arc<Dialect>,
     chunks: Arc<ChunkCache>,
+    memory: MemoryBudget,
     writes: RwLock<Option<mpsc::Sender<Write>>>,
     observers: Observers,
     job_bell: watch::Sender<()>,
@@ -66,7 +67,7 @@ impl Database {
         let observers = Observers::default();
         let (writes, queue) = mpsc::channel(QUEUE_LENGTH);
         let runtime = tokio::runtime::Handle::current();
-        let chunks = Arc::new(ChunkCache::default());
+        let chunks = Arc::new(ChunkCache::new(&options.memory));
         let job_bell = watch::Sender::new(());
         let writer = Writer::new(source, dialect.clone(), chunks.clone(), observers.clone(), job_bell.clone(), runtime);
         let thread = std::thread::Builder::new()
@@ -75,7 +76,8 @@ impl Database {
             .map_err(|error| StorageError::Unavailable(format!("cannot start the writer's thread: {error}")))?;
         let writer = Mutex::new(Some(thread));
         let writes = RwLock::new(Some(writes));
-        let inner = Inner { readers, dialect, chunks, writes, observers, job_bell, writer };
+        let memory = options.memory.clone();
+        let inner = Inner { readers, dialect, chunks, memory, writes, observers, job_bell, writer };
         Ok(Self { inner: Arc::new(inner), overlay: None })
     }
 
@@ -91,6 +93,12 @@ impl Database {
 
     pub(crate) fn chunk_cache(&self) -> Arc<ChunkCache> {
         self.inner.chunks.clone()
+    }
+
+    /// What the caches of this database, and of what is made from it, share.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.inner.memory
     }
 
     /// Which engine this is.

@@ -1,25 +1,25 @@
 //! Text that is stored once and referred to by number.
 
-use homeserver_core::{KeySn, RoomSn, TypeSn, UserSn};
-use quick_cache::sync::Cache;
+use std::sync::Arc;
+
+use homeserver_core::{Cache, KeySn, MemoryBudget, RoomSn, TypeSn, UserSn};
 
 use crate::{Database, StorageError, params};
-
-/// Entries remembered of each kind; a miss costs one read.
-const REMEMBERED: usize = 100_000;
 
 /// Both directions of one kind of interned text.
 struct Names {
     by_text: Cache<Box<str>, i64>,
-    by_number: Cache<i64, std::sync::Arc<str>>,
+    by_number: Cache<i64, Arc<str>>,
     find: &'static str,
     create: &'static str,
     name: &'static str,
 }
 
 impl Names {
-    fn new(find: &'static str, create: &'static str, name: &'static str) -> Self {
-        Self { by_text: Cache::new(REMEMBERED), by_number: Cache::new(REMEMBERED), find, create, name }
+    /// `caches` are the names of the two directions in the metrics.
+    fn new(memory: &MemoryBudget, caches: [&'static str; 2], [find, create, name]: [&'static str; 3]) -> Self {
+        let [by_text, by_number] = caches;
+        Self { by_text: Cache::new(memory, by_text), by_number: Cache::new(memory, by_number), find, create, name }
     }
 
     fn remember(&self, text: &str, number: i64) {
@@ -58,15 +58,15 @@ impl Names {
         Ok(number)
     }
 
-    async fn name(&self, database: &Database, number: i64) -> Result<std::sync::Arc<str>, StorageError> {
-        if let Some(text) = self.by_number.get(&number) {
-            return Ok(text);
-        }
-        let text: Option<String> = database.query_optional(self.name, params![number], |row| row.get(0)).await?;
-        let text =
-            text.ok_or_else(|| StorageError::Statement(format!("nothing is interned as {number}: {}", self.name)))?;
-        self.remember(&text, number);
-        Ok(text.into())
+    async fn name(&self, database: &Database, number: i64) -> Result<Arc<str>, StorageError> {
+        let load = async {
+            let text: Option<String> = database.query_optional(self.name, params![number], |row| row.get(0)).await?;
+            let text =
+                text.ok_or_else(|| StorageError::Statement(format!("nothing is interned as {number}: {}", self.name)))?;
+            self.by_text.insert(text.as_str().into(), number);
+            Ok(text.into())
+        };
+        self.by_number.get_or_load(&number, load).await
     }
 }
 
@@ -101,7 +101,7 @@ macro_rules! kinds {
         ///
         /// # Errors
         /// [`StorageError`] if the statement fails, or there is no such number.
-        pub async fn $name(&self, sn: $sn) -> Result<std::sync::Arc<str>, StorageError> {
+        pub async fn $name(&self, sn: $sn) -> Result<Arc<str>, StorageError> {
             self.$field.name(&self.database, sn.0).await
         }
     )*};
@@ -119,38 +119,46 @@ impl Interned {
     /// Interned text of `database`.
     #[must_use]
     pub fn new(database: Database) -> Self {
+        let memory = database.memory().clone();
         Self {
-            database,
             users: Names::new(
-                "SELECT user_sn FROM users WHERE user_id = $1",
-                "INSERT INTO users (user_id) VALUES ($1) ON CONFLICT DO NOTHING",
-                "SELECT user_id FROM users WHERE user_sn = $1",
+                &memory,
+                ["user_numbers", "user_ids"],
+                [
+                    "SELECT user_sn FROM users WHERE user_id = $1",
+                    "INSERT INTO users (user_id) VALUES ($1) ON CONFLICT DO NOTHING",
+                    "SELECT user_id FROM users WHERE user_sn = $1",
+                ],
             ),
             rooms: Names::new(
-                "SELECT room_sn FROM rooms WHERE room_id = $1",
-                "INSERT INTO rooms (room_id) VALUES ($1) ON CONFLICT DO NOTHING",
-                "SELECT room_id FROM rooms WHERE room_sn = $1",
+                &memory,
+                ["room_numbers", "room_ids"],
+                [
+                    "SELECT room_sn FROM rooms WHERE room_id = $1",
+                    "INSERT INTO rooms (room_id) VALUES ($1) ON CONFLICT DO NOTHING",
+                    "SELECT room_id FROM rooms WHERE room_sn = $1",
+                ],
             ),
             types: Names::new(
-                "SELECT type_sn FROM event_types WHERE event_type = $1",
-                "INSERT INTO event_types (event_type) VALUES ($1) ON CONFLICT DO NOTHING",
-                "SELECT event_type FROM event_types WHERE type_sn = $1",
+                &memory,
+                ["event_type_numbers", "event_types"],
+                [
+                    "SELECT type_sn FROM event_types WHERE event_type = $1",
+                    "INSERT INTO event_types (event_type) VALUES ($1) ON CONFLICT DO NOTHING",
+                    "SELECT event_type FROM event_types WHERE type_sn = $1",
+                ],
             ),
             keys: Names::new(
-                "SELECT key_sn FROM state_keys WHERE state_key = $1",
-                "INSERT INTO state_keys (state_key) VALUES ($1) ON CONFLICT DO NOTHING",
-                "SELECT state_key FROM state_keys WHERE key_sn = $1",
+                &memory,
+                ["state_key_numbers", "state_keys"],
+                [
+                    "SELECT key_sn FROM state_keys WHERE state_key = $1",
+                    "INSERT INTO state_keys (state_key) VALUES ($1) ON CONFLICT DO NOTHING",
+                    "SELECT state_key FROM state_keys WHERE key_sn = $1",
+                ],
             ),
+            database,
         }
-    }
-
-    /// How often text or a number was found in memory, and how often it had to be looked up.
-    #[must_use]
-    pub fn cache_counts(&self) -> (u64, u64) {
-        [&self.users, &self.rooms, &self.types, &self.keys].iter().fold((0, 0), |(hits, misses), names| {
-            let (by_text, by_number) = (&names.by_text, &names.by_number);
-            (hits + by_text.hits() + by_number.hits(), misses + by_text.misses() + by_number.misses())
-        })
     }
 
     kinds! {

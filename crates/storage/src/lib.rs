@@ -87,3 +87,6 @@ pub use transaction::Tx;
 pub use uia::UiaSession;
 pub use user_directory::UserListing;
 pub use value::{Column, Row, Value};
+
+#[cfg(test)]
+mod memory_tests;

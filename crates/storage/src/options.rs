@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use homeserver_core::MemoryBudget;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::StorageError;
@@ -25,6 +26,8 @@ pub struct DatabaseOptions {
     pub max_lifetime: Duration,
     /// Whether a commit waits until the data is on stable storage.
     pub synchronous: Synchronous,
+    /// What the caches of the database, and of what is made from it, may take together.
+    pub memory: MemoryBudget,
 }
 
 /// What an acknowledged write survives.
@@ -48,6 +51,7 @@ impl DatabaseOptions {
             idle_timeout: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(3600),
             synchronous: Synchronous::Full,
+            memory: MemoryBudget::default(),
         }
     }
 

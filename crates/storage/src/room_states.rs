@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use homeserver_core::{Position, RoomSn};
+use homeserver_core::{Live, Position, RoomSn};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +113,7 @@ pub struct StillPartial;
 /// What is known of the states of rooms. Follows the log of this node.
 pub struct RoomStates {
     server_name: Arc<str>,
-    patience: Duration,
+    patience: Live<Duration>,
     stopping: CancellationToken,
     /// The rooms about which there is something to say; all others are known as a whole and always were.
     rooms: ArcSwap<HashMap<RoomSn, Extent>>,
@@ -156,7 +156,13 @@ impl RoomStates {
 
     fn new(server_name: &str, patience: Duration, stopping: CancellationToken) -> Self {
         let (rooms, changed) = (ArcSwap::default(), Notify::new());
+        let patience = Live::new(patience);
         Self { server_name: server_name.into(), patience, stopping, rooms, changed }
+    }
+
+    /// Has those who come from now on wait for a whole state that long.
+    pub fn set_patience(&self, patience: Duration) {
+        self.patience.replace(patience);
     }
 
     /// What is known of a room's state.
@@ -186,7 +192,7 @@ impl RoomStates {
     }
 
     async fn wait_for_full(&self, room_sn: RoomSn) -> Result<FullState, StillPartial> {
-        let mut deadline = std::pin::pin!(tokio::time::sleep(self.patience));
+        let mut deadline = std::pin::pin!(tokio::time::sleep(*self.patience.read()));
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // Before looking again, so that nothing is missed in between.

@@ -4,21 +4,13 @@
 
 use std::sync::Arc;
 
-use homeserver_core::RoomSn;
+use homeserver_core::{Cache, CacheOptions, HeapSize, MemoryBudget, RoomSn};
 use parking_lot::RwLock;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 use room_engine::state_map::{Chunk, ChunkId, Chunks, MemoryChunks, StateMap, StateMapError};
 
 use crate::value::Row;
 use crate::{Database, StorageError, Tx, params};
 
-/// Bytes of chunks that are kept in memory.
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
-/// Rooms whose last written state is remembered.
-const REMEMBERED_ROOMS: usize = 20_000;
-/// What the cache itself needs for a chunk.
-const ENTRY_OVERHEAD_BYTES: u64 = 64;
 /// How often an operation may ask for more chunks. Maps have a handful of levels, and one round loads a whole level.
 const MAX_ROUNDS: usize = 64;
 /// Chunks that are asked for in one statement.
@@ -26,18 +18,9 @@ const CHUNKS_AT_ONCE: usize = 2_000;
 
 pub(crate) const FIND: &str = "SELECT chunk_id, bytes FROM state_chunks WHERE chunk_id IN BLOBS($1)";
 
-#[derive(Clone)]
-struct ChunkBytes;
-
-impl Weighter<ChunkId, Chunk> for ChunkBytes {
-    fn weight(&self, _: &ChunkId, chunk: &Chunk) -> u64 {
-        chunk.memory_bytes() as u64 + ENTRY_OVERHEAD_BYTES
-    }
-}
-
 /// Chunks that were used lately, for all of the process, and the states that this process has written lately.
 pub(crate) struct ChunkCache {
-    chunks: Cache<ChunkId, Chunk, ChunkBytes>,
+    chunks: Cache<ChunkId, Chunk>,
     written: Cache<RoomSn, WrittenState>,
 }
 
@@ -50,15 +33,18 @@ pub struct WrittenState {
     pub state: StateMap,
 }
 
-impl Default for ChunkCache {
-    fn default() -> Self {
-        let typical = usize::try_from(CACHE_BYTES / 1024).unwrap_or_default();
-        let chunks = Cache::with_weighter(typical, CACHE_BYTES, ChunkBytes);
-        Self { chunks, written: Cache::new(REMEMBERED_ROOMS) }
+impl HeapSize for WrittenState {
+    fn heap_bytes(&self) -> usize {
+        0
     }
 }
 
 impl ChunkCache {
+    pub(crate) fn new(memory: &MemoryBudget) -> Self {
+        let options = CacheOptions { typical_bytes: 1_024, ..CacheOptions::default() };
+        Self { chunks: Cache::with(memory, "state_chunks", options), written: Cache::new(memory, "written_states") }
+    }
+
     pub(crate) fn remember_written(&self, room_sn: RoomSn, state: WrittenState) {
         self.written.insert(room_sn, state);
     }

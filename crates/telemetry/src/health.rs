@@ -4,6 +4,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use homeserver_core::MemoryUsage;
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::Metrics;
@@ -47,10 +49,40 @@ pub struct DatabaseHealth {
 /// All caches together.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CacheHealth {
-    /// A cache has no way to fail apart from the process.
-    pub status: Status,
+    /// Whether they have the room that they need.
+    pub status: CacheStatus,
     /// The share of look-ups answered from memory, from 0 to 1; 0 before the first one.
     pub hit_rate: f64,
+    /// What they take, in bytes.
+    pub size_bytes: u64,
+    /// What they may take, in bytes: `caches.memory_budget`.
+    pub budget_bytes: u64,
+}
+
+/// Whether the caches have the room that they need. A budget that is used up is as it should be; caches have no way to fail
+/// apart from the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheStatus {
+    /// They have.
+    Healthy,
+    /// Since the last check much was asked for that is not there, while much had to go for want of room: a larger
+    /// `caches.memory_budget` would spare the database.
+    Strained,
+}
+
+impl CacheStatus {
+    /// By what was looked up between two checks.
+    fn between(earlier: &MemoryUsage, now: &MemoryUsage) -> Self {
+        /// With fewer look-ups there is nothing to tell.
+        const LEAST_LOOK_UPS: u64 = 1_000;
+        let since = |count: fn(&MemoryUsage) -> u64| count(now).saturating_sub(count(earlier));
+        let (hits, misses, evictions) =
+            (since(|usage| usage.hits), since(|usage| usage.misses), since(|usage| usage.evictions));
+        // More than every fifth look-up in vain, and for every second of those something had to go.
+        let is_strained = hits + misses >= LEAST_LOOK_UPS && misses > (hits + misses) / 5 && evictions > misses / 2;
+        if is_strained { Self::Strained } else { Self::Healthy }
+    }
 }
 
 /// Asks the database for a trivial answer; `Err` says why there was none.
@@ -62,6 +94,8 @@ pub struct HealthProbe {
     started: Instant,
     metrics: Arc<Metrics>,
     database: DatabaseProbe,
+    /// Of the caches, at the last check.
+    last_usage: Mutex<MemoryUsage>,
 }
 
 /// A database that takes longer than this for a trivial answer is of no use to anyone waiting.
@@ -70,7 +104,8 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 impl HealthProbe {
     /// A probe of a server that starts now.
     pub fn new(version: &'static str, metrics: Arc<Metrics>, database: DatabaseProbe) -> Self {
-        Self { version, started: Instant::now(), metrics, database }
+        let last_usage = Mutex::default();
+        Self { version, started: Instant::now(), metrics, database, last_usage }
     }
 
     /// Asks now; takes at most five seconds.
@@ -94,8 +129,19 @@ impl HealthProbe {
                 connections: self.metrics.database_connections(),
                 latency_ms: (status == Status::Healthy).then_some(latency.as_secs_f64() * 1000.0),
             },
-            cache: CacheHealth { status: Status::Healthy, hit_rate: self.metrics.cache_hit_rate().unwrap_or(0.0) },
+            cache: self.cache(),
             uptime_seconds: self.started.elapsed().as_secs(),
+        }
+    }
+
+    fn cache(&self) -> CacheHealth {
+        let usage = self.metrics.cache_usage();
+        let earlier = std::mem::replace(&mut *self.last_usage.lock(), usage);
+        CacheHealth {
+            status: CacheStatus::between(&earlier, &usage),
+            hit_rate: self.metrics.cache_hit_rate().unwrap_or(0.0),
+            size_bytes: usage.bytes(),
+            budget_bytes: usage.capacity_bytes,
         }
     }
 }
@@ -111,9 +157,10 @@ impl Health {
 mod tests {
     use std::{future, sync::Arc};
 
+    use homeserver_core::{Cache, MemoryBudget, SystemClock};
     use serde_json::json;
 
-    use super::{DatabaseProbe, HealthProbe};
+    use super::{CacheStatus, DatabaseProbe, HealthProbe};
     use crate::Metrics;
 
     fn probe(database: DatabaseProbe) -> HealthProbe {
@@ -131,10 +178,33 @@ mod tests {
             "status": "healthy",
             "version": "1.2.3",
             "database": { "status": "healthy", "connections": 2, "latency_ms": 0.5 },
-            "cache": { "status": "healthy", "hit_rate": 0.0 },
+            "cache": { "status": "healthy", "hit_rate": 0.0, "size_bytes": 0, "budget_bytes": 0 },
             "uptime_seconds": 0,
         });
         assert_eq!(serde_json::to_value(health).unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn caches_are_strained_while_they_miss_what_they_had_to_drop() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let budget = MemoryBudget::new(1 << 20, Arc::new(SystemClock));
+        let cache: Cache<u64, Arc<str>> = Cache::new(&budget, "texts");
+        metrics.observe_caches(budget);
+        let probe = HealthProbe::new("1.2.3", metrics, Box::new(|| Box::pin(future::ready(Ok(())))));
+        let ask = |keys: std::ops::Range<u64>| {
+            for key in keys {
+                cache.get_or_insert_with(&key, || "x".repeat(1_000).into());
+            }
+        };
+        ask(0..500);
+        assert_eq!(probe.check().await.cache.status, CacheStatus::Healthy, "nothing had to go yet");
+        ask(0..20_000);
+        let strained = probe.check().await;
+        assert_eq!(strained.cache.status, CacheStatus::Strained);
+        assert!(strained.is_healthy() && strained.cache.size_bytes > 500_000, "{strained:?}");
+        assert_eq!(strained.cache.budget_bytes, 1 << 20);
+        (0..100).for_each(|_| ask(19_950..20_000));
+        assert_eq!(probe.check().await.cache.status, CacheStatus::Healthy);
     }
 
     #[tokio::test]

@@ -8,6 +8,6 @@ mod logs;
 mod metrics;
 mod process;
 
-pub use health::{CacheHealth, DatabaseHealth, DatabaseProbe, Health, HealthProbe, Status};
+pub use health::{CacheHealth, CacheStatus, DatabaseHealth, DatabaseProbe, Health, HealthProbe, Status};
 pub use logs::{Logs, LogsError, check_filter, install_logs};
 pub use metrics::{CacheCounts, JobMetrics, JobReading, Metrics, MetricsError, StatisticsReading};

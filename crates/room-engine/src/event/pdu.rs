@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use homeserver_core::{HeapSize, allocation_bytes};
 use ruma::{
     EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId, room_version_rules::EventsReferenceFormatVersion,
 };
@@ -22,6 +23,30 @@ use crate::{
 /// See the [event format](https://spec.matrix.org/v1.19/server-server-api/#pdus).
 #[derive(Debug, Clone)]
 pub struct Pdu(Arc<Parts>);
+
+impl HeapSize for Pdu {
+    fn heap_bytes(&self) -> usize {
+        const REFERENCE_COUNTS_BYTES: usize = 2 * size_of::<usize>();
+        /// What is counted beside the bytes that several share.
+        const SHARED_BYTES: usize = 32;
+        let parts = &*self.0;
+        let ids = [parts.event_id.as_str(), parts.room_id.as_str(), parts.sender.as_str(), &parts.event_type];
+        let more = [parts.state_key.as_deref(), parts.redacts.as_deref().map(EventId::as_str)];
+        let texts = ids.into_iter().chain(more.into_iter().flatten()).map(|text| allocation_bytes(text.len()));
+        let of_list = |events: &[OwnedEventId]| {
+            let ids = events.iter().map(|id| allocation_bytes(id.as_str().len())).sum::<usize>();
+            allocation_bytes(size_of_val(events)) + ids
+        };
+        let json = [&parts.client_json, &parts.federation_json].map(|json| allocation_bytes(json.len()) + SHARED_BYTES);
+        allocation_bytes(size_of::<Parts>() + REFERENCE_COUNTS_BYTES)
+            + texts.sum::<usize>()
+            + of_list(&parts.prev_events)
+            + of_list(&parts.auth_events)
+            + json.iter().sum::<usize>()
+            // The content is a part of the client's JSON, but it may be kept parsed too.
+            + parts.content.as_bytes().len()
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Parts {

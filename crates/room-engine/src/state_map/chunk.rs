@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use homeserver_core::{EventSn, KeySn, TypeSn};
+use homeserver_core::{EventSn, HeapSize, KeySn, TypeSn, allocation_bytes};
 
 use super::{
     ChunkId, Place, StateMapError,
@@ -43,6 +43,13 @@ struct Parsed {
     entries: u64,
     columns: [Column; 4],
     ids_start: usize,
+}
+
+impl HeapSize for Chunk {
+    fn heap_bytes(&self) -> usize {
+        const REFERENCE_COUNTS_BYTES: usize = 2 * size_of::<usize>();
+        allocation_bytes(size_of::<Parsed>() + REFERENCE_COUNTS_BYTES) + allocation_bytes(self.0.bytes.len())
+    }
 }
 
 impl Chunk {
@@ -120,12 +127,6 @@ impl Chunk {
     /// The bytes to store.
     pub fn bytes(&self) -> &Bytes {
         &self.0.bytes
-    }
-
-    /// The memory that a chunk occupies, for caches that are bounded in bytes.
-    pub fn memory_bytes(&self) -> usize {
-        const REFERENCE_COUNTS_BYTES: usize = 2 * size_of::<usize>();
-        self.0.bytes.len() + size_of::<Parsed>() + REFERENCE_COUNTS_BYTES
     }
 
     /// The number of levels below this chunk; 0 for a leaf.

@@ -3,6 +3,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
+use homeserver_core::HeapSize;
 use sha2::{Digest, Sha256};
 
 /// The name of a chunk: the first 20 bytes of the SHA-256 of its bytes.
@@ -11,6 +12,12 @@ use sha2::{Digest, Sha256};
 /// choose: numbers that this server gave out), and every byte of an ID is in each branch once for each child.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChunkId([u8; Self::BYTES]);
+
+impl HeapSize for ChunkId {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
 
 impl ChunkId {
     /// Bytes of an ID.

@@ -2,6 +2,8 @@ use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use config::{Bind, Config, Sources};
+use homeserver_core::Live;
+use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -84,6 +86,8 @@ async fn sockets(
 #[derive(Clone)]
 pub(crate) struct Accepting {
     permits: Arc<Semaphore>,
+    /// How many permits there are, those that are still to be taken away not counted.
+    most: Arc<Mutex<usize>>,
     protocols: Arc<Protocols>,
     ending: Ending,
     tasks: TaskTracker,
@@ -100,9 +104,29 @@ impl Accepting {
         Self {
             permits: Arc::new(Semaphore::new(max_connections)),
             protocols: Arc::new(Protocols::new()),
-            ending: Ending { stopping, grace },
+            most: Arc::new(Mutex::new(max_connections)),
+            ending: Ending { stopping, grace: Live::new(grace) },
             tasks,
         }
+    }
+
+    /// Accepts at most `max_connections` from now on. If there are more, nobody is cut off: no others are accepted until
+    /// enough have gone.
+    pub(crate) fn reconfigure(&self, max_connections: usize, grace: Duration) {
+        self.ending.grace.replace(grace);
+        let mut most = self.most.lock();
+        if max_connections > *most {
+            self.permits.add_permits(max_connections - *most);
+        } else if let Ok(surplus) = u32::try_from(*most - max_connections) {
+            let (permits, stopping) = (self.permits.clone(), self.ending.stopping.clone());
+            self.tasks.spawn(async move {
+                let taken = stopping.run_until_cancelled(permits.acquire_many_owned(surplus)).await;
+                if let Some(Ok(taken)) = taken {
+                    taken.forget();
+                }
+            });
+        }
+        *most = max_connections;
     }
 
     /// Accepts connections of one listener in the background.

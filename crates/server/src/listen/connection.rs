@@ -9,6 +9,7 @@ use std::{
 
 use api::extract::PeerAddress;
 use axum::{Router, response::Response, routing::future::RouteFuture};
+use homeserver_core::Live;
 use http::{HeaderValue, Request, Version, header::CONNECTION};
 use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
@@ -33,7 +34,7 @@ pub(super) struct Ending {
     /// Cancelled when the server stops: what is in flight may finish.
     pub(super) stopping: CancellationToken,
     /// For this long.
-    pub(super) grace: Duration,
+    pub(super) grace: Live<Duration>,
 }
 
 /// Serves the requests of one connection until either side is done with it.
@@ -69,14 +70,14 @@ async fn drive(connection: impl Connection, progress: &Progress, peer: Peer, end
             }
             () = stopping.as_mut(), if matches!(stage, Stage::New | Stage::Established) => {
                 progress.is_last.store(true, Ordering::Relaxed);
-                deadline.set(sleep(LAST_REQUEST_TIMEOUT.min(ending.grace)));
+                deadline.set(sleep(LAST_REQUEST_TIMEOUT.min(*ending.grace.read())));
                 stage = Stage::LastRequest;
             }
             () = deadline.as_mut(), if stage != Stage::Established => match stage {
                 Stage::New if progress.is_requested.load(Ordering::Relaxed) => stage = Stage::Established,
                 Stage::LastRequest => {
                     connection.as_mut().finish();
-                    deadline.set(sleep(ending.grace.saturating_sub(LAST_REQUEST_TIMEOUT)));
+                    deadline.set(sleep(ending.grace.read().saturating_sub(LAST_REQUEST_TIMEOUT)));
                     stage = Stage::LastAnswer;
                 }
                 _ => {

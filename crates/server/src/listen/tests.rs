@@ -2,6 +2,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, routing::get};
 use config::{Loaded, Sources};
+use homeserver_core::Live;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
     net::{TcpListener, TcpStream, UnixStream},
@@ -105,7 +106,7 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
 /// Serves a client that sends this and no more.
 fn piped(protocol: Protocol, sent: &'static str) -> JoinHandle<()> {
     let (mut client, io) = duplex(64 << 10);
-    let ending = Ending { stopping: CancellationToken::new(), grace: GRACE };
+    let ending = Ending { stopping: CancellationToken::new(), grace: Live::new(GRACE) };
     let router = routes(&ending.stopping);
     let served = tokio::spawn(async move {
         serve(io, (&Protocols::new(), protocol), router, PEER, &ending).await;
@@ -155,7 +156,7 @@ async fn an_address_in_use_is_named() {
 #[tokio::test]
 async fn the_future_of_a_connection_is_small() {
     let (io, _other) = duplex(1);
-    let ending = Ending { stopping: CancellationToken::new(), grace: GRACE };
+    let ending = Ending { stopping: CancellationToken::new(), grace: Live::new(GRACE) };
     let (protocols, router) = (Protocols::new(), Router::new());
     let future = serve(io, (&protocols, Protocol::Http1), router, PEER, &ending);
     let size = size_of_val(&future);

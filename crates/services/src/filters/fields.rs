@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use homeserver_core::{HeapSize, allocation_bytes};
 use room_engine::{MAX_NESTING, Members};
 use serde::Deserialize;
+
+use super::size::tree_bytes;
 
 /// Levels of objects in an event as clients receive it: its own, `unsigned` and an event in there, and a content.
 const MAX_DEPTH: usize = MAX_NESTING + 3;
@@ -20,6 +23,20 @@ enum Wanted {
     Everything,
     /// These keys, each as it is written in JSON.
     Keys(BTreeMap<Box<[u8]>, Wanted>),
+}
+
+impl HeapSize for EventFields {
+    fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes()
+    }
+}
+
+impl HeapSize for Wanted {
+    fn heap_bytes(&self) -> usize {
+        let Self::Keys(keys) = self else { return 0 };
+        let below = keys.iter().map(|(key, wanted)| allocation_bytes(key.len()) + wanted.heap_bytes());
+        tree_bytes(keys) + below.sum::<usize>()
+    }
 }
 
 impl From<Vec<String>> for EventFields {

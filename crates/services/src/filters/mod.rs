@@ -3,11 +3,11 @@
 mod definition;
 mod fields;
 mod names;
+mod size;
 
 use std::sync::Arc;
 
-use homeserver_core::UserSn;
-use quick_cache::sync::Cache;
+use homeserver_core::{Cache, UserSn};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use storage::{Database, StorageError};
@@ -21,8 +21,6 @@ use crate::object::Object;
 pub const MAX_FILTER_BYTES: usize = 64 * 1024;
 /// Most filters of a user.
 const MAX_FILTERS: i64 = 1_000;
-/// Filters remembered.
-const REMEMBERED: usize = 2_000;
 
 /// Why a filter cannot be stored or found.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +55,8 @@ impl Filters {
     /// The filters stored in `database`.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { database, everything: Arc::default(), definitions: Cache::new(REMEMBERED) }
+        let definitions = Cache::new(database.memory(), "filters");
+        Self { database, everything: Arc::default(), definitions }
     }
 
     /// The filter that lets everything through: one for all who wait without a filter of their own.
@@ -97,12 +96,8 @@ impl Filters {
     /// [`FilterError::NoSuchFilter`].
     pub async fn definition(&self, user_sn: UserSn, filter_id: &str) -> Result<Arc<FilterDefinition>, FilterError> {
         let number = filter_number(filter_id)?;
-        if let Some(definition) = self.definitions.get(&(user_sn, number)) {
-            return Ok(definition);
-        }
-        let definition = Arc::new(parse(&self.json(user_sn, filter_id).await?)?);
-        self.definitions.insert((user_sn, number), Arc::clone(&definition));
-        Ok(definition)
+        let load = async { Ok(Arc::new(parse(&self.json(user_sn, filter_id).await?)?)) };
+        self.definitions.get_or_load(&(user_sn, number), load).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use homeserver_core::HeapSize;
 use ruma::{RoomId, UserId};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -24,6 +25,12 @@ impl TypePatterns {
     #[must_use]
     pub fn contains(&self, event_type: &str) -> bool {
         self.exact.contains(event_type) || self.with_stars.iter().any(|pattern| is_match(pattern, event_type))
+    }
+}
+
+impl HeapSize for TypePatterns {
+    fn heap_bytes(&self) -> usize {
+        self.exact.heap_bytes() + self.with_stars.heap_bytes()
     }
 }
 
@@ -57,6 +64,12 @@ macro_rules! identifiers {
             #[must_use]
             pub fn contains(&self, id: &str) -> bool {
                 self.0.contains(id)
+            }
+        }
+
+        impl HeapSize for $name {
+            fn heap_bytes(&self) -> usize {
+                self.0.heap_bytes()
             }
         }
 

@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use homeserver_core::{RoomSn, UserSn};
+use homeserver_core::{Cache, CacheOptions, HeapSize, RoomSn, UserSn};
 use parking_lot::RwLock;
-use quick_cache::sync::Cache;
 use storage::{Database, LogEntry, LogObserver, Membership, StorageError};
 use tokio::sync::{OnceCell, mpsc};
 
@@ -13,8 +12,6 @@ use super::{LogTail, UserRoomsCache, Wakeups};
 
 /// Transactions whose readers are still to be woken. When there are more, everybody is woken instead.
 const QUEUE_LENGTH: usize = 1_024;
-/// Rooms whose local members are remembered.
-const REMEMBERED_ROOMS: usize = 20_000;
 
 /// Keeps what this node has in memory in step with the log, and wakes those who wait.
 pub struct LogFollower {
@@ -28,7 +25,10 @@ pub struct LogFollower {
 impl LogFollower {
     /// Follows the log of `database`, from now on and for as long as the database is open.
     pub fn start(database: &Database, tail: Arc<LogTail>, user_rooms: Arc<UserRoomsCache>, wakeups: Arc<Wakeups>) {
-        let members = Arc::new(LocalMembers { database: database.clone(), rooms: Cache::new(REMEMBERED_ROOMS) });
+        let options = CacheOptions { typical_bytes: 1 << 10, large_bytes: 256 << 10, ..CacheOptions::default() };
+        let rooms = Cache::with(database.memory(), "room_members", options);
+        let members = Arc::new(LocalMembers { database: database.clone(), rooms });
+        database.memory().join("log_tail", &tail);
         let (queue, waiting) = mpsc::channel(QUEUE_LENGTH);
         tokio::spawn(wake_readers(waiting, members.clone(), wakeups.clone()));
         database.observe(Arc::new(Self { tail, user_rooms, wakeups, members, queue }));
@@ -80,6 +80,12 @@ struct RoomMembers {
     loaded: OnceCell<()>,
 }
 
+impl HeapSize for RoomMembers {
+    fn heap_bytes(&self) -> usize {
+        self.users.heap_bytes() + self.gone.heap_bytes()
+    }
+}
+
 struct LocalMembers {
     database: Database,
     rooms: Cache<RoomSn, Arc<RoomMembers>>,
@@ -87,13 +93,13 @@ struct LocalMembers {
 
 impl LocalMembers {
     async fn of(&self, room_sn: RoomSn) -> Result<Arc<RoomMembers>, StorageError> {
-        let created = || Ok::<_, std::convert::Infallible>(Arc::<RoomMembers>::default());
-        let room = self.rooms.get_or_insert_with(&room_sn, created).unwrap_or_default();
+        let room = self.rooms.get_or_insert_with(&room_sn, Arc::<RoomMembers>::default);
         room.loaded
             .get_or_try_init(async || {
                 let stored = self.database.local_members(room_sn).await?;
                 let gone = std::mem::take(&mut *room.gone.write());
                 room.users.write().extend(stored.into_iter().filter(|user_sn| !gone.contains(user_sn)));
+                self.rooms.reweigh(&room_sn);
                 Ok::<_, StorageError>(())
             })
             .await?;
@@ -103,8 +109,9 @@ impl LocalMembers {
     fn follow(&self, entries: &[LogEntry]) {
         for entry in entries {
             if let Some((room_sn, user_sn, membership)) = entry.membership_change()
-                && let Some(room) = self.rooms.get(&room_sn)
+                && let Some(room) = self.rooms.peek(&room_sn)
             {
+                let capacity = room.users.read().capacity();
                 if membership == Membership::Join {
                     room.gone.write().remove(&user_sn);
                     room.users.write().insert(user_sn);
@@ -113,6 +120,10 @@ impl LocalMembers {
                     if !room.loaded.initialized() {
                         room.gone.write().insert(user_sn);
                     }
+                }
+                let has_grown = room.users.read().capacity() > capacity;
+                if has_grown {
+                    self.rooms.reweigh(&room_sn);
                 }
             }
         }

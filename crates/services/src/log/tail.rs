@@ -2,38 +2,46 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use homeserver_core::Position;
+use homeserver_core::{MemoryUsage, MemoryUser, Position, allocation_bytes};
 use parking_lot::RwLock;
 use storage::{LogEntry, StoredEvent};
 
 /// Most entries kept.
 const MAX_ENTRIES: usize = 50_000;
-/// Most bytes of events kept.
-const MAX_BYTES: usize = 32 * 1024 * 1024;
-/// What an entry costs beside its event's JSON.
-const ENTRY_OVERHEAD_BYTES: usize = 300;
+/// Most bytes kept before the tail has a share of the memory.
+const FIRST_CAPACITY_BYTES: u64 = 32 << 20;
+/// The part of the memory for all caches of which the tail makes use: who is further behind asks the database.
+const MOST_OF_BUDGET: u64 = 16;
+/// What an event's JSON takes beside its bytes when several share it.
+const SHARED_BYTES: usize = 32;
 
 /// The newest part of the log.
 pub struct LogTail {
     entries: RwLock<Entries>,
     end: AtomicI64,
+    /// How often readers found all that they asked for, and how often not.
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 struct Entries {
     /// Everything after this position is in `queue`.
     start: Position,
     queue: VecDeque<LogEntry>,
-    bytes: usize,
+    bytes: u64,
+    capacity_bytes: u64,
+    evictions: u64,
 }
 
 impl LogTail {
     /// A tail that knows nothing of what was up to `end`, and everything after.
     #[must_use]
     pub fn new(end: Position) -> Self {
-        let entries = Entries { start: end, queue: VecDeque::new(), bytes: 0 };
-        Self { entries: RwLock::new(entries), end: AtomicI64::new(end.0) }
+        let (queue, capacity_bytes) = (VecDeque::new(), FIRST_CAPACITY_BYTES);
+        let entries = RwLock::new(Entries { start: end, queue, bytes: 0, capacity_bytes, evictions: 0 });
+        Self { entries, end: AtomicI64::new(end.0), hits: AtomicU64::default(), misses: AtomicU64::default() }
     }
 
     /// The position up to which everything is visible.
@@ -62,11 +70,39 @@ impl LogTail {
     pub fn visit(&self, from: Position, to: Position, mut visit: impl FnMut(&LogEntry)) -> bool {
         let entries = self.entries.read();
         if from < entries.start {
+            self.misses.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         let first = entries.queue.partition_point(|entry| entry.position() <= from);
         entries.queue.range(first..).take_while(|entry| entry.position() <= to).for_each(&mut visit);
+        self.hits.fetch_add(1, Ordering::Relaxed);
         true
+    }
+}
+
+impl MemoryUser for LogTail {
+    fn usage(&self) -> MemoryUsage {
+        let entries = self.entries.read();
+        let room = entries.queue.capacity() - entries.queue.len();
+        MemoryUsage {
+            entries: entries.queue.len() as u64,
+            entry_bytes: entries.bytes,
+            spare_bytes: (room * size_of::<LogEntry>()) as u64,
+            capacity_bytes: entries.capacity_bytes,
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            evictions: entries.evictions,
+        }
+    }
+
+    fn set_capacity(&self, bytes: u64) {
+        let mut entries = self.entries.write();
+        entries.capacity_bytes = bytes;
+        entries.shrink();
+    }
+
+    fn most_bytes(&self, budget_bytes: u64) -> u64 {
+        budget_bytes / MOST_OF_BUDGET
     }
 }
 
@@ -79,26 +115,110 @@ impl Entries {
         if let Some(LogEntry::Event(event)) = self.queue.get_mut(index)
             && event.sn == *target
         {
+            let before = of_event(event);
             let mut changed = (**event).clone();
             changed.client_json = redacted.clone();
             changed.redacted_because = Some(redaction.client_json.clone());
+            self.bytes = (self.bytes + of_event(&changed)).saturating_sub(before);
             *event = Arc::new(changed);
         }
     }
 
     fn shrink(&mut self) {
-        while self.queue.len() > MAX_ENTRIES || self.bytes > MAX_BYTES {
+        while self.queue.len() > MAX_ENTRIES || self.bytes > self.capacity_bytes {
             let Some(oldest) = self.queue.pop_front() else { break };
             self.bytes = self.bytes.saturating_sub(cost(&oldest));
             self.start = oldest.position();
+            self.evictions += 1;
         }
     }
 }
 
-fn cost(entry: &LogEntry) -> usize {
-    let json = match entry {
-        LogEntry::Event(event) => event.client_json.len() + event.replaced_json.as_ref().map_or(0, bytes::Bytes::len),
+/// What an entry takes.
+fn cost(entry: &LogEntry) -> u64 {
+    let of_event = match entry {
+        LogEntry::Event(event) => of_event(event),
         LogEntry::AccountData { .. } | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => 0,
     };
-    ENTRY_OVERHEAD_BYTES + json
+    size_of::<LogEntry>() as u64 + of_event
+}
+
+fn of_event(event: &StoredEvent) -> u64 {
+    const REFERENCE_COUNTS_BYTES: usize = 2 * size_of::<usize>();
+    let redacted = event.redacts.as_ref().map(|(_, json)| json);
+    let texts = [Some(&event.client_json), event.replaced_json.as_ref(), event.redacted_because.as_ref(), redacted];
+    let texts: usize = texts.into_iter().flatten().map(|json| allocation_bytes(json.len()) + SHARED_BYTES).sum();
+    let transaction = event.transaction.as_ref().map_or(0, |(_, id)| allocation_bytes(id.len()));
+    let bytes = allocation_bytes(size_of::<StoredEvent>() + REFERENCE_COUNTS_BYTES)
+        + allocation_bytes(event.event_id.len())
+        + transaction
+        + texts;
+    bytes as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use homeserver_core::{Cache, EventSn, MemoryBudget, RoomSn, Timestamp, TypeSn, UserSn};
+
+    use super::{LogEntry, LogTail, MemoryUser as _, Position, StoredEvent};
+
+    fn event(number: i64) -> LogEntry {
+        LogEntry::Event(Arc::new(StoredEvent {
+            sn: EventSn(number),
+            event_id: format!("$event{number}-of-some-length-as-ids-have-it").into(),
+            room_sn: RoomSn(1),
+            type_sn: TypeSn(1),
+            state_key_sn: None,
+            sender_sn: UserSn(1),
+            origin_server_ts: Timestamp(0),
+            depth: number,
+            countable_total: number,
+            client_json: Bytes::from("x".repeat(500)),
+            replaces_sn: None,
+            replaced_json: Some(Bytes::from("y".repeat(300))),
+            redacted_because: None,
+            transaction: None,
+            membership: None,
+            redacts: None,
+        }))
+    }
+
+    #[test]
+    fn what_is_counted_is_what_is_allocated_and_within_the_share() {
+        const BUDGET_BYTES: u64 = 64 << 20;
+        let budget = MemoryBudget::new(BUDGET_BYTES, Arc::new(homeserver_core::SystemClock));
+        let tail = Arc::new(LogTail::new(Position(0)));
+        budget.join("log_tail", &tail);
+        let taken = allocation_counter::measure(|| {
+            for number in 1..=20_000 {
+                tail.push(&[event(number)]);
+            }
+        });
+        let (taken, usage) = (u64::try_from(taken.bytes_current).unwrap(), tail.usage());
+        assert!((taken..taken + taken / 4).contains(&usage.bytes()), "{usage:?}, {taken} taken");
+        assert!(usage.entry_bytes <= usage.capacity_bytes && usage.capacity_bytes <= BUDGET_BYTES / 16, "{usage:?}");
+        assert_eq!(usage.entries + usage.evictions, 20_000);
+        let oldest = Position(20_000 - i64::try_from(usage.entries).unwrap());
+        assert!(!tail.visit(Position(0), tail.end(), |_| {}), "it does not reach back so far");
+        let mut seen = 0;
+        assert!(tail.visit(oldest, tail.end(), |_| seen += 1));
+        assert_eq!((seen, tail.usage().hits, tail.usage().misses), (usage.entries, 1, 1));
+    }
+
+    #[test]
+    fn a_tail_that_nobody_reads_gives_room_to_a_cache_that_is_used() {
+        let budget = MemoryBudget::new(4 << 20, Arc::new(homeserver_core::SystemClock));
+        let tail = Arc::new(LogTail::new(Position(0)));
+        budget.join("log_tail", &tail);
+        (1..=1_000).for_each(|number| tail.push(&[event(number)]));
+        let before = tail.usage().entry_bytes;
+        let cache: Cache<u64, Arc<str>> = Cache::new(&budget, "texts");
+        for key in (0..8_000).cycle().take(100_000) {
+            cache.get_or_insert_with(&key, || "x".repeat(500).into());
+        }
+        assert!(tail.usage().entry_bytes < before, "{before} before, {:?}", tail.usage());
+    }
 }

@@ -3,14 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use homeserver_core::{Position, RoomSn, UserSn};
+use homeserver_core::{Cache, CacheOptions, HeapSize, MemoryUsage, Position, RoomSn, UserSn, table_bytes};
 use parking_lot::RwLock;
-use quick_cache::sync::Cache;
 use storage::{Database, LogEntry, Membership, StorageError};
 use tokio::sync::OnceCell;
-
-/// Users whose rooms are remembered.
-const REMEMBERED_USERS: usize = 20_000;
 
 /// What a user is to a room, and up to where they have read it.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +49,10 @@ impl UserRooms {
         self.places.read().iter().map(|(room_sn, place)| (*room_sn, *place)).collect()
     }
 
-    fn set_membership(&self, room_sn: RoomSn, membership: Membership, since: Position, is_forgotten: bool) {
+    /// Returns whether the rooms take more memory than before.
+    fn set_membership(&self, room_sn: RoomSn, membership: Membership, since: Position, is_forgotten: bool) -> bool {
         let mut places = self.places.write();
+        let capacity = places.capacity();
         let place = places.entry(room_sn).or_insert(Place {
             membership: None,
             since: Position::START,
@@ -65,12 +63,19 @@ impl UserRooms {
         if since >= place.since {
             (place.membership, place.since, place.is_forgotten) = (Some(membership), since, is_forgotten);
         }
+        places.capacity() > capacity
     }
 
     fn set_read_total(&self, room_sn: RoomSn, read_total: i64) {
         if let Some(place) = self.places.write().get_mut(&room_sn) {
             place.read_total = place.read_total.max(read_total);
         }
+    }
+}
+
+impl HeapSize for UserRooms {
+    fn heap_bytes(&self) -> usize {
+        table_bytes::<(RoomSn, Place)>(self.places.read().capacity())
     }
 }
 
@@ -84,7 +89,9 @@ impl UserRoomsCache {
     /// Reads from `database` what is not remembered.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self { database, users: Cache::new(REMEMBERED_USERS) }
+        let options = CacheOptions { typical_bytes: 4 << 10, large_bytes: 256 << 10, ..CacheOptions::default() };
+        let users = Cache::with(database.memory(), "user_rooms", options);
+        Self { database, users }
     }
 
     /// The rooms of a user.
@@ -93,8 +100,7 @@ impl UserRoomsCache {
     /// [`StorageError`] if they cannot be read.
     pub async fn of(&self, user_sn: UserSn) -> Result<Arc<UserRooms>, StorageError> {
         // Entered before it is read, so that what the log tells in the meantime is not lost.
-        let created = || Ok::<_, std::convert::Infallible>(Arc::<UserRooms>::default());
-        let rooms = self.users.get_or_insert_with(&user_sn, created).unwrap_or_default();
+        let rooms = self.users.get_or_insert_with(&user_sn, Arc::default);
         rooms.loaded.get_or_try_init(|| self.load(user_sn, &rooms)).await?;
         Ok(rooms)
     }
@@ -109,13 +115,14 @@ impl UserRoomsCache {
         for (room_sn, read_total) in self.database.read_totals(user_sn).await? {
             rooms.set_read_total(room_sn, read_total);
         }
+        self.users.reweigh(&user_sn);
         Ok(())
     }
 
-    /// How often a user's rooms were found in memory, and how often they had to be read.
+    /// How many users' rooms are in memory, what they take, and how often they were found there.
     #[must_use]
-    pub fn cache_counts(&self) -> (u64, u64) {
-        (self.users.hits(), self.users.misses())
+    pub fn usage(&self) -> MemoryUsage {
+        self.users.usage()
     }
 
     /// Has a user's rooms read again, after a change that the log does not tell, such as forgetting a room.
@@ -126,15 +133,35 @@ impl UserRoomsCache {
     pub(super) fn follow(&self, entries: &[LogEntry]) {
         for entry in entries {
             if let Some((room_sn, user_sn, membership)) = entry.membership_change()
-                && let Some(rooms) = self.users.get(&user_sn)
+                && let Some(rooms) = self.users.peek(&user_sn)
+                && rooms.set_membership(room_sn, membership, entry.position(), false)
             {
-                rooms.set_membership(room_sn, membership, entry.position(), false);
+                self.users.reweigh(&user_sn);
             }
             if let LogEntry::Event(event) = entry
-                && let Some(rooms) = self.users.get(&event.sender_sn)
+                && let Some(rooms) = self.users.peek(&event.sender_sn)
             {
                 rooms.set_read_total(event.room_sn, event.countable_total);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HeapSize as _, Membership, Position, RoomSn, UserRooms};
+
+    #[test]
+    fn what_is_counted_is_what_is_allocated() {
+        for rooms in [0, 1, 10, 1_000] {
+            let user = UserRooms::default();
+            let join = |room| user.set_membership(RoomSn(room), Membership::Join, Position(room), false);
+            let mut has_grown = false;
+            let taken =
+                allocation_counter::measure(|| (0..rooms).for_each(|room| has_grown |= join(room))).bytes_current;
+            let (taken, counted) = (usize::try_from(taken).unwrap(), user.heap_bytes());
+            assert!((taken..=taken + taken / 4).contains(&counted), "{counted} counted, {taken} taken");
+            assert_eq!(has_grown, rooms > 0);
         }
     }
 }

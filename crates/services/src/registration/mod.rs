@@ -5,8 +5,7 @@ mod username;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use homeserver_core::{Clock, random_string};
+use homeserver_core::{Clock, Live, random_string};
 use ruma::{OwnedServerName, OwnedUserId};
 use storage::{Database, NewAccount, StorageError, TokenHash, Tx};
 
@@ -88,7 +87,7 @@ pub struct Registration {
     database: Database,
     clock: Arc<dyn Clock>,
     server_name: OwnedServerName,
-    options: ArcSwap<RegistrationOptions>,
+    options: Live<RegistrationOptions>,
     /// None if the server does not use passwords.
     passwords: Option<Arc<Passwords>>,
     sessions: Arc<Sessions>,
@@ -111,12 +110,12 @@ impl Registration {
         passwords: Option<Arc<Passwords>>,
         sessions: Arc<Sessions>,
     ) -> Self {
-        Self { database, clock, server_name, options: ArcSwap::from_pointee(options), passwords, sessions }
+        Self { database, clock, server_name, options: Live::new(options), passwords, sessions }
     }
 
     /// Changes who may register from now on.
     pub fn reconfigure(&self, options: RegistrationOptions) {
-        self.options.store(Arc::new(options));
+        self.options.replace(options);
     }
 
     /// The token that makes its holder an administrator, as long as there is no account. Made at the first call.
@@ -140,7 +139,7 @@ impl Registration {
     /// # Errors
     /// [`RegistrationError::Closed`] if there are none.
     pub async fn flows(&self) -> Result<Vec<Flow>, RegistrationError> {
-        let options = **self.options.load();
+        let options = *self.options.read();
         if options.enabled && options.require_token {
             return Ok(vec![&[Stage::RegistrationToken]]);
         }
@@ -181,7 +180,8 @@ impl Registration {
         let password_hash = match &user.password {
             None => None,
             Some(password) => {
-                let passwords = self.passwords.as_ref().ok_or(RegistrationError::PasswordsDisabled)?;
+                let passwords = self.passwords.as_deref().filter(|passwords| passwords.is_enabled());
+                let passwords = passwords.ok_or(RegistrationError::PasswordsDisabled)?;
                 Some(passwords.hash(password).await?)
             }
         };
@@ -193,7 +193,7 @@ impl Registration {
     /// # Errors
     /// [`RegistrationError::NoGuests`].
     pub async fn register_guest(&self, device: CheckedDevice) -> Result<Registered, RegistrationError> {
-        if !self.options.load().allow_guests {
+        if !self.options.read().allow_guests {
             return Err(RegistrationError::NoGuests);
         }
         let guest = NewUser { device: Some(device), ..NewUser::default() };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
-use homeserver_core::{Clock, random_string};
+use homeserver_core::{Clock, Live, random_string};
 use sha1::Sha1;
 use storage::{Database, StorageError, UiaSession};
 
@@ -70,7 +70,7 @@ pub struct SharedSecret {
     clock: Arc<dyn Clock>,
     registration: Arc<Registration>,
     /// None if this way of registration is closed.
-    secret: Option<String>,
+    secret: Live<Option<String>>,
 }
 
 impl SharedSecret {
@@ -82,7 +82,12 @@ impl SharedSecret {
         registration: Arc<Registration>,
         secret: Option<String>,
     ) -> Self {
-        Self { database, clock, registration, secret }
+        Self { database, clock, registration, secret: Live::new(secret) }
+    }
+
+    /// Registers for those who know another secret from now on, or for nobody.
+    pub fn reconfigure(&self, secret: Option<String>) {
+        self.secret.replace(secret);
     }
 
     /// A nonce for one request within a minute.
@@ -91,7 +96,7 @@ impl SharedSecret {
     /// [`StorageError`].
     pub async fn nonce(&self) -> Result<String, StorageError> {
         let nonce = random_string(64);
-        if self.secret.is_none() {
+        if self.secret.read().is_none() {
             return Ok(nonce);
         }
         let now = self.clock.now();
@@ -116,7 +121,8 @@ impl SharedSecret {
     /// # Errors
     /// [`SharedSecretError`].
     pub async fn register(&self, request: SharedSecretRequest) -> Result<Registered, SharedSecretError> {
-        let secret = self.secret.as_ref().ok_or(SharedSecretError::Disabled)?;
+        let secret = self.secret.snapshot();
+        let secret = secret.as_deref().ok_or(SharedSecretError::Disabled)?;
         let oldest = self.clock.now().minus(NONCE_AGE);
         if !self.database.take_uia_session(request.nonce.clone(), NONCE_OPERATION, oldest).await? {
             return Err(SharedSecretError::UnknownNonce);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use homeserver_core::Timestamp;
+use homeserver_core::{Live, Timestamp};
 use room_engine::{Membership, RoomVersion};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
 use storage::{Database, Interned, Step, StorageError, Tx};
@@ -89,7 +89,7 @@ pub struct RoomCreation {
     pub(super) timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
     profiles: Arc<Profiles>,
-    default_version: RoomVersionId,
+    default_version: Live<RoomVersionId>,
 }
 
 impl RoomCreation {
@@ -104,7 +104,13 @@ impl RoomCreation {
         profiles: Arc<Profiles>,
         default_version: RoomVersionId,
     ) -> Self {
+        let default_version = Live::new(default_version);
         Self { database, interned, identity, timeline, aliases, profiles, default_version }
+    }
+
+    /// Creates rooms of another version from now on if nothing else is asked for.
+    pub fn reconfigure(&self, default_version: RoomVersionId) {
+        self.default_version.replace(default_version);
     }
 
     /// Creates a room with all its first events, its alias and its entry in the directory, or nothing at all.
@@ -181,8 +187,10 @@ impl RoomCreation {
     }
 
     fn version(&self, new_room: &NewRoom) -> Result<RoomVersion, RoomError> {
-        let version = new_room.room_version.as_deref().unwrap_or(self.default_version.as_str());
-        Ok(version.parse()?)
+        match new_room.room_version.as_deref() {
+            Some(version) => Ok(version.parse()?),
+            None => Ok(self.default_version.read().as_str().parse()?),
+        }
     }
 
     async fn free_alias(&self, localpart: &str) -> Result<String, RoomError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use homeserver_core::{DeviceSn, RoomSn, TypeSn};
+use homeserver_core::{DeviceSn, HeapSize, RoomSn, TypeSn, allocation_bytes, table_bytes};
 use room_engine::auth::{self, AuthState, auth_types_for_event};
 use room_engine::state_map::{Place, StateMap};
 use room_engine::{BuiltEvent, CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion};
@@ -77,6 +77,8 @@ pub(super) struct Head {
     loaded_version: i64,
     extremities: Vec<EventReference>,
     state: HashMap<(Box<str>, Box<str>), Option<StateEvent>>,
+    /// What the entries of `state` take on the heap.
+    state_bytes: usize,
     /// How many entries `state` has when those that can be dropped are.
     trimmed_at: usize,
     transactions: VecDeque<TransactionKey>,
@@ -95,6 +97,7 @@ impl Head {
             loaded_version: 0,
             extremities: Vec::new(),
             state: HashMap::new(),
+            state_bytes: 0,
             trimmed_at: REMEMBERED_STATE,
             transactions: VecDeque::new(),
         }
@@ -120,6 +123,7 @@ impl Head {
             loaded_version: stored.version,
             extremities: Vec::new(),
             state: HashMap::new(),
+            state_bytes: 0,
             trimmed_at: REMEMBERED_STATE,
             transactions: VecDeque::new(),
         };
@@ -193,10 +197,29 @@ impl Head {
             self.state.retain(|(event_type, _), event| {
                 &**event_type != "m.room.member" || event.as_ref().is_some_and(|event| event.number.sn().0 == 0)
             });
+            self.state_bytes = self.state.iter().map(|(place, event)| place_bytes(place, event.as_ref())).sum();
             // Where little can be dropped, looking through all of it for each event would be quadratic.
             self.trimmed_at = REMEMBERED_STATE.max(self.state.len() * 2);
         }
+        self.state_bytes += place_bytes(&place, event.as_ref());
+        let known = self.state.get(&place).map(|before| place_bytes(&place, before.as_ref()));
+        self.state_bytes = self.state_bytes.saturating_sub(known.unwrap_or_default());
         self.state.insert(place, event);
+    }
+
+    /// What the head takes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let room_id = self.room_id.as_ref().map_or(0, HeapSize::heap_bytes);
+        let extremities = self.extremities.iter().map(|event| allocation_bytes(event.event_id.as_str().len()));
+        /// Of a transaction ID, about.
+        const TRANSACTION_ID_BYTES: usize = 48;
+        room_id
+            + allocation_bytes(self.extremities.capacity() * size_of::<EventReference>())
+            + extremities.sum::<usize>()
+            + table_bytes::<((Box<str>, Box<str>), Option<StateEvent>)>(self.state.capacity())
+            + self.state_bytes
+            + allocation_bytes(self.transactions.capacity() * size_of::<TransactionKey>())
+            + self.transactions.len() * TRANSACTION_ID_BYTES
     }
 
     /// Builds an event on the end of the room, checks that the room's rules allow it, and makes it the new end.
@@ -288,5 +311,47 @@ impl Head {
             self.transactions.pop_front();
         }
         self.transactions.push_back(key);
+    }
+}
+
+/// What one place of the state takes on the heap, with the event in it.
+fn place_bytes((event_type, state_key): &(Box<str>, Box<str>), event: Option<&StateEvent>) -> usize {
+    /// The number of an event, which is shared with the writer.
+    const NUMBER_BYTES: usize = 32;
+    let event = event.map_or(0, |event| event.pdu.heap_bytes() + NUMBER_BYTES);
+    event_type.heap_bytes() + state_key.heap_bytes() + event
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn member(room_id: &OwnedRoomId, number: usize) -> (Bytes, Bytes) {
+        let client = format!(
+            r#"{{"content":{{"displayname":"User {number}","membership":"join"}},"event_id":"$member{number}","origin_server_ts":1,"sender":"@user{number}:example.org","state_key":"@user{number}:example.org","type":"m.room.member"}}"#
+        );
+        let federation = format!(
+            r#"{{"auth_events":["$create","$levels","$rules"],"depth":7,"hashes":{{"sha256":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}},"prev_events":["$before{number}"],"room_id":"{room_id}","signatures":{{"example.org":{{"ed25519:a":"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"}}}}}}"#
+        );
+        (client.into(), federation.into())
+    }
+
+    #[test]
+    fn what_is_counted_is_what_is_allocated() {
+        let room_id = OwnedRoomId::try_from("!room:example.org").unwrap();
+        let version: RoomVersion = "11".parse().unwrap();
+        let mut head = Head::of_new_room(Some(room_id.clone()), version);
+        let taken = allocation_counter::measure(|| {
+            for number in 0..5_000 {
+                let (client, federation) = member(&room_id, number);
+                let pdu = Pdu::from_stored(version, room_id.clone(), client, federation).unwrap();
+                let place = ("m.room.member".into(), format!("@user{number}:example.org").into());
+                head.remember(place, Some(StateEvent { pdu, number: EventNumber::default() }));
+            }
+        });
+        let (taken, counted) = (usize::try_from(taken.bytes_current).unwrap(), head.heap_bytes());
+        assert!((taken * 9 / 10..taken * 13 / 10).contains(&counted), "{counted} counted, {taken} taken");
     }
 }

@@ -1,11 +1,11 @@
 //! The one way by which events get into a room.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use homeserver_core::{Clock, RoomSn, UserSn};
+use homeserver_core::{Cache, CacheOptions, Clock, HeapSize, RoomSn, UserSn};
 use parking_lot::Mutex as SyncMutex;
-use quick_cache::sync::Cache;
 use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -21,13 +21,24 @@ use super::receiving::is_joint;
 use crate::identity::Identity;
 use crate::sessions::Requester;
 
-/// Rooms whose end is kept in memory.
-const OPEN_ROOMS: usize = 20_000;
 /// How often an event is built anew because the room has moved on, before the sender is told to come back.
 pub(super) const ATTEMPTS: usize = 8;
 
 /// A room's head, or nothing if it has to be read (again). Whoever holds the lock may build events.
-type Slot = Arc<Mutex<Option<Head>>>;
+#[derive(Clone, Default)]
+struct Slot {
+    head: Arc<Mutex<Option<Head>>>,
+    /// What the head takes, as its last holder found it.
+    head_bytes: Arc<AtomicUsize>,
+}
+
+impl HeapSize for Slot {
+    fn heap_bytes(&self) -> usize {
+        /// The two with their reference counts, as the allocator gives them.
+        const FIXED_BYTES: usize = size_of::<Mutex<Option<Head>>>() + 64;
+        FIXED_BYTES + self.head_bytes.load(Ordering::Relaxed)
+    }
+}
 
 /// A change of a room that looks at its state first, or consists of several events.
 pub trait RoomChange: Sync {
@@ -85,7 +96,9 @@ impl Timeline {
         identity: Arc<Identity>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let rooms = Cache::new(OPEN_ROOMS);
+        // A head that is in use does not become old, and one that is not is one read.
+        let options = CacheOptions { typical_bytes: 16 << 10, large_bytes: 256 << 10, expires: false };
+        let rooms = Cache::with(database.memory(), "room_heads", options);
         Self {
             database,
             interned,
@@ -195,7 +208,7 @@ impl Timeline {
     pub async fn open(&self, room_sn: RoomSn) -> Result<OpenRoom, RoomError> {
         let slot = self.slot(room_sn);
         let began = Instant::now();
-        let mut guard = slot.clone().lock_owned().await;
+        let mut guard = slot.head.clone().lock_owned().await;
         if guard.is_none() {
             self.outage.share(began)?;
             let loaded = Head::load(&self.database, &self.interned, room_sn).await;
@@ -236,8 +249,9 @@ impl Timeline {
     /// The head of a room that does not exist yet. The room exists once a create event is staged and committed.
     /// `room_id` is given where the room version does not derive it from the create event.
     pub async fn open_new(&self, room_id: Option<OwnedRoomId>, room_version: RoomVersion) -> OpenRoom {
-        let slot: Slot = Arc::new(Mutex::new(Some(Head::of_new_room(room_id, room_version))));
-        let guard = slot.clone().lock_owned().await;
+        let head = Arc::new(Mutex::new(Some(Head::of_new_room(room_id, room_version))));
+        let slot = Slot { head, head_bytes: Arc::default() };
+        let guard = slot.head.clone().lock_owned().await;
         let mut room = self.guarded(slot, guard);
         room.now = self.unique_creation_time();
         room
@@ -264,8 +278,7 @@ impl Timeline {
     }
 
     fn slot(&self, room_sn: RoomSn) -> Slot {
-        let slot = self.rooms.get_or_insert_with(&room_sn, || Ok::<_, std::convert::Infallible>(Slot::default()));
-        slot.unwrap_or_default()
+        self.rooms.get_or_insert_with(&room_sn, Slot::default)
     }
 
     /// Has the head of a room read again before the next event is built.
@@ -276,6 +289,7 @@ impl Timeline {
     fn guarded(&self, slot: Slot, guard: OwnedMutexGuard<Option<Head>>) -> OpenRoom {
         OpenRoom {
             slot,
+            rooms: self.rooms.clone(),
             guard,
             database: self.database.clone(),
             interned: self.interned.clone(),
@@ -298,6 +312,7 @@ impl Timeline {
 /// The end of a room, locked. Dropped without [`OpenRoom::commit`], it leaves no trace.
 pub struct OpenRoom {
     slot: Slot,
+    rooms: Cache<RoomSn, Slot>,
     guard: OwnedMutexGuard<Option<Head>>,
     database: Database,
     interned: Arc<Interned>,
@@ -503,12 +518,27 @@ impl OpenRoom {
     }
 }
 
+impl OpenRoom {
+    /// Has the head count with what it takes now, if that is much more or less than before.
+    fn weigh(&self) {
+        let bytes = self.guard.as_ref().map_or(0, Head::heap_bytes);
+        let before = self.slot.head_bytes.load(Ordering::Relaxed);
+        if bytes.abs_diff(before) > before / 8 {
+            self.slot.head_bytes.store(bytes, Ordering::Relaxed);
+            if let Some(head) = &*self.guard {
+                self.rooms.reweigh(&head.room_sn);
+            }
+        }
+    }
+}
+
 impl Drop for OpenRoom {
     fn drop(&mut self) {
         if self.is_changed {
             // The head has moved, but what moved it will never be written: it is read again.
             *self.guard = None;
         }
+        self.weigh();
     }
 }
 
@@ -534,11 +564,11 @@ impl Staged {
         match outcome_of(self.outcome).await {
             Ok(AppendOutcome::Appended(events)) => Ok(events),
             Ok(AppendOutcome::Stale) => {
-                *self.slot.lock().await = None;
+                *self.slot.head.lock().await = None;
                 Err(RoomError::Contended)
             }
             Err(error) => {
-                *self.slot.lock().await = None;
+                *self.slot.head.lock().await = None;
                 Err(error.into())
             }
         }

@@ -7,11 +7,12 @@ mod tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use homeserver_core::{Clock, DeviceSn, Timestamp, UserSn, random_string};
-use quick_cache::sync::Cache;
+use homeserver_core::{
+    Cache, Clock, DeviceSn, HeapSize, MemoryUsage, Timestamp, UserSn, allocation_bytes, random_string,
+};
 use ruma::{OwnedDeviceId, OwnedUserId};
 use storage::{Database, Interned, StorageError, StoredSession, TokenHash, Tx};
 
@@ -21,8 +22,6 @@ use self::tokens::{PreparedTokens, hash};
 
 /// The longest device ID, in bytes.
 pub const MAX_DEVICE_ID_BYTES: usize = 255;
-/// Access tokens whose owner is remembered.
-const REMEMBERED: usize = 50_000;
 /// How exactly it is recorded when a device was last seen.
 const LAST_SEEN_INTERVAL: Duration = Duration::from_secs(300);
 
@@ -113,6 +112,15 @@ struct Remembered {
     seen_at: AtomicI64,
 }
 
+impl HeapSize for Remembered {
+    fn heap_bytes(&self) -> usize {
+        /// The flag that the session has ended, and the counts of those who look at it.
+        const ENDED_BYTES: usize = allocation_bytes(size_of::<AtomicBool>() + 2 * size_of::<usize>());
+        let device_id = self.requester.device_id.as_ref().map_or(0, |id| allocation_bytes(id.as_str().len()));
+        self.requester.user_id.heap_bytes() + device_id + ENDED_BYTES
+    }
+}
+
 /// The sessions of this server's users.
 pub struct Sessions {
     database: Database,
@@ -120,8 +128,6 @@ pub struct Sessions {
     clock: Arc<dyn Clock>,
     options: SessionOptions,
     remembered: Cache<TokenHash, Arc<Remembered>>,
-    /// Counts revocations, so that a token that is revoked while it is looked up is not remembered.
-    revocations: AtomicU64,
     last_seen: LastSeenQueue,
 }
 
@@ -130,8 +136,8 @@ impl Sessions {
     #[must_use]
     pub fn new(database: Database, interned: Arc<Interned>, clock: Arc<dyn Clock>, options: SessionOptions) -> Self {
         let last_seen = LastSeenQueue::new(database.clone());
-        let remembered = Cache::new(REMEMBERED);
-        Self { database, interned, clock, options, remembered, revocations: AtomicU64::new(0), last_seen }
+        let remembered = Cache::new(database.memory(), "sessions");
+        Self { database, interned, clock, options, remembered, last_seen }
     }
 
     /// Whose `token` it is. From which `address` it was used, if that is known, is told in the list of devices.
@@ -143,7 +149,7 @@ impl Sessions {
         let session = match self.remembered.get(&hash) {
             Some(session) => session,
             // Rare, and boxed so that the requests that wait for something else do not take its room.
-            None => Box::pin(self.look_up(hash)).await?,
+            None => Box::pin(self.remembered.load(&hash, self.look_up(hash))).await?,
         };
         let now = self.clock.now();
         if session.expires_at.is_some_and(|expires_at| expires_at <= now) {
@@ -154,7 +160,6 @@ impl Sessions {
     }
 
     async fn look_up(&self, hash: TokenHash) -> Result<Arc<Remembered>, AuthenticationError> {
-        let revocations = self.revocations.load(Ordering::SeqCst);
         let stored = self.database.session(&hash).await?.ok_or(AuthenticationError::UnknownToken)?;
         if let Some(refresh_hash) = stored.refresh_hash
             && self.database.has_predecessor(stored.device_sn, &refresh_hash).await?
@@ -165,12 +170,7 @@ impl Sessions {
         }
         // Whoever joins a room next is looked up by these.
         self.interned.remember_user(&stored.user_id, stored.user_sn, stored.user_key_sn);
-        let session = Arc::new(remember(stored)?);
-        self.remembered.insert(hash, Arc::clone(&session));
-        if self.revocations.load(Ordering::SeqCst) != revocations {
-            self.remembered.remove(&hash);
-        }
-        Ok(session)
+        Ok(Arc::new(remember(stored)?))
     }
 
     fn note_use(&self, session: &Remembered, now: Timestamp, address: Option<IpAddr>) {
@@ -234,20 +234,19 @@ impl Sessions {
         Ok(())
     }
 
-    /// Forgets tokens that have been revoked in the database.
+    /// Forgets tokens that have been revoked in the database, also those that are just being looked up.
     pub(crate) fn forget(&self, revoked: &[TokenHash]) {
-        self.revocations.fetch_add(1, Ordering::SeqCst);
         for hash in revoked {
-            if let Some((_, session)) = self.remembered.remove(hash) {
+            if let Some(session) = self.remembered.remove(hash) {
                 session.requester.ended.store(true, Ordering::Relaxed);
             }
         }
     }
 
-    /// How often a token was recognised from memory, and how often it had to be looked up.
+    /// How many tokens are remembered, what that takes, and how often one was recognised.
     #[must_use]
-    pub fn cache_counts(&self) -> (u64, u64) {
-        (self.remembered.hits(), self.remembered.misses())
+    pub fn usage(&self) -> MemoryUsage {
+        self.remembered.usage()
     }
 
     /// Writes down when devices were last seen, as far as that waits to be written.
@@ -313,4 +312,35 @@ pub(crate) async fn new_session(
     let revoked = tx.delete_tokens(&[device_sn.0]).await?;
     tx.insert_tokens(user_sn, device_sn, new).await?;
     Ok(revoked)
+}
+
+#[cfg(test)]
+mod tests {
+    use homeserver_core::{DeviceSn, HeapSize as _, Timestamp, UserSn};
+    use storage::StoredSession;
+
+    use super::{Arc, Remembered, remember};
+
+    #[test]
+    fn what_is_counted_is_what_is_allocated() {
+        let stored = |number: i64| StoredSession {
+            user_sn: UserSn(number),
+            user_id: format!("@user{number}:example.org"),
+            user_key_sn: None,
+            device_sn: DeviceSn(number),
+            device_id: format!("DEVICE{number}"),
+            is_guest: false,
+            is_admin: false,
+            expires_at: None,
+            refresh_hash: None,
+            last_seen_at: Some(Timestamp(0)),
+        };
+        let mut sessions: Vec<Arc<Remembered>> = Vec::with_capacity(100);
+        let taken = allocation_counter::measure(|| {
+            sessions.extend((0..100).map(|number| Arc::new(remember(stored(number)).unwrap())));
+        });
+        let counted: usize = sessions.iter().map(|session| session.heap_bytes()).sum();
+        let taken = usize::try_from(taken.bytes_current).unwrap();
+        assert!((taken..taken + taken / 4).contains(&counted), "{counted} counted, {taken} taken");
+    }
 }

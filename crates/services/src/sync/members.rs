@@ -5,9 +5,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use homeserver_core::{DeviceSn, EventSn, Position, RoomSn, UserSn};
+use homeserver_core::{Cache, DeviceSn, EventSn, MemoryBudget, Position, RoomSn, UserSn};
 use parking_lot::Mutex;
-use quick_cache::sync::Cache;
 use storage::StoredEvent;
 
 use super::changes::RoomUpdate;
@@ -15,8 +14,6 @@ use super::joined::TimelinePart;
 use super::{Pass, Sync};
 use crate::rooms::RoomError;
 
-/// Rooms of devices for which it is remembered which members were sent.
-const REMEMBERED_ROOMS: usize = 20_000;
 /// Members remembered for one room of a device.
 const REMEMBERED_MEMBERS: usize = 1_000;
 
@@ -28,19 +25,16 @@ pub(super) struct SentMembers {
     rooms: Cache<(DeviceSn, RoomSn), Sent>,
 }
 
-impl Default for SentMembers {
-    fn default() -> Self {
-        Self { rooms: Cache::new(REMEMBERED_ROOMS) }
-    }
-}
-
 impl SentMembers {
+    pub(super) fn new(memory: &MemoryBudget) -> Self {
+        Self { rooms: Cache::new(memory, "sent_members") }
+    }
+
     /// Whether the device has this member event for certain; if not, it is sent now.
     fn was_sent(&self, pass: &Pass<'_>, room_sn: RoomSn, user_sn: UserSn, event_sn: EventSn) -> bool {
         let Some(device_sn) = pass.requester.device_sn else { return false };
-        let created = || Ok::<_, std::convert::Infallible>(Sent::default());
-        let sent = self.rooms.get_or_insert_with(&(device_sn, room_sn), created).unwrap_or_default();
-        let mut sent = sent.lock();
+        let of_room = self.rooms.get_or_insert_with(&(device_sn, room_sn), Sent::default);
+        let mut sent = of_room.lock();
         if let Some((sent_sn, until)) = sent.get(&user_sn)
             && *sent_sn == event_sn
             && pass.from.is_some_and(|from| *until <= from)
@@ -50,7 +44,14 @@ impl SentMembers {
         if sent.len() >= REMEMBERED_MEMBERS {
             sent.clear();
         }
+        let capacity = sent.capacity();
         sent.insert(user_sn, (event_sn, pass.to));
+        let has_grown = sent.capacity() > capacity;
+        // The cache asks for the size under its own lock.
+        drop(sent);
+        if has_grown {
+            self.rooms.reweigh(&(device_sn, room_sn));
+        }
         false
     }
 }

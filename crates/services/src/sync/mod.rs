@@ -123,7 +123,7 @@ impl Sync {
         wakeups: Arc<Wakeups>,
         stopping: CancellationToken,
     ) -> Self {
-        let sent_members = SentMembers::default();
+        let sent_members = SentMembers::new(database.memory());
         Self { database, interned, states, clock, tail, user_rooms, wakeups, sent_members, stopping }
     }
 

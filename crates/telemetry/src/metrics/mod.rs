@@ -1,7 +1,9 @@
+mod caches;
 mod jobs;
 
 use std::{sync::Arc, time::Duration};
 
+use homeserver_core::{MemoryBudget, MemoryUsage};
 use parking_lot::Mutex;
 use prometheus::{
     Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
@@ -9,6 +11,7 @@ use prometheus::{
 };
 use tokio::runtime::Handle;
 
+use self::caches::CacheMetrics;
 pub use self::jobs::{JobMetrics, JobReading, StatisticsReading};
 use crate::process::ProcessReading;
 
@@ -36,8 +39,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     database_connections: IntGauge,
-    cache_hits: IntCounterVec,
-    cache_misses: IntCounterVec,
+    caches: CacheMetrics,
     state_chunks_removed: IntCounter,
     state_chunk_bytes_removed: IntCounter,
     jobs: JobMetrics,
@@ -54,6 +56,7 @@ type BeforeReading = Arc<dyn Fn() + Send + Sync>;
 struct Observed {
     database_connections: Option<Count>,
     caches: Vec<(String, Counts)>,
+    budget: Option<MemoryBudget>,
     before_reading: Vec<BeforeReading>,
 }
 
@@ -77,8 +80,7 @@ impl Metrics {
                 &registry,
                 IntGauge::new("active_connections", "Open connections to the database")?,
             )?,
-            cache_hits: counters(&registry, "cache_hits_total", "Look-ups that a cache answered", &["cache"])?,
-            cache_misses: counters(&registry, "cache_misses_total", "Look-ups that had to load", &["cache"])?,
+            caches: CacheMetrics::new(&registry)?,
             state_chunks_removed: registered(
                 &registry,
                 IntCounter::new("state_chunks_removed_total", "Chunks of states removed that nothing referred to")?,
@@ -119,7 +121,12 @@ impl Metrics {
         self.observed.lock().database_connections = Some(Arc::new(open_connections));
     }
 
-    /// Asks this for the counts of the cache `name` whenever metrics are read.
+    /// Asks all who share `budget` what they keep whenever metrics are read.
+    pub fn observe_caches(&self, budget: MemoryBudget) {
+        self.observed.lock().budget = Some(budget);
+    }
+
+    /// Asks this for the counts of the cache `name`, which has no share of the budget, whenever metrics are read.
     pub fn observe_cache(&self, name: &str, counts: impl Fn() -> CacheCounts + Send + Sync + 'static) {
         self.observed.lock().caches.push((name.to_owned(), Arc::new(counts)));
     }
@@ -137,12 +144,20 @@ impl Metrics {
 
     /// The share of look-ups that all caches together answered, from 0 to 1; `None` before the first look-up.
     pub fn cache_hit_rate(&self) -> Option<f64> {
-        let caches = self.observed.lock().caches.clone();
-        let (hits, misses) = caches.iter().map(|(_, counts)| counts()).fold((0.0, 0.0), |(hits, misses), counts| {
-            (hits + as_float(counts.hits), misses + as_float(counts.misses))
-        });
+        let usage = self.cache_usage();
+        let (hits, misses) = (as_float(usage.hits), as_float(usage.misses));
         let look_ups: f64 = hits + misses;
         (look_ups > 0.0).then(|| hits / look_ups)
+    }
+
+    /// What all caches together keep, and what that was good for; the capacity is the budget that they share.
+    pub(crate) fn cache_usage(&self) -> MemoryUsage {
+        let Observed { caches, budget, .. } = self.observed.lock().clone();
+        let shared = budget.as_ref().map(caches::sum).unwrap_or_default();
+        let capacity_bytes = budget.map_or(0, |budget| budget.bytes());
+        caches.iter().map(|(_, counts)| counts()).fold(MemoryUsage { capacity_bytes, ..shared }, |sum, counts| {
+            sum.plus(&MemoryUsage { hits: counts.hits, misses: counts.misses, ..MemoryUsage::default() })
+        })
     }
 
     /// Everything in Prometheus' [text format](https://prometheus.io/docs/instrumenting/exposition_formats/).
@@ -163,18 +178,15 @@ impl Metrics {
     fn refresh(&self) {
         let connections = i64::try_from(self.database_connections()).unwrap_or(i64::MAX);
         self.database_connections.set(connections);
-        let Observed { caches, before_reading, .. } = self.observed.lock().clone();
+        let Observed { caches, budget, before_reading, .. } = self.observed.lock().clone();
         for refresh in before_reading {
             refresh();
         }
         for (name, counts) in caches {
-            let counts = counts();
-            let set = |counters: &IntCounterVec, count: u64| {
-                let counter = counters.with_label_values(&[name.as_str()]);
-                counter.inc_by(count.saturating_sub(counter.get()));
-            };
-            set(&self.cache_hits, counts.hits);
-            set(&self.cache_misses, counts.misses);
+            self.caches.set_counts(&name, counts());
+        }
+        if let Some(budget) = budget {
+            self.caches.set(&budget);
         }
         if let Some(reading) = ProcessReading::now() {
             self.process.set(&reading);
