@@ -71,7 +71,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let server_name = config.server.name.clone();
 
     let metrics = Arc::new(Metrics::new()?);
-    let database = open_database(config).await?;
+    let database = open_database(config, clock.clone()).await?;
     metrics.observe_database({
         let database = database.clone();
         move || database.connections()
@@ -207,15 +207,15 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
 
 /// Checks rooms on the word of the operator, without a server around it.
 pub(crate) async fn room_check(config: &Config) -> Result<(RoomCheck, Database), StartError> {
-    let database = open_database(config).await?;
+    let database = open_database(config, Arc::new(SystemClock)).await?;
     let interned = Arc::new(Interned::new(database.clone()));
     Ok((RoomCheck::new(database.clone(), interned), database))
 }
 
 /// Makes accounts on the word of the operator, without a server around it.
 pub(crate) async fn registration(config: &Config) -> Result<(Registration, Database), StartError> {
-    let database = open_database(config).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let database = open_database(config, clock.clone()).await?;
     let interned = Arc::new(Interned::new(database.clone()));
     let sessions = Arc::new(Sessions::new(database.clone(), interned, clock.clone(), SessionOptions::default()));
     let (name, options) = (config.server.name.clone(), registration_options(config));
@@ -270,10 +270,11 @@ fn password_hashing(config: &Config) -> Result<Arc<Passwords>, StartError> {
     Ok(Arc::new(passwords))
 }
 
-async fn open_database(config: &Config) -> Result<Database, StartError> {
+/// `clock` says how old what is kept in memory is.
+async fn open_database(config: &Config, clock: Arc<dyn Clock>) -> Result<Database, StartError> {
     let url = config.database_url();
     let pool = config.pool();
-    let memory = MemoryBudget::new(config.caches.memory_budget.bytes(), Arc::new(SystemClock));
+    let memory = MemoryBudget::new(config.caches.memory_budget.bytes(), clock);
     configure_memory(&memory, config);
     let options = DatabaseOptions {
         url: url.reveal().to_owned(),
