@@ -21,7 +21,7 @@ fn listeners(config: &Config, sources: &Sources) -> Result<(), Error> {
         if listener.resources.is_empty() {
             return Err(sources.error(&format!("listeners[{index}].resources"), "expected at least one resource"));
         }
-        if listener.bind.port() != 0 && !taken.insert(listener.bind) {
+        if !listener.bind.is_free_for_all() && !taken.insert(&listener.bind) {
             let problem = format!("expected an address that no other listener has, not {} again", listener.bind);
             return Err(sources.error(&format!("listeners[{index}].bind"), problem));
         }

@@ -41,4 +41,4 @@ pub use sections::{
     RateLimits, Registration, Resource, Rooms, Server, Synchronous, Telemetry, Tls,
 };
 pub use sources::Sources;
-pub use values::{ByteSize, DatabaseEngine, DatabaseUrl, Period, Schedule, Secret, WebUrl};
+pub use values::{Bind, ByteSize, DatabaseEngine, DatabaseUrl, Period, Schedule, Secret, SocketMode, WebUrl};

@@ -59,7 +59,16 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
         (
             "[[listeners]]\nbind = 'localhost'",
             "FILE: listeners[0].bind: invalid value: string \"localhost\", expected an IP address and a port such as \
-             \"127.0.0.1:8008\" or \"[::]:8008\"",
+             \"127.0.0.1:8008\" or \"[::]:8008\", \"unix:PATH\", or \"systemd:NAME\"",
+        ),
+        (
+            "[[listeners]]\nbind = 'unix:a'\nmode = '0999'",
+            "FILE: listeners[0].mode: invalid value: string \"0999\", expected the mode of a file in octal digits such as \
+             \"0660\"",
+        ),
+        (
+            "[[listeners]]\nbind = 'unix:a'\n[[listeners]]\nbind = 'unix:a'",
+            "FILE: listeners[1].bind: expected an address that no other listener has, not unix:a again",
         ),
         (
             "[[listeners]]\nbind = '127.0.0.1:1'\n[[listeners]]\nbind = '127.0.0.1:1'",
@@ -183,7 +192,7 @@ fn an_error_in_the_environment_names_the_variable() {
             "SYNAPSE_RUST__LISTENERS",
             "[{ bind = 8008 }]",
             "SYNAPSE_RUST__LISTENERS: listeners[0].bind: invalid type: integer `8008`, expected an IP address and a \
-             port such as \"127.0.0.1:8008\" or \"[::]:8008\"",
+             port such as \"127.0.0.1:8008\" or \"[::]:8008\", \"unix:PATH\", or \"systemd:NAME\"",
         ),
         (
             "SYNAPSE_RUST__LISTENERS",

@@ -42,6 +42,7 @@ pub(crate) struct Needs<'a> {
     pub(crate) config: &'a Config,
     /// Signs this server's events.
     pub(crate) signing_key: Arc<Ed25519KeyPair>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Cancelled when the server stops: requests that wait for something to happen then answer at once.
     pub(crate) stopping: CancellationToken,
 }
@@ -60,9 +61,8 @@ pub(crate) struct Application {
 
 /// Makes every component.
 pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError> {
-    let Needs { config, signing_key, stopping } = needs;
+    let Needs { config, signing_key, clock, stopping } = needs;
     let server_name = config.server.name.clone();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
     let metrics = Arc::new(Metrics::new()?);
     let database = open_database(config).await?;
