@@ -145,11 +145,22 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
             "FILE: caches.memory_budget: invalid type: integer `512`, expected a size from \"1MiB\" to \"1TiB\", such \
              as \"19MiB\"",
         ),
+        (
+            "jobs.clean_up = 'daily'",
+            "FILE: jobs.clean_up: invalid value: string \"daily\", expected when to do it, such as \"daily at 03:00\" (UTC) or \
+             \"every 6h\", at least \"every 1m\"",
+        ),
+        ("jobs.lease = '9s'", "FILE: jobs.lease: expected at least \"10s\""),
+        ("jobs.remove_devices_unseen_for = '23h'", "FILE: jobs.remove_devices_unseen_for: expected at least \"1day\""),
+        (
+            "jobs.urgent_workers = 0",
+            "FILE: jobs.urgent_workers: invalid value: integer `0`, expected a whole number from 1 to 100",
+        ),
         ("[server\nname = 1", "FILE: line 1: expected TOML: unclosed table, expected `]`"),
         (
             "[sever]",
             "FILE: sever: unknown key `sever`, expected one of `server`, `listeners`, `database`, `registration`, \
-             `passwords`, `rooms`, `network`, `federation`, `rate_limits`, `caches`, `media`, `appservices`, \
+             `passwords`, `rooms`, `network`, `federation`, `rate_limits`, `caches`, `media`, `appservices`, `jobs`, \
              `telemetry`",
         ),
     ] {

@@ -7,11 +7,11 @@
 //! * `listen` accepts connections and hands their requests to the routers.
 
 mod backup;
-mod collecting;
 pub mod commands;
 mod compose;
 mod data_dir;
 mod error;
+mod jobs;
 mod listen;
 mod running;
 mod runtime;

@@ -100,12 +100,13 @@ impl RunningServer {
         Ok(changes)
     }
 
-    /// Stops accepting, releases waiting requests, lets the rest finish within `server.shutdown_timeout`, and closes the
-    /// database.
+    /// Stops accepting, releases waiting requests, lets the rest and the jobs that run finish within
+    /// `server.shutdown_timeout`, and closes the database.
     pub async fn shutdown(self) {
         self.stopping.cancel();
         self.connections.close();
-        self.connections.wait().await;
+        let grace = self.config.server.shutdown_timeout.duration();
+        tokio::join!(self.connections.wait(), self.application.stop_jobs(grace));
         self.application.close().await;
     }
 }

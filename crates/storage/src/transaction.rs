@@ -20,6 +20,8 @@ pub struct Tx {
     connection: WriteConnection,
     dialect: Arc<Dialect>,
     published: Vec<LogEntry>,
+    /// Whether there are new jobs, of which those who run jobs are told.
+    has_scheduled_jobs: bool,
     reserved: std::ops::Range<i64>,
     known: KnownRooms,
     chunks: ChunkView,
@@ -74,6 +76,7 @@ impl Tx {
             connection,
             dialect,
             published,
+            has_scheduled_jobs: false,
             reserved: 0..0,
             known,
             chunks,
@@ -292,9 +295,19 @@ impl Tx {
         self.published.push(entry);
     }
 
+    pub(crate) fn note_scheduled_job(&mut self) {
+        self.has_scheduled_jobs = true;
+    }
+
+    /// Whether the transaction, which has committed, has scheduled jobs.
+    pub(crate) fn has_scheduled_jobs(&self) -> bool {
+        self.has_scheduled_jobs
+    }
+
     /// Begins, and reserves `positions` of the log: on PostgreSQL both in one round trip.
     pub(crate) async fn begin(&mut self, positions: i64) -> Result<(), StorageError> {
         self.published.clear();
+        self.has_scheduled_jobs = false;
         self.reserved = 0..0;
         self.chunks.forget_own();
         self.written_states.clear();
