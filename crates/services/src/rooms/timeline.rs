@@ -133,7 +133,7 @@ impl Timeline {
                     drop(room);
                     self.database.write(async |_| Ok(())).await?;
                     if self.sent_before(room_sn, key).await?.is_none() {
-                        self.forget(room_sn);
+                        self.forget(room_sn).await;
                     }
                     continue;
                 }
@@ -193,9 +193,8 @@ impl Timeline {
     /// # Errors
     /// [`RoomError::NoSuchRoom`] if the room has no events.
     pub async fn open(&self, room_sn: RoomSn) -> Result<OpenRoom, RoomError> {
-        let slot = self.slot(room_sn);
         let began = Instant::now();
-        let mut guard = slot.clone().lock_owned().await;
+        let (slot, mut guard) = self.lock(room_sn).await;
         if guard.is_none() {
             self.outage.share(began)?;
             let loaded = Head::load(&self.database, &self.interned, room_sn).await;
@@ -268,9 +267,29 @@ impl Timeline {
         slot.unwrap_or_default()
     }
 
-    /// Has the head of a room read again before the next event is built.
-    fn forget(&self, room_sn: RoomSn) {
-        self.rooms.remove(&room_sn);
+    /// There must be one slot for a room: versions of its head are numbers, and those of two slots could come to the same
+    /// number by other events, when a write has failed. Whoever waited for a slot that was dropped meanwhile takes its successor.
+    async fn lock(&self, room_sn: RoomSn) -> (Slot, OwnedMutexGuard<Option<Head>>) {
+        loop {
+            let slot = self.slot(room_sn);
+            let guard = slot.clone().lock_owned().await;
+            match self.rooms.get(&room_sn) {
+                Some(current) if !Arc::ptr_eq(&current, &slot) => {}
+                Some(_) => return (slot, guard),
+                None => {
+                    self.rooms.insert(room_sn, slot.clone());
+                    return (slot, guard);
+                }
+            }
+        }
+    }
+
+    /// Has the head of a room read again before the next event is built. The slot stays: others may wait for it, and would build
+    /// on what was in it.
+    async fn forget(&self, room_sn: RoomSn) {
+        if let Some(slot) = self.rooms.get(&room_sn) {
+            *slot.lock().await = None;
+        }
     }
 
     fn guarded(&self, slot: Slot, guard: OwnedMutexGuard<Option<Head>>) -> OpenRoom {
