@@ -12,10 +12,12 @@ mod compose;
 mod data_dir;
 mod error;
 mod listen;
+mod observing;
 mod running;
 mod runtime;
 mod signing_key;
 mod start;
+mod starting;
 
 pub use error::StartError;
 pub use running::{Bound, RunningServer};

@@ -9,7 +9,7 @@ use crate::{
     data_dir,
     listen::{Accepting, Listening},
     running::Bound,
-    signing_key,
+    signing_key, starting,
 };
 
 /// Starts a server in the current Tokio runtime; it answers requests when this returns.
@@ -24,7 +24,8 @@ pub async fn start(loaded: Loaded) -> Result<RunningServer, StartError> {
     // Bound first, because it fails soonest; clients that are already there wait in the system's queue.
     let listening = Listening::bind_all(&config, &sources).await?;
     let stopping = CancellationToken::new();
-    let application = compose::compose(Needs { config: &config, signing_key, stopping: stopping.clone() }).await?;
+    let composing = compose::compose(Needs { config: &config, signing_key, stopping: stopping.clone() });
+    let application = starting::answering(&config, &listening, Box::pin(composing)).await?;
 
     let connections = TaskTracker::new();
     let max_connections = config.server.max_connections as usize;

@@ -5,6 +5,7 @@ mod names;
 mod numbers;
 mod period;
 mod secret;
+mod share;
 mod size;
 mod web_url;
 
@@ -13,6 +14,7 @@ pub(crate) use names::{room_version, server_name};
 pub(crate) use numbers::{some_whole_number, whole_number};
 pub use period::Period;
 pub use secret::Secret;
+pub use share::Share;
 pub use size::ByteSize;
 pub(crate) use size::size_between;
 pub use web_url::WebUrl;

@@ -1,4 +1,4 @@
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use axum::Router;
 use config::{Config, Sources};
@@ -38,6 +38,13 @@ impl Listening {
             bound.push(Self { listener, address, certificate: certificate.map(Arc::new) });
         }
         Ok(bound)
+    }
+
+    /// The same address once more: whoever accepts from it takes connections out of the same queue.
+    pub(crate) fn duplicate(&self) -> io::Result<Self> {
+        let listener = std::net::TcpListener::from(self.listener.as_fd().try_clone_to_owned()?);
+        let listener = TcpListener::from_std(listener)?;
+        Ok(Self { listener, address: self.address, certificate: self.certificate.clone() })
     }
 
     /// Reads the certificate of every listener that has one.
