@@ -37,8 +37,9 @@ async fn answering_after<T>(
     let (started, connections) = (CancellationToken::new(), TaskTracker::new());
     let _ended = started.clone().drop_guard();
     let accepting = Accepting::new(config.server.max_connections as usize, started.clone(), GRACE, connections.clone());
-    for (listening, listener) in listening.iter().zip(&config.listeners) {
-        if listener.resources.contains(&Resource::Health) {
+    for listening in listening {
+        let listener = config.listeners.get(listening.listener);
+        if listener.is_some_and(|listener| listener.resources.contains(&Resource::Health)) {
             accepting.spawn(listening.duplicate().map_err(StartError::Runtime)?, api::ops::starting_router());
         }
     }
@@ -60,6 +61,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::{Duration, Listening, answering_after};
+    use crate::listen::{InheritedSockets, Place};
 
     fn status(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).unwrap();
@@ -75,8 +77,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "[[listeners]]\nbind = '127.0.0.1:0'\n").unwrap();
         let loaded = config::load(Some(file.path()), std::iter::empty::<(String, String)>()).unwrap();
-        let listening = Listening::bind_all(&loaded.config, &loaded.sources).await.unwrap();
-        let address = listening.first().unwrap().address;
+        let listening =
+            Listening::bind_all(&loaded.config, &loaded.sources, &mut InheritedSockets::none()).await.unwrap();
+        let Place::Tcp(address) = listening.first().unwrap().place.clone() else { panic!("not a TCP socket") };
         let (finish, finished) = oneshot::channel();
         let work = async { Ok(finished.await.unwrap()) };
         let asking = async {

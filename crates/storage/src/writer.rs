@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use sqlx::{Connection as _, PgConnection, PgPool};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::{Instrument as _, debug_span};
 
@@ -107,6 +107,8 @@ pub(crate) struct Writer {
     chunks: Arc<ChunkCache>,
     observers: Observers,
     watch: Arc<Watch>,
+    /// Rung when jobs have been scheduled.
+    job_bell: watch::Sender<()>,
     runtime: tokio::runtime::Handle,
     /// Holds back everything after it: entries are published in the order of their positions.
     in_doubt: Option<InDoubt>,
@@ -118,10 +120,16 @@ impl Writer {
         dialect: Arc<Dialect>,
         chunks: Arc<ChunkCache>,
         observers: Observers,
-        watch: Arc<Watch>,
+        job_bell: watch::Sender<()>,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        Self { source, dialect, chunks, observers, watch, runtime, in_doubt: None }
+        let watch = Arc::new(Watch::new(None));
+        Self { source, dialect, chunks, observers, watch, job_bell, runtime, in_doubt: None }
+    }
+
+    /// Reports to `watch`.
+    pub(crate) fn watched_by(self, watch: Arc<Watch>) -> Self {
+        Self { watch, ..self }
     }
 
     /// Serves writes until nobody can send any more.
@@ -230,6 +238,9 @@ impl Writer {
                         let took = started.elapsed();
                         self.watch.committed(batch.len(), took, took.saturating_sub(worked));
                         self.publish(&entries);
+                        if tx.has_scheduled_jobs() {
+                            self.job_bell.send_replace(());
+                        }
                         return Ok(());
                     }
                     Err(error) => {

@@ -5,16 +5,21 @@ use telemetry::{LogOptions, Logs, LogsError, SpanCounts, TraceOptions, Traces};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandResult, load, print};
-use crate::{RunningServer, StartError, VERSION, runtime, start};
+use crate::{
+    Bound, InheritedSockets, RunningServer, StartError, Surroundings, VERSION, runtime, start_with,
+    supervisor::Supervisor,
+};
 
 /// Serves until a signal ends it.
 pub(super) fn run(file: Option<PathBuf>) -> CommandResult {
+    // Before there are other threads, which must not read the environment while it changes.
+    let inherited = InheritedSockets::from_environment();
     let loaded = load(file.as_ref())?;
     let runtime = runtime::build(loaded.config.server.worker_thread_count())?;
     Ok(runtime.block_on(async {
         let (logs, traces) = install_logs(&loaded.config)?;
         let counts = traces.as_ref().map(Traces::counts);
-        let served = serve(file, loaded, logs, counts).await;
+        let served = serve(file, loaded, inherited, (logs, counts)).await;
         if let Some(traces) = traces {
             traces.shutdown().await;
         }
@@ -36,15 +41,17 @@ fn install_logs(config: &Config) -> Result<(Logs, Option<Traces>), LogsError> {
 async fn serve(
     file: Option<PathBuf>,
     loaded: Loaded,
-    logs: Logs,
-    traces: Option<Arc<SpanCounts>>,
+    inherited: InheritedSockets,
+    (logs, traces): (Logs, Option<Arc<SpanCounts>>),
 ) -> Result<(), StartError> {
+    let supervisor = Supervisor::from_environment();
     // Listened for before the start: a signal that comes during it is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
     tracing::info!(version = VERSION, name = %loaded.config.server.name, "starting");
-    let mut server = start(loaded).await?;
+    supervisor.status("Opening the database");
+    let mut server = start_with(loaded, Surroundings { sockets: inherited, ..Surroundings::default() }).await?;
     if let Some(counts) = traces {
         server.observe_traces(counts);
     }
@@ -57,20 +64,36 @@ async fn serve(
         ));
     }
     tracing::info!("ready");
+    supervisor.ready(&serving(&server));
+    let watchdog = tokio::spawn(supervisor.clone().keep_watchdog(server.database().clone()));
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(&mut server, file.as_ref(), &logs),
+            _ = hang_up.recv() => {
+                supervisor.reloading();
+                let is_applied = reload(&mut server, file.as_ref(), &logs);
+                let refused = if is_applied { "" } else { ", with the old configuration: the new one is refused" };
+                supervisor.ready(&(serving(&server) + refused));
+            }
         }
     }
     tracing::info!("stopping: finishing requests in flight");
+    supervisor.stopping();
     server.shutdown().await;
+    watchdog.abort();
     tracing::info!("stopped");
     Ok(())
 }
 
-fn reload(server: &mut RunningServer, file: Option<&PathBuf>, logs: &Logs) {
+/// One line for whoever asks what the server does.
+fn serving(server: &RunningServer) -> String {
+    let urls: Vec<_> = server.bound().iter().map(Bound::url).collect();
+    format!("Serving {}", urls.join(", "))
+}
+
+/// Whether the configuration could be applied.
+fn reload(server: &mut RunningServer, file: Option<&PathBuf>, logs: &Logs) -> bool {
     let applied = load(file).and_then(|new| {
         let changes = server.reload(&new)?;
         logs.set_filter(&new.config.telemetry.log_filter)
@@ -83,7 +106,11 @@ fn reload(server: &mut RunningServer, file: Option<&PathBuf>, logs: &Logs) {
             if !need_restart.is_empty() {
                 tracing::warn!(keys = ?need_restart, "these changes take effect after a restart");
             }
+            true
         }
-        Err(error) => tracing::error!("the configuration is refused and the old one stays: {error}"),
+        Err(error) => {
+            tracing::error!("the configuration is refused and the old one stays: {error}");
+            false
+        }
     }
 }

@@ -1,6 +1,7 @@
 mod build;
 mod database;
 mod disk;
+mod jobs;
 mod log;
 mod runtime;
 mod sync;
@@ -17,6 +18,7 @@ use tokio::runtime::Handle;
 
 pub use self::{
     database::{DatabaseMetrics, PoolReading, StatementTimes},
+    jobs::{JobMetrics, JobReading, StatisticsReading},
     log::{LogMetrics, LogReading},
     sync::SyncReading,
 };
@@ -51,6 +53,7 @@ pub struct Metrics {
     cache_misses: IntCounterVec,
     state_chunks_removed: IntCounter,
     state_chunk_bytes_removed: IntCounter,
+    jobs: JobMetrics,
     process: ProcessGauges,
     runtime: RuntimeGauges,
     build: IntGaugeVec,
@@ -104,6 +107,7 @@ impl Metrics {
                 &registry,
                 IntCounter::new("state_chunk_bytes_removed_total", "Bytes of the chunks of states removed")?,
             )?,
+            jobs: JobMetrics::new(&registry)?,
             process: ProcessGauges::new(&registry)?,
             runtime: RuntimeGauges::new(&registry)?,
             build: build::gauges(&registry)?,
@@ -130,6 +134,11 @@ impl Metrics {
     pub fn state_chunks_removed(&self, chunks: u64, bytes: u64) {
         self.state_chunks_removed.inc_by(chunks);
         self.state_chunk_bytes_removed.inc_by(bytes);
+    }
+
+    /// The metrics of work in the background.
+    pub fn jobs(&self) -> &JobMetrics {
+        &self.jobs
     }
 
     /// Asks this for the number of open database connections whenever metrics are read.
