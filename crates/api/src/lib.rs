@@ -41,6 +41,7 @@ mod edge;
 pub mod error;
 pub mod extract;
 pub mod ops;
+mod request_id;
 mod router;
 pub mod state;
 mod unread_body;

@@ -13,10 +13,12 @@ mod data_dir;
 mod error;
 mod jobs;
 mod listen;
+mod observing;
 mod running;
 mod runtime;
 mod signing_key;
 mod start;
+mod starting;
 mod supervisor;
 
 pub use error::StartError;

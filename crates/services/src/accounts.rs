@@ -67,6 +67,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
+    #[tracing::instrument(name = "check_password", level = "debug", skip_all)]
     pub async fn by_password(&self, name: &str, password: &str) -> Result<(UserSn, OwnedUserId), AccountError> {
         let found = self.by_name(name).await?;
         let hash = found.as_ref().and_then(|(account, _)| account.password_hash.clone());
@@ -114,6 +115,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn change_password(
         &self,
         requester: &Requester,
@@ -135,6 +137,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn deactivate(&self, user_sn: UserSn, erase: bool) -> Result<(), AccountError> {
         let now = self.clock.now();
         let write = async move |tx: &mut Tx| {

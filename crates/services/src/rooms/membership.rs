@@ -62,6 +62,7 @@ impl Memberships {
     ///
     /// # Errors
     /// [`RoomError::NotFound`] if there is no such room or alias, and what the rules of the room refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn join(
         &self,
         requester: &Requester,
@@ -78,6 +79,7 @@ impl Memberships {
     ///
     /// # Errors
     /// As [`Memberships::join`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn knock(
         &self,
         requester: &Requester,
@@ -109,6 +111,7 @@ impl Memberships {
     ///
     /// # Errors
     /// What the rules of the room refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn invite(
         &self,
         requester: &Requester,
@@ -123,6 +126,7 @@ impl Memberships {
     ///
     /// # Errors
     /// What the rules of the room refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn leave(
         &self,
         requester: &Requester,
@@ -136,6 +140,7 @@ impl Memberships {
     ///
     /// # Errors
     /// What the rules of the room refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn ban(
         &self,
         requester: &Requester,
@@ -162,6 +167,7 @@ impl Memberships {
     ///
     /// # Errors
     /// [`RoomError::Forbidden`] if the user is not in the room, and what its rules refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn kick(
         &self,
         requester: &Requester,
@@ -178,6 +184,7 @@ impl Memberships {
     ///
     /// # Errors
     /// [`RoomError::Forbidden`] if the user is not banned, and what the room's rules refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn unban(
         &self,
         requester: &Requester,
@@ -194,6 +201,7 @@ impl Memberships {
     ///
     /// # Errors
     /// [`RoomError::Malformed`] if it is no content of a member event, and what the rules of the room refuse.
+    #[tracing::instrument(name = "put_membership", level = "debug", skip_all)]
     pub async fn put(
         &self,
         requester: &Requester,

@@ -32,6 +32,7 @@ impl Sending {
     ///
     /// # Errors
     /// What the rules of the room refuse, and what events cannot hold.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn send(
         &self,
         requester: &Requester,
@@ -54,6 +55,7 @@ impl Sending {
     ///
     /// # Errors
     /// [`RoomError::NotFound`] if the event is not in the room, and what its rules refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn redact(
         &self,
         requester: &Requester,
@@ -77,6 +79,7 @@ impl Sending {
     ///
     /// # Errors
     /// What the rules of the room refuse, and what events cannot hold.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn set_state(
         &self,
         requester: &Requester,

@@ -192,6 +192,7 @@ impl Timeline {
     ///
     /// # Errors
     /// [`RoomError::NoSuchRoom`] if the room has no events.
+    #[tracing::instrument(name = "open_room", level = "debug", skip_all)]
     pub async fn open(&self, room_sn: RoomSn) -> Result<OpenRoom, RoomError> {
         let began = Instant::now();
         let (slot, mut guard) = self.lock(room_sn).await;
@@ -549,6 +550,7 @@ impl Staged {
     ///
     /// # Errors
     /// [`RoomError::Contended`] if the room had moved on, or [`RoomError::Storage`]; nothing was stored then.
+    #[tracing::instrument(name = "wait_for_commit", level = "debug", skip_all)]
     pub async fn stored(self) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
         match outcome_of(self.outcome).await {
             Ok(AppendOutcome::Appended(events)) => Ok(events),
