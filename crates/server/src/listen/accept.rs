@@ -55,13 +55,6 @@ impl Listening {
         Ok(bound)
     }
 
-    /// The same address once more: whoever accepts from it takes connections out of the same queue.
-    pub(crate) fn duplicate(&self) -> io::Result<Self> {
-        let listener = std::net::TcpListener::from(self.listener.as_fd().try_clone_to_owned()?);
-        let listener = TcpListener::from_std(listener)?;
-        Ok(Self { listener, address: self.address, certificate: self.certificate.clone() })
-    }
-
     /// The same socket once more: whoever accepts from it takes connections out of the same queue.
     pub(crate) fn duplicate(&self) -> io::Result<Self> {
         let socket = self.socket.duplicate()?;
