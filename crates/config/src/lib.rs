@@ -37,8 +37,9 @@ pub use load::{Loaded, load};
 pub use reload::Changes;
 pub use schema::schema;
 pub use sections::{
-    Appservices, Caches, Config, Database, Federation, Listener, LogFormat, Media, Network, Passwords, Pool,
-    RateLimits, Registration, Resource, Rooms, Server, Synchronous, Telemetry, Tls,
+    Appservices, Caches, Config, Database, Federation, FederationRate, InviteRates, JoinRates, Limit, LimitSize,
+    LimitSizes, Limits, Listener, LogFormat, LoginRates, Media, Network, Passwords, Pool, Rate, RateLimits,
+    Registration, Resource, Rooms, Server, Synchronous, Telemetry, Tls,
 };
 pub use sources::Sources;
-pub use values::{ByteSize, DatabaseEngine, DatabaseUrl, Period, Secret, WebUrl};
+pub use values::{AddressRange, ByteSize, DatabaseEngine, DatabaseUrl, Period, Secret, WebUrl};

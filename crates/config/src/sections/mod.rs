@@ -5,6 +5,8 @@ mod appservices;
 mod caches;
 mod database;
 mod federation;
+mod federation_rate;
+mod limits;
 mod listeners;
 mod media;
 mod network;
@@ -21,11 +23,13 @@ pub use appservices::Appservices;
 pub use caches::Caches;
 pub use database::{Database, Pool, Synchronous};
 pub use federation::Federation;
+pub use federation_rate::FederationRate;
+pub use limits::{Limit, LimitSize, LimitSizes, Limits};
 pub use listeners::{Listener, Resource, Tls};
 pub use media::Media;
 pub use network::Network;
 pub use passwords::Passwords;
-pub use rate_limits::RateLimits;
+pub use rate_limits::{InviteRates, JoinRates, LoginRates, Rate, RateLimits};
 pub use registration::Registration;
 pub use rooms::Rooms;
 use schemars::JsonSchema;
@@ -50,6 +54,7 @@ pub struct Config {
     pub network: Network,
     pub federation: Federation,
     pub rate_limits: RateLimits,
+    pub limits: Limits,
     pub caches: Caches,
     pub media: Media,
     pub appservices: Appservices,
@@ -68,6 +73,7 @@ impl Default for Config {
             network: Network::default(),
             federation: Federation::default(),
             rate_limits: RateLimits::default(),
+            limits: Limits::default(),
             caches: Caches::default(),
             media: Media::default(),
             appservices: Appservices::default(),
