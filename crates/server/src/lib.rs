@@ -11,6 +11,7 @@ pub mod commands;
 mod compose;
 mod data_dir;
 mod error;
+mod limits;
 mod listen;
 mod running;
 mod runtime;

@@ -1,5 +1,6 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use api::extract::{PeerAddress, TrustedProxies};
 use axum::Router;
 use config::{Config, Sources};
 use tokio::{
@@ -24,6 +25,7 @@ pub(crate) struct Listening {
     listener: TcpListener,
     pub(crate) address: SocketAddr,
     pub(crate) certificate: Option<Arc<Certificate>>,
+    trusted_proxies: Arc<TrustedProxies>,
 }
 
 impl Listening {
@@ -33,11 +35,17 @@ impl Listening {
         let mut bound = Vec::with_capacity(config.listeners.len());
         for (listener, certificate) in config.listeners.iter().zip(certificates) {
             let failed = |error| StartError::Listen { address: listener.bind, error };
+            let proxies = listener.trusted_proxies.iter().map(|range| range.network());
+            let trusted_proxies = Arc::new(TrustedProxies::new(proxies));
             let listener = TcpListener::bind(listener.bind).await.map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?;
-            bound.push(Self { listener, address, certificate: certificate.map(Arc::new) });
+            bound.push(Self { listener, address, certificate: certificate.map(Arc::new), trusted_proxies });
         }
         Ok(bound)
+    }
+
+    fn peer(&self, address: SocketAddr) -> PeerAddress {
+        PeerAddress { address, trusted_proxies: self.trusted_proxies.clone() }
     }
 
     /// Reads the certificate of every listener that has one.
@@ -103,6 +111,7 @@ impl Accepting {
                     continue;
                 }
             };
+            let peer = listening.peer(peer);
             self.spawn_connection((stream, peer), router.clone(), listening.certificate.clone(), permit);
         }
     }
@@ -111,6 +120,7 @@ impl Accepting {
     /// they have asked.
     fn accept_waiting(&self, listening: Listening, router: &Router) -> io::Result<()> {
         // The system's queue itself is asked, because the runtime may not know yet that there is something in it.
+        let (trusted_proxies, certificate) = (listening.trusted_proxies, listening.certificate);
         let listener = listening.listener.into_std()?;
         while let Ok(permit) = self.permits.clone().try_acquire_owned() {
             let (stream, peer) = match listener.accept() {
@@ -120,14 +130,15 @@ impl Accepting {
             };
             stream.set_nonblocking(true)?;
             let stream = TcpStream::from_std(stream)?;
-            self.spawn_connection((stream, peer), router.clone(), listening.certificate.clone(), permit);
+            let peer = PeerAddress { address: peer, trusted_proxies: trusted_proxies.clone() };
+            self.spawn_connection((stream, peer), router.clone(), certificate.clone(), permit);
         }
         Ok(())
     }
 
     fn spawn_connection(
         &self,
-        (stream, peer): (TcpStream, SocketAddr),
+        (stream, peer): (TcpStream, PeerAddress),
         router: Router,
         certificate: Option<Arc<Certificate>>,
         permit: OwnedSemaphorePermit,
@@ -147,10 +158,10 @@ impl Accepting {
         }
     }
 
-    async fn serve(self, stream: TcpStream, peer: SocketAddr, router: Router, certificate: Option<Arc<Certificate>>) {
+    async fn serve(self, stream: TcpStream, peer: PeerAddress, router: Router, certificate: Option<Arc<Certificate>>) {
         // Without it an answer that is written in two parts waits for the client's acknowledgement of the first.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "a connection was lost at once");
+            tracing::debug!(peer = %peer.address, %error, "a connection was lost at once");
             return;
         }
         match certificate {
@@ -160,7 +171,7 @@ impl Accepting {
         }
     }
 
-    async fn serve_plain(&self, stream: TcpStream, peer: SocketAddr, router: Router) {
+    async fn serve_plain(&self, stream: TcpStream, peer: PeerAddress, router: Router) {
         let begun = tokio::select! {
             begun = timeout(FIRST_REQUEST_TIMEOUT, Protocol::of(&stream)) => begun,
             // Whatever it speaks, it is soon over.
@@ -168,19 +179,19 @@ impl Accepting {
         };
         match begun {
             Ok(Ok(protocol)) => serve(stream, (&self.protocols, protocol), router, peer, &self.ending).await,
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection was lost at once"),
-            Err(_) => tracing::debug!(%peer, "a client said nothing"),
+            Ok(Err(error)) => tracing::debug!(peer = %peer.address, %error, "a connection was lost at once"),
+            Err(_) => tracing::debug!(peer = %peer.address, "a client said nothing"),
         }
     }
 
-    async fn serve_encrypted(&self, stream: TcpStream, peer: SocketAddr, router: Router, certificate: &Certificate) {
+    async fn serve_encrypted(&self, stream: TcpStream, peer: PeerAddress, router: Router, certificate: &Certificate) {
         match timeout(FIRST_REQUEST_TIMEOUT, certificate.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => {
                 let protocol = Protocol::negotiated(stream.get_ref().1.alpn_protocol());
                 serve(stream, (&self.protocols, protocol), router, peer, &self.ending).await;
             }
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+            Ok(Err(error)) => tracing::debug!(peer = %peer.address, %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(peer = %peer.address, "a TLS handshake took too long"),
         }
     }
 }

@@ -1,5 +1,6 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use api::extract::{PeerAddress, TrustedProxies};
 use axum::{Router, routing::get};
 use config::{Loaded, Sources};
 use tokio::{
@@ -17,6 +18,11 @@ use super::{
 };
 
 const GRACE: Duration = Duration::from_millis(500);
+
+fn peer() -> PeerAddress {
+    let trusted_proxies = Arc::new(TrustedProxies::default());
+    PeerAddress { address: SocketAddr::from(([127, 0, 0, 1], 1)), trusted_proxies }
+}
 
 struct Server {
     address: SocketAddr,
@@ -105,7 +111,7 @@ fn piped(protocol: Protocol, sent: &'static str) -> JoinHandle<()> {
     let ending = Ending { stopping: CancellationToken::new(), grace: GRACE };
     let router = routes(&ending.stopping);
     let served = tokio::spawn(async move {
-        serve(io, (&Protocols::new(), protocol), router, SocketAddr::from(([127, 0, 0, 1], 1)), &ending).await;
+        serve(io, (&Protocols::new(), protocol), router, peer(), &ending).await;
     });
     tokio::spawn(async move {
         client.write_all(sent.as_bytes()).await.unwrap();
@@ -152,7 +158,7 @@ async fn the_future_of_a_connection_is_small() {
     let (io, _other) = duplex(1);
     let ending = Ending { stopping: CancellationToken::new(), grace: GRACE };
     let (protocols, router) = (Protocols::new(), Router::new());
-    let future = serve(io, (&protocols, Protocol::Http1), router, SocketAddr::from(([127, 0, 0, 1], 1)), &ending);
+    let future = serve(io, (&protocols, Protocol::Http1), router, peer(), &ending);
     let size = size_of_val(&future);
     assert!(size <= 2560, "{size} bytes");
     drop(future);

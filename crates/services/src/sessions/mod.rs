@@ -41,6 +41,8 @@ pub struct Requester {
     pub is_guest: bool,
     /// Whether the user administers this server.
     pub is_admin: bool,
+    /// Whether rate limits apply; not to users of an application service whose registration says so.
+    pub is_rate_limited: bool,
     ended: Arc<AtomicBool>,
 }
 
@@ -265,6 +267,7 @@ fn remember(stored: StoredSession) -> Result<Remembered, StorageError> {
             device_id: Some(stored.device_id.into()),
             is_guest: stored.is_guest,
             is_admin: stored.is_admin,
+            is_rate_limited: true,
             ended: Arc::default(),
         },
         expires_at: stored.expires_at,

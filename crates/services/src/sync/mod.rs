@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use homeserver_core::{Clock, Position};
 use storage::{Database, Interned, KnownState, RoomStates, StorageError, StoredEvent};
+use tasks::limits::Limit;
 use tokio_util::sync::CancellationToken;
 
 use crate::filters::{FilterDefinition, RoomEventFilter};
@@ -71,6 +72,7 @@ pub struct Sync {
     user_rooms: Arc<UserRoomsCache>,
     wakeups: Arc<Wakeups>,
     sent_members: SentMembers,
+    initial: Arc<Limit>,
     stopping: CancellationToken,
 }
 
@@ -107,7 +109,8 @@ impl Pass<'_> {
 }
 
 impl Sync {
-    /// Reads what is new from `tail`, or else from `database`. Requests that wait are answered when `stopping` is cancelled.
+    /// Reads what is new from `tail`, or else from `database`. So many read everything at once as `initial` allows. Requests that
+    /// wait are answered when `stopping` is cancelled.
     #[must_use]
     #[expect(
         clippy::too_many_arguments,
@@ -121,10 +124,11 @@ impl Sync {
         tail: Arc<LogTail>,
         user_rooms: Arc<UserRoomsCache>,
         wakeups: Arc<Wakeups>,
+        initial: Arc<Limit>,
         stopping: CancellationToken,
     ) -> Self {
         let sent_members = SentMembers::default();
-        Self { database, interned, states, clock, tail, user_rooms, wakeups, sent_members, stopping }
+        Self { database, interned, states, clock, tail, user_rooms, wakeups, sent_members, initial, stopping }
     }
 
     /// The JSON of the answer: at once if there is something new, else when there is, or when the time is up.
@@ -136,7 +140,11 @@ impl Sync {
         let since = request.since.filter(|since| *since <= self.tail.end());
         let deadline = tokio::time::Instant::now() + request.timeout.min(MAX_WAIT);
         // The work is boxed, so that a request that only waits does not take the room that the work would need.
-        let may_wait = since.is_some() && !request.full_state && !request.timeout.is_zero();
+        let may_wait = !request.timeout.is_zero();
+        if since.is_none() || request.full_state {
+            let _permit = self.initial.enter().await?;
+            return Ok(Box::pin(self.answer(requester, request, since)).await?.into_json());
+        }
         let answer = Box::pin(self.answer(requester, request, since)).await?;
         if !may_wait || !answer.is_empty() {
             return Ok(answer.into_json());

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,12 @@ pub struct Limit {
     semaphore: Arc<Semaphore>,
     places: Mutex<Places>,
     observer: Arc<dyn LimitObserver>,
+}
+
+impl fmt::Debug for Limit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Limit").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 struct Places {

@@ -1,3 +1,6 @@
+mod limits;
+mod rate_limits;
+
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
@@ -7,6 +10,7 @@ use prometheus::{
 };
 use tokio::runtime::Handle;
 
+pub use self::{limits::LimitMetrics, rate_limits::RateLimitMetrics};
 use crate::process::ProcessReading;
 
 /// Metrics cannot be registered or written.

@@ -7,6 +7,7 @@ use homeserver_core::RoomSn;
 use ruma::OwnedUserId;
 use serde_json::{Map, Value};
 use services::profiles::Profiles;
+use services::rate_limits::{Kind, RateLimits};
 use services::rooms::Memberships;
 use services::sessions::Requester;
 
@@ -20,11 +21,13 @@ pub(crate) async fn set(
     Path((user_id, field)): Path<(OwnedUserId, String)>,
     State(profiles): State<Arc<Profiles>>,
     State(memberships): State<Arc<Memberships>>,
+    State(rate_limits): State<Arc<RateLimits>>,
     Json(body): Json<Map<String, Value>>,
 ) -> ApiResult<Json<Empty>> {
     check_owner(&requester, &user_id)?;
     let value = body.get(&field).ok_or_else(|| ApiError::missing_param(format!("{field}: missing field")))?;
-    let rooms = profiles.set(requester.user_sn, &field, value).await?;
+    let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
+    let rooms = spent.settle(profiles.set(requester.user_sn, &field, value).await)?;
     tell_rooms(&profiles, memberships, requester, rooms).await?;
     Ok(Json(Empty {}))
 }
@@ -35,9 +38,11 @@ pub(crate) async fn remove(
     Path((user_id, field)): Path<(OwnedUserId, String)>,
     State(profiles): State<Arc<Profiles>>,
     State(memberships): State<Arc<Memberships>>,
+    State(rate_limits): State<Arc<RateLimits>>,
 ) -> ApiResult<Json<Empty>> {
     check_owner(&requester, &user_id)?;
-    let rooms = profiles.remove(requester.user_sn, &field).await?;
+    let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
+    let rooms = spent.settle(profiles.remove(requester.user_sn, &field).await)?;
     tell_rooms(&profiles, memberships, requester, rooms).await?;
     Ok(Json(Empty {}))
 }
