@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
@@ -20,17 +21,34 @@ pub struct PeerAddress {
 }
 
 /// Proxies whose word about where requests come from is taken.
-#[derive(Clone, Default, Debug)]
-pub struct TrustedProxies(Vec<IpNet>);
+#[derive(Default, Debug)]
+pub struct TrustedProxies {
+    networks: Vec<IpNet>,
+    /// Whether the log has told of a proxy that is not trusted.
+    has_told: AtomicBool,
+}
 
 impl TrustedProxies {
     /// The proxies with addresses in these ranges.
     pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
-        Self(networks.into_iter().collect())
+        Self { networks: networks.into_iter().collect(), has_told: AtomicBool::new(false) }
     }
 
     fn trust(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+        self.networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// Tells the operator once what makes all clients behind a proxy look like one. Only of proxies on this machine: from anywhere
+    /// else the header may be a client's.
+    fn tell_of_untrusted(&self, proxy: IpAddr, headers: &HeaderMap) {
+        let is_proxy = proxy.is_loopback() && headers.contains_key("x-forwarded-for");
+        if is_proxy && !self.has_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %proxy,
+                "X-Forwarded-For of a proxy on this machine is ignored, and its clients count as one: name it in \
+                 trusted_proxies of the listener if it is to be believed"
+            );
+        }
     }
 }
 
@@ -48,6 +66,7 @@ impl ClientAddress {
         let Some(peer) = parts.extensions.get::<PeerAddress>() else { return Self(None) };
         let mut client = peer.address.ip().to_canonical();
         if !peer.trusted_proxies.trust(client) {
+            peer.trusted_proxies.tell_of_untrusted(client, &parts.headers);
             return Self(Some(client));
         }
         for hop in hops(&parts.headers) {

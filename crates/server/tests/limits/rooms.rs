@@ -59,6 +59,26 @@ on_both_databases! {
         refused(send(&bob, &own, "b").await);
     }
 
+    async fn whoever_deactivates_an_account_leaves_all_rooms_at_once(db: TestDatabase) {
+        let server = server_with(&db, &at_once("message", 3)).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let mut rooms = Vec::new();
+        for _ in 0..3 {
+            rooms.push(public_room(&alice).await);
+        }
+        for room in &rooms {
+            join(&bob, room).await.ok();
+        }
+        refused(send(&bob, &rooms[0], "1").await);
+        let auth = json!({ "type": "m.login.password", "password": "password of bob",
+                           "identifier": { "type": "m.id.user", "user": "bob" } });
+        bob.post(format!("{V3}/account/deactivate")).json(&json!({ "auth": auth })).await.ok();
+        for room in &rooms {
+            let joined = alice.get(format!("{V3}/rooms/{room}/joined_members")).await.ok();
+            assert_eq!(joined["joined"].as_object().unwrap().len(), 1, "{joined}");
+        }
+    }
+
     async fn redacting_others_has_a_limit_of_its_own_if_there_is_one(db: TestDatabase) {
         let mut limits = at_once("message", 3);
         limits.insert("admin_redaction".to_owned(), limits["message"].clone());

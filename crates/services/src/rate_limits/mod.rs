@@ -15,7 +15,7 @@ mod key;
 mod kind;
 mod limiter;
 mod overrides;
-mod spent_once;
+mod spent;
 mod store;
 
 use std::hash::RandomState;
@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use homeserver_core::UserSn;
-use ruma::{OwnedServerName, UserId};
+use ruma::OwnedServerName;
 use storage::{Database, StorageError};
 
 pub use self::exceeded::LimitExceeded;
@@ -34,7 +34,8 @@ pub use self::limiter::Rate;
 use self::limiter::{CAPACITY, Limiter, SHARDS};
 use self::overrides::{Exemption, Overrides};
 pub use self::overrides::{OverrideError, RateOverride};
-pub(crate) use self::spent_once::SpentOnce;
+pub use self::spent::Spent;
+pub(crate) use self::spent::SpentOnce;
 use crate::sessions::Requester;
 
 /// The limiters of one server.
@@ -100,9 +101,9 @@ impl RateLimits {
     /// # Errors
     /// [`LimitExceeded`] if there is nothing left to spend; nothing is spent then.
     pub fn spend(&self, kind: Kind, key: Key, requester: Option<&Requester>) -> Result<Spent<'_>, LimitExceeded> {
-        self.ask(kind, key, requester, 1, true)?;
-        let exempt_sn = requester.map(|requester| requester.user_sn);
-        Ok(Spent { limits: self, kind, key, user_sn: exempt_sn, count: 1 })
+        let is_limited = self.ask(kind, key, requester, true)?;
+        let user_sn = requester.map(|requester| requester.user_sn);
+        Ok(Spent { limits: self, kind, key, user_sn, is_limited })
     }
 
     /// Spends for one action of a user that is counted by user.
@@ -113,13 +114,16 @@ impl RateLimits {
         self.spend(kind, Key::user(requester.user_sn), Some(requester))
     }
 
-    /// Spends for so many actions, or what there is if that is less: they have happened already.
+    /// Spends for so many actions that have happened already. Where there is not so much left, all of it is spent.
     pub fn record(&self, kind: Kind, key: Key, requester: Option<&Requester>, count: usize) {
-        let count = u32::try_from(count).unwrap_or(u32::MAX).min(self.burst(kind, requester).unwrap_or(1));
-        if count > 0 {
-            // Where there is not so much left, it will do for the next one to be refused.
-            let _ = self.exemption(requester, kind, |limiter| limiter.ask(key, count, true));
-        }
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.with_limiter(requester, kind, |limiter| {
+            // Down to what is left, in steps that end soon.
+            let mut step = count.min(limiter.rate().burst.get());
+            while step > 0 && limiter.ask(key, step, true).is_err() {
+                step /= 2;
+            }
+        });
     }
 
     /// As [`RateLimits::spend`], but nothing is spent: for what is found out before the action, to refuse early.
@@ -127,13 +131,13 @@ impl RateLimits {
     /// # Errors
     /// As [`RateLimits::spend`].
     pub fn check(&self, kind: Kind, key: Key, requester: Option<&Requester>) -> Result<(), LimitExceeded> {
-        self.ask(kind, key, requester, 1, false)
+        self.ask(kind, key, requester, false).map(drop)
     }
 
     /// How many of these actions are allowed at once; `None` if there is no limit for this user.
     #[must_use]
     pub fn burst(&self, kind: Kind, requester: Option<&Requester>) -> Option<u32> {
-        self.exemption(requester, kind, |limiter| limiter.rate().burst.get())
+        self.with_limiter(requester, kind, |limiter| limiter.rate().burst.get())
     }
 
     /// Whether there is a limit on actions of this kind.
@@ -167,53 +171,11 @@ impl RateLimits {
         Kind::ALL.into_iter().map(count).collect()
     }
 
-    /// The override of a user of this server, if there is one.
-    ///
-    /// # Errors
-    /// [`OverrideError`] if there is no such user here.
-    pub async fn override_of(&self, user_id: &UserId) -> Result<Option<RateOverride>, OverrideError> {
-        let user_sn = self.local_user(user_id).await?;
-        Ok(self.database.rate_limit_override(user_sn).await?)
-    }
-
-    /// Sets the override of a user of this server: at once here, within about a minute on other nodes.
-    ///
-    /// # Errors
-    /// [`OverrideError`] if there is no such user here.
-    pub async fn set_override(&self, user_id: &UserId, entry: RateOverride) -> Result<(), OverrideError> {
-        let user_sn = self.local_user(user_id).await?;
-        self.database.set_rate_limit_override(user_sn, entry).await?;
-        Ok(self.tend().await?)
-    }
-
-    /// Removes the override of a user of this server, if there is one.
-    ///
-    /// # Errors
-    /// [`OverrideError`] if there is no such user here.
-    pub async fn remove_override(&self, user_id: &UserId) -> Result<(), OverrideError> {
-        let user_sn = self.local_user(user_id).await?;
-        self.database.delete_rate_limit_override(user_sn).await?;
-        Ok(self.tend().await?)
-    }
-
-    async fn local_user(&self, user_id: &UserId) -> Result<UserSn, OverrideError> {
-        if user_id.server_name() != self.server_name {
-            return Err(OverrideError::NotLocal);
-        }
-        let account = self.database.account_by_user_id(user_id.as_str()).await?;
-        account.map(|account| account.user_sn).ok_or(OverrideError::NoSuchUser)
-    }
-
-    fn ask(
-        &self,
-        kind: Kind,
-        key: Key,
-        requester: Option<&Requester>,
-        count: u32,
-        is_spent: bool,
-    ) -> Result<(), LimitExceeded> {
-        match self.exemption(requester, kind, |limiter| limiter.ask(key, count, is_spent)) {
-            None | Some(Ok(())) => Ok(()),
+    /// Whether there is a limit at all, if the action is within it.
+    fn ask(&self, kind: Kind, key: Key, requester: Option<&Requester>, is_spent: bool) -> Result<bool, LimitExceeded> {
+        match self.with_limiter(requester, kind, |limiter| limiter.ask(key, 1, is_spent)) {
+            None => Ok(false),
+            Some(Ok(())) => Ok(true),
             Some(Err(retry_after)) => {
                 if let Some(refused) = self.refused.get(kind as usize) {
                     refused.fetch_add(1, Ordering::Relaxed);
@@ -224,14 +186,19 @@ impl RateLimits {
     }
 
     /// Calls `with` the limiter that is to be asked; `None` if nothing limits this.
-    fn exemption<T>(&self, requester: Option<&Requester>, kind: Kind, with: impl FnOnce(&Limiter) -> T) -> Option<T> {
+    fn with_limiter<T>(
+        &self,
+        requester: Option<&Requester>,
+        kind: Kind,
+        with: impl FnOnce(&Limiter) -> T,
+    ) -> Option<T> {
         if requester.is_some_and(|requester| !requester.is_rate_limited) {
             return None;
         }
-        self.limiter_for(requester.map(|requester| requester.user_sn), kind, with)
+        self.with_limiter_of(requester.map(|requester| requester.user_sn), kind, with)
     }
 
-    fn limiter_for<T>(&self, user_sn: Option<UserSn>, kind: Kind, with: impl FnOnce(&Limiter) -> T) -> Option<T> {
+    fn with_limiter_of<T>(&self, user_sn: Option<UserSn>, kind: Kind, with: impl FnOnce(&Limiter) -> T) -> Option<T> {
         let limiters = self.limiters.load();
         let limiter = limiters.get(kind as usize)?.as_deref()?;
         let Some(user_sn) = user_sn else { return Some(with(limiter)) };
@@ -242,37 +209,6 @@ impl RateLimits {
             _ => Some(with(limiter)),
         }
     }
-}
-
-/// What was spent for an action.
-#[must_use = "what was spent for something that fails is to be given back, or kept on purpose"]
-pub struct Spent<'a> {
-    limits: &'a RateLimits,
-    kind: Kind,
-    key: Key,
-    user_sn: Option<UserSn>,
-    count: u32,
-}
-
-impl Spent<'_> {
-    /// Gives back what was spent if the action failed, and passes its outcome on.
-    ///
-    /// # Errors
-    /// What the action failed with.
-    pub fn settle<T, E>(self, outcome: Result<T, E>) -> Result<T, E> {
-        if outcome.is_err() {
-            self.give_back();
-        }
-        outcome
-    }
-
-    /// Gives back what was spent.
-    pub fn give_back(self) {
-        self.limits.limiter_for(self.user_sn, self.kind, |limiter| limiter.give_back(self.key, self.count));
-    }
-
-    /// Leaves it spent, whatever becomes of the action.
-    pub fn keep(self) {}
 }
 
 #[cfg(test)]

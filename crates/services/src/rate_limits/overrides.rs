@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use homeserver_core::UserSn;
+use ruma::UserId;
 pub use storage::RateOverride;
 use storage::StorageError;
 
+use super::RateLimits;
 use super::limiter::{Limiter, Rate};
 
 /// Why an override was not read or changed.
@@ -21,6 +23,45 @@ pub enum OverrideError {
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl RateLimits {
+    /// The override of a user of this server, if there is one.
+    ///
+    /// # Errors
+    /// [`OverrideError`] if there is no such user here.
+    pub async fn override_of(&self, user_id: &UserId) -> Result<Option<RateOverride>, OverrideError> {
+        let user_sn = self.local_user(user_id).await?;
+        Ok(self.database.rate_limit_override(user_sn).await?)
+    }
+
+    /// Sets the override of a user of this server: at once here, within about a minute on other nodes.
+    ///
+    /// # Errors
+    /// [`OverrideError`] if there is no such user here.
+    pub async fn set_override(&self, user_id: &UserId, entry: RateOverride) -> Result<(), OverrideError> {
+        let user_sn = self.local_user(user_id).await?;
+        self.database.set_rate_limit_override(user_sn, entry).await?;
+        Ok(self.tend().await?)
+    }
+
+    /// Removes the override of a user of this server, if there is one.
+    ///
+    /// # Errors
+    /// [`OverrideError`] if there is no such user here.
+    pub async fn remove_override(&self, user_id: &UserId) -> Result<(), OverrideError> {
+        let user_sn = self.local_user(user_id).await?;
+        self.database.delete_rate_limit_override(user_sn).await?;
+        Ok(self.tend().await?)
+    }
+
+    async fn local_user(&self, user_id: &UserId) -> Result<UserSn, OverrideError> {
+        if user_id.server_name() != self.server_name {
+            return Err(OverrideError::NotLocal);
+        }
+        let account = self.database.account_by_user_id(user_id.as_str()).await?;
+        account.map(|account| account.user_sn).ok_or(OverrideError::NoSuchUser)
+    }
 }
 
 /// What an override comes to.

@@ -135,3 +135,66 @@ fn the_addresses_of_one_network_share_a_bucket() {
     });
     assert_eq!((asked.count(), limiter.keys()), (5, 1));
 }
+
+mod of_a_server {
+    use std::sync::Arc;
+
+    use homeserver_core::{RoomSn, SystemClock};
+    use ruma::owned_server_name;
+    use storage::{Database, DatabaseOptions, Interned};
+    use testing::TestDatabase;
+
+    use super::*;
+    use crate::rate_limits::{Kind, RateLimits};
+    use crate::registration::{NewUser, Registration, RegistrationOptions};
+    use crate::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
+    use crate::uia::Authorisation;
+
+    async fn limits_and_user(db: &TestDatabase) -> (RateLimits, Requester) {
+        let database = Database::open(&DatabaseOptions::new(db.url())).await.unwrap();
+        let (name, clock) = (owned_server_name!("example.org"), Arc::new(SystemClock));
+        let interned = Arc::new(Interned::new(database.clone()));
+        let sessions = Arc::new(Sessions::new(database.clone(), interned, clock.clone(), SessionOptions::default()));
+        let options = RegistrationOptions::default();
+        let registration = Registration::new(database.clone(), clock, name.clone(), options, None, sessions.clone());
+        let device = Some(CheckedDevice::try_from(SessionDevice::default()).unwrap());
+        let user = NewUser { username: Some("alice".to_owned()), device, ..NewUser::default() };
+        let registered = registration.register(user, Authorisation::default()).await.unwrap();
+        let requester = sessions.authenticate(&registered.tokens.unwrap().access_token, None).await.unwrap();
+        (RateLimits::new(database, name, |_| Some(rate(0.001, 2))), requester)
+    }
+
+    const ROOM: Key = Key::room(RoomSn(7));
+
+    /// As users of an application service whose registration says so.
+    #[tokio::test]
+    async fn who_is_exempt_neither_spends_nor_gives_back_what_others_share() {
+        let db = TestDatabase::sqlite();
+        let (limits, alice) = limits_and_user(&db).await;
+        let exempt = Requester { is_rate_limited: false, ..alice.clone() };
+        for _ in 0..5 {
+            limits.spend_by_user(Kind::Message, &exempt).unwrap().keep();
+            limits.spend(Kind::JoinsPerRoom, ROOM, Some(&exempt)).unwrap().keep();
+        }
+        assert_eq!(limits.burst(Kind::Message, Some(&exempt)), None);
+        for _ in 0..2 {
+            limits.spend(Kind::JoinsPerRoom, ROOM, Some(&alice)).unwrap().keep();
+        }
+        limits.spend(Kind::JoinsPerRoom, ROOM, Some(&exempt)).unwrap().give_back();
+        let refused = limits.spend(Kind::JoinsPerRoom, ROOM, Some(&alice)).err().unwrap();
+        assert_eq!(refused.kind, Kind::JoinsPerRoom);
+        let counts = limits.counts().into_iter().find(|counts| counts.kind == Kind::JoinsPerRoom).unwrap();
+        assert_eq!((counts.refused, counts.keys), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn what_has_happened_is_spent_as_far_as_there_is_something() {
+        let db = TestDatabase::sqlite();
+        let (limits, alice) = limits_and_user(&db).await;
+        limits.spend(Kind::InvitesPerRoom, ROOM, Some(&alice)).unwrap().keep();
+        limits.record(Kind::InvitesPerRoom, ROOM, Some(&alice), 5);
+        limits.spend(Kind::InvitesPerRoom, ROOM, Some(&alice)).map(drop).unwrap_err();
+        limits.record(Kind::InvitesPerRoom, Key::room(RoomSn(8)), Some(&alice), 0);
+        limits.spend(Kind::InvitesPerRoom, Key::room(RoomSn(8)), Some(&alice)).unwrap().keep();
+    }
+}

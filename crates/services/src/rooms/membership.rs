@@ -99,7 +99,8 @@ impl Memberships {
         content: Content,
     ) -> Result<OwnedRoomId, RoomError> {
         let room_id = self.aliases.room_of(room).await?;
-        let change = Change { target: &requester.user_id, membership, action: Action::Plain, content };
+        let change =
+            Change { target: &requester.user_id, membership, action: Action::Plain, content, is_counted: true };
         match self.apply(requester, &room_id, change).await {
             Ok(_) => Ok(room_id),
             Err(RoomError::NoSuchRoom) => {
@@ -163,7 +164,8 @@ impl Memberships {
         membership: Membership,
         reason: Option<String>,
     ) -> Result<(), RoomError> {
-        let change = Change { target, membership, action: Action::Plain, content: with_reason(reason) };
+        let change =
+            Change { target, membership, action: Action::Plain, content: with_reason(reason), is_counted: true };
         self.apply(requester, room_id, change).await.map(drop)
     }
 
@@ -179,7 +181,7 @@ impl Memberships {
         reason: Option<String>,
     ) -> Result<(), RoomError> {
         let content = with_reason(reason);
-        let change = Change { target, membership: Membership::Leave, action: Action::Kick, content };
+        let change = Change { target, membership: Membership::Leave, action: Action::Kick, content, is_counted: true };
         self.apply(requester, room_id, change).await.map(drop)
     }
 
@@ -195,7 +197,7 @@ impl Memberships {
         reason: Option<String>,
     ) -> Result<(), RoomError> {
         let content = with_reason(reason);
-        let change = Change { target, membership: Membership::Leave, action: Action::Unban, content };
+        let change = Change { target, membership: Membership::Leave, action: Action::Unban, content, is_counted: true };
         self.apply(requester, room_id, change).await.map(drop)
     }
 
@@ -214,7 +216,8 @@ impl Memberships {
         let membership = membership.ok_or_else(|| {
             RoomError::Malformed("`membership` must be one of join, invite, leave, ban and knock.".to_owned())
         })?;
-        self.apply(requester, room_id, Change { target, membership, action: Action::Plain, content }).await
+        self.apply(requester, room_id, Change { target, membership, action: Action::Plain, content, is_counted: true })
+            .await
     }
 
     /// Forgets a room that the user has left.
@@ -270,7 +273,11 @@ impl Memberships {
     async fn leave_by_number(&self, requester: &Requester, room_sn: RoomSn) -> Result<(), RoomError> {
         let room_id = self.interned.room_id(room_sn).await?;
         let room_id = RoomId::parse(&*room_id).map_err(|error| RoomError::Invalid(error.to_string()))?;
-        self.leave(requester, &room_id, None).await
+        // What the server does for a user who asked once is not limited.
+        let (target, content) = (&requester.user_id, Content::new());
+        let change =
+            Change { target, membership: Membership::Leave, action: Action::Plain, content, is_counted: false };
+        self.apply(requester, &room_id, change).await.map(drop)
     }
 
     /// Makes a change, unless the room says the same already, and returns the ID of the event that is there afterwards.
@@ -281,6 +288,10 @@ impl Memberships {
         mut change: Change<'_>,
     ) -> Result<OwnedEventId, RoomError> {
         let room_sn = self.timeline.find(room_id).await?;
+        let spent = SpentOnce::new(&self.rate_limits);
+        if change.is_counted {
+            spent.check(Kind::Message, requester)?;
+        }
         if change.membership == Membership::Invite && !self.identity.is_local(change.target) {
             return Err(no_other_servers(change.target));
         }
@@ -288,8 +299,6 @@ impl Memberships {
             // The rules ask what the user is to the room now.
             self.timeline.states().full(room_sn).await?;
         }
-        let spent = SpentOnce::new(&self.rate_limits);
-        spent.check(Kind::Message, requester)?;
         self.complete(requester, &mut change).await?;
         let put = Put { memberships: self, requester, room_sn, change: &change, spent: &spent };
         let changed = self.timeline.change(room_sn, &put).await;
@@ -356,6 +365,8 @@ struct Change<'a> {
     membership: Membership,
     action: Action,
     content: Content,
+    /// Whether rate limits apply.
+    is_counted: bool,
 }
 
 impl Change<'_> {
@@ -424,7 +435,9 @@ impl RoomChange for Put<'_> {
         if let Some(current) = current.as_ref().filter(is_repetition) {
             return Ok(((current.event_id().to_owned(), None), None));
         }
-        self.spend(current.as_ref().and_then(Pdu::membership))?;
+        if change.is_counted {
+            self.spend(current.as_ref().and_then(Pdu::membership))?;
+        }
         let mut content = change.content.clone();
         let mut predecessor = None;
         if change.membership == Membership::Join && change.target == requester.user_id {

@@ -1,7 +1,42 @@
+use homeserver_core::UserSn;
 use parking_lot::Mutex;
 
-use super::{Key, Kind, LimitExceeded, RateLimits, Spent};
+use super::{Key, Kind, LimitExceeded, RateLimits};
 use crate::sessions::Requester;
+
+/// What was spent for an action.
+#[must_use = "what was spent for something that fails is to be given back, or kept on purpose"]
+pub struct Spent<'a> {
+    pub(super) limits: &'a RateLimits,
+    pub(super) kind: Kind,
+    pub(super) key: Key,
+    pub(super) user_sn: Option<UserSn>,
+    /// Whether anything was spent.
+    pub(super) is_limited: bool,
+}
+
+impl Spent<'_> {
+    /// Gives back what was spent if the action failed, and passes its outcome on.
+    ///
+    /// # Errors
+    /// What the action failed with.
+    pub fn settle<T, E>(self, outcome: Result<T, E>) -> Result<T, E> {
+        if outcome.is_err() {
+            self.give_back();
+        }
+        outcome
+    }
+
+    /// Gives back what was spent.
+    pub fn give_back(self) {
+        if self.is_limited {
+            self.limits.with_limiter_of(self.user_sn, self.kind, |limiter| limiter.give_back(self.key, 1));
+        }
+    }
+
+    /// Leaves it spent, whatever becomes of the action.
+    pub fn keep(self) {}
+}
 
 /// What is spent for a change of a room whose events may be built several times, and for which it shows only then what they are:
 /// each kind is spent once.
