@@ -13,6 +13,7 @@ use ruma::signatures::Ed25519KeyPair;
 use services::{
     account_data::AccountData,
     accounts::Accounts,
+    background::{BackgroundJobs, Statistics},
     capabilities::{Capabilities, CapabilityOptions},
     devices::Devices,
     discovery::Discovery,
@@ -32,11 +33,12 @@ use services::{
     user_directory::UserDirectory,
 };
 use storage::{Database, DatabaseOptions, Interned, RoomStates};
+use tasks::queue::JobQueue;
 use telemetry::{CacheCounts, HealthProbe, Metrics};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    StartError, VERSION, collecting,
+    StartError, VERSION, jobs,
     limits::{self, HeavyWork},
 };
 
@@ -45,6 +47,7 @@ pub(crate) struct Needs<'a> {
     pub(crate) config: &'a Config,
     /// Signs this server's events.
     pub(crate) signing_key: Arc<Ed25519KeyPair>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Cancelled when the server stops: requests that wait for something to happen then answer at once.
     pub(crate) stopping: CancellationToken,
 }
@@ -57,6 +60,7 @@ pub(crate) struct Application {
     observer: Arc<dyn RequestObserver>,
     sessions: Arc<Sessions>,
     registration: Arc<Registration>,
+    jobs: Arc<JobQueue>,
     heavy_work: HeavyWork,
     rate_limits: Arc<RateLimits>,
     database: Database,
@@ -64,9 +68,8 @@ pub(crate) struct Application {
 
 /// Makes every component.
 pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError> {
-    let Needs { config, signing_key, stopping } = needs;
+    let Needs { config, signing_key, clock, stopping } = needs;
     let server_name = config.server.name.clone();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
     let metrics = Arc::new(Metrics::new()?);
     let database = open_database(config).await?;
@@ -76,12 +79,12 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     });
     let health = Arc::new(health_probe(&database, metrics.clone()));
     let observer = request_observer(metrics.clone());
-    collecting::start(database.clone(), metrics.clone(), stopping.clone());
     let heavy_work = HeavyWork::new(config, &metrics)?;
     let rates = |kind| limits::rate_of(config, kind);
     let rate_limits = Arc::new(RateLimits::new(database.clone(), server_name.clone(), rates));
     rate_limits.tend().await?;
     limits::tend(&rate_limits, &metrics, stopping.clone())?;
+    let queue = Arc::new(JobQueue::new(database.clone(), clock.clone(), jobs::options(config)));
 
     let capabilities = Arc::new(Capabilities::new(&CapabilityOptions {
         default_room_version: config.rooms.default_version.clone(),
@@ -110,6 +113,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         server_name.clone(),
         passwords.clone(),
         sessions.clone(),
+        queue.clone(),
         rate_limits.clone(),
     ));
     let registration = Arc::new(Registration::new(
@@ -124,7 +128,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let shared_secret = SharedSecret::new(database.clone(), clock.clone(), registration.clone(), secret);
     let user_interactive_auth = UserInteractiveAuth::new(database.clone(), clock.clone(), accounts.clone());
     let devices = Arc::new(Devices::new(database.clone(), sessions.clone()));
-    let profiles = Arc::new(Profiles::new(database.clone()));
+    let profiles = Arc::new(Profiles::new(database.clone(), clock.clone(), queue.clone()));
     let account_data = Arc::new(AccountData::new(database.clone(), interned.clone()));
     let filters = Arc::new(Filters::new(database.clone()));
 
@@ -170,6 +174,18 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let large_rooms = heavy_work.large_room_state.clone();
     let room_state =
         Arc::new(RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone(), large_rooms));
+    let background_jobs = Arc::new(BackgroundJobs::new(database.clone(), clock.clone()));
+    let statistics = Arc::new(Statistics::new(database.clone()));
+    let needs = jobs::Needs {
+        config,
+        database: &database,
+        clock: &clock,
+        interned: &interned,
+        sessions: &sessions,
+        memberships: &memberships,
+        metrics: &metrics,
+    };
+    jobs::start(&queue, &needs, stopping.clone());
     let initial = heavy_work.initial_sync.clone();
     let sync =
         Arc::new(Sync::new(database.clone(), interned, states, clock, tail, user_rooms, wakeups, initial, stopping));
@@ -199,6 +215,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         room_state,
         rate_limits: rate_limits.clone(),
         sync,
+        background_jobs,
+        statistics,
     };
     Ok(Application {
         state: ApiState::new(components),
@@ -209,6 +227,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         registration,
         heavy_work,
         rate_limits,
+        jobs: queue,
         database,
     })
 }
@@ -255,6 +274,11 @@ impl Application {
         self.registration.reconfigure(registration_options(config));
         self.heavy_work.reconfigure(config);
         self.rate_limits.reconfigure(|kind| limits::rate_of(config, kind));
+    }
+
+    /// Gives jobs that run `grace` to end, and returns the others, which run again at the next start.
+    pub(crate) async fn stop_jobs(&self, grace: Duration) {
+        self.jobs.stop(grace).await;
     }
 
     /// Finishes what the components still have to write.

@@ -9,6 +9,7 @@ use crate::writer::WriterSource;
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_foundation.sql"),
     include_str!("migrations/0002_room_graph.sql"),
+    include_str!("migrations/0003_jobs.sql"),
     include_str!("migrations/0004_rate_limit_overrides.sql"),
 ];
 

@@ -10,4 +10,6 @@ mod process;
 
 pub use health::{CacheHealth, DatabaseHealth, DatabaseProbe, Health, HealthProbe, Status};
 pub use logs::{Logs, LogsError, check_filter, install_logs};
-pub use metrics::{CacheCounts, LimitMetrics, Metrics, MetricsError, RateLimitMetrics};
+pub use metrics::{
+    CacheCounts, JobMetrics, JobReading, LimitMetrics, Metrics, MetricsError, RateLimitMetrics, StatisticsReading,
+};

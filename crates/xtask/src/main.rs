@@ -1,7 +1,8 @@
-//! The tasks of the project, runnable by anyone with a checkout: `cargo xtask test`, `ci` and `bench`.
+//! The tasks of the project, runnable by anyone with a checkout: `cargo xtask test`, `ci`, `bench` and `deb`.
 
 mod bench;
 mod ci;
+mod deb;
 mod postgres;
 mod process;
 mod suite;
@@ -15,7 +16,8 @@ use process::{Interrupted, Supervisor};
 const USAGE: &str = "\
 cargo xtask test [FILTER] [CARGO TEST OPTIONS]   all tests, against SQLite and a throw-away PostgreSQL
 cargo xtask ci                                   what CI runs: format, lints, all tests
-cargo xtask bench [CARGO BENCH OPTIONS]          all benchmarks";
+cargo xtask bench [CARGO BENCH OPTIONS]          all benchmarks
+cargo xtask deb                                  a Debian package; needs cargo-deb";
 
 /// The exit code shells expect of a program that SIGINT ended.
 const INTERRUPTED_EXIT_CODE: u8 = 130;
@@ -43,6 +45,8 @@ fn run() -> anyhow::Result<bool> {
         "ci" if rest.is_empty() => ci::run(&supervisor),
         "ci" => bail!("`cargo xtask ci` takes no arguments"),
         "bench" => bench::run(&supervisor, &rest),
+        "deb" if rest.is_empty() => deb::run(&supervisor),
+        "deb" => bail!("`cargo xtask deb` takes no arguments"),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(true)

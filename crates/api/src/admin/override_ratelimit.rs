@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
+use axum::routing::get;
 use ruma::OwnedUserId;
 use serde::{Deserialize, Serialize};
 use services::rate_limits::{OverrideError, RateLimits, RateOverride};
@@ -12,9 +14,14 @@ use services::rate_limits::{OverrideError, RateLimits, RateOverride};
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Administrator, Json, Path};
+use crate::state::ApiState;
+
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/_synapse/admin/v1/users/{user_id}/override_ratelimit", get(read).post(set).delete(remove))
+}
 
 #[derive(Deserialize)]
-pub(super) struct Wish {
+struct Wish {
     #[serde(default)]
     messages_per_second: i64,
     #[serde(default)]
@@ -23,7 +30,7 @@ pub(super) struct Wish {
 
 /// Empty for a user with the limits of everybody.
 #[derive(Serialize)]
-pub(super) struct Entry {
+struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     messages_per_second: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +47,7 @@ impl From<Option<RateOverride>> for Entry {
 }
 
 /// Shows what is different for a user.
-pub(super) async fn read(
+async fn read(
     Administrator(_): Administrator,
     Path(user_id): Path<OwnedUserId>,
     State(rate_limits): State<Arc<RateLimits>>,
@@ -49,7 +56,7 @@ pub(super) async fn read(
 }
 
 /// Gives a user a rate of messages; 0 messages a second lift all limits.
-pub(super) async fn set(
+async fn set(
     Administrator(_): Administrator,
     Path(user_id): Path<OwnedUserId>,
     State(rate_limits): State<Arc<RateLimits>>,
@@ -66,7 +73,7 @@ pub(super) async fn set(
 }
 
 /// Gives a user the limits of everybody again.
-pub(super) async fn remove(
+async fn remove(
     Administrator(_): Administrator,
     Path(user_id): Path<OwnedUserId>,
     State(rate_limits): State<Arc<RateLimits>>,

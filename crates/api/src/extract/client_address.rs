@@ -11,11 +11,11 @@ use http::header::FORWARDED;
 use http::request::Parts;
 use ipnet::IpNet;
 
-/// The TCP peer of a connection. Whoever serves the router puts it into the extensions of every request.
+/// The peer of a connection. Whoever serves the router puts it into the extensions of every request.
 #[derive(Clone, Debug)]
 pub struct PeerAddress {
-    /// The peer: a client, or a proxy.
-    pub address: SocketAddr,
+    /// The peer: a client, or a proxy. None on a unix socket, which only a proxy on this machine is allowed to use.
+    pub address: Option<SocketAddr>,
     /// The proxies that this listener trusts.
     pub trusted_proxies: Arc<TrustedProxies>,
 }
@@ -52,7 +52,8 @@ impl TrustedProxies {
     }
 }
 
-/// The address of the client, if it is known: that of the TCP peer, unless this is a trusted proxy. What that says in
+/// The address of the client, if it is known: that of the TCP peer, unless this is a trusted proxy or one on a unix socket. What
+/// that says in
 /// `X-Forwarded-For` or, without that header, in `Forwarded` is walked from its end, where the nearest hop stands, as long as the
 /// hops are trusted proxies too. The first one that is not is the client: everything before it is only what the client says.
 ///
@@ -64,20 +65,20 @@ impl ClientAddress {
     /// The address of the client that sent a request with these parts.
     pub fn of(parts: &Parts) -> Self {
         let Some(peer) = parts.extensions.get::<PeerAddress>() else { return Self(None) };
-        let mut client = peer.address.ip().to_canonical();
-        if !peer.trusted_proxies.trust(client) {
-            peer.trusted_proxies.tell_of_untrusted(client, &parts.headers);
-            return Self(Some(client));
+        let mut client = peer.address.map(|address| address.ip().to_canonical());
+        if let Some(address) = client.filter(|address| !peer.trusted_proxies.trust(*address)) {
+            peer.trusted_proxies.tell_of_untrusted(address, &parts.headers);
+            return Self(Some(address));
         }
         for hop in hops(&parts.headers) {
             // Behind something that is no address, such as `unknown`, nothing is certain any more.
             let Some(hop) = hop.and_then(address) else { break };
-            client = hop;
-            if !peer.trusted_proxies.trust(client) {
+            client = Some(hop);
+            if !peer.trusted_proxies.trust(hop) {
                 break;
             }
         }
-        Self(Some(client))
+        Self(client)
     }
 }
 
@@ -128,9 +129,9 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.extension(PeerAddress { address: peer.parse().unwrap(), trusted_proxies });
+        let request = request.extension(PeerAddress { address: peer.parse().ok(), trusted_proxies });
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        ClientAddress::of(&parts).0.unwrap().to_string()
+        ClientAddress::of(&parts).0.map_or("unknown".to_owned(), |address| address.to_string())
     }
 
     const LOCAL: &[&str] = &["127.0.0.1/32", "10.0.0.0/8", "fd00::/8"];
@@ -153,6 +154,13 @@ mod tests {
         assert_eq!(forwarded_for("6.6.6.6, unknown, 10.0.0.7"), "10.0.0.7");
         assert_eq!(forwarded_for("nonsense"), "127.0.0.1");
         assert_eq!(forwarded_for(""), "127.0.0.1");
+    }
+
+    #[test]
+    fn whoever_comes_by_a_unix_socket_is_a_proxy() {
+        assert_eq!(seen("unix", &[], &[("x-forwarded-for", "6.6.6.6, 203.0.113.9")]), "203.0.113.9");
+        assert_eq!(seen("unix", LOCAL, &[("x-forwarded-for", "203.0.113.9, 10.0.0.7")]), "203.0.113.9");
+        assert_eq!(seen("unix", LOCAL, &[]), "unknown");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod caches;
 mod database;
 mod federation;
 mod federation_rate;
+mod jobs;
 mod limits;
 mod listeners;
 mod media;
@@ -24,6 +25,7 @@ pub use caches::Caches;
 pub use database::{Database, Pool, Synchronous};
 pub use federation::Federation;
 pub use federation_rate::FederationRate;
+pub use jobs::Jobs;
 pub use limits::{Limit, LimitSize, LimitSizes, Limits};
 pub use listeners::{Listener, Resource, Tls};
 pub use media::Media;
@@ -58,6 +60,7 @@ pub struct Config {
     pub caches: Caches,
     pub media: Media,
     pub appservices: Appservices,
+    pub jobs: Jobs,
     pub telemetry: Telemetry,
 }
 
@@ -77,6 +80,7 @@ impl Default for Config {
             caches: Caches::default(),
             media: Media::default(),
             appservices: Appservices::default(),
+            jobs: Jobs::default(),
             telemetry: Telemetry::default(),
         }
     }

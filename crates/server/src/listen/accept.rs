@@ -1,51 +1,63 @@
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use api::extract::{PeerAddress, TrustedProxies};
 use axum::Router;
-use config::{Config, Sources};
+use config::{Bind, Config, Sources};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     connection::{Ending, FIRST_REQUEST_TIMEOUT, serve},
+    inherited::InheritedSockets,
     protocol::{Protocol, Protocols},
+    socket::{Accepted, Peer, Place, Socket, send_at_once},
+    socket_file::{self, SocketFile},
     tls::Certificate,
 };
 use crate::StartError;
 
 /// Without file descriptors or memory accepting fails at once, again and again.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+/// Said once in so long.
+const PAUSE_BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 
-/// A bound address whose connections wait in the system's queue until somebody accepts them.
+/// A socket of a listener.
 pub(crate) struct Listening {
-    listener: TcpListener,
-    pub(crate) address: SocketAddr,
+    socket: Socket,
+    /// Of a unix socket that the server has made itself.
+    file: Option<SocketFile>,
+    pub(crate) place: Place,
+    /// Which of the configuration's listeners it belongs to.
+    pub(crate) listener: usize,
     pub(crate) certificate: Option<Arc<Certificate>>,
     trusted_proxies: Arc<TrustedProxies>,
 }
 
 impl Listening {
     /// Binds every listener of the configuration, in its order.
-    pub(crate) async fn bind_all(config: &Config, sources: &Sources) -> Result<Vec<Self>, StartError> {
+    pub(crate) async fn bind_all(
+        config: &Config,
+        sources: &Sources,
+        inherited: &mut InheritedSockets,
+    ) -> Result<Vec<Self>, StartError> {
         let certificates = Self::certificates(config, sources)?;
         let mut bound = Vec::with_capacity(config.listeners.len());
-        for (listener, certificate) in config.listeners.iter().zip(certificates) {
-            let failed = |error| StartError::Listen { address: listener.bind, error };
+        for (index, (listener, certificate)) in config.listeners.iter().zip(certificates).enumerate() {
+            let failed = |error| StartError::Listen { address: listener.bind.clone(), error };
+            let certificate = certificate.map(Arc::new);
             let proxies = listener.trusted_proxies.iter().map(|range| range.network());
             let trusted_proxies = Arc::new(TrustedProxies::new(proxies));
-            let listener = TcpListener::bind(listener.bind).await.map_err(failed)?;
-            let address = listener.local_addr().map_err(failed)?;
-            bound.push(Self { listener, address, certificate: certificate.map(Arc::new), trusted_proxies });
+            for (socket, file) in sockets(listener, inherited).await.map_err(failed)? {
+                let place = socket.place().map_err(failed)?;
+                let (certificate, trusted_proxies) = (certificate.clone(), trusted_proxies.clone());
+                bound.push(Self { socket, file, place, listener: index, certificate, trusted_proxies });
+            }
         }
         Ok(bound)
-    }
-
-    fn peer(&self, address: SocketAddr) -> PeerAddress {
-        PeerAddress { address, trusted_proxies: self.trusted_proxies.clone() }
     }
 
     /// Reads the certificate of every listener that has one.
@@ -59,6 +71,20 @@ impl Listening {
     }
 }
 
+async fn sockets(
+    listener: &config::Listener,
+    inherited: &mut InheritedSockets,
+) -> io::Result<Vec<(Socket, Option<SocketFile>)>> {
+    match &listener.bind {
+        Bind::Tcp(address) => Ok(vec![(Socket::Tcp(TcpListener::bind(address).await?), None)]),
+        Bind::Unix(path) => {
+            let (socket, file) = socket_file::bind(path, listener.mode.unwrap_or_default()).await?;
+            Ok(vec![(Socket::Unix(socket), Some(file))])
+        }
+        Bind::Systemd(name) => Ok(inherited.take(name)?.into_iter().map(|socket| (socket, None)).collect()),
+    }
+}
+
 /// What the listeners of one server share.
 #[derive(Clone)]
 pub(crate) struct Accepting {
@@ -66,6 +92,8 @@ pub(crate) struct Accepting {
     protocols: Arc<Protocols>,
     ending: Ending,
     tasks: TaskTracker,
+    /// Of the listener whose connections are accepted.
+    trusted_proxies: Arc<TrustedProxies>,
 }
 
 impl Accepting {
@@ -81,12 +109,14 @@ impl Accepting {
             protocols: Arc::new(Protocols::new()),
             ending: Ending { stopping, grace },
             tasks,
+            trusted_proxies: Arc::default(),
         }
     }
 
     /// Accepts connections of one listener in the background.
     pub(crate) fn spawn(&self, listening: Listening, router: Router) {
-        self.tasks.spawn(self.clone().accept_all(listening, router));
+        let accepting = Self { trusted_proxies: listening.trusted_proxies.clone(), ..self.clone() };
+        self.tasks.spawn(accepting.accept_all(listening, router));
     }
 
     async fn accept_all(self, listening: Listening, router: Router) {
@@ -101,17 +131,17 @@ impl Accepting {
     }
 
     async fn accept_forever(&self, listening: &Listening, router: &Router) {
+        let mut last_warning = None;
         loop {
             // The permit comes first: beyond the limit connections wait in the system's queue, which is bounded too.
             let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
-            let (stream, peer) = match listening.listener.accept().await {
+            let (stream, peer) = match listening.socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    self.pause_after(&error).await;
+                    pause_after(&error, &mut last_warning).await;
                     continue;
                 }
             };
-            let peer = listening.peer(peer);
             self.spawn_connection((stream, peer), router.clone(), listening.certificate.clone(), permit);
         }
     }
@@ -119,26 +149,23 @@ impl Accepting {
     /// Accepts those whom the system has connected already: when the listener is closed they would be cut off, with what
     /// they have asked.
     fn accept_waiting(&self, listening: Listening, router: &Router) -> io::Result<()> {
-        // The system's queue itself is asked, because the runtime may not know yet that there is something in it.
-        let (trusted_proxies, certificate) = (listening.trusted_proxies, listening.certificate);
-        let listener = listening.listener.into_std()?;
+        // First the file: whoever comes now finds that there is no server.
+        drop(listening.file);
+        let waiting = listening.socket.into_waiting()?;
         while let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            let (stream, peer) = match listener.accept() {
+            let (stream, peer) = match waiting.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             };
-            stream.set_nonblocking(true)?;
-            let stream = TcpStream::from_std(stream)?;
-            let peer = PeerAddress { address: peer, trusted_proxies: trusted_proxies.clone() };
-            self.spawn_connection((stream, peer), router.clone(), certificate.clone(), permit);
+            self.spawn_connection((stream, peer), router.clone(), listening.certificate.clone(), permit);
         }
         Ok(())
     }
 
     fn spawn_connection(
         &self,
-        (stream, peer): (TcpStream, PeerAddress),
+        (stream, peer): (Accepted, Peer),
         router: Router,
         certificate: Option<Arc<Certificate>>,
         permit: OwnedSemaphorePermit,
@@ -150,18 +177,9 @@ impl Accepting {
         });
     }
 
-    async fn pause_after(&self, error: &io::Error) {
-        // The client went away while it waited: nothing is wrong here.
-        if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-            tracing::warn!(%error, "cannot accept a connection");
-            sleep(PAUSE_AFTER_ERROR).await;
-        }
-    }
-
-    async fn serve(self, stream: TcpStream, peer: PeerAddress, router: Router, certificate: Option<Arc<Certificate>>) {
-        // Without it an answer that is written in two parts waits for the client's acknowledgement of the first.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(peer = %peer.address, %error, "a connection was lost at once");
+    async fn serve(self, stream: Accepted, peer: Peer, router: Router, certificate: Option<Arc<Certificate>>) {
+        if let Err(error) = send_at_once(&stream) {
+            tracing::debug!(%peer, %error, "a connection was lost at once");
             return;
         }
         match certificate {
@@ -171,27 +189,43 @@ impl Accepting {
         }
     }
 
-    async fn serve_plain(&self, stream: TcpStream, peer: PeerAddress, router: Router) {
+    fn from(&self, Peer(address): Peer) -> PeerAddress {
+        PeerAddress { address, trusted_proxies: self.trusted_proxies.clone() }
+    }
+
+    async fn serve_plain(&self, stream: Accepted, peer: Peer, router: Router) {
         let begun = tokio::select! {
             begun = timeout(FIRST_REQUEST_TIMEOUT, Protocol::of(&stream)) => begun,
             // Whatever it speaks, it is soon over.
             () = self.ending.stopping.cancelled() => Ok(Ok(Protocol::Http1)),
         };
         match begun {
-            Ok(Ok(protocol)) => serve(stream, (&self.protocols, protocol), router, peer, &self.ending).await,
-            Ok(Err(error)) => tracing::debug!(peer = %peer.address, %error, "a connection was lost at once"),
-            Err(_) => tracing::debug!(peer = %peer.address, "a client said nothing"),
+            Ok(Ok(protocol)) => serve(stream, (&self.protocols, protocol), router, self.from(peer), &self.ending).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection was lost at once"),
+            Err(_) => tracing::debug!(%peer, "a client said nothing"),
         }
     }
 
-    async fn serve_encrypted(&self, stream: TcpStream, peer: PeerAddress, router: Router, certificate: &Certificate) {
+    async fn serve_encrypted(&self, stream: Accepted, peer: Peer, router: Router, certificate: &Certificate) {
         match timeout(FIRST_REQUEST_TIMEOUT, certificate.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => {
                 let protocol = Protocol::negotiated(stream.get_ref().1.alpn_protocol());
-                serve(stream, (&self.protocols, protocol), router, peer, &self.ending).await;
+                serve(stream, (&self.protocols, protocol), router, self.from(peer), &self.ending).await;
             }
-            Ok(Err(error)) => tracing::debug!(peer = %peer.address, %error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!(peer = %peer.address, "a TLS handshake took too long"),
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
         }
     }
+}
+
+async fn pause_after(error: &io::Error, last_warning: &mut Option<Instant>) {
+    // The client went away while it waited: nothing is wrong here.
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        return;
+    }
+    if last_warning.is_none_or(|last| last.elapsed() >= PAUSE_BETWEEN_WARNINGS) {
+        tracing::warn!(%error, "cannot accept connections; those who come wait");
+        *last_warning = Some(Instant::now());
+    }
+    sleep(PAUSE_AFTER_ERROR).await;
 }

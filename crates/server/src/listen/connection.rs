@@ -1,6 +1,5 @@
 use std::{
     convert::Infallible,
-    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     sync::atomic::{AtomicBool, Ordering},
@@ -17,7 +16,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-use super::protocol::{Connection, Protocol, Protocols, Stream};
+use super::{
+    protocol::{Connection, Protocol, Protocols, Stream},
+    socket::Peer,
+};
 
 /// A connection that has not sent a whole request head by then is closed, TLS handshake and protocol choice included.
 pub(super) const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -43,7 +45,7 @@ pub(super) async fn serve(
     ending: &Ending,
 ) {
     let progress = Arc::new(Progress::default());
-    let peer = from.address;
+    let peer = Peer(from.address);
     let requests = Requests { router, peer: from, progress: progress.clone() };
     match protocol {
         Protocol::Http1 => drive(protocols.http1(io, requests), &progress, peer, ending).await,
@@ -52,7 +54,7 @@ pub(super) async fn serve(
     }
 }
 
-async fn drive(connection: impl Connection, progress: &Progress, peer: SocketAddr, ending: &Ending) {
+async fn drive(connection: impl Connection, progress: &Progress, peer: Peer, ending: &Ending) {
     let mut connection = pin!(connection);
     let mut stopping = pin!(ending.stopping.cancelled());
     let mut deadline = pin!(sleep(FIRST_REQUEST_TIMEOUT));

@@ -21,6 +21,7 @@ use services::registration::{NewUser, Registered, Registration, RegistrationOpti
 use services::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
 use services::uia::{Authorisation, UserInteractiveAuth};
 use storage::{Database, DatabaseOptions, Interned};
+use tasks::queue::{JobQueue, QueueOptions};
 use testing::TestDatabase;
 
 /// How long an access token is valid here.
@@ -53,12 +54,14 @@ impl Parts {
             shared.clone(),
             options,
         ));
+        let jobs = Arc::new(JobQueue::new(database.clone(), shared.clone(), QueueOptions::default()));
         let accounts = Accounts::new(
             database.clone(),
             shared.clone(),
             name.clone(),
             passwords.clone(),
             sessions.clone(),
+            jobs,
             Arc::new(RateLimits::new(database.clone(), name.clone(), |_| None)),
         );
         let options = RegistrationOptions { enabled: true, ..RegistrationOptions::default() };
