@@ -42,6 +42,7 @@ pub mod error;
 pub mod extract;
 mod limits;
 pub mod ops;
+mod request_id;
 mod router;
 pub mod state;
 mod unread_body;

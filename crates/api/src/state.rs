@@ -20,6 +20,7 @@ use services::sessions::Sessions;
 use services::sync::Sync;
 use services::uia::UserInteractiveAuth;
 use services::user_directory::UserDirectory;
+use telemetry::RemoteTraces;
 
 use crate::edge::RequestObserver;
 
@@ -41,6 +42,8 @@ macro_rules! components {
 components! {
     /// Told about every request that was answered; the metrics.
     observer: Option<Arc<dyn RequestObserver>>,
+    /// What becomes of the traces that clients say their requests belong to.
+    client_traces: RemoteTraces,
     /// What this server tells about itself in `/capabilities`.
     capabilities: Arc<Capabilities>,
     /// What this server tells about itself in `/.well-known`.

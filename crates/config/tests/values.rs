@@ -123,6 +123,8 @@ remove_devices_unseen_for = "1year"
 log_format = "text"
 log_filter = "info"
 otlp_endpoint = "http://127.0.0.1:4317"
+otlp_sampling = 0.25
+client_traces = "continue"
 "#;
 
 #[test]

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use api::{ApiState, Components, RequestObserver};
 use axum::Router;
-use config::{Config, Resource};
+use config::{ClientTraces, Config, Resource};
 use homeserver_core::{Clock, SystemClock};
 use http::{Method, StatusCode};
 use ruma::signatures::Ed25519KeyPair;
@@ -32,14 +32,15 @@ use services::{
     uia::UserInteractiveAuth,
     user_directory::UserDirectory,
 };
-use storage::{Database, DatabaseOptions, Interned, RoomStates};
+use storage::{Database, DatabaseOptions, Interned, RoomStates, StorageError};
 use tasks::queue::JobQueue;
-use telemetry::{CacheCounts, HealthProbe, Metrics};
+use telemetry::{CacheCounts, HealthProbe, Metrics, RemoteTraces, SpanCounts};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    StartError, VERSION, jobs,
+    StartError, jobs,
     limits::{self, HeavyWork},
+    observing::{self, ObservedDatabase},
 };
 
 /// What the components are made of.
@@ -72,12 +73,10 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let server_name = config.server.name.clone();
 
     let metrics = Arc::new(Metrics::new()?);
-    let database = open_database(config).await?;
-    metrics.observe_database({
-        let database = database.clone();
-        move || database.connections()
-    });
-    let health = Arc::new(health_probe(&database, metrics.clone()));
+    let observer = ObservedDatabase(metrics.database().clone());
+    let database = Database::open_observed(&database_options(config), Arc::new(observer)).await;
+    let database = database.map_err(|error| cannot_open(config, error))?;
+    observing::observe_database(&metrics, &database);
     let observer = request_observer(metrics.clone());
     let heavy_work = HeavyWork::new(config, &metrics)?;
     let rates = |kind| limits::rate_of(config, kind);
@@ -101,7 +100,12 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let tail = Arc::new(LogTail::new(database.settled_position().await?));
     let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
     let wakeups = Arc::new(Wakeups::default());
-    LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
+    let log = metrics.log().clone();
+    let lag = Box::new(move |lag| log.followed(lag));
+    let progress = LogFollower::start_observed(&database, tail.clone(), user_rooms.clone(), wakeups.clone(), lag);
+    observing::observe_log(&metrics, progress.clone());
+    let data_dir = config.server.data_dir.clone();
+    let health = observing::health_probe(metrics.clone(), &database, progress, data_dir, stopping.clone());
 
     let sessions =
         Arc::new(Sessions::new(database.clone(), interned.clone(), clock.clone(), SessionOptions::default()));
@@ -189,9 +193,11 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let initial = heavy_work.initial_sync.clone();
     let sync =
         Arc::new(Sync::new(database.clone(), interned, states, clock, tail, user_rooms, wakeups, initial, stopping));
+    observing::observe_sync(&metrics, sync.clone());
 
     let components = Components {
         observer: Some(observer.clone()),
+        client_traces: client_traces(config),
         capabilities,
         discovery,
         sessions: sessions.clone(),
@@ -265,6 +271,11 @@ impl Application {
         Ok(self.registration.first_account_token().await?)
     }
 
+    /// Has the metrics tell of the process's traces.
+    pub(crate) fn observe_traces(&self, counts: Arc<SpanCounts>) {
+        self.metrics.observe_traces(counts);
+    }
+
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }
@@ -322,10 +333,17 @@ fn registration_options(config: &Config) -> RegistrationOptions {
 }
 
 async fn open_database(config: &Config) -> Result<Database, StartError> {
-    let url = config.database_url();
+    Database::open(&database_options(config)).await.map_err(|error| cannot_open(config, error))
+}
+
+fn cannot_open(config: &Config, error: StorageError) -> StartError {
+    StartError::Database { url: config.database_url(), error }
+}
+
+fn database_options(config: &Config) -> DatabaseOptions {
     let pool = config.pool();
-    let options = DatabaseOptions {
-        url: url.reveal().to_owned(),
+    DatabaseOptions {
+        url: config.database_url().reveal().to_owned(),
         min_connections: pool.min_connections,
         max_connections: pool.max_connections,
         connect_timeout: pool.connect_timeout,
@@ -335,17 +353,15 @@ async fn open_database(config: &Config) -> Result<Database, StartError> {
             config::Synchronous::Full => storage::Synchronous::Full,
             config::Synchronous::Normal => storage::Synchronous::Normal,
         },
-    };
-    Database::open(&options).await.map_err(|error| StartError::Database { url, error })
+    }
 }
 
-fn health_probe(database: &Database, metrics: Arc<Metrics>) -> HealthProbe {
-    let database = database.clone();
-    let ping = move || {
-        let database = database.clone();
-        Box::pin(async move { database.ping().await.map(drop).map_err(|error| error.to_string()) }) as _
-    };
-    HealthProbe::new(VERSION, metrics, Box::new(ping))
+fn client_traces(config: &Config) -> RemoteTraces {
+    match config.telemetry.client_traces {
+        ClientTraces::Ignore => RemoteTraces::Ignore,
+        ClientTraces::Link => RemoteTraces::Link,
+        ClientTraces::Continue => RemoteTraces::Continue,
+    }
 }
 
 fn request_observer(metrics: Arc<Metrics>) -> Arc<dyn RequestObserver> {

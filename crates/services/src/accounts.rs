@@ -73,6 +73,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
+    #[tracing::instrument(name = "check_password", level = "debug", skip_all)]
     pub async fn by_password(&self, name: &str, password: &str) -> Result<(UserSn, OwnedUserId), AccountError> {
         let lower_case = name.to_lowercase();
         let key = match self.user_id(&lower_case) {
@@ -149,6 +150,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn change_password(
         &self,
         requester: &Requester,
@@ -170,6 +172,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn deactivate(&self, user_sn: UserSn, erase: bool) -> Result<(), AccountError> {
         let now = self.clock.now();
         let write = async move |tx: &mut Tx| {

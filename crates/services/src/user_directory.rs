@@ -104,6 +104,7 @@ impl UserDirectory {
     ///
     /// # Errors
     /// [`UserDirectoryError::TermTooLong`].
+    #[tracing::instrument(name = "search_users", level = "debug", skip_all)]
     pub async fn search(
         &self,
         requester: &Requester,

@@ -37,7 +37,7 @@ pub use rooms::Rooms;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use server::Server;
-pub use telemetry::{LogFormat, Telemetry};
+pub use telemetry::{ClientTraces, LogFormat, Telemetry};
 
 use crate::values::DatabaseUrl;
 

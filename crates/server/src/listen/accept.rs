@@ -60,6 +60,20 @@ impl Listening {
         Ok(bound)
     }
 
+    /// The same address once more: whoever accepts from it takes connections out of the same queue.
+    pub(crate) fn duplicate(&self) -> io::Result<Self> {
+        let listener = std::net::TcpListener::from(self.listener.as_fd().try_clone_to_owned()?);
+        let listener = TcpListener::from_std(listener)?;
+        Ok(Self { listener, address: self.address, certificate: self.certificate.clone() })
+    }
+
+    /// The same socket once more: whoever accepts from it takes connections out of the same queue.
+    pub(crate) fn duplicate(&self) -> io::Result<Self> {
+        let socket = self.socket.duplicate()?;
+        let (place, certificate) = (self.place.clone(), self.certificate.clone());
+        Ok(Self { socket, file: None, place, listener: self.listener, certificate })
+    }
+
     /// Reads the certificate of every listener that has one.
     pub(crate) fn certificates(config: &Config, sources: &Sources) -> Result<Vec<Option<Certificate>>, config::Error> {
         let listeners = config.listeners.iter().enumerate();

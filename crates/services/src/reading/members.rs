@@ -45,6 +45,7 @@ impl RoomState {
     ///
     /// # Errors
     /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::StillPartial`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn members(
         &self,
         requester: &Requester,
@@ -80,6 +81,7 @@ impl RoomState {
     ///
     /// # Errors
     /// [`RoomError::NotInRoom`] if the user is not joined, [`RoomError::StillPartial`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn joined_members(&self, requester: &Requester, room_id: &RoomId) -> Result<Vec<u8>, RoomError> {
         let room_sn = self.interned.find_room(room_id.as_str()).await?.ok_or(RoomError::NoSuchRoom)?;
         let place = self.database.membership(room_sn, requester.user_sn).await?;

@@ -61,6 +61,7 @@ impl RoomState {
     ///
     /// # Errors
     /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::StillPartial`].
+    #[tracing::instrument(name = "room_state", level = "debug", skip_all)]
     pub async fn all(&self, requester: &Requester, room_id: &RoomId) -> Result<Vec<u8>, RoomError> {
         let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
         let full = self.states.full(access.room_sn).await?;

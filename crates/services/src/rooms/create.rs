@@ -118,6 +118,7 @@ impl RoomCreation {
     ///
     /// # Errors
     /// [`RoomError::InvalidState`] if the room's own rules refuse an event of its state, and others.
+    #[tracing::instrument(name = "create_room", level = "debug", skip_all)]
     pub async fn create(&self, requester: &Requester, new_room: &NewRoom) -> Result<OwnedRoomId, RoomError> {
         self.check(requester, new_room)?;
         let spent = self.spend(requester)?;

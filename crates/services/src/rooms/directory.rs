@@ -144,6 +144,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`RoomError::Invalid`] if the token is none of this server's.
+    #[tracing::instrument(name = "public_rooms", level = "debug", skip_all)]
     pub async fn page(&self, query: &DirectoryQuery) -> Result<DirectoryPage, RoomError> {
         let _permit = self.limit.enter().await?;
         let limit = query.limit.filter(|limit| *limit > 0).unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);

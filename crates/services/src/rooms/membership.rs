@@ -66,6 +66,7 @@ impl Memberships {
     ///
     /// # Errors
     /// [`RoomError::NotFound`] if there is no such room or alias, and what the rules of the room refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn join(
         &self,
         requester: &Requester,
@@ -82,6 +83,7 @@ impl Memberships {
     ///
     /// # Errors
     /// As [`Memberships::join`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn knock(
         &self,
         requester: &Requester,
@@ -118,6 +120,7 @@ impl Memberships {
     ///
     /// # Errors
     /// What the rules of the room refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn invite(
         &self,
         requester: &Requester,
@@ -132,6 +135,7 @@ impl Memberships {
     ///
     /// # Errors
     /// What the rules of the room refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn leave(
         &self,
         requester: &Requester,
@@ -145,6 +149,7 @@ impl Memberships {
     ///
     /// # Errors
     /// What the rules of the room refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn ban(
         &self,
         requester: &Requester,
@@ -171,6 +176,7 @@ impl Memberships {
     ///
     /// # Errors
     /// [`RoomError::Forbidden`] if the user is not in the room, and what its rules refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn kick(
         &self,
         requester: &Requester,
@@ -187,6 +193,7 @@ impl Memberships {
     ///
     /// # Errors
     /// [`RoomError::Forbidden`] if the user is not banned, and what the room's rules refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn unban(
         &self,
         requester: &Requester,
@@ -203,6 +210,7 @@ impl Memberships {
     ///
     /// # Errors
     /// [`RoomError::Malformed`] if it is no content of a member event, and what the rules of the room refuse.
+    #[tracing::instrument(name = "put_membership", level = "debug", skip_all)]
     pub async fn put(
         &self,
         requester: &Requester,

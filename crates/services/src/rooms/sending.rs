@@ -39,6 +39,7 @@ impl Sending {
     ///
     /// # Errors
     /// What the rules of the room refuse, and what events cannot hold.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn send(
         &self,
         requester: &Requester,
@@ -62,6 +63,7 @@ impl Sending {
     ///
     /// # Errors
     /// [`RoomError::NotFound`] if the event is not in the room, and what its rules refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn redact(
         &self,
         requester: &Requester,
@@ -97,6 +99,7 @@ impl Sending {
     ///
     /// # Errors
     /// What the rules of the room refuse, and what events cannot hold.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn set_state(
         &self,
         requester: &Requester,

@@ -137,7 +137,7 @@ impl Timeline {
                     drop(room);
                     self.database.write(async |_| Ok(())).await?;
                     if self.sent_before(room_sn, key).await?.is_none() {
-                        self.forget(room_sn);
+                        self.forget(room_sn).await;
                     }
                     continue;
                 }
@@ -196,10 +196,10 @@ impl Timeline {
     ///
     /// # Errors
     /// [`RoomError::NoSuchRoom`] if the room has no events.
+    #[tracing::instrument(name = "open_room", level = "debug", skip_all)]
     pub async fn open(&self, room_sn: RoomSn) -> Result<OpenRoom, RoomError> {
-        let slot = self.slot(room_sn);
         let began = Instant::now();
-        let mut guard = slot.clone().lock_owned().await;
+        let (slot, mut guard) = self.lock(room_sn).await;
         if guard.is_none() {
             self.outage.share(began)?;
             let loaded = Head::load(&self.database, &self.interned, room_sn).await;
@@ -276,9 +276,29 @@ impl Timeline {
         slot.unwrap_or_default()
     }
 
-    /// Has the head of a room read again before the next event is built.
-    fn forget(&self, room_sn: RoomSn) {
-        self.rooms.remove(&room_sn);
+    /// There must be one slot for a room: versions of its head are numbers, and those of two slots could come to the same
+    /// number by other events, when a write has failed. Whoever waited for a slot that was dropped meanwhile takes its successor.
+    async fn lock(&self, room_sn: RoomSn) -> (Slot, OwnedMutexGuard<Option<Head>>) {
+        loop {
+            let slot = self.slot(room_sn);
+            let guard = slot.clone().lock_owned().await;
+            match self.rooms.get(&room_sn) {
+                Some(current) if !Arc::ptr_eq(&current, &slot) => {}
+                Some(_) => return (slot, guard),
+                None => {
+                    self.rooms.insert(room_sn, slot.clone());
+                    return (slot, guard);
+                }
+            }
+        }
+    }
+
+    /// Has the head of a room read again before the next event is built. The slot stays: others may wait for it, and would build
+    /// on what was in it.
+    async fn forget(&self, room_sn: RoomSn) {
+        if let Some(slot) = self.rooms.get(&room_sn) {
+            *slot.lock().await = None;
+        }
     }
 
     fn guarded(&self, slot: Slot, guard: OwnedMutexGuard<Option<Head>>) -> OpenRoom {
@@ -538,6 +558,7 @@ impl Staged {
     ///
     /// # Errors
     /// [`RoomError::Contended`] if the room had moved on, or [`RoomError::Storage`]; nothing was stored then.
+    #[tracing::instrument(name = "wait_for_commit", level = "debug", skip_all)]
     pub async fn stored(self) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
         match outcome_of(self.outcome).await {
             Ok(AppendOutcome::Appended(events)) => Ok(events),

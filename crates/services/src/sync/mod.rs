@@ -14,6 +14,7 @@
 
 mod answer;
 mod changes;
+mod counts;
 mod form;
 mod joined;
 mod left;
@@ -36,6 +37,7 @@ use crate::rooms::RoomError;
 use crate::sessions::Requester;
 use answer::Answer;
 use changes::RoomUpdate;
+pub use counts::SyncCounts;
 use members::SentMembers;
 
 /// Longest wait that is granted, whatever the client asks for.
@@ -74,6 +76,7 @@ pub struct Sync {
     sent_members: SentMembers,
     initial: Arc<Limit>,
     stopping: CancellationToken,
+    counters: counts::Counters,
 }
 
 /// One pass over what changed in `(from, to]`.
@@ -127,17 +130,25 @@ impl Sync {
         initial: Arc<Limit>,
         stopping: CancellationToken,
     ) -> Self {
-        let sent_members = SentMembers::default();
-        Self { database, interned, states, clock, tail, user_rooms, wakeups, sent_members, initial, stopping }
+        let (sent_members, counters) = (SentMembers::default(), counts::Counters::default());
+        Self { database, interned, states, clock, tail, user_rooms, wakeups, sent_members, initial, stopping, counters }
+    }
+
+    /// What the requests so far came to.
+    #[must_use]
+    pub fn counts(&self) -> SyncCounts {
+        self.counters.read(self.wakeups.woken(), self.wakeups.waiting())
     }
 
     /// The JSON of the answer: at once if there is something new, else when there is, or when the time is up.
     ///
     /// # Errors
     /// [`RoomError`] if something cannot be read.
+    #[tracing::instrument(level = "debug", skip_all, fields(is_initial = request.since.is_none()))]
     pub async fn sync(&self, requester: &Requester, request: &SyncRequest) -> Result<Vec<u8>, RoomError> {
         // A token from the future comes from a database that was restored from a backup: its owner starts again.
         let since = request.since.filter(|since| *since <= self.tail.end());
+        self.counters.asked(since.is_none());
         let deadline = tokio::time::Instant::now() + request.timeout.min(MAX_WAIT);
         // The work is boxed, so that a request that only waits does not take the room that the work would need.
         let may_wait = !request.timeout.is_zero();
@@ -158,7 +169,10 @@ impl Sync {
             }
             let is_woken = tokio::select! {
                 _ = entry => true,
-                () = tokio::time::sleep_until(deadline) => false,
+                () = tokio::time::sleep_until(deadline) => {
+                    self.counters.timed_out();
+                    false
+                }
                 () = self.stopping.cancelled() => false,
             };
             if !is_woken {

@@ -152,6 +152,7 @@ impl UserInteractiveAuth {
     ///
     /// # Errors
     /// [`UiaError::Incomplete`] tells the client what to do.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn authorise(&self, operation: Operation<'_>, auth: Option<&Auth>) -> Result<Authorisation, UiaError> {
         let nothing = Auth::default();
         let auth = auth.unwrap_or(&nothing);

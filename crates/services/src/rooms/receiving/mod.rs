@@ -44,6 +44,7 @@ impl Timeline {
     ///
     /// # Errors
     /// [`RoomError::NoSuchRoom`] if the room is not known here, or what is stored cannot be read.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn receive<K: KeyLookup + Sync + ?Sized>(
         &self,
         room_id: &RoomId,

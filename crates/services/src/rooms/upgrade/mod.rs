@@ -60,6 +60,7 @@ impl RoomCreation {
     /// # Errors
     /// [`RoomError::UnsupportedVersion`], [`RoomError::NotInRoom`], [`RoomError::Forbidden`] for those who may not send
     /// `m.room.tombstone`, [`RoomError::StillPartial`], and others.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn upgrade(
         &self,
         requester: &Requester,
