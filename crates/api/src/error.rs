@@ -44,6 +44,13 @@ impl ApiError {
         self
     }
 
+    /// Replaces the sentence.
+    #[must_use]
+    pub fn with_sentence(mut self, sentence: impl Into<Cow<'static, str>>) -> Self {
+        self.sentence = sentence.into();
+        self
+    }
+
     /// Replaces the status.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {

@@ -12,6 +12,7 @@ use services::discovery::Discovery;
 use services::filters::Filters;
 use services::identity::Identity;
 use services::profiles::Profiles;
+use services::rate_limits::RateLimits;
 use services::reading::{History, RoomState};
 use services::registration::{Registration, SharedSecret};
 use services::rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline};
@@ -85,6 +86,8 @@ components! {
     history: Arc<History>,
     /// What is the state of rooms, and who is in them.
     room_state: Arc<RoomState>,
+    /// How often things may be done.
+    rate_limits: Arc<RateLimits>,
     /// What is new.
     sync: Arc<Sync>,
     /// Work in the background.

@@ -19,9 +19,11 @@ use services::{
     discovery::Discovery,
     filters::Filters,
     identity::Identity,
+    limits::Limit,
     log::{LogFollower, LogTail, UserRoomsCache, Wakeups},
     passwords::{HashCost, Passwords},
     profiles::Profiles,
+    rate_limits::RateLimits,
     reading::{History, RoomState},
     registration::{Registration, RegistrationOptions, SharedSecret},
     rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline, supported_versions},
@@ -37,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     StartError, jobs,
+    limits::{self, HeavyWork},
     observing::{self, ObservedDatabase},
 };
 
@@ -59,6 +62,8 @@ pub(crate) struct Application {
     sessions: Arc<Sessions>,
     registration: Arc<Registration>,
     jobs: Arc<JobQueue>,
+    heavy_work: HeavyWork,
+    rate_limits: Arc<RateLimits>,
     database: Database,
 }
 
@@ -73,6 +78,11 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let database = database.map_err(|error| cannot_open(config, error))?;
     observing::observe_database(&metrics, &database);
     let observer = request_observer(metrics.clone());
+    let heavy_work = HeavyWork::new(config, &metrics)?;
+    let rates = |kind| limits::rate_of(config, kind);
+    let rate_limits = Arc::new(RateLimits::new(database.clone(), server_name.clone(), rates));
+    rate_limits.tend().await?;
+    limits::tend(&rate_limits, &metrics, stopping.clone())?;
     let queue = Arc::new(JobQueue::new(database.clone(), clock.clone(), jobs::options(config)));
 
     let capabilities = Arc::new(Capabilities::new(&CapabilityOptions {
@@ -100,7 +110,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let sessions =
         Arc::new(Sessions::new(database.clone(), interned.clone(), clock.clone(), SessionOptions::default()));
     observe_caches(&metrics, &interned, &user_rooms, &sessions);
-    let passwords = password_hashing(config)?;
+    let passwords = password_hashing(config, heavy_work.password_hashing.clone())?;
     let accounts = Arc::new(Accounts::new(
         database.clone(),
         clock.clone(),
@@ -108,6 +118,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         passwords.clone(),
         sessions.clone(),
         queue.clone(),
+        rate_limits.clone(),
     ));
     let registration = Arc::new(Registration::new(
         database.clone(),
@@ -125,8 +136,14 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let account_data = Arc::new(AccountData::new(database.clone(), interned.clone()));
     let filters = Arc::new(Filters::new(database.clone()));
 
-    let timeline =
-        Arc::new(Timeline::new(database.clone(), interned.clone(), states.clone(), identity.clone(), clock.clone()));
+    let timeline = Arc::new(Timeline::new(
+        database.clone(),
+        interned.clone(),
+        states.clone(),
+        identity.clone(),
+        clock.clone(),
+        heavy_work.signature_checks.clone(),
+    ));
     let aliases = Aliases::new(database.clone(), interned.clone(), identity.clone(), timeline.clone(), clock.clone());
     let aliases = Arc::new(aliases);
     let room_creation = Arc::new(RoomCreation::new(
@@ -137,6 +154,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         aliases.clone(),
         profiles.clone(),
         config.rooms.default_version.clone(),
+        rate_limits.clone(),
+        heavy_work.room_creation.clone(),
     ));
     let memberships = Arc::new(Memberships::new(
         database.clone(),
@@ -146,13 +165,19 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         aliases.clone(),
         profiles.clone(),
         user_rooms.clone(),
+        rate_limits.clone(),
     ));
-    let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone()));
-    let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone()));
-    let user_directory = Arc::new(UserDirectory::new(database.clone(), interned.clone()));
+    let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone(), rate_limits.clone()));
+    let searching = heavy_work.room_directory_search.clone();
+    let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone(), searching));
+    let searching = heavy_work.user_directory_search.clone();
+    let user_directory =
+        Arc::new(UserDirectory::new(database.clone(), interned.clone(), rate_limits.clone(), searching));
     let history =
         Arc::new(History::new(database.clone(), interned.clone(), states.clone(), clock.clone(), tail.clone()));
-    let room_state = Arc::new(RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone()));
+    let large_rooms = heavy_work.large_room_state.clone();
+    let room_state =
+        Arc::new(RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone(), large_rooms));
     let background_jobs = Arc::new(BackgroundJobs::new(database.clone(), clock.clone()));
     let statistics = Arc::new(Statistics::new(database.clone()));
     let needs = jobs::Needs {
@@ -165,7 +190,9 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         metrics: &metrics,
     };
     jobs::start(&queue, &needs, stopping.clone());
-    let sync = Arc::new(Sync::new(database.clone(), interned, states, clock, tail, user_rooms, wakeups, stopping));
+    let initial = heavy_work.initial_sync.clone();
+    let sync =
+        Arc::new(Sync::new(database.clone(), interned, states, clock, tail, user_rooms, wakeups, initial, stopping));
     observing::observe_sync(&metrics, sync.clone());
 
     let components = Components {
@@ -192,12 +219,23 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         timeline,
         history,
         room_state,
+        rate_limits: rate_limits.clone(),
         sync,
         background_jobs,
         statistics,
     };
-    let state = ApiState::new(components);
-    Ok(Application { state, health, metrics, observer, sessions, registration, jobs: queue, database })
+    Ok(Application {
+        state: ApiState::new(components),
+        health,
+        metrics,
+        observer,
+        sessions,
+        registration,
+        heavy_work,
+        rate_limits,
+        jobs: queue,
+        database,
+    })
 }
 
 /// Checks rooms on the word of the operator, without a server around it.
@@ -214,7 +252,7 @@ pub(crate) async fn registration(config: &Config) -> Result<(Registration, Datab
     let interned = Arc::new(Interned::new(database.clone()));
     let sessions = Arc::new(Sessions::new(database.clone(), interned, clock.clone(), SessionOptions::default()));
     let (name, options) = (config.server.name.clone(), registration_options(config));
-    let passwords = password_hashing(config)?;
+    let passwords = password_hashing(config, limits::password_hashing_alone(config))?;
     let registration = Registration::new(database.clone(), clock, name, options, passwords, sessions);
     Ok((registration, database))
 }
@@ -245,6 +283,8 @@ impl Application {
     /// Applies what a running server can change, and nothing else: the keys that `config` lists as reloadable.
     pub(crate) fn reconfigure(&self, config: &Config) {
         self.registration.reconfigure(registration_options(config));
+        self.heavy_work.reconfigure(config);
+        self.rate_limits.reconfigure(|kind| limits::rate_of(config, kind));
     }
 
     /// Gives jobs that run `grace` to end, and returns the others, which run again at the next start.
@@ -275,13 +315,13 @@ fn observe_caches(
     metrics.observe_cache("sessions", move || counts(sessions.cache_counts()));
 }
 
-fn password_hashing(config: &Config) -> Result<Option<Arc<Passwords>>, StartError> {
+fn password_hashing(config: &Config, limit: Arc<Limit>) -> Result<Option<Arc<Passwords>>, StartError> {
     if !config.passwords.enabled {
         return Ok(None);
     }
     let memory_bytes = config.passwords.hash_memory.bytes();
     let cost = HashCost { memory_bytes, iterations: config.passwords.hash_iterations };
-    Ok(Some(Arc::new(Passwords::new(cost)?)))
+    Ok(Some(Arc::new(Passwords::new(cost, limit)?)))
 }
 
 fn registration_options(config: &Config) -> RegistrationOptions {

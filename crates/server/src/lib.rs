@@ -12,6 +12,7 @@ mod compose;
 mod data_dir;
 mod error;
 mod jobs;
+mod limits;
 mod listen;
 mod observing;
 mod running;

@@ -55,6 +55,7 @@ impl RoomState {
         let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
         let at = [query.at, access.ends_at()].into_iter().flatten().min();
         let full = self.states.full(access.room_sn).await?;
+        let _permit = self.enter(access.room_sn).await?;
         let mut members = match (self.interned.find_type("m.room.member").await?, at) {
             (None, _) => Vec::new(),
             (Some(member_type), None) => self.database.current_state_of_type(&full, member_type).await?,
@@ -88,6 +89,7 @@ impl RoomState {
             return Err(RoomError::NotInRoom);
         }
         let full = self.states.full(room_sn).await?;
+        let _permit = self.enter(room_sn).await?;
         let members = self.database.joined_member_events(&full).await?;
         let mut out = Vec::with_capacity(members.len() * 128 + 16);
         out.extend_from_slice(b"{\"joined\":{");

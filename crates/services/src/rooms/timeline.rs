@@ -13,6 +13,7 @@ use storage::{
     Append, AppendOutcome, Database, Interned, Membership, NewEvent, RoomStates, Standing, Step, StorageError,
     StoredEvent,
 };
+use tasks::limits::Limit;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::RoomError;
@@ -52,6 +53,7 @@ pub struct Timeline {
     rooms: Cache<RoomSn, Slot>,
     last_creation_ms: SyncMutex<i64>,
     outage: Outage,
+    signature_checks: Arc<Limit>,
 }
 
 /// The last failure to reach the database. Those who wait for a room while one of them finds out share what it found:
@@ -76,7 +78,7 @@ impl Outage {
 }
 
 impl Timeline {
-    /// The timelines of the rooms in `database`.
+    /// The timelines of the rooms in `database`. So many signatures are checked at once as `signature_checks` allows.
     #[must_use]
     pub fn new(
         database: Database,
@@ -84,6 +86,7 @@ impl Timeline {
         states: Arc<RoomStates>,
         identity: Arc<Identity>,
         clock: Arc<dyn Clock>,
+        signature_checks: Arc<Limit>,
     ) -> Self {
         let rooms = Cache::new(OPEN_ROOMS);
         Self {
@@ -95,6 +98,7 @@ impl Timeline {
             rooms,
             last_creation_ms: SyncMutex::new(0),
             outage: Outage::default(),
+            signature_checks,
         }
     }
 
@@ -261,6 +265,10 @@ impl Timeline {
 
     pub(super) fn states(&self) -> &RoomStates {
         &self.states
+    }
+
+    pub(super) fn signature_checks(&self) -> &Arc<Limit> {
+        &self.signature_checks
     }
 
     fn slot(&self, room_sn: RoomSn) -> Slot {

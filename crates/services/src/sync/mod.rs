@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use homeserver_core::{Clock, Position};
 use storage::{Database, Interned, KnownState, RoomStates, StorageError, StoredEvent};
+use tasks::limits::Limit;
 use tokio_util::sync::CancellationToken;
 
 use crate::filters::{FilterDefinition, RoomEventFilter};
@@ -73,6 +74,7 @@ pub struct Sync {
     user_rooms: Arc<UserRoomsCache>,
     wakeups: Arc<Wakeups>,
     sent_members: SentMembers,
+    initial: Arc<Limit>,
     stopping: CancellationToken,
     counters: counts::Counters,
 }
@@ -110,7 +112,8 @@ impl Pass<'_> {
 }
 
 impl Sync {
-    /// Reads what is new from `tail`, or else from `database`. Requests that wait are answered when `stopping` is cancelled.
+    /// Reads what is new from `tail`, or else from `database`. So many read everything at once as `initial` allows. Requests that
+    /// wait are answered when `stopping` is cancelled.
     #[must_use]
     #[expect(
         clippy::too_many_arguments,
@@ -124,10 +127,11 @@ impl Sync {
         tail: Arc<LogTail>,
         user_rooms: Arc<UserRoomsCache>,
         wakeups: Arc<Wakeups>,
+        initial: Arc<Limit>,
         stopping: CancellationToken,
     ) -> Self {
         let (sent_members, counters) = (SentMembers::default(), counts::Counters::default());
-        Self { database, interned, states, clock, tail, user_rooms, wakeups, sent_members, stopping, counters }
+        Self { database, interned, states, clock, tail, user_rooms, wakeups, sent_members, initial, stopping, counters }
     }
 
     /// What the requests so far came to.
@@ -147,7 +151,11 @@ impl Sync {
         self.counters.asked(since.is_none());
         let deadline = tokio::time::Instant::now() + request.timeout.min(MAX_WAIT);
         // The work is boxed, so that a request that only waits does not take the room that the work would need.
-        let may_wait = since.is_some() && !request.full_state && !request.timeout.is_zero();
+        let may_wait = !request.timeout.is_zero();
+        if since.is_none() || request.full_state {
+            let _permit = self.initial.enter().await?;
+            return Ok(Box::pin(self.answer(requester, request, since)).await?.into_json());
+        }
         let answer = Box::pin(self.answer(requester, request, since)).await?;
         if !may_wait || !answer.is_empty() {
             return Ok(answer.into_json());

@@ -220,7 +220,7 @@ impl UserInteractiveAuth {
         if named.is_some_and(|name| !self.accounts.is_name_of(name, &requester.user_id)) {
             return Err(UiaError::OtherUser);
         }
-        let is_right = self.accounts.is_password_of(requester.user_sn, password).await?;
+        let is_right = self.accounts.is_password_of(requester, password).await?;
         Ok((!is_right).then_some(("M_FORBIDDEN", "Wrong password")))
     }
 

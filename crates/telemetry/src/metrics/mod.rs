@@ -2,7 +2,9 @@ mod build;
 mod database;
 mod disk;
 mod jobs;
+mod limits;
 mod log;
+mod rate_limits;
 mod runtime;
 mod sync;
 mod traces;
@@ -19,7 +21,9 @@ use tokio::runtime::Handle;
 pub use self::{
     database::{DatabaseMetrics, PoolReading, StatementTimes},
     jobs::{JobMetrics, JobReading, StatisticsReading},
+    limits::LimitMetrics,
     log::{LogMetrics, LogReading},
+    rate_limits::RateLimitMetrics,
     sync::SyncReading,
 };
 use self::{disk::DiskMetrics, runtime::RuntimeGauges, sync::SyncMetrics, traces::TraceMetrics};
