@@ -24,10 +24,15 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
         return Ok(Vec::new());
     };
     let url = context.target.start_url.as_ref().unwrap_or(&context.target.url);
+    context.progress.stage("startup");
+    Ok(vec![measure(context, command, url, context.size.count(STARTS)).await?])
+}
+
+/// Starts a server this many times, one after the other, and stops it each time.
+pub(crate) async fn measure(context: &Context, command: &str, url: &str, starts: usize) -> anyhow::Result<Measurement> {
     let mut tally = Tally::default();
     let mut resident_bytes = Vec::new();
-    context.progress.stage("startup");
-    for _ in 0..context.size.count(STARTS) {
+    for _ in 0..starts {
         let server = Homeserver::new(url)?;
         let running = server.versions().await.is_ok();
         ensure!(!running, "something answers at {url} already: give the start command's own --start-url");
@@ -42,10 +47,10 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     }
     let mean_bytes = resident_bytes.iter().sum::<u64>() as f64 / resident_bytes.len() as f64;
     let row = Measurement::new("startup, until ready", tally, Spent::default());
-    Ok(vec![row.figure("memory of a fresh server", "MiB", mean_bytes / 1_048_576.0)])
+    Ok(row.figure("memory of a fresh server", "MiB", mean_bytes / 1_048_576.0))
 }
 
-fn start(command: &str) -> anyhow::Result<Child> {
+pub(crate) fn start(command: &str) -> anyhow::Result<Child> {
     Command::new("sh")
         .args(["-c", command])
         // Its own group, so that all it starts can be stopped together.
@@ -59,7 +64,7 @@ fn start(command: &str) -> anyhow::Result<Child> {
 }
 
 /// When it answered first, and how much memory it used a little later.
-async fn until_ready(server: &Homeserver, child: &mut Child) -> anyhow::Result<(Instant, u64)> {
+pub(crate) async fn until_ready(server: &Homeserver, child: &mut Child) -> anyhow::Result<(Instant, u64)> {
     let deadline = Instant::now() + READY_LIMIT;
     while server.versions().await.is_err() {
         if let Some(status) = child.try_wait()? {
@@ -75,7 +80,7 @@ async fn until_ready(server: &Homeserver, child: &mut Child) -> anyhow::Result<(
 }
 
 /// Stops the whole group and waits until the address is free.
-async fn stop(mut child: Child, server: &Homeserver) -> anyhow::Result<()> {
+pub(crate) async fn stop(mut child: Child, server: &Homeserver) -> anyhow::Result<()> {
     let Some(pid) = child.id() else {
         return Ok(());
     };
