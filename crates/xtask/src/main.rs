@@ -15,7 +15,10 @@ use process::{Interrupted, Supervisor};
 const USAGE: &str = "\
 cargo xtask test [FILTER] [CARGO TEST OPTIONS]   all tests, against SQLite and a throw-away PostgreSQL
 cargo xtask ci                                   what CI runs: format, lints, all tests
-cargo xtask bench [CARGO BENCH OPTIONS]          all benchmarks";
+cargo xtask bench [--quick] [CARGO BENCH OPTIONS] all benchmarks, and the table of what they show
+cargo xtask bench --table                        puts that table into docs/benchmarks.md
+cargo xtask bench --compare REV [OPTIONS]        whether the hot paths got slower since that revision:
+    [--rounds N] [--time-percent P] [--instructions-percent P] [--only-time | --only-instructions]";
 
 /// The exit code shells expect of a program that SIGINT ended.
 const INTERRUPTED_EXIT_CODE: u8 = 130;

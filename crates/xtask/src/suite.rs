@@ -10,7 +10,7 @@ use crate::process::Supervisor;
 use crate::tally::Tally;
 
 /// Where the tests find the server's address; the integration harness reads it.
-const ADDRESS_VARIABLE: &str = "SYNAPSE_RUST_TEST_POSTGRES";
+pub(crate) const ADDRESS_VARIABLE: &str = "SYNAPSE_RUST_TEST_POSTGRES";
 
 const LIMIT: Duration = Duration::from_secs(40 * 60);
 
