@@ -20,7 +20,7 @@ const FRAME_BYTES: usize = 64 << 10;
 /// A body whose frames are made when they are asked for, as those of a connection are.
 fn body() -> Body {
     let frames = (0..SIZE_BYTES / FRAME_BYTES)
-        .map(|number| Ok::<_, std::io::Error>(Bytes::from(vec![number as u8; FRAME_BYTES])));
+        .map(|number| Ok::<_, std::io::Error>(Bytes::from(vec![u8::from(number % 2 == 0); FRAME_BYTES])));
     Body::from_stream(stream::iter(frames))
 }
 

@@ -6,13 +6,11 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use homeserver_core::{EventSn, RoomSn, Timestamp, TypeSn, UserSn};
-use services::wire::{Reader, write_event, write_list};
+use services::wire::{ADDED_BYTES, Reader, write_event, write_list};
 use storage::{Membership, StoredEvent};
 
 /// A timeline, the state and the members of a room on first sight.
 const EVENTS: i64 = 100;
-/// What `write_event` adds to the stored text at most, as it reserves.
-const ADDED_BYTES: usize = 192;
 const READER: Reader<'static> = Reader { room_id: None, now: Timestamp(1_700_000_123_456), device_sn: None };
 
 fn event(number: i64) -> StoredEvent {

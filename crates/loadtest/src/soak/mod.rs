@@ -193,9 +193,10 @@ async fn keep_to_timetable(
 }
 
 async fn sample_memory(context: &Context, recording: &Recording, end: Instant) -> anyhow::Result<()> {
+    let interval = SAMPLE_INTERVAL.min(recording.window() / 3);
     while Instant::now() < end {
         recording.sample(context.target.processes.resident_bytes()?);
-        tokio::time::sleep(SAMPLE_INTERVAL).await;
+        tokio::time::sleep(interval).await;
     }
     Ok(())
 }
