@@ -18,7 +18,8 @@ cargo xtask ci                                   what CI runs: format, lints, al
 cargo xtask bench [--quick] [CARGO BENCH OPTIONS] all benchmarks, and the table of what they show
 cargo xtask bench --table                        puts that table into docs/benchmarks.md
 cargo xtask bench --compare REV [OPTIONS]        whether the hot paths got slower since that revision:
-    [--rounds N] [--time-percent P] [--instructions-percent P] [--only-time | --only-instructions]";
+    [--rounds N] [--time-percent P] [--instructions-percent P] [--only-time | --only-instructions]
+    [--profile NAME]";
 
 /// The exit code shells expect of a program that SIGINT ended.
 const INTERRUPTED_EXIT_CODE: u8 = 130;

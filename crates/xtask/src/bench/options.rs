@@ -37,6 +37,8 @@ pub(crate) struct Comparing {
     pub(crate) instructions_percent: f64,
     pub(crate) with_time: bool,
     pub(crate) with_instructions: bool,
+    /// The profile that both are built with.
+    pub(crate) profile: String,
 }
 
 /// Reads the command line.
@@ -75,8 +77,13 @@ fn comparing<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Comparing> 
         instructions_percent: 3.0,
         with_time: true,
         with_instructions: true,
+        profile: "release".to_owned(),
     };
     while let Some(word) = words.next() {
+        if word == "--profile" {
+            comparing.profile = words.next().context("`--profile` needs a name")?.to_owned();
+            continue;
+        }
         let mut number = || {
             let value = words.next().and_then(|text| text.parse::<f64>().ok());
             value.filter(|value| *value >= 0.0).with_context(|| format!("`{word}` needs a number"))
@@ -123,11 +130,14 @@ mod tests {
 
     #[test]
     fn a_comparison_names_a_revision() {
-        let Ok(Options::Compare(comparing)) = parsed("--compare main --rounds 30 --only-time --time-percent 5") else {
+        let Ok(Options::Compare(comparing)) =
+            parsed("--compare main --rounds 30 --only-time --time-percent 5 --profile dev")
+        else {
             panic!("not read as a comparison");
         };
         assert_eq!((comparing.revision.as_str(), comparing.rounds, comparing.time_percent), ("main", 30, 5.0));
         assert!(comparing.with_time && !comparing.with_instructions);
+        assert_eq!(comparing.profile, "dev");
         assert!(parsed("--compare").is_err());
         assert!(parsed("--compare main --rounds 3").is_err());
         assert!(parsed("--compare main --hurry").is_err());

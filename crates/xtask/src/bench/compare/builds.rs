@@ -39,7 +39,7 @@ impl Checkout {
     }
 
     /// Builds the program of this revision.
-    pub(crate) fn build(&self, supervisor: &Supervisor) -> Result<PathBuf> {
+    pub(crate) fn build(&self, supervisor: &Supervisor, profile: &str) -> Result<PathBuf> {
         let (own, current) = (self.folder.join(DRIVER), self.workspace.join(DRIVER));
         if !own.exists() {
             println!("the revision is older than {DRIVER}: it is measured with the one of the working tree");
@@ -47,7 +47,7 @@ impl Checkout {
         } else if !is_same(&own, &current)? {
             println!("{DRIVER} is not the same in both: paths whose work differs are not comparable");
         }
-        build(supervisor, &self.folder, &self.target)
+        build(supervisor, profile, &self.folder, &self.target)
     }
 
     fn git(&self) -> Command {
@@ -71,19 +71,20 @@ impl Drop for Checkout {
 }
 
 /// Builds the program of the working tree.
-pub(crate) fn of_working_tree(supervisor: &Supervisor) -> Result<PathBuf> {
-    build(supervisor, &workspace_folder()?, &target_folder()?)
+pub(crate) fn of_working_tree(supervisor: &Supervisor, profile: &str) -> Result<PathBuf> {
+    build(supervisor, profile, &workspace_folder()?, &target_folder()?)
 }
 
-/// Like a release, but linked more quickly: both sides are, so they stay comparable.
-fn build(supervisor: &Supervisor, folder: &Path, target: &Path) -> Result<PathBuf> {
+/// A release is linked more quickly than a real one: both sides are, so they stay comparable.
+fn build(supervisor: &Supervisor, profile: &str, folder: &Path, target: &Path) -> Result<PathBuf> {
     let mut command = suite::cargo();
-    command.args(["build", "--release", "--package", "hot-paths"]).current_dir(folder);
+    command.args(["build", "--profile", profile, "--package", "hot-paths"]).current_dir(folder);
     command.env("CARGO_TARGET_DIR", target).env("CARGO_PROFILE_RELEASE_LTO", "thin");
     if !supervisor.run(&mut command, BUILD_LIMIT)?.success() {
         bail!("hot-paths could not be built in {}", folder.display());
     }
-    let built = target.join("release").join("hot-paths");
+    // The one profile whose folder has another name.
+    let built = target.join(if profile == "dev" { "debug" } else { profile }).join("hot-paths");
     built.canonicalize().with_context(|| format!("there is no {}", built.display()))
 }
 

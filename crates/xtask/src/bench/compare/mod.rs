@@ -27,8 +27,8 @@ pub(crate) fn run(supervisor: &Supervisor, asked: &Comparing) -> Result<bool> {
         instructions::require_valgrind()?;
     }
     let checkout = Checkout::of(supervisor, &asked.revision)?;
-    let before = checkout.build(supervisor)?;
-    let after = builds::of_working_tree(supervisor)?;
+    let before = checkout.build(supervisor, &asked.profile)?;
+    let after = builds::of_working_tree(supervisor, &asked.profile)?;
     let mut is_fine = true;
     if asked.with_instructions {
         is_fine &= compare_instructions(supervisor, asked, &before, &after)?;
