@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use services::account_data::AccountData;
 use services::accounts::Accounts;
+use services::background::{BackgroundJobs, Statistics};
 use services::capabilities::Capabilities;
 use services::devices::Devices;
 use services::discovery::Discovery;
@@ -83,6 +84,10 @@ components! {
     room_state: Arc<RoomState>,
     /// What is new.
     sync: Arc<Sync>,
+    /// Work in the background.
+    background_jobs: Arc<BackgroundJobs>,
+    /// How much there is on the server.
+    statistics: Arc<Statistics>,
 }
 
 /// The state of the routers, cheap to clone.

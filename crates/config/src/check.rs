@@ -1,12 +1,14 @@
 //! What no single value can get wrong alone.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use crate::{Config, Error, Sources};
 
 pub(crate) fn check(config: &Config, sources: &Sources) -> Result<(), Error> {
     listeners(config, sources)?;
     pool(config, sources)?;
+    jobs(config, sources)?;
     paths(config, sources)
 }
 
@@ -19,7 +21,7 @@ fn listeners(config: &Config, sources: &Sources) -> Result<(), Error> {
         if listener.resources.is_empty() {
             return Err(sources.error(&format!("listeners[{index}].resources"), "expected at least one resource"));
         }
-        if listener.bind.port() != 0 && !taken.insert(listener.bind) {
+        if !listener.bind.is_free_for_all() && !taken.insert(&listener.bind) {
             let problem = format!("expected an address that no other listener has, not {} again", listener.bind);
             return Err(sources.error(&format!("listeners[{index}].bind"), problem));
         }
@@ -35,6 +37,22 @@ fn pool(config: &Config, sources: &Sources) -> Result<(), Error> {
             pool.max_connections, pool.min_connections
         );
         return Err(sources.error("database.min_connections", problem));
+    }
+    Ok(())
+}
+
+/// A device that is in use is written of as seen every few minutes; a day leaves no doubt.
+const SHORTEST_UNSEEN: Duration = Duration::from_secs(24 * 3600);
+/// A lease is renewed three times in its length, and has to survive a database that restarts.
+const SHORTEST_LEASE: Duration = Duration::from_secs(10);
+
+fn jobs(config: &Config, sources: &Sources) -> Result<(), Error> {
+    let jobs = &config.jobs;
+    if jobs.lease.duration() < SHORTEST_LEASE {
+        return Err(sources.error("jobs.lease", "expected at least \"10s\""));
+    }
+    if jobs.remove_devices_unseen_for.is_some_and(|unseen| unseen.duration() < SHORTEST_UNSEEN) {
+        return Err(sources.error("jobs.remove_devices_unseen_for", "expected at least \"1day\""));
     }
     Ok(())
 }

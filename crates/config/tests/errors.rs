@@ -59,7 +59,16 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
         (
             "[[listeners]]\nbind = 'localhost'",
             "FILE: listeners[0].bind: invalid value: string \"localhost\", expected an IP address and a port such as \
-             \"127.0.0.1:8008\" or \"[::]:8008\"",
+             \"127.0.0.1:8008\" or \"[::]:8008\", \"unix:PATH\", or \"systemd:NAME\"",
+        ),
+        (
+            "[[listeners]]\nbind = 'unix:a'\nmode = '0999'",
+            "FILE: listeners[0].mode: invalid value: string \"0999\", expected the mode of a file in octal digits such as \
+             \"0660\"",
+        ),
+        (
+            "[[listeners]]\nbind = 'unix:a'\n[[listeners]]\nbind = 'unix:a'",
+            "FILE: listeners[1].bind: expected an address that no other listener has, not unix:a again",
         ),
         (
             "[[listeners]]\nbind = '127.0.0.1:1'\n[[listeners]]\nbind = '127.0.0.1:1'",
@@ -136,11 +145,22 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
             "FILE: caches.memory_budget: invalid type: integer `512`, expected a size from \"1MiB\" to \"1TiB\", such \
              as \"19MiB\"",
         ),
+        (
+            "jobs.clean_up = 'daily'",
+            "FILE: jobs.clean_up: invalid value: string \"daily\", expected when to do it, such as \"daily at 03:00\" (UTC) or \
+             \"every 6h\", at least \"every 1m\"",
+        ),
+        ("jobs.lease = '9s'", "FILE: jobs.lease: expected at least \"10s\""),
+        ("jobs.remove_devices_unseen_for = '23h'", "FILE: jobs.remove_devices_unseen_for: expected at least \"1day\""),
+        (
+            "jobs.urgent_workers = 0",
+            "FILE: jobs.urgent_workers: invalid value: integer `0`, expected a whole number from 1 to 100",
+        ),
         ("[server\nname = 1", "FILE: line 1: expected TOML: unclosed table, expected `]`"),
         (
             "[sever]",
             "FILE: sever: unknown key `sever`, expected one of `server`, `listeners`, `database`, `registration`, \
-             `passwords`, `rooms`, `network`, `federation`, `rate_limits`, `caches`, `media`, `appservices`, \
+             `passwords`, `rooms`, `network`, `federation`, `rate_limits`, `caches`, `media`, `appservices`, `jobs`, \
              `telemetry`",
         ),
     ] {
@@ -172,7 +192,7 @@ fn an_error_in_the_environment_names_the_variable() {
             "SYNAPSE_RUST__LISTENERS",
             "[{ bind = 8008 }]",
             "SYNAPSE_RUST__LISTENERS: listeners[0].bind: invalid type: integer `8008`, expected an IP address and a \
-             port such as \"127.0.0.1:8008\" or \"[::]:8008\"",
+             port such as \"127.0.0.1:8008\" or \"[::]:8008\", \"unix:PATH\", or \"systemd:NAME\"",
         ),
         (
             "SYNAPSE_RUST__LISTENERS",

@@ -74,6 +74,20 @@ allow_unauthenticated = false
 [appservices]
 registration_files = []
 
+[jobs]
+urgent_workers = 8
+normal_workers = 2
+background_workers = 0
+poll_interval = "5s"
+lease = "30s"
+keep_finished = "1h"
+keep_given_up = "7days"
+clean_up = "daily at 03:00"
+collect_state = "every 12h"
+purge_rooms = "daily at 23:59"
+statistics = "every 15m"
+remove_devices_unseen_for = "1year"
+
 [telemetry]
 log_format = "text"
 log_filter = "info"
@@ -89,6 +103,8 @@ fn every_documented_key_is_accepted() {
     assert_eq!(config.passwords.hash_memory.bytes(), 19 * 1024 * 1024);
     assert_eq!(config.media.max_upload_size.bytes(), 100 * 1024 * 1024);
     assert_eq!(config.registration.shared_secret.unwrap().reveal(), "…");
+    assert_eq!(config.jobs.collect_state.to_string(), "every 12h");
+    assert_eq!(config.jobs.purge_rooms.to_string(), "daily at 23:59");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use ruma::signatures::Ed25519KeyPair;
 use services::{
     account_data::AccountData,
     accounts::Accounts,
+    background::{BackgroundJobs, Statistics},
     capabilities::{Capabilities, CapabilityOptions},
     devices::Devices,
     discovery::Discovery,
@@ -30,16 +31,18 @@ use services::{
     user_directory::UserDirectory,
 };
 use storage::{Database, DatabaseOptions, Interned, RoomStates};
+use tasks::queue::JobQueue;
 use telemetry::{CacheCounts, HealthProbe, Metrics};
 use tokio_util::sync::CancellationToken;
 
-use crate::{StartError, VERSION, collecting};
+use crate::{StartError, VERSION, jobs};
 
 /// What the components are made of.
 pub(crate) struct Needs<'a> {
     pub(crate) config: &'a Config,
     /// Signs this server's events.
     pub(crate) signing_key: Arc<Ed25519KeyPair>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Cancelled when the server stops: requests that wait for something to happen then answer at once.
     pub(crate) stopping: CancellationToken,
 }
@@ -52,14 +55,14 @@ pub(crate) struct Application {
     observer: Arc<dyn RequestObserver>,
     sessions: Arc<Sessions>,
     registration: Arc<Registration>,
+    jobs: Arc<JobQueue>,
     database: Database,
 }
 
 /// Makes every component.
 pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError> {
-    let Needs { config, signing_key, stopping } = needs;
+    let Needs { config, signing_key, clock, stopping } = needs;
     let server_name = config.server.name.clone();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
 
     let metrics = Arc::new(Metrics::new()?);
     let database = open_database(config).await?;
@@ -69,7 +72,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     });
     let health = Arc::new(health_probe(&database, metrics.clone()));
     let observer = request_observer(metrics.clone());
-    collecting::start(database.clone(), metrics.clone(), stopping.clone());
+    let queue = Arc::new(JobQueue::new(database.clone(), clock.clone(), jobs::options(config)));
 
     let capabilities = Arc::new(Capabilities::new(&CapabilityOptions {
         default_room_version: config.rooms.default_version.clone(),
@@ -92,9 +95,14 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         Arc::new(Sessions::new(database.clone(), interned.clone(), clock.clone(), SessionOptions::default()));
     observe_caches(&metrics, &interned, &user_rooms, &sessions);
     let passwords = password_hashing(config)?;
-    let accounts =
-        Accounts::new(database.clone(), clock.clone(), server_name.clone(), passwords.clone(), sessions.clone());
-    let accounts = Arc::new(accounts);
+    let accounts = Arc::new(Accounts::new(
+        database.clone(),
+        clock.clone(),
+        server_name.clone(),
+        passwords.clone(),
+        sessions.clone(),
+        queue.clone(),
+    ));
     let registration = Arc::new(Registration::new(
         database.clone(),
         clock.clone(),
@@ -107,7 +115,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let shared_secret = SharedSecret::new(database.clone(), clock.clone(), registration.clone(), secret);
     let user_interactive_auth = UserInteractiveAuth::new(database.clone(), clock.clone(), accounts.clone());
     let devices = Arc::new(Devices::new(database.clone(), sessions.clone()));
-    let profiles = Arc::new(Profiles::new(database.clone()));
+    let profiles = Arc::new(Profiles::new(database.clone(), clock.clone(), queue.clone()));
     let account_data = Arc::new(AccountData::new(database.clone(), interned.clone()));
     let filters = Arc::new(Filters::new(database.clone()));
 
@@ -139,6 +147,18 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let history =
         Arc::new(History::new(database.clone(), interned.clone(), states.clone(), clock.clone(), tail.clone()));
     let room_state = Arc::new(RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone()));
+    let background_jobs = Arc::new(BackgroundJobs::new(database.clone(), clock.clone()));
+    let statistics = Arc::new(Statistics::new(database.clone()));
+    let needs = jobs::Needs {
+        config,
+        database: &database,
+        clock: &clock,
+        interned: &interned,
+        sessions: &sessions,
+        memberships: &memberships,
+        metrics: &metrics,
+    };
+    jobs::start(&queue, &needs, stopping.clone());
     let sync = Arc::new(Sync::new(database.clone(), interned, states, clock, tail, user_rooms, wakeups, stopping));
 
     let components = Components {
@@ -165,8 +185,11 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         history,
         room_state,
         sync,
+        background_jobs,
+        statistics,
     };
-    Ok(Application { state: ApiState::new(components), health, metrics, observer, sessions, registration, database })
+    let state = ApiState::new(components);
+    Ok(Application { state, health, metrics, observer, sessions, registration, jobs: queue, database })
 }
 
 /// Checks rooms on the word of the operator, without a server around it.
@@ -209,6 +232,11 @@ impl Application {
     /// Applies what a running server can change, and nothing else: the keys that `config` lists as reloadable.
     pub(crate) fn reconfigure(&self, config: &Config) {
         self.registration.reconfigure(registration_options(config));
+    }
+
+    /// Gives jobs that run `grace` to end, and returns the others, which run again at the next start.
+    pub(crate) async fn stop_jobs(&self, grace: Duration) {
+        self.jobs.stop(grace).await;
     }
 
     /// Finishes what the components still have to write.

@@ -6,20 +6,23 @@
 //! * `compose` is where every component is made and given what it needs.
 //! * `listen` accepts connections and hands their requests to the routers.
 
-mod collecting;
+mod backup;
 pub mod commands;
 mod compose;
 mod data_dir;
 mod error;
+mod jobs;
 mod listen;
 mod running;
 mod runtime;
 mod signing_key;
 mod start;
+mod supervisor;
 
 pub use error::StartError;
+pub use listen::InheritedSockets;
 pub use running::{Bound, RunningServer};
-pub use start::start;
+pub use start::{Surroundings, start, start_with};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     StartError,
     compose::Application,
-    listen::{Certificate, Listening},
+    listen::{Certificate, Listening, Place},
 };
 
 /// A server that answers requests. Dropping it stops it without waiting for what is in flight;
@@ -20,26 +20,33 @@ pub struct RunningServer {
     connections: TaskTracker,
 }
 
-/// An address that a server listens on.
+/// A socket that a server listens on.
 pub struct Bound {
-    address: SocketAddr,
+    listener: usize,
+    place: Place,
     certificate: Option<Arc<Certificate>>,
 }
 
 impl Bound {
-    pub(crate) fn new(address: SocketAddr, certificate: Option<Arc<Certificate>>) -> Self {
-        Self { address, certificate }
+    pub(crate) fn new(listener: usize, place: Place, certificate: Option<Arc<Certificate>>) -> Self {
+        Self { listener, place, certificate }
     }
 
-    /// The address, with the port that the system chose if it was left to it.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// The address, with the port that the system chose if it was left to it; `None` for a unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.place {
+            Place::Tcp(address) => Some(address),
+            Place::Unix(_) => None,
+        }
     }
 
-    /// The same as a URL without a path.
+    /// The same as a URL without a path; of a unix socket, `unix:` and its path.
     pub fn url(&self) -> String {
         let scheme = if self.certificate.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
+        match &self.place {
+            Place::Tcp(address) => format!("{scheme}://{address}"),
+            Place::Unix(path) => format!("unix:{path}"),
+        }
     }
 }
 
@@ -54,7 +61,8 @@ impl RunningServer {
         Self { config, application, bound, stopping, connections }
     }
 
-    /// The addresses, in the order of the configuration's listeners.
+    /// The sockets, in the order of the configuration's listeners: one for each, or several that the service manager has handed
+    /// over under one name.
     pub fn bound(&self) -> &[Bound] {
         &self.bound
     }
@@ -82,8 +90,8 @@ impl RunningServer {
     pub fn reload(&mut self, new: &Loaded) -> Result<Changes, config::Error> {
         let certificates = Listening::certificates(&new.config, &new.sources)?;
         let changes = self.config.changes(&new.config);
-        for (bound, new) in self.bound.iter().zip(&certificates) {
-            if let (Some(old), Some(new)) = (&bound.certificate, new) {
+        for bound in &self.bound {
+            if let (Some(old), Some(Some(new))) = (&bound.certificate, certificates.get(bound.listener)) {
                 old.replace(new);
             }
         }
@@ -92,12 +100,13 @@ impl RunningServer {
         Ok(changes)
     }
 
-    /// Stops accepting, releases waiting requests, lets the rest finish within `server.shutdown_timeout`, and closes the
-    /// database.
+    /// Stops accepting, releases waiting requests, lets the rest and the jobs that run finish within
+    /// `server.shutdown_timeout`, and closes the database.
     pub async fn shutdown(self) {
         self.stopping.cancel();
         self.connections.close();
-        self.connections.wait().await;
+        let grace = self.config.server.shutdown_timeout.duration();
+        tokio::join!(self.connections.wait(), self.application.stop_jobs(grace));
         self.application.close().await;
     }
 }

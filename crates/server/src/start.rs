@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
 use config::Loaded;
+use homeserver_core::{Clock, SystemClock};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     RunningServer, StartError,
     compose::{self, Needs},
     data_dir,
-    listen::{Accepting, Listening},
+    listen::{Accepting, InheritedSockets, Listening},
     running::Bound,
     signing_key,
 };
@@ -18,22 +19,52 @@ use crate::{
 ///
 /// [`StartError`], whose text is one sentence about what is missing or wrong.
 pub async fn start(loaded: Loaded) -> Result<RunningServer, StartError> {
+    start_with(loaded, Surroundings::default()).await
+}
+
+/// What a server has from outside of its configuration.
+pub struct Surroundings {
+    /// Sockets that the service manager has handed over.
+    pub sockets: InheritedSockets,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// No sockets, and the machine's clock.
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { sockets: InheritedSockets::none(), clock: Arc::new(SystemClock) }
+    }
+}
+
+/// As [`start`], in other surroundings.
+///
+/// # Errors
+///
+/// [`StartError`], also when a listener names a socket that is not among them.
+pub async fn start_with(loaded: Loaded, surroundings: Surroundings) -> Result<RunningServer, StartError> {
+    let Surroundings { sockets: mut inherited, clock } = surroundings;
     let Loaded { config, sources } = loaded;
     data_dir::prepare(&config)?;
     let signing_key = Arc::new(signing_key::load_or_generate(&config.signing_key_path())?);
     // Bound first, because it fails soonest; clients that are already there wait in the system's queue.
-    let listening = Listening::bind_all(&config, &sources).await?;
+    let listening = Listening::bind_all(&config, &sources, &mut inherited).await?;
+    for name in inherited.left() {
+        tracing::warn!("no listener has bind = \"systemd:{name}\", a socket that the service manager has handed over");
+    }
     let stopping = CancellationToken::new();
-    let application = compose::compose(Needs { config: &config, signing_key, stopping: stopping.clone() }).await?;
+    let application =
+        compose::compose(Needs { config: &config, signing_key, clock, stopping: stopping.clone() }).await?;
 
     let connections = TaskTracker::new();
     let max_connections = config.server.max_connections as usize;
     let grace = config.server.shutdown_timeout.duration();
     let accepting = Accepting::new(max_connections, stopping.clone(), grace, connections.clone());
     let mut bound = Vec::with_capacity(listening.len());
-    for (listening, listener) in listening.into_iter().zip(&config.listeners) {
+    for listening in listening {
+        let Some(listener) = config.listeners.get(listening.listener) else { continue };
         let router = application.router(&listener.resources);
-        let entry = Bound::new(listening.address, listening.certificate.clone());
+        let entry = Bound::new(listening.listener, listening.place.clone(), listening.certificate.clone());
         tracing::info!(resources = ?listener.resources, "listening on {}", entry.url());
         bound.push(entry);
         accepting.spawn(listening, router);

@@ -39,7 +39,7 @@ async fn exchange(mut io: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> St
 }
 
 async fn get(server: &RunningServer, listener: usize, path: &str) -> String {
-    exchange(TcpStream::connect(server.bound()[listener].address()).await.unwrap(), path).await
+    exchange(TcpStream::connect(server.bound()[listener].address().unwrap()).await.unwrap(), path).await
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn versions_over_tls(server: &RunningServer, trusted: &CertificateDer<'sta
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let stream = TcpStream::connect(server.bound()[0].address()).await?;
+    let stream = TcpStream::connect(server.bound()[0].address().unwrap()).await?;
     let name = ServerName::try_from("localhost").unwrap();
     let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
     Ok(exchange(stream, "/_matrix/client/versions").await)

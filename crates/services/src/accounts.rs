@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use homeserver_core::{Clock, UserSn};
 use ruma::{OwnedServerName, OwnedUserId, UserId};
-use storage::{Account, Database, StorageError};
+use storage::{Account, Database, StorageError, Tx};
+use tasks::queue::{Job as _, JobQueue};
 
+use crate::background::{LeaveAllRooms, PATIENCE};
 use crate::passwords::{PasswordError, Passwords};
 use crate::sessions::{Requester, Sessions};
 
@@ -37,6 +39,7 @@ pub struct Accounts {
     /// None if the server does not use passwords.
     passwords: Option<Arc<Passwords>>,
     sessions: Arc<Sessions>,
+    jobs: Arc<JobQueue>,
 }
 
 impl Accounts {
@@ -48,8 +51,9 @@ impl Accounts {
         server_name: OwnedServerName,
         passwords: Option<Arc<Passwords>>,
         sessions: Arc<Sessions>,
+        jobs: Arc<JobQueue>,
     ) -> Self {
-        Self { database, clock, server_name, passwords, sessions }
+        Self { database, clock, server_name, passwords, sessions, jobs }
     }
 
     /// Whether users can log in with a password.
@@ -124,15 +128,28 @@ impl Accounts {
         Ok(())
     }
 
-    /// Closes an account for good; nobody can have its user ID again. With `erase` the profile goes, too.
+    /// Closes an account for good; nobody can have its user ID again. With `erase` the profile goes, too. The user leaves all
+    /// rooms by a job, which is waited for, but not for long.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#account-management>
     ///
     /// # Errors
     /// [`AccountError`].
     pub async fn deactivate(&self, user_sn: UserSn, erase: bool) -> Result<(), AccountError> {
-        let revoked = self.database.deactivate_account(user_sn, self.clock.now(), erase).await?;
+        let now = self.clock.now();
+        let write = async move |tx: &mut Tx| {
+            let revoked = tx.deactivate_account(user_sn, now, erase).await?;
+            let job = match tx.is_in_any_room(user_sn, true).await? {
+                true => Some(LeaveAllRooms { user_sn: user_sn.0 }.schedule(tx, now).await?),
+                false => None,
+            };
+            Ok((revoked, job))
+        };
+        let (revoked, job) = self.database.write(write).await?;
         self.sessions.forget(&revoked);
+        if let Some(job_id) = job {
+            self.jobs.settle(job_id, PATIENCE).await?;
+        }
         Ok(())
     }
 

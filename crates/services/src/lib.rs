@@ -3,6 +3,7 @@
 
 pub mod account_data;
 pub mod accounts;
+pub mod background;
 pub mod capabilities;
 pub mod devices;
 pub mod discovery;

@@ -1,9 +1,14 @@
 //! What users tell about themselves.
 
-use homeserver_core::{RoomSn, UserSn};
+use std::sync::Arc;
+
+use homeserver_core::{Clock, Timestamp, UserSn};
 use ruma::UserId;
 use serde_json::{Map, Value};
-use storage::{Account, Database, Membership, StorageError};
+use storage::{Account, Database, StorageError, Tx};
+use tasks::queue::{Job as _, JobId, JobQueue};
+
+use crate::background::{PATIENCE, UpdateMemberProfile};
 
 /// The longest name of a field, in bytes.
 const MAX_FIELD_BYTES: usize = 255;
@@ -56,13 +61,15 @@ pub struct MemberProfile {
 /// The profiles of this server's users.
 pub struct Profiles {
     database: Database,
+    clock: Arc<dyn Clock>,
+    jobs: Arc<JobQueue>,
 }
 
 impl Profiles {
-    /// The profiles stored in `database`.
+    /// The profiles stored in `database`. Rooms are told of their changes by `jobs`.
     #[must_use]
-    pub fn new(database: Database) -> Self {
-        Self { database }
+    pub fn new(database: Database, clock: Arc<dyn Clock>, jobs: Arc<JobQueue>) -> Self {
+        Self { database, clock, jobs }
     }
 
     /// All of a user's profile.
@@ -102,45 +109,66 @@ impl Profiles {
         Ok(profile)
     }
 
-    /// Sets one field of a user's profile; `null` or an empty text removes a display name or a picture. Returns the rooms whose
-    /// membership events show the field, and have to be changed.
+    /// Sets one field of a user's profile; `null` or an empty text removes a display name or a picture. The rooms whose
+    /// membership events show the field are told of it by a job, which is waited for, but not for long.
     ///
     /// # Errors
     /// [`ProfileError`].
-    pub async fn set(&self, user_sn: UserSn, field: &str, value: &Value) -> Result<Vec<RoomSn>, ProfileError> {
+    pub async fn set(&self, user_sn: UserSn, field: &str, value: &Value) -> Result<(), ProfileError> {
         check_name(field)?;
         check_value(field, value)?;
         if is_member_field(field) && (value.is_null() || value.as_str() == Some("")) {
             return self.remove(user_sn, field).await;
         }
-        let is_set =
-            self.database.set_profile_field(user_sn, field.to_owned(), value.to_string(), MAX_PROFILE_BYTES).await?;
-        if !is_set {
-            return Err(ProfileError::TooLarge);
-        }
-        self.rooms_showing(user_sn, field).await
+        let (field, value, now) = (field.to_owned(), value.to_string(), self.clock.now());
+        let write = async move |tx: &mut Tx| {
+            if !tx.set_bounded_profile_field(user_sn, &field, &value, MAX_PROFILE_BYTES).await? {
+                return Ok(None);
+            }
+            Ok(Some(schedule_telling(tx, user_sn, &field, now).await?))
+        };
+        let job = self.database.write(write).await?.ok_or(ProfileError::TooLarge)?;
+        self.await_telling(job).await
     }
 
-    /// Removes one field of a user's profile. Returns the rooms whose membership events show the field, and have to be changed.
+    /// Removes one field of a user's profile. Rooms are told of it as by [`Profiles::set`].
     ///
     /// # Errors
     /// [`ProfileError`].
-    pub async fn remove(&self, user_sn: UserSn, field: &str) -> Result<Vec<RoomSn>, ProfileError> {
+    pub async fn remove(&self, user_sn: UserSn, field: &str) -> Result<(), ProfileError> {
         check_name(field)?;
-        self.database.delete_profile_field(user_sn, field.to_owned()).await?;
-        self.rooms_showing(user_sn, field).await
+        let (field, now) = (field.to_owned(), self.clock.now());
+        let write = async move |tx: &mut Tx| {
+            tx.delete_profile_field(user_sn, &field).await?;
+            schedule_telling(tx, user_sn, &field, now).await
+        };
+        let job = self.database.write(write).await?;
+        self.await_telling(job).await
     }
 
-    async fn rooms_showing(&self, user_sn: UserSn, field: &str) -> Result<Vec<RoomSn>, ProfileError> {
-        if !is_member_field(field) {
-            return Ok(Vec::new());
+    async fn await_telling(&self, job: Option<JobId>) -> Result<(), ProfileError> {
+        if let Some(job_id) = job {
+            self.jobs.settle(job_id, PATIENCE).await?;
         }
-        Ok(self.database.rooms_of_user(user_sn, Membership::Join).await?)
+        Ok(())
     }
 
     async fn account(&self, user_id: &UserId) -> Result<Account, ProfileError> {
         self.database.account_by_user_id(user_id.as_str()).await?.ok_or(ProfileError::NoSuchUser)
     }
+}
+
+/// Has the rooms told that show the field, if there are any.
+async fn schedule_telling(
+    tx: &mut Tx,
+    user_sn: UserSn,
+    field: &str,
+    now: Timestamp,
+) -> Result<Option<JobId>, StorageError> {
+    if !is_member_field(field) || !tx.is_in_any_room(user_sn, false).await? {
+        return Ok(None);
+    }
+    UpdateMemberProfile { user_sn: user_sn.0 }.schedule(tx, now).await.map(Some)
 }
 
 /// Whether the field stands in membership events.

@@ -91,32 +91,29 @@ impl Database {
         let sql = "UPDATE accounts SET password_hash = $2 WHERE user_sn = $1 AND deactivated_at IS NULL";
         self.write(async move |tx| tx.execute(sql, params![user_sn, &password_hash]).await.map(drop)).await
     }
+}
 
+impl Tx {
     /// Closes an account for good: its password, devices and tokens are gone, its user ID stays taken. With `erase`, what
     /// others can see of the user outside of rooms is removed as well. Returns the hashes of the access tokens that were valid.
     ///
     /// # Errors
-    /// [`StorageError`] if the transaction does not commit.
+    /// [`StorageError`] if a statement fails.
     pub async fn deactivate_account(
-        &self,
+        &mut self,
         user_sn: UserSn,
         now: Timestamp,
         erase: bool,
     ) -> Result<Vec<TokenHash>, StorageError> {
         let sql = "UPDATE accounts SET password_hash = NULL, is_admin = FALSE, deactivated_at = $2 \
                    WHERE user_sn = $1 AND deactivated_at IS NULL";
-        self.write(async move |tx| {
-            tx.execute(sql, params![user_sn, now]).await?;
-            if erase {
-                tx.execute("DELETE FROM profile_fields WHERE user_sn = $1", params![user_sn]).await?;
-            }
-            tx.delete_all_devices(user_sn, None).await
-        })
-        .await
+        self.execute(sql, params![user_sn, now]).await?;
+        if erase {
+            self.execute("DELETE FROM profile_fields WHERE user_sn = $1", params![user_sn]).await?;
+        }
+        self.delete_all_devices(user_sn, None).await
     }
-}
 
-impl Tx {
     /// Makes an account. `None` if the user ID is taken, also by a deactivated account.
     ///
     /// # Errors

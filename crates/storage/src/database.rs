@@ -7,7 +7,7 @@ use homeserver_core::Position;
 use parking_lot::{Mutex, RwLock};
 use room_engine::state_map::MemoryChunks;
 use sqlx::PgPool;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::append::{Append, AppendOutcome};
 use crate::dialect::{Dialect, Engine};
@@ -34,6 +34,7 @@ struct Inner {
     chunks: Arc<ChunkCache>,
     writes: RwLock<Option<mpsc::Sender<Write>>>,
     observers: Observers,
+    job_bell: watch::Sender<()>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -66,14 +67,15 @@ impl Database {
         let (writes, queue) = mpsc::channel(QUEUE_LENGTH);
         let runtime = tokio::runtime::Handle::current();
         let chunks = Arc::new(ChunkCache::default());
-        let writer = Writer::new(source, dialect.clone(), chunks.clone(), observers.clone(), runtime);
+        let job_bell = watch::Sender::new(());
+        let writer = Writer::new(source, dialect.clone(), chunks.clone(), observers.clone(), job_bell.clone(), runtime);
         let thread = std::thread::Builder::new()
             .name("synapse-writer".to_owned())
             .spawn(move || writer.run(queue))
             .map_err(|error| StorageError::Unavailable(format!("cannot start the writer's thread: {error}")))?;
         let writer = Mutex::new(Some(thread));
         let writes = RwLock::new(Some(writes));
-        let inner = Inner { readers, dialect, chunks, writes, observers, writer };
+        let inner = Inner { readers, dialect, chunks, writes, observers, job_bell, writer };
         Ok(Self { inner: Arc::new(inner), overlay: None })
     }
 
@@ -169,6 +171,12 @@ impl Database {
     /// Tells `observer` of every transaction that commits from now on.
     pub fn observe(&self, observer: Arc<dyn LogObserver>) {
         self.inner.observers.write().push(observer);
+    }
+
+    /// Changes whenever a transaction of this node that scheduled jobs has committed.
+    #[must_use]
+    pub fn job_bell(&self) -> watch::Receiver<()> {
+        self.inner.job_bell.subscribe()
     }
 
     /// The last position in the log.

@@ -151,7 +151,7 @@ impl Tx {
         self.delete_devices(&devices).await
     }
 
-    async fn delete_devices(&mut self, devices: &[i64]) -> Result<Vec<TokenHash>, StorageError> {
+    pub(crate) async fn delete_devices(&mut self, devices: &[i64]) -> Result<Vec<TokenHash>, StorageError> {
         if devices.is_empty() {
             return Ok(Vec::new());
         }

@@ -6,6 +6,7 @@
 //! * What a transaction [publishes](Tx::publish) is told to the [`LogObserver`]s in the order of the log.
 //! * [`RoomStates`] knows of which rooms the state is known as a whole; reads that need that take a [`FullState`].
 //! * [`ChunkCollector`] removes the parts of rooms' states that nothing refers to any more.
+//! * [`Tx::schedule_job`] keeps work for later, in the transaction of what causes it.
 //! * [`Interned`] gives numbers to user IDs, room IDs, event types and state keys.
 //!
 //! Statements are written once, with PostgreSQL's `$1` parameters; the additions are in the table of the `dialect` module:
@@ -19,7 +20,9 @@ mod accounts;
 mod aliases;
 mod append;
 mod auth_chains;
+mod backup;
 mod chunk_collection;
+mod clean_up;
 mod database;
 mod devices;
 mod dialect;
@@ -29,6 +32,7 @@ mod events;
 mod filters;
 mod history;
 mod interning;
+mod jobs;
 mod log;
 mod membership;
 mod migrations;
@@ -39,10 +43,12 @@ mod profiles;
 mod registration_tokens;
 mod repair;
 mod room_graph;
+mod room_purge;
 mod room_states;
 mod rooms;
 mod sqlite;
 mod state_chunks;
+mod statistics;
 mod tokens;
 mod transaction;
 mod uia;
@@ -54,7 +60,9 @@ pub use account_data::AccountDataEntry;
 pub use accounts::{Account, NewAccount};
 pub use aliases::RoomAlias;
 pub use append::{Append, AppendOutcome, EventNumber, NewEvent, StateBefore, StateEffect, Step};
+pub use backup::back_up_sqlite;
 pub use chunk_collection::{ChunkCollector, Collected, CollectorLimits};
+pub use clean_up::Swept;
 pub use database::Database;
 pub use devices::{Device, LastSeen};
 pub use dialect::Engine;
@@ -63,6 +71,7 @@ pub use error::StorageError;
 pub use events::{Standing, StoredEvent, StoredPdu, TimelineReader};
 pub use history::{RoomView, ViewKeys};
 pub use interning::Interned;
+pub use jobs::{Claim, ClaimedJob, JobCounts, JobFilter, JobId, JobRecord, JobState, NewJob, Progress, Wanted};
 pub use log::{LogEntry, LogObserver};
 pub use membership::{Membership, RoomMembership};
 pub use options::{DatabaseOptions, Synchronous};
@@ -72,6 +81,7 @@ pub use room_graph::GraphEvent;
 pub use room_states::{FullState, KnownState, PartialState, RoomStates, StillPartial};
 pub use rooms::{MemberCounts, RoomHead, StateChange, StateEntry};
 pub use state_chunks::{ChunkView, WrittenState};
+pub use statistics::ServerStatistics;
 pub use tokens::{NewTokens, Refreshed, StoredSession, TokenHash};
 pub use transaction::Tx;
 pub use uia::UiaSession;

@@ -3,7 +3,7 @@
 use homeserver_core::{EventSn, Position, RoomSn, UserSn};
 
 use crate::value::{Column, Value};
-use crate::{Database, FullState, KnownState, StorageError, params};
+use crate::{Database, FullState, KnownState, StorageError, Tx, params};
 
 /// A user's membership of a room, as in `m.room.member`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -222,5 +222,20 @@ impl Database {
         let sql = "UPDATE memberships SET is_forgotten = TRUE \
                    WHERE room_sn = $1 AND user_sn = $2 AND membership IN (4, 5)";
         self.write(async move |tx| Ok(tx.execute(sql, params![room_sn, user_sn]).await? > 0)).await
+    }
+}
+
+impl Tx {
+    /// Whether a user is in any room; with `or_nearly`, whether the user could be: is invited, or has knocked.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn is_in_any_room(&mut self, user_sn: UserSn, or_nearly: bool) -> Result<bool, StorageError> {
+        let sql = if or_nearly {
+            "SELECT 1 FROM memberships WHERE user_sn = $1 AND membership IN (1, 2, 3) LIMIT 1"
+        } else {
+            "SELECT 1 FROM memberships WHERE user_sn = $1 AND membership = 1 LIMIT 1"
+        };
+        Ok(self.query_optional(sql, params![user_sn], |_| Ok(())).await?.is_some())
     }
 }

@@ -6,8 +6,11 @@ use crate::StorageError;
 use crate::dialect::Dialect;
 use crate::writer::WriterSource;
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_foundation.sql"), include_str!("migrations/0002_room_graph.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_foundation.sql"),
+    include_str!("migrations/0002_room_graph.sql"),
+    include_str!("migrations/0003_jobs.sql"),
+];
 
 /// The lock that keeps two nodes from migrating one PostgreSQL database at once.
 const MIGRATION_LOCK: i64 = 0x7379_6e61;

@@ -22,44 +22,41 @@ impl Database {
         let sql = "SELECT value FROM profile_fields WHERE user_sn = $1 AND field = $2";
         self.query_optional(sql, params![user_sn, field], |row| row.get(0)).await
     }
+}
 
+impl Tx {
     /// Sets a field of a profile, unless all fields together would be larger than `limit_bytes`. Tells whether it was set.
     ///
     /// # Errors
-    /// [`StorageError`] if the transaction does not commit.
-    pub async fn set_profile_field(
-        &self,
+    /// [`StorageError`] if a statement fails.
+    pub async fn set_bounded_profile_field(
+        &mut self,
         user_sn: UserSn,
-        field: String,
-        value: String,
+        field: &str,
+        value: &str,
         limit_bytes: i64,
     ) -> Result<bool, StorageError> {
         // `"field":value,` for each.
         let sql = "SELECT CAST(COALESCE(SUM(OCTET_LENGTH(field) + OCTET_LENGTH(value) + 4), 0) AS BIGINT) FROM profile_fields \
                    WHERE user_sn = $1 AND field <> $2";
         let added = i64::try_from(field.len() + value.len() + 4).unwrap_or(i64::MAX);
-        self.write(async move |tx| {
-            let others = tx.query_optional(sql, params![user_sn, &field], |row| row.get::<i64>(0)).await?.unwrap_or(0);
-            if others.saturating_add(added) > limit_bytes {
-                return Ok(false);
-            }
-            tx.set_profile_field(user_sn, &field, &value).await?;
-            Ok(true)
-        })
-        .await
+        let others = self.query_optional(sql, params![user_sn, field], |row| row.get::<i64>(0)).await?.unwrap_or(0);
+        if others.saturating_add(added) > limit_bytes {
+            return Ok(false);
+        }
+        self.set_profile_field(user_sn, field, value).await?;
+        Ok(true)
     }
 
     /// Removes a field of a profile.
     ///
     /// # Errors
-    /// [`StorageError`] if the transaction does not commit.
-    pub async fn delete_profile_field(&self, user_sn: UserSn, field: String) -> Result<(), StorageError> {
+    /// [`StorageError`] if the statement fails.
+    pub async fn delete_profile_field(&mut self, user_sn: UserSn, field: &str) -> Result<(), StorageError> {
         let sql = "DELETE FROM profile_fields WHERE user_sn = $1 AND field = $2";
-        self.write(async move |tx| tx.execute(sql, params![user_sn, &field]).await.map(drop)).await
+        self.execute(sql, params![user_sn, field]).await.map(drop)
     }
-}
 
-impl Tx {
     /// Sets a field of a profile.
     ///
     /// # Errors

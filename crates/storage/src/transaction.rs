@@ -20,6 +20,8 @@ pub struct Tx {
     connection: WriteConnection,
     dialect: Arc<Dialect>,
     published: Vec<LogEntry>,
+    /// Whether there are new jobs, of which those who run jobs are told.
+    has_scheduled_jobs: bool,
     reserved: std::ops::Range<i64>,
     known: KnownRooms,
     chunks: ChunkView,
@@ -57,6 +59,9 @@ const MAX_KNOWN_HEADS: usize = 10_000;
 /// Events, chains and links of auth chains that the writer remembers, together.
 const MAX_KNOWN_CHAIN_ROWS: usize = 300_000;
 
+/// What PostgreSQL says of a transaction's number that it has not given out (`invalid_parameter_value`).
+const NO_SUCH_NUMBER: &str = "22023";
+
 /// A transaction that was to be committed when the connection broke: nobody knows whether it was.
 pub(crate) struct InDoubt {
     transaction_id: String,
@@ -71,6 +76,7 @@ impl Tx {
             connection,
             dialect,
             published,
+            has_scheduled_jobs: false,
             reserved: 0..0,
             known,
             chunks,
@@ -289,9 +295,19 @@ impl Tx {
         self.published.push(entry);
     }
 
+    pub(crate) fn note_scheduled_job(&mut self) {
+        self.has_scheduled_jobs = true;
+    }
+
+    /// Whether the transaction, which has committed, has scheduled jobs.
+    pub(crate) fn has_scheduled_jobs(&self) -> bool {
+        self.has_scheduled_jobs
+    }
+
     /// Begins, and reserves `positions` of the log: on PostgreSQL both in one round trip.
     pub(crate) async fn begin(&mut self, positions: i64) -> Result<(), StorageError> {
         self.published.clear();
+        self.has_scheduled_jobs = false;
         self.reserved = 0..0;
         self.chunks.forget_own();
         self.written_states.clear();
@@ -346,10 +362,20 @@ impl Tx {
     pub(crate) async fn was_committed(&mut self, earlier: &InDoubt) -> Result<bool, StorageError> {
         let WriteConnection::Postgres(connection) = &mut self.connection else { return Ok(false) };
         let question = sqlx::query_scalar("SELECT pg_xact_status(CAST($1 AS xid8))").bind(&earlier.transaction_id);
-        let status: Option<String> = question.fetch_one(&mut **connection).await?;
+        let status: Option<String> = match question.fetch_one(&mut **connection).await {
+            // PostgreSQL has crashed and given out no such number since: what did not reach its log is lost, a commit never is.
+            Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == NO_SUCH_NUMBER) => None,
+            status => status?,
+        };
         match status.as_deref() {
             Some("in progress") => Err(StorageError::Unavailable("the last transaction has not ended yet".to_owned())),
-            status => Ok(status == Some("committed")),
+            // After a crash somebody else's transaction may have the number; but only ours moved the log so far. In a statement
+            // of its own, because this one's view of the log may be older than the answer.
+            Some("committed") => {
+                let position = self.query_optional("SELECT position FROM log_head", &[], |row| row.get(0)).await?;
+                Ok(position >= earlier.published.last().map(LogEntry::position))
+            }
+            _ => Ok(false),
         }
     }
 
@@ -385,5 +411,39 @@ fn column_type(value: &Value<'_>) -> &'static str {
         Value::Blob(_) => "bytea",
         Value::Bool(_) => "boolean",
         Value::Ints(_) | Value::Texts(_) | Value::Blobs(_) => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use homeserver_core::{Position, UserSn};
+    use sqlx::{Connection as _, PgConnection};
+    use testing::TestDatabase;
+
+    use super::{InDoubt, Tx, WriteConnection};
+    use crate::dialect::{Dialect, Engine};
+    use crate::{Database, DatabaseOptions, LogEntry};
+
+    #[tokio::test]
+    async fn a_number_that_postgresql_has_lost_or_given_to_another_is_of_no_committed_transaction() {
+        let db = TestDatabase::postgres().await;
+        Database::open(&DatabaseOptions::new(db.url())).await.unwrap().close().await;
+        let connection = Box::new(PgConnection::connect(db.url()).await.unwrap());
+        let dialect = Arc::new(Dialect::new(Engine::Postgres));
+        let mut tx = Tx::new(WriteConnection::Postgres(connection), dialect, Arc::default());
+        tx.begin(3).await.unwrap();
+        let (committed, last) = (tx.transaction_id.clone(), tx.last_reserved());
+        tx.commit().await.unwrap();
+
+        let in_doubt = |transaction_id: &str, position| InDoubt {
+            transaction_id: transaction_id.to_owned(),
+            published: vec![LogEntry::AccountData { position, user_sn: UserSn(1), room_sn: None }],
+        };
+        assert!(tx.was_committed(&in_doubt(&committed, last)).await.unwrap());
+        assert!(!tx.was_committed(&in_doubt(&committed, Position(last.0 + 1))).await.unwrap());
+        assert!(!tx.was_committed(&in_doubt("999999999999", last)).await.unwrap());
+        tx.close().await;
     }
 }

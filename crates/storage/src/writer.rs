@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use sqlx::{Connection as _, PgConnection, PgPool};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::StorageError;
@@ -104,6 +104,8 @@ pub(crate) struct Writer {
     dialect: Arc<Dialect>,
     chunks: Arc<ChunkCache>,
     observers: Observers,
+    /// Rung when jobs have been scheduled.
+    job_bell: watch::Sender<()>,
     runtime: tokio::runtime::Handle,
     /// Holds back everything after it: entries are published in the order of their positions.
     in_doubt: Option<InDoubt>,
@@ -115,9 +117,10 @@ impl Writer {
         dialect: Arc<Dialect>,
         chunks: Arc<ChunkCache>,
         observers: Observers,
+        job_bell: watch::Sender<()>,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        Self { source, dialect, chunks, observers, runtime, in_doubt: None }
+        Self { source, dialect, chunks, observers, job_bell, runtime, in_doubt: None }
     }
 
     /// Serves writes until nobody can send any more.
@@ -211,6 +214,9 @@ impl Writer {
             Ok(()) => match timeout(TRANSACTION_TIMEOUT, tx.commit()).await.unwrap_or_else(|_| Err(too_slow())) {
                 Ok(entries) => {
                     self.publish(&entries);
+                    if tx.has_scheduled_jobs() {
+                        self.job_bell.send_replace(());
+                    }
                     return Ok(());
                 }
                 Err(error) => {

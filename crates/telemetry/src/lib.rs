@@ -10,4 +10,4 @@ mod process;
 
 pub use health::{CacheHealth, DatabaseHealth, DatabaseProbe, Health, HealthProbe, Status};
 pub use logs::{Logs, LogsError, check_filter, install_logs};
-pub use metrics::{CacheCounts, Metrics, MetricsError};
+pub use metrics::{CacheCounts, JobMetrics, JobReading, Metrics, MetricsError, StatisticsReading};

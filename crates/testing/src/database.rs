@@ -36,6 +36,11 @@ impl TestDatabase {
                 "{ADDRESS_VARIABLE} is not set: run `cargo xtask test`, which starts a PostgreSQL server and sets it"
             )
         });
+        Self::on(server).await
+    }
+
+    /// A new database on the PostgreSQL server at the URL `server`.
+    pub(crate) async fn on(server: String) -> Self {
         let on_postgres = OnPostgres { server, name: format!("test_{}", random_string(16).to_lowercase()) };
         on_postgres.run(format!(r#"CREATE DATABASE "{}" TEMPLATE template0"#, on_postgres.name)).await;
         let mut url = Url::parse(&on_postgres.server).expect("the address of the test server is a URL");

@@ -30,6 +30,7 @@ const LISTENER_HOST: &str = "127.0.0.1:";
 
 /// The program `synapse-rust` as a process of its own. It is killed when this is dropped.
 pub struct ServerProcess {
+    wrapper: Vec<String>,
     program: PathBuf,
     configuration: PathBuf,
     running: Running,
@@ -50,10 +51,25 @@ impl ServerProcess {
     /// # Panics
     /// When it ends by itself or is not ready in time.
     pub async fn start_with(program: impl Into<PathBuf>, database: &TestDatabase, further: &[Setting<'_>]) -> Self {
+        Self::start_within(&[], program, database, further).await
+    }
+
+    /// As [`start_with`](Self::start_with), by a command such as `/usr/bin/env` with a variable, which is given the program and
+    /// its arguments, and becomes it.
+    ///
+    /// # Panics
+    /// When it ends by itself or is not ready in time.
+    pub async fn start_within(
+        wrapper: &[&str],
+        program: impl Into<PathBuf>,
+        database: &TestDatabase,
+        further: &[Setting<'_>],
+    ) -> Self {
         let configuration = settings::write(database, further);
         let program = program.into();
-        let running = Running::start(&program, &configuration).await;
-        Self { program, configuration, running }
+        let wrapper: Vec<_> = wrapper.iter().map(|&word| word.to_owned()).collect();
+        let running = Running::start(&wrapper, &program, &configuration).await;
+        Self { wrapper, program, configuration, running }
     }
 
     /// A client of this server, until it is restarted: it may get another port then.
@@ -108,7 +124,7 @@ impl ServerProcess {
     /// When it still runs, ends by itself, or is not ready in time.
     pub async fn restart(&mut self) {
         assert!(self.running.child.id().is_none(), "the server still runs");
-        self.running = Running::start(&self.program, &self.configuration).await;
+        self.running = Running::start(&self.wrapper, &self.program, &self.configuration).await;
     }
 
     /// Runs another command of the program with the same configuration, to its end.
@@ -143,6 +159,15 @@ impl ServerProcess {
     }
 }
 
+/// Whoever looks for the reason of a failure finds what the server had to say.
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the end of the server's log:\n{}", self.log());
+        }
+    }
+}
+
 /// One life of the program.
 struct Running {
     child: Child,
@@ -151,8 +176,15 @@ struct Running {
 }
 
 impl Running {
-    async fn start(program: &PathBuf, configuration: &PathBuf) -> Self {
-        let mut command = Command::new(program);
+    async fn start(wrapper: &[String], program: &PathBuf, configuration: &PathBuf) -> Self {
+        let mut command = match wrapper {
+            [] => Command::new(program),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
         // Without our environment, which may configure a server too.
         command.arg("--config").arg(configuration).env_clear().kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

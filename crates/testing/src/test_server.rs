@@ -1,7 +1,10 @@
 //! A server inside the process of the test.
 
+use std::sync::Arc;
+
+use homeserver_core::Clock;
 use storage::Database;
-use synapse_rust::RunningServer;
+use synapse_rust::{RunningServer, Surroundings};
 
 use crate::client::Client;
 use crate::database::TestDatabase;
@@ -28,6 +31,18 @@ impl TestServer {
     /// # Panics
     /// When a setting is wrong, or it does not start.
     pub async fn start_with(database: &TestDatabase, further: &[Setting<'_>]) -> Self {
+        Self::start_in(Surroundings::default(), database, further).await
+    }
+
+    /// Starts a server with another clock than the machine's.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_at(clock: Arc<dyn Clock>, database: &TestDatabase, further: &[Setting<'_>]) -> Self {
+        Self::start_in(Surroundings { clock, ..Surroundings::default() }, database, further).await
+    }
+
+    async fn start_in(surroundings: Surroundings, database: &TestDatabase, further: &[Setting<'_>]) -> Self {
         // No test of this server can end in a power loss, so none has to wait for the disk.
         let mut settings = vec![("database", "synchronous", "normal".into())];
         settings.extend_from_slice(further);
@@ -35,7 +50,7 @@ impl TestServer {
         // Not from the environment: it may configure a server too.
         let loaded = config::load(Some(&file), std::iter::empty::<(String, String)>());
         let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
-        let running = synapse_rust::start(loaded).await;
+        let running = synapse_rust::start_with(loaded, surroundings).await;
         let running = running.unwrap_or_else(|error| panic!("the server did not start: {error}"));
         let client = Client::new(running.bound().first().expect("there is a listener").url());
         Self { running, client }

@@ -42,6 +42,24 @@ impl User {
         }
     }
 
+    /// A new session of an account that was made by [`register`](Self::register).
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn log_in(client: &Client, name: &str) -> Self {
+        let identifier = json!({ "type": "m.id.user", "user": name });
+        let password = format!("password of {name}");
+        let login = json!({ "type": "m.login.password", "identifier": identifier, "password": password });
+        let session = client.post("/_matrix/client/v3/login").json(&login).await.ok();
+        Self {
+            id: text(&session, "user_id"),
+            device_id: text(&session, "device_id"),
+            token: text(&session, "access_token"),
+            client: client.clone(),
+            transactions: AtomicU64::new(0),
+        }
+    }
+
     /// The same person at a server that was started again, and may have another address.
     #[must_use]
     pub fn at(&self, client: &Client) -> Self {

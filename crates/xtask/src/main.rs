@@ -1,7 +1,8 @@
-//! The tasks of the project, runnable by anyone with a checkout: `cargo xtask test`, `ci` and `bench`.
+//! The tasks of the project, runnable by anyone with a checkout: `cargo xtask test`, `ci`, `bench` and `deb`.
 
 mod bench;
 mod ci;
+mod deb;
 mod postgres;
 mod process;
 mod suite;
@@ -19,7 +20,8 @@ cargo xtask bench [--quick] [CARGO BENCH OPTIONS] all benchmarks, and the table 
 cargo xtask bench --table                        puts that table into docs/benchmarks.md
 cargo xtask bench --compare REV [OPTIONS]        whether the hot paths got slower since that revision:
     [--rounds N] [--time-percent P] [--instructions-percent P] [--only-time | --only-instructions]
-    [--profile NAME]";
+    [--profile NAME]
+cargo xtask deb                                  a Debian package; needs cargo-deb";
 
 /// The exit code shells expect of a program that SIGINT ended.
 const INTERRUPTED_EXIT_CODE: u8 = 130;
@@ -47,6 +49,8 @@ fn run() -> anyhow::Result<bool> {
         "ci" if rest.is_empty() => ci::run(&supervisor),
         "ci" => bail!("`cargo xtask ci` takes no arguments"),
         "bench" => bench::run(&supervisor, &rest),
+        "deb" if rest.is_empty() => deb::run(&supervisor),
+        "deb" => bail!("`cargo xtask deb` takes no arguments"),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(true)

@@ -12,6 +12,9 @@ use crate::tally::Tally;
 /// Where the tests find the server's address; the integration harness reads it.
 pub(crate) const ADDRESS_VARIABLE: &str = "SYNAPSE_RUST_TEST_POSTGRES";
 
+/// Where they find PostgreSQL's programs, for servers of their own and for `pg_dump`.
+const PROGRAMS_VARIABLE: &str = "SYNAPSE_RUST_TEST_POSTGRES_PROGRAMS";
+
 const LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// Runs `cargo test` on the whole workspace, or on the packages that `arguments` name, and prints the sum.
@@ -30,7 +33,7 @@ pub(crate) fn tally(supervisor: &Supervisor, cluster: &Cluster, arguments: &[Str
     let mut tally = Tally::default();
     let mut command = cargo();
     command.arg("test").args(scope(arguments)).arg("--no-fail-fast").args(arguments);
-    command.env(ADDRESS_VARIABLE, cluster.address());
+    command.env(ADDRESS_VARIABLE, cluster.address()).env(PROGRAMS_VARIABLE, cluster.programs());
     let status = supervisor.run_reading(&mut command, LIMIT, |line| tally.count(line))?;
     if !status.success() && tally.failed == 0 {
         eprintln!("cargo test ended with {status}, and no test was reported as failed: counted as one failure");

@@ -5,18 +5,22 @@ use std::{
 };
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::values::parsed;
+use crate::values::{Bind, SocketMode};
 
 /// One address to listen on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
-    /// Address and port; with port 0 the system chooses one, which is logged.
-    #[serde(deserialize_with = "address")]
-    #[schemars(with = "String")]
-    pub bind: SocketAddr,
+    /// Address and port; with port 0 the system chooses one, which is logged. "unix:/run/synapse-rust/http.sock" is a
+    /// unix socket, for a reverse proxy on this machine, whose X-Forwarded-For is believed. "systemd:NAME" is what the service
+    /// manager hands over under this name (FileDescriptorName= of a socket unit), "systemd:0" the first of all.
+    pub bind: Bind,
+    /// Of a "unix:" socket alone: the mode of its file, "0660" if not given. Who may write to it may connect.
+    #[schemars(example = "0660")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<SocketMode>,
     /// What is served there; by default everything.
     #[serde(default = "everything")]
     pub resources: BTreeSet<Resource>,
@@ -62,16 +66,10 @@ impl Resource {
 impl Default for Listener {
     fn default() -> Self {
         let bind = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8008);
-        Self { bind, resources: everything(), tls: None }
+        Self { bind: Bind::Tcp(bind), mode: None, resources: everything(), tls: None }
     }
 }
 
 fn everything() -> BTreeSet<Resource> {
     Resource::ALL.into()
-}
-
-fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    parsed(deserializer, "an IP address and a port such as \"127.0.0.1:8008\" or \"[::]:8008\"", |text| {
-        text.parse().ok()
-    })
 }

@@ -5,6 +5,7 @@ mod appservices;
 mod caches;
 mod database;
 mod federation;
+mod jobs;
 mod listeners;
 mod media;
 mod network;
@@ -21,6 +22,7 @@ pub use appservices::Appservices;
 pub use caches::Caches;
 pub use database::{Database, Pool, Synchronous};
 pub use federation::Federation;
+pub use jobs::Jobs;
 pub use listeners::{Listener, Resource, Tls};
 pub use media::Media;
 pub use network::Network;
@@ -53,6 +55,7 @@ pub struct Config {
     pub caches: Caches,
     pub media: Media,
     pub appservices: Appservices,
+    pub jobs: Jobs,
     pub telemetry: Telemetry,
 }
 
@@ -71,6 +74,7 @@ impl Default for Config {
             caches: Caches::default(),
             media: Media::default(),
             appservices: Appservices::default(),
+            jobs: Jobs::default(),
             telemetry: Telemetry::default(),
         }
     }

@@ -1,20 +1,26 @@
 //! Types of single values: each says in its error what it expected.
 
+mod bind;
 mod database_url;
 mod names;
 mod numbers;
 mod period;
+mod schedule;
 mod secret;
 mod size;
+mod socket_mode;
 mod web_url;
 
+pub use bind::Bind;
 pub use database_url::{DatabaseEngine, DatabaseUrl};
 pub(crate) use names::{room_version, server_name};
 pub(crate) use numbers::{some_whole_number, whole_number};
 pub use period::Period;
+pub use schedule::Schedule;
 pub use secret::Secret;
 pub use size::ByteSize;
 pub(crate) use size::size_between;
+pub use socket_mode::SocketMode;
 pub use web_url::WebUrl;
 
 /// Reads a text and turns it into a value; a text that does not parse is reported with what was expected instead.

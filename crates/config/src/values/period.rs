@@ -23,7 +23,7 @@ impl Period {
         self.0
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let duration = humantime::parse_duration(text).ok()?;
         (Duration::from_millis(1)..=LONGEST).contains(&duration).then_some(Self(duration))
     }

@@ -1,6 +1,9 @@
-//! The command line: `synapse-rust [--config FILE] [serve | config … | room … | user … ]`.
+//! The command line: `synapse-rust [--config FILE] [serve | config … | room … | user … | backup … | health | …]`.
 
+mod backup;
 mod configuration;
+mod health;
+mod packaging;
 mod room;
 mod serve;
 mod user;
@@ -14,9 +17,10 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 use config::Loaded;
 
-use self::{configuration::ConfigCommand, room::RoomCommand, user::UserCommand};
+use self::{backup::BackupCommand, configuration::ConfigCommand, room::RoomCommand, user::UserCommand};
 
 /// A Matrix homeserver.
 #[derive(Parser)]
@@ -42,6 +46,21 @@ enum Command {
     /// Manage the accounts of this server.
     #[command(subcommand)]
     User(UserCommand),
+    Backup(BackupCommand),
+    /// Ask the running server whether it does its work.
+    ///
+    /// It is asked by the first listener that has the resource "health" and no TLS. Exits with code 1 if it does not.
+    Health,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages into a directory.
+    Man {
+        /// The directory.
+        directory: PathBuf,
+    },
 }
 
 /// A command that failed, with the sentence to show.
@@ -55,6 +74,10 @@ pub fn run() -> ExitCode {
         Command::Config(command) => configuration::run(command, line.config),
         Command::Room(command) => room::run(command, line.config),
         Command::User(command) => user::run(command, line.config),
+        Command::Backup(command) => backup::run(&command, line.config),
+        Command::Health => health::run(line.config),
+        Command::Completions { shell } => packaging::completions(shell),
+        Command::Man { directory } => packaging::manual_pages(&directory),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

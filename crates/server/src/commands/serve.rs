@@ -5,24 +5,36 @@ use telemetry::Logs;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandResult, load, print};
-use crate::{RunningServer, StartError, VERSION, runtime, start};
+use crate::{
+    Bound, InheritedSockets, RunningServer, StartError, Surroundings, VERSION, runtime, start_with,
+    supervisor::Supervisor,
+};
 
 /// Serves until a signal ends it.
 pub(super) fn run(file: Option<PathBuf>) -> CommandResult {
+    // Before there are other threads, which must not read the environment while it changes.
+    let inherited = InheritedSockets::from_environment();
     let loaded = load(file.as_ref())?;
     let telemetry = &loaded.config.telemetry;
     let logs = telemetry::install_logs(telemetry.log_format == LogFormat::Json, &telemetry.log_filter)?;
     let runtime = runtime::build(loaded.config.server.worker_thread_count())?;
-    Ok(runtime.block_on(serve(file, loaded, logs))?)
+    Ok(runtime.block_on(serve(file, loaded, inherited, logs))?)
 }
 
-async fn serve(file: Option<PathBuf>, loaded: Loaded, logs: Logs) -> Result<(), StartError> {
+async fn serve(
+    file: Option<PathBuf>,
+    loaded: Loaded,
+    inherited: InheritedSockets,
+    logs: Logs,
+) -> Result<(), StartError> {
+    let supervisor = Supervisor::from_environment();
     // Listened for before the start: a signal that comes during it is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
     tracing::info!(version = VERSION, name = %loaded.config.server.name, "starting");
-    let mut server = start(loaded).await?;
+    supervisor.status("Opening the database");
+    let mut server = start_with(loaded, Surroundings { sockets: inherited, ..Surroundings::default() }).await?;
     if let Some(token) = server.first_account_token().await? {
         // Not a log line: the token is for whoever sits here, and neither for a file of logs nor subject to a filter.
         // Nobody may be there to read it; it is printed at every start until there is an account.
@@ -32,20 +44,36 @@ async fn serve(file: Option<PathBuf>, loaded: Loaded, logs: Logs) -> Result<(), 
         ));
     }
     tracing::info!("ready");
+    supervisor.ready(&serving(&server));
+    let watchdog = tokio::spawn(supervisor.clone().keep_watchdog(server.database().clone()));
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(&mut server, file.as_ref(), &logs),
+            _ = hang_up.recv() => {
+                supervisor.reloading();
+                let is_applied = reload(&mut server, file.as_ref(), &logs);
+                let refused = if is_applied { "" } else { ", with the old configuration: the new one is refused" };
+                supervisor.ready(&(serving(&server) + refused));
+            }
         }
     }
     tracing::info!("stopping: finishing requests in flight");
+    supervisor.stopping();
     server.shutdown().await;
+    watchdog.abort();
     tracing::info!("stopped");
     Ok(())
 }
 
-fn reload(server: &mut RunningServer, file: Option<&PathBuf>, logs: &Logs) {
+/// One line for whoever asks what the server does.
+fn serving(server: &RunningServer) -> String {
+    let urls: Vec<_> = server.bound().iter().map(Bound::url).collect();
+    format!("Serving {}", urls.join(", "))
+}
+
+/// Whether the configuration could be applied.
+fn reload(server: &mut RunningServer, file: Option<&PathBuf>, logs: &Logs) -> bool {
     let applied = load(file).and_then(|new| {
         let changes = server.reload(&new)?;
         logs.set_filter(&new.config.telemetry.log_filter)
@@ -58,7 +86,11 @@ fn reload(server: &mut RunningServer, file: Option<&PathBuf>, logs: &Logs) {
             if !need_restart.is_empty() {
                 tracing::warn!(keys = ?need_restart, "these changes take effect after a restart");
             }
+            true
         }
-        Err(error) => tracing::error!("the configuration is refused and the old one stays: {error}"),
+        Err(error) => {
+            tracing::error!("the configuration is refused and the old one stays: {error}");
+            false
+        }
     }
 }

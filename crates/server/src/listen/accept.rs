@@ -1,41 +1,56 @@
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
-use config::{Config, Sources};
+use config::{Bind, Config, Sources};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     connection::{Ending, FIRST_REQUEST_TIMEOUT, serve},
+    inherited::InheritedSockets,
     protocol::{Protocol, Protocols},
+    socket::{Accepted, Peer, Place, Socket, send_at_once},
+    socket_file::{self, SocketFile},
     tls::Certificate,
 };
 use crate::StartError;
 
 /// Without file descriptors or memory accepting fails at once, again and again.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+/// Said once in so long.
+const PAUSE_BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 
-/// A bound address whose connections wait in the system's queue until somebody accepts them.
+/// A socket of a listener.
 pub(crate) struct Listening {
-    listener: TcpListener,
-    pub(crate) address: SocketAddr,
+    socket: Socket,
+    /// Of a unix socket that the server has made itself.
+    file: Option<SocketFile>,
+    pub(crate) place: Place,
+    /// Which of the configuration's listeners it belongs to.
+    pub(crate) listener: usize,
     pub(crate) certificate: Option<Arc<Certificate>>,
 }
 
 impl Listening {
     /// Binds every listener of the configuration, in its order.
-    pub(crate) async fn bind_all(config: &Config, sources: &Sources) -> Result<Vec<Self>, StartError> {
+    pub(crate) async fn bind_all(
+        config: &Config,
+        sources: &Sources,
+        inherited: &mut InheritedSockets,
+    ) -> Result<Vec<Self>, StartError> {
         let certificates = Self::certificates(config, sources)?;
         let mut bound = Vec::with_capacity(config.listeners.len());
-        for (listener, certificate) in config.listeners.iter().zip(certificates) {
-            let failed = |error| StartError::Listen { address: listener.bind, error };
-            let listener = TcpListener::bind(listener.bind).await.map_err(failed)?;
-            let address = listener.local_addr().map_err(failed)?;
-            bound.push(Self { listener, address, certificate: certificate.map(Arc::new) });
+        for (index, (listener, certificate)) in config.listeners.iter().zip(certificates).enumerate() {
+            let failed = |error| StartError::Listen { address: listener.bind.clone(), error };
+            let certificate = certificate.map(Arc::new);
+            for (socket, file) in sockets(listener, inherited).await.map_err(failed)? {
+                let place = socket.place().map_err(failed)?;
+                bound.push(Self { socket, file, place, listener: index, certificate: certificate.clone() });
+            }
         }
         Ok(bound)
     }
@@ -48,6 +63,20 @@ impl Listening {
             listener.tls.as_ref().map(load).transpose()
         });
         certificates.collect()
+    }
+}
+
+async fn sockets(
+    listener: &config::Listener,
+    inherited: &mut InheritedSockets,
+) -> io::Result<Vec<(Socket, Option<SocketFile>)>> {
+    match &listener.bind {
+        Bind::Tcp(address) => Ok(vec![(Socket::Tcp(TcpListener::bind(address).await?), None)]),
+        Bind::Unix(path) => {
+            let (socket, file) = socket_file::bind(path, listener.mode.unwrap_or_default()).await?;
+            Ok(vec![(Socket::Unix(socket), Some(file))])
+        }
+        Bind::Systemd(name) => Ok(inherited.take(name)?.into_iter().map(|socket| (socket, None)).collect()),
     }
 }
 
@@ -93,13 +122,14 @@ impl Accepting {
     }
 
     async fn accept_forever(&self, listening: &Listening, router: &Router) {
+        let mut last_warning = None;
         loop {
             // The permit comes first: beyond the limit connections wait in the system's queue, which is bounded too.
             let Ok(permit) = self.permits.clone().acquire_owned().await else { return };
-            let (stream, peer) = match listening.listener.accept().await {
+            let (stream, peer) = match listening.socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    self.pause_after(&error).await;
+                    pause_after(&error, &mut last_warning).await;
                     continue;
                 }
             };
@@ -110,16 +140,15 @@ impl Accepting {
     /// Accepts those whom the system has connected already: when the listener is closed they would be cut off, with what
     /// they have asked.
     fn accept_waiting(&self, listening: Listening, router: &Router) -> io::Result<()> {
-        // The system's queue itself is asked, because the runtime may not know yet that there is something in it.
-        let listener = listening.listener.into_std()?;
+        // First the file: whoever comes now finds that there is no server.
+        drop(listening.file);
+        let waiting = listening.socket.into_waiting()?;
         while let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            let (stream, peer) = match listener.accept() {
+            let (stream, peer) = match waiting.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             };
-            stream.set_nonblocking(true)?;
-            let stream = TcpStream::from_std(stream)?;
             self.spawn_connection((stream, peer), router.clone(), listening.certificate.clone(), permit);
         }
         Ok(())
@@ -127,7 +156,7 @@ impl Accepting {
 
     fn spawn_connection(
         &self,
-        (stream, peer): (TcpStream, SocketAddr),
+        (stream, peer): (Accepted, Peer),
         router: Router,
         certificate: Option<Arc<Certificate>>,
         permit: OwnedSemaphorePermit,
@@ -139,17 +168,8 @@ impl Accepting {
         });
     }
 
-    async fn pause_after(&self, error: &io::Error) {
-        // The client went away while it waited: nothing is wrong here.
-        if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-            tracing::warn!(%error, "cannot accept a connection");
-            sleep(PAUSE_AFTER_ERROR).await;
-        }
-    }
-
-    async fn serve(self, stream: TcpStream, peer: SocketAddr, router: Router, certificate: Option<Arc<Certificate>>) {
-        // Without it an answer that is written in two parts waits for the client's acknowledgement of the first.
-        if let Err(error) = stream.set_nodelay(true) {
+    async fn serve(self, stream: Accepted, peer: Peer, router: Router, certificate: Option<Arc<Certificate>>) {
+        if let Err(error) = send_at_once(&stream) {
             tracing::debug!(%peer, %error, "a connection was lost at once");
             return;
         }
@@ -160,7 +180,7 @@ impl Accepting {
         }
     }
 
-    async fn serve_plain(&self, stream: TcpStream, peer: SocketAddr, router: Router) {
+    async fn serve_plain(&self, stream: Accepted, peer: Peer, router: Router) {
         let begun = tokio::select! {
             begun = timeout(FIRST_REQUEST_TIMEOUT, Protocol::of(&stream)) => begun,
             // Whatever it speaks, it is soon over.
@@ -173,7 +193,7 @@ impl Accepting {
         }
     }
 
-    async fn serve_encrypted(&self, stream: TcpStream, peer: SocketAddr, router: Router, certificate: &Certificate) {
+    async fn serve_encrypted(&self, stream: Accepted, peer: Peer, router: Router, certificate: &Certificate) {
         match timeout(FIRST_REQUEST_TIMEOUT, certificate.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => {
                 let protocol = Protocol::negotiated(stream.get_ref().1.alpn_protocol());
@@ -183,4 +203,16 @@ impl Accepting {
             Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
         }
     }
+}
+
+async fn pause_after(error: &io::Error, last_warning: &mut Option<Instant>) {
+    // The client went away while it waited: nothing is wrong here.
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        return;
+    }
+    if last_warning.is_none_or(|last| last.elapsed() >= PAUSE_BETWEEN_WARNINGS) {
+        tracing::warn!(%error, "cannot accept connections; those who come wait");
+        *last_warning = Some(Instant::now());
+    }
+    sleep(PAUSE_AFTER_ERROR).await;
 }

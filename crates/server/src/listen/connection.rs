@@ -1,6 +1,5 @@
 use std::{
     convert::Infallible,
-    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     sync::atomic::{AtomicBool, Ordering},
@@ -17,7 +16,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-use super::protocol::{Connection, Protocol, Protocols, Stream};
+use super::{
+    protocol::{Connection, Protocol, Protocols, Stream},
+    socket::Peer,
+};
 
 /// A connection that has not sent a whole request head by then is closed, TLS handshake and protocol choice included.
 pub(super) const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -39,7 +41,7 @@ pub(super) async fn serve(
     io: impl Stream,
     (protocols, protocol): (&Protocols, Protocol),
     router: Router,
-    peer: SocketAddr,
+    peer: Peer,
     ending: &Ending,
 ) {
     let progress = Arc::new(Progress::default());
@@ -51,7 +53,7 @@ pub(super) async fn serve(
     }
 }
 
-async fn drive(connection: impl Connection, progress: &Progress, peer: SocketAddr, ending: &Ending) {
+async fn drive(connection: impl Connection, progress: &Progress, peer: Peer, ending: &Ending) {
     let mut connection = pin!(connection);
     let mut stopping = pin!(ending.stopping.cancelled());
     let mut deadline = pin!(sleep(FIRST_REQUEST_TIMEOUT));
@@ -111,7 +113,7 @@ struct Progress {
 /// Hands the requests of one connection to the router.
 struct Requests {
     router: Router,
-    peer: SocketAddr,
+    peer: Peer,
     progress: Arc<Progress>,
 }
 
@@ -122,7 +124,9 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.progress.is_requested.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(PeerAddress(self.peer));
+        if let Peer(Some(address)) = self.peer {
+            request.extensions_mut().insert(PeerAddress(address));
+        }
         let progress = (request.version() <= Version::HTTP_11).then(|| self.progress.clone());
         // A router is always ready, and its clones share everything.
         Answering { answer: self.router.clone().call(request), progress }

@@ -2,10 +2,15 @@
 
 mod accept;
 mod connection;
+mod inherited;
 mod protocol;
+mod socket;
+mod socket_file;
 mod tls;
 
 pub(crate) use accept::{Accepting, Listening};
+pub use inherited::InheritedSockets;
+pub(crate) use socket::Place;
 pub(crate) use tls::Certificate;
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     time::sleep,
 };
+
+use super::socket::{Accepted, peek};
 
 /// How long a connection may take for a request head after the first on HTTP/1.1, counted from the answer before: also
 /// how long it may stay unused.
@@ -44,10 +45,10 @@ impl Protocol {
     /// Looked at while it still lies in the system's buffer: if the first bytes came out of a buffer of ours, hyper would
     /// have them first and the rest in a second read, for which it doubles its own buffer, to 16 KiB for as long as the
     /// connection lives. A thousand waiting clients would cost that much more.
-    pub(super) async fn of(stream: &TcpStream) -> io::Result<Self> {
+    pub(super) async fn of(stream: &Accepted) -> io::Result<Self> {
         let mut start = [0; HTTP2_PREFACE.len()];
         loop {
-            let size = stream.peek(&mut start).await?;
+            let size = peek(stream, &mut start).await?;
             if size == 0 || !HTTP2_PREFACE.starts_with(start.get(..size).unwrap_or(&start)) {
                 return Ok(Self::Http1);
             }

@@ -4,19 +4,21 @@ use axum::{Router, routing::get};
 use config::{Loaded, Sources};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UnixStream},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Accepting, Listening,
+    Accepting, InheritedSockets, Listening, Place,
     connection::{Ending, FIRST_REQUEST_TIMEOUT, serve},
     protocol::{Protocol, Protocols},
+    socket::Peer,
 };
 
 const GRACE: Duration = Duration::from_millis(500);
+const PEER: Peer = Peer(None);
 
 struct Server {
     address: SocketAddr,
@@ -36,9 +38,10 @@ fn routes(stopping: &CancellationToken) -> Router {
 
 async fn server(max_connections: usize) -> Server {
     let config = config::load(None, [("SYNAPSE_RUST__LISTENERS", "[{ bind = '127.0.0.1:0' }]")]).unwrap().config;
-    let listening = Listening::bind_all(&config, &Sources::default()).await.unwrap().pop().unwrap();
+    let listening =
+        Listening::bind_all(&config, &Sources::default(), &mut InheritedSockets::none()).await.unwrap().pop().unwrap();
     let (stopping, connections) = (CancellationToken::new(), TaskTracker::new());
-    let address = listening.address;
+    let Place::Tcp(address) = listening.place else { panic!("not TCP") };
     let router = routes(&stopping);
     Accepting::new(max_connections, stopping.clone(), GRACE, connections.clone()).spawn(listening, router);
     Server { address, stopping, connections }
@@ -105,7 +108,7 @@ fn piped(protocol: Protocol, sent: &'static str) -> JoinHandle<()> {
     let ending = Ending { stopping: CancellationToken::new(), grace: GRACE };
     let router = routes(&ending.stopping);
     let served = tokio::spawn(async move {
-        serve(io, (&Protocols::new(), protocol), router, SocketAddr::from(([127, 0, 0, 1], 1)), &ending).await;
+        serve(io, (&Protocols::new(), protocol), router, PEER, &ending).await;
     });
     tokio::spawn(async move {
         client.write_all(sent.as_bytes()).await.unwrap();
@@ -142,7 +145,9 @@ async fn an_address_in_use_is_named() {
     let server = server(1).await;
     let listeners = format!("[{{ bind = '{}' }}]", server.address);
     let Loaded { config, sources } = config::load(None, [("SYNAPSE_RUST__LISTENERS", listeners)]).unwrap();
-    let Err(error) = Listening::bind_all(&config, &sources).await else { panic!("bound twice") };
+    let Err(error) = Listening::bind_all(&config, &sources, &mut InheritedSockets::none()).await else {
+        panic!("bound twice")
+    };
     let expected = format!("cannot listen on {}: Address already in use (os error 98)", server.address);
     assert_eq!(error.to_string(), expected);
 }
@@ -152,7 +157,7 @@ async fn the_future_of_a_connection_is_small() {
     let (io, _other) = duplex(1);
     let ending = Ending { stopping: CancellationToken::new(), grace: GRACE };
     let (protocols, router) = (Protocols::new(), Router::new());
-    let future = serve(io, (&protocols, Protocol::Http1), router, SocketAddr::from(([127, 0, 0, 1], 1)), &ending);
+    let future = serve(io, (&protocols, Protocol::Http1), router, PEER, &ending);
     let size = size_of_val(&future);
     assert!(size <= 2560, "{size} bytes");
     drop(future);
@@ -171,7 +176,7 @@ async fn the_protocol_is_known_by_how_a_client_begins() {
     ] {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.set_nodelay(true).unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
+        let stream = Either::Left(listener.accept().await.unwrap().0);
         let sending = async {
             for part in &parts {
                 client.write_all(part.as_bytes()).await.unwrap();
@@ -181,5 +186,25 @@ async fn the_protocol_is_known_by_how_a_client_begins() {
         };
         let (protocol, ()) = tokio::join!(Protocol::of(&stream), sending);
         assert_eq!(protocol.unwrap(), expected, "{parts:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_protocol_is_known_on_a_unix_socket_too() {
+    for (start, expected) in
+        [("PRI * HTTP/2.0\r\n", Protocol::Http2), ("PUT / HTTP/1.1\r\n", Protocol::Http1), ("", Protocol::Http1)]
+    {
+        let (mut client, stream) = UnixStream::pair().unwrap();
+        let mut stream = Either::Right(stream);
+        let sending = async {
+            sleep(Duration::from_millis(30)).await;
+            client.write_all(start.as_bytes()).await.unwrap();
+            client.shutdown().await.unwrap();
+        };
+        let (protocol, ()) = tokio::join!(Protocol::of(&stream), sending);
+        assert_eq!(protocol.unwrap(), expected, "{start:?}");
+        let mut left = String::new();
+        stream.read_to_string(&mut left).await.unwrap();
+        assert_eq!(left, start, "it was only looked at");
     }
 }

@@ -6,4 +6,5 @@
     reason = "a test may fail loudly in the functions around it too"
 )]
 
+mod background_jobs;
 mod register;

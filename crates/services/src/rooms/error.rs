@@ -70,3 +70,11 @@ pub enum RoomError {
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
+
+impl RoomError {
+    /// Whether it is not the room that refuses, so that trying again later may succeed.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Contended | Self::StillPartial(_) | Self::Storage(_))
+    }
+}

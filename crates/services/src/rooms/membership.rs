@@ -15,7 +15,7 @@ use super::restricted_join::Voucher;
 use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
 use crate::identity::Identity;
 use crate::log::UserRoomsCache;
-use crate::profiles::{MemberProfile, Profiles};
+use crate::profiles::Profiles;
 use crate::sessions::Requester;
 
 /// Rooms in which the member event of a user is changed at the same time.
@@ -225,37 +225,38 @@ impl Memberships {
         Ok(())
     }
 
-    /// Tells `rooms` of a user's new profile, as far as the user is in them. A room that refuses keeps the old one.
-    pub async fn update_member_profile(
+    /// Has the member events of a user say what the profile says, in all rooms that the user is in. A room that refuses keeps
+    /// the old one. Tells `progress` how many rooms are done, and how many there are.
+    ///
+    /// # Errors
+    /// [`RoomError`] if some rooms are left that may change their minds, or the rooms cannot be listed.
+    pub async fn update_member_profile<P: Progress>(
         &self,
         user_sn: UserSn,
         user_id: &UserId,
-        rooms: Vec<RoomSn>,
-        profile: &MemberProfile,
-    ) {
-        let update = &ProfileUpdate { user_sn, user_id, profile };
-        let updates = rooms.into_iter().map(|room_sn| async move {
-            if let Err(error) = self.timeline.change(room_sn, update).await {
-                tracing::warn!(%error, %room_sn, %user_id, "a room was not told of a new profile");
-            }
-        });
-        stream::iter(updates).buffer_unordered(ROOM_CONCURRENCY).collect::<()>().await;
+        progress: &P,
+    ) -> Result<(), RoomError> {
+        let rooms = self.database.rooms_of_user(user_sn, storage::Membership::Join).await?;
+        let update = &ProfileUpdate { profiles: &self.profiles, user_sn, user_id };
+        for_each_room(rooms, user_id, progress, |room_sn| self.timeline.change(room_sn, update)).await
     }
 
-    /// Leaves all rooms, declines all invitations and takes all knocks back. A room that refuses is left out.
+    /// Leaves all rooms, declines all invitations and takes all knocks back. A room that refuses is left out. Tells `progress`
+    /// how many rooms are done, and how many there are.
     ///
     /// # Errors
-    /// [`RoomError::Storage`] if the rooms cannot be listed.
-    pub async fn leave_all(&self, requester: &Requester) -> Result<(), RoomError> {
-        let memberships = self.database.memberships_of_user(requester.user_sn).await?;
+    /// [`RoomError`] if some rooms are left that may change their minds, or the rooms cannot be listed.
+    pub async fn leave_all<P: Progress>(
+        &self,
+        user_sn: UserSn,
+        user_id: &UserId,
+        progress: &P,
+    ) -> Result<(), RoomError> {
+        let requester = &Requester::on_behalf_of(user_sn, user_id.to_owned());
+        let memberships = self.database.memberships_of_user(user_sn).await?;
         let is_in = |membership| !matches!(membership, storage::Membership::Leave | storage::Membership::Ban);
-        let rooms = memberships.into_iter().filter(|room| is_in(room.membership)).map(|room| async move {
-            if let Err(error) = self.leave_by_number(requester, room.room_sn).await {
-                tracing::warn!(%error, room_sn = %room.room_sn, user_id = %requester.user_id, "a room was not left");
-            }
-        });
-        stream::iter(rooms).buffer_unordered(ROOM_CONCURRENCY).collect::<()>().await;
-        Ok(())
+        let rooms = memberships.into_iter().filter(|room| is_in(room.membership)).map(|room| room.room_sn).collect();
+        for_each_room(rooms, user_id, progress, |room_sn| self.leave_by_number(requester, room_sn)).await
     }
 
     async fn leave_by_number(&self, requester: &Requester, room_sn: RoomSn) -> Result<(), RoomError> {
@@ -401,11 +402,45 @@ impl RoomChange for Put<'_> {
     }
 }
 
+/// Is told how far something is that takes many rooms.
+pub trait Progress: Sync {
+    /// So many of so many rooms are done.
+    fn rooms_done(&self, done: usize, total: usize) -> impl Future<Output = ()> + Send;
+}
+
+/// Does something in all rooms, in some at the same time. What a room refuses is left out.
+async fn for_each_room<P: Progress, F: Future<Output = Result<(), RoomError>>>(
+    rooms: Vec<RoomSn>,
+    user_id: &UserId,
+    progress: &P,
+    change: impl Fn(RoomSn) -> F,
+) -> Result<(), RoomError> {
+    let total = rooms.len();
+    let change = &change;
+    let changes = rooms.into_iter().map(|room_sn| async move { (room_sn, change(room_sn).await) });
+    let mut changed = stream::iter(changes).buffer_unordered(ROOM_CONCURRENCY);
+    let (mut done, mut left) = (0, None);
+    while let Some((room_sn, outcome)) = changed.next().await {
+        match outcome {
+            Ok(()) => {}
+            // It would be the same in all rooms.
+            Err(error @ RoomError::Storage(_)) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, %room_sn, %user_id, "a member event was not changed");
+                left = left.or(Some(error).filter(RoomError::is_passing));
+            }
+        }
+        done += 1;
+        progress.rooms_done(done, total).await;
+    }
+    left.map_or(Ok(()), Err)
+}
+
 /// Puts a user's new profile into the user's member event.
 struct ProfileUpdate<'a> {
+    profiles: &'a Profiles,
     user_sn: UserSn,
     user_id: &'a UserId,
-    profile: &'a MemberProfile,
 }
 
 impl RoomChange for ProfileUpdate<'_> {
@@ -418,7 +453,8 @@ impl RoomChange for ProfileUpdate<'_> {
         };
         let old = serde_json::from_slice::<Content>(current.content().as_bytes()).unwrap_or_default();
         let mut new = old.clone();
-        replace_profile(&mut new, self.profile);
+        // Read while the room is locked, and built anew if another node was faster: an older profile never comes last.
+        replace_profile(&mut new, &self.profiles.member_profile(self.user_sn).await?);
         if new != old {
             // What explained the joining does not explain this.
             new.remove("reason");

@@ -28,7 +28,7 @@ pub use directory::{Directory, DirectoryPage, DirectoryQuery, PublicRoom};
 pub use error::RoomError;
 pub use head::Draft;
 pub use member_content::Content;
-pub use membership::Memberships;
+pub use membership::{Memberships, Progress};
 pub use receiving::Reception;
 pub use sending::Sending;
 pub use timeline::{Changed, OpenRoom, RoomChange, Staged, Timeline};

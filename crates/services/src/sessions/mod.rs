@@ -45,6 +45,12 @@ pub struct Requester {
 }
 
 impl Requester {
+    /// A user on whose behalf the server goes on with what was asked for earlier.
+    pub(crate) fn on_behalf_of(user_sn: UserSn, user_id: OwnedUserId) -> Self {
+        let (device_sn, device_id) = (None, None);
+        Self { user_sn, user_id, device_sn, device_id, is_guest: false, is_admin: false, ended: Arc::default() }
+    }
+
     /// Whether the session has been ended, here on this node, since the request began: a request that has waited asks.
     #[must_use]
     pub fn has_left(&self) -> bool {

@@ -18,6 +18,7 @@ use services::registration::{NewUser, Registered, Registration, RegistrationOpti
 use services::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
 use services::uia::{Authorisation, UserInteractiveAuth};
 use storage::{Database, DatabaseOptions, Interned};
+use tasks::queue::{JobQueue, QueueOptions};
 use testing::TestDatabase;
 
 /// How long an access token is valid here.
@@ -48,8 +49,9 @@ impl Parts {
             shared.clone(),
             options,
         ));
+        let jobs = Arc::new(JobQueue::new(database.clone(), shared.clone(), QueueOptions::default()));
         let accounts =
-            Accounts::new(database.clone(), shared.clone(), name.clone(), passwords.clone(), sessions.clone());
+            Accounts::new(database.clone(), shared.clone(), name.clone(), passwords.clone(), sessions.clone(), jobs);
         let options = RegistrationOptions { enabled: true, ..RegistrationOptions::default() };
         Self {
             registration: Registration::new(

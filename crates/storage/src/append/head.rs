@@ -42,6 +42,22 @@ impl Head {
         }
     }
 
+    /// Nothing is appended to a room whose events are still being removed, because every version that is expected is another one.
+    fn of_purged_room() -> Self {
+        Self {
+            version: -1,
+            depth: 0,
+            last: 0,
+            countable_total: 0,
+            joined_count: 0,
+            invited_count: 0,
+            room_version: "".into(),
+            extremities: String::new(),
+            state: StateMap::EMPTY,
+            changed: false,
+        }
+    }
+
     /// The current state, if the transaction changes the room.
     pub(crate) fn written_state(&self) -> Option<WrittenState> {
         self.changed.then_some(WrittenState { head_version: self.version, state: self.state })
@@ -107,5 +123,11 @@ pub(super) async fn load_heads(
         })
         .await?;
     heads.extend(loaded);
+    rooms.retain(|room_sn| !heads.contains_key(&RoomSn(*room_sn)));
+    if !rooms.is_empty() {
+        for room_sn in tx.rooms_being_purged(&rooms).await? {
+            heads.insert(room_sn, Head::of_purged_room());
+        }
+    }
     Ok(heads)
 }

@@ -1,3 +1,5 @@
+mod jobs;
+
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
@@ -7,6 +9,7 @@ use prometheus::{
 };
 use tokio::runtime::Handle;
 
+pub use self::jobs::{JobMetrics, JobReading, StatisticsReading};
 use crate::process::ProcessReading;
 
 /// Metrics cannot be registered or written.
@@ -37,6 +40,7 @@ pub struct Metrics {
     cache_misses: IntCounterVec,
     state_chunks_removed: IntCounter,
     state_chunk_bytes_removed: IntCounter,
+    jobs: JobMetrics,
     process: ProcessGauges,
     runtime: RuntimeGauges,
     observed: Mutex<Observed>,
@@ -83,6 +87,7 @@ impl Metrics {
                 &registry,
                 IntCounter::new("state_chunk_bytes_removed_total", "Bytes of the chunks of states removed")?,
             )?,
+            jobs: JobMetrics::new(&registry)?,
             process: ProcessGauges::new(&registry)?,
             runtime: RuntimeGauges::new(&registry)?,
             observed: Mutex::default(),
@@ -102,6 +107,11 @@ impl Metrics {
     pub fn state_chunks_removed(&self, chunks: u64, bytes: u64) {
         self.state_chunks_removed.inc_by(chunks);
         self.state_chunk_bytes_removed.inc_by(bytes);
+    }
+
+    /// The metrics of work in the background.
+    pub fn jobs(&self) -> &JobMetrics {
+        &self.jobs
     }
 
     /// Asks this for the number of open database connections whenever metrics are read.

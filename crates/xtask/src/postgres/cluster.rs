@@ -61,6 +61,11 @@ impl Cluster {
     pub(crate) fn address(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
+
+    /// The folder of PostgreSQL's programs.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
+    }
 }
 
 impl Drop for Cluster {

@@ -15,7 +15,7 @@ const INSTALL: [&[&str]; 2] =
     [&["apt-get", "update"], &["apt-get", "install", "--yes", "--no-install-recommends", "postgresql"]];
 
 /// What must be there for a folder to count.
-const PROGRAMS: [&str; 4] = ["initdb", "postgres", "pg_ctl", "pg_isready"];
+const PROGRAMS: [&str; 6] = ["initdb", "postgres", "pg_ctl", "pg_isready", "pg_dump", "pg_restore"];
 
 /// Where Debian puts the programs, one folder a version; they are not in the path there.
 const DEBIAN_VERSIONS: &str = "/usr/lib/postgresql";

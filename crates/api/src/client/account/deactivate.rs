@@ -5,10 +5,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use services::accounts::Accounts;
-use services::rooms::Memberships;
 use services::uia::{Auth, Operation, Stage, UserInteractiveAuth};
 
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json, Object};
 
 #[derive(Deserialize)]
@@ -28,16 +27,12 @@ pub(crate) struct Deactivated {
 pub(crate) async fn deactivate(
     Authenticated(requester): Authenticated,
     State(accounts): State<Arc<Accounts>>,
-    State(memberships): State<Arc<Memberships>>,
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<Deactivated>> {
     let operation = Operation { name: "deactivate", requester: Some(&requester), flows: &[&[Stage::Password]] };
     user_interactive_auth.authorise(operation, body.auth.as_ref().map(|auth| &auth.0)).await?;
     accounts.deactivate(requester.user_sn, body.erase).await?;
-    // In a task of its own, so that the user leaves all rooms even if the client goes away.
-    let leaving = tokio::spawn(async move { memberships.leave_all(&requester).await });
-    leaving.await.map_err(|error| ApiError::internal("Leaving all rooms", &error))??;
     // Nothing is ever bound to an identity server from here.
     Ok(Json(Deactivated { id_server_unbind_result: "no-support" }))
 }

@@ -1,0 +1,131 @@
+//! Work in the background: who does it, when, and how much of it is shown in the metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{Config, Schedule};
+use homeserver_core::Clock;
+use services::background::{
+    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, JobState, LeaveAllRooms,
+    MembershipJobs, PurgeForgottenRooms, RemoveExpired, RemoveUnseenDevices, RoomPurge, UpdateMemberProfile,
+};
+use services::{rooms::Memberships, sessions::Sessions};
+use storage::{Database, Interned, StorageError};
+use tasks::queue::{Handlers, JobObserver, JobQueue, QueueOptions, RunEnd, Workers};
+use telemetry::{JobReading, Metrics, StatisticsReading};
+use tokio_util::sync::CancellationToken;
+
+/// How often jobs are counted for the metrics.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
+
+/// How this node does jobs.
+pub(crate) fn options(config: &Config) -> QueueOptions {
+    let jobs = &config.jobs;
+    QueueOptions {
+        workers: Workers {
+            urgent: jobs.urgent_workers as usize,
+            normal: jobs.normal_workers as usize,
+            background: jobs.background_workers as usize,
+        },
+        poll_interval: jobs.poll_interval.duration(),
+        lease: jobs.lease.duration(),
+        keep_finished: jobs.keep_finished.duration(),
+        keep_given_up: jobs.keep_given_up.duration(),
+        ..QueueOptions::default()
+    }
+}
+
+/// What those need who do the work.
+pub(crate) struct Needs<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) database: &'a Database,
+    pub(crate) clock: &'a Arc<dyn Clock>,
+    pub(crate) interned: &'a Arc<Interned>,
+    pub(crate) sessions: &'a Arc<Sessions>,
+    pub(crate) memberships: &'a Arc<Memberships>,
+    pub(crate) metrics: &'a Arc<Metrics>,
+}
+
+/// Those who do the work.
+pub(crate) fn handlers(needs: &Needs<'_>) -> Handlers {
+    let Needs { config, database, clock, interned, sessions, memberships, metrics } = *needs;
+    let jobs = &config.jobs;
+    let unseen_for = jobs.remove_devices_unseen_for.map(config::Period::duration);
+    let clean_up = CleanUp::new(database.clone(), clock.clone(), sessions.clone(), unseen_for);
+    let of_memberships = MembershipJobs::new(interned.clone(), memberships.clone());
+    let observer = Arc::new(Observer(metrics.clone()));
+    let counting = Counting::new(database.clone(), clock.clone());
+    Handlers::default()
+        .with::<UpdateMemberProfile>(of_memberships.clone())
+        .with::<LeaveAllRooms>(of_memberships)
+        .with_scheduled::<RemoveExpired>(schedule(jobs.clean_up), clean_up.clone())
+        .with_scheduled::<RemoveUnseenDevices>(schedule(jobs.clean_up), clean_up)
+        .with_scheduled::<CollectStateChunks>(
+            schedule(jobs.collect_state),
+            ChunkRemoval::new(database.clone(), observer),
+        )
+        .with_scheduled::<PurgeForgottenRooms>(schedule(jobs.purge_rooms), RoomPurge::new(database.clone()))
+        .with_scheduled::<CountStatistics>(schedule(jobs.statistics), counting)
+}
+
+fn schedule(schedule: Schedule) -> tasks::queue::Schedule {
+    match schedule {
+        Schedule::Every(interval) => tasks::queue::Schedule::Every(interval.duration()),
+        Schedule::DailyAt { hour, minute } => tasks::queue::Schedule::DailyAt { hour, minute },
+    }
+}
+
+/// Begins to do jobs, and to count them.
+pub(crate) fn start(queue: &Arc<JobQueue>, needs: &Needs<'_>, stopping: CancellationToken) {
+    queue.start(handlers(needs), Arc::new(Observer(needs.metrics.clone())));
+    let (database, clock, metrics) = (needs.database.clone(), needs.clock.clone(), needs.metrics.clone());
+    tokio::spawn(async move {
+        let counting = async {
+            loop {
+                if let Err(error) = count(&database, clock.as_ref(), &metrics).await {
+                    tracing::debug!(%error, "jobs were not counted");
+                }
+                tokio::time::sleep(COUNT_EVERY).await;
+            }
+        };
+        stopping.run_until_cancelled(counting).await
+    });
+}
+
+async fn count(database: &Database, clock: &dyn Clock, metrics: &Metrics) -> Result<(), StorageError> {
+    let counts = database.job_counts().await?;
+    let waiting = counts.iter().filter(|count| count.state == JobState::Waiting).map(|count| count.earliest);
+    let oldest_due = waiting.min().map(|due_at| clock.now().since(due_at)).unwrap_or_default();
+    let readings = counts.into_iter().map(|count| JobReading {
+        name: count.name,
+        state: count.state.as_str(),
+        count: count.count,
+    });
+    metrics.jobs().set_jobs(&readings.collect::<Vec<_>>(), oldest_due);
+    if let Some(counted) = database.statistics(1).await?.pop() {
+        metrics.jobs().set_statistics(&StatisticsReading {
+            local_users: counted.local_users,
+            daily_active_users: counted.daily_active_users,
+            monthly_active_users: counted.monthly_active_users,
+            rooms: counted.rooms,
+            daily_messages: counted.daily_messages,
+            daily_sent_messages: counted.daily_sent_messages,
+        });
+    }
+    Ok(())
+}
+
+/// Counts what is done.
+struct Observer(Arc<Metrics>);
+
+impl JobObserver for Observer {
+    fn run_ended(&self, name: &'static str, end: RunEnd, took: Duration) {
+        self.0.jobs().run_ended(name, end.as_str(), took);
+    }
+}
+
+impl ChunkObserver for Observer {
+    fn chunks_removed(&self, chunks: u64, bytes: u64) {
+        self.0.state_chunks_removed(chunks, bytes);
+    }
+}

@@ -1,0 +1,103 @@
+//! What follows in all of a user's rooms from a change of the account.
+
+use std::sync::Arc;
+
+use homeserver_core::UserSn;
+use ruma::{OwnedUserId, UserId};
+use serde::{Deserialize, Serialize};
+use storage::{Interned, StorageError};
+use tasks::queue::{Handle, Job, JobError, Priority, Run};
+
+use crate::rooms::{Memberships, Progress, RoomError};
+
+/// The member events of a user are to say what the profile says.
+#[derive(Clone, Copy, Serialize, Deserialize, Debug)]
+pub struct UpdateMemberProfile {
+    /// The user's number.
+    pub user_sn: i64,
+}
+
+impl Job for UpdateMemberProfile {
+    const NAME: &str = "update_member_profile";
+    const PRIORITY: Priority = Priority::Urgent;
+
+    fn key(&self) -> Option<String> {
+        Some(self.user_sn.to_string())
+    }
+}
+
+/// A user is to leave all rooms, because the account is closed.
+#[derive(Clone, Copy, Serialize, Deserialize, Debug)]
+pub struct LeaveAllRooms {
+    /// The user's number.
+    pub user_sn: i64,
+}
+
+impl Job for LeaveAllRooms {
+    const NAME: &str = "leave_all_rooms";
+    const PRIORITY: Priority = Priority::Urgent;
+
+    fn key(&self) -> Option<String> {
+        Some(self.user_sn.to_string())
+    }
+}
+
+/// Does both.
+#[derive(Clone)]
+pub struct MembershipJobs {
+    interned: Arc<Interned>,
+    memberships: Arc<Memberships>,
+}
+
+impl MembershipJobs {
+    /// Changes `memberships`.
+    #[must_use]
+    pub fn new(interned: Arc<Interned>, memberships: Arc<Memberships>) -> Self {
+        Self { interned, memberships }
+    }
+
+    async fn user_id(&self, user_sn: UserSn) -> Result<OwnedUserId, JobError> {
+        let user_id = self.interned.user_id(user_sn).await.map_err(JobError::from)?;
+        UserId::parse(&*user_id).map_err(|error| JobError::GiveUp(format!("{user_id}: {error}")))
+    }
+}
+
+/// Tells administrators how far it is.
+struct Rooms<'a> {
+    run: &'a Run,
+    user_id: &'a UserId,
+    doing: &'static str,
+}
+
+impl Progress for Rooms<'_> {
+    async fn rooms_done(&self, done: usize, total: usize) {
+        let Self { run, user_id, doing } = self;
+        run.progress(done as u64, total as u64, format!("{doing} {user_id}")).await;
+    }
+}
+
+impl Handle<UpdateMemberProfile> for MembershipJobs {
+    async fn run(&self, job: UpdateMemberProfile, run: &Run) -> Result<(), JobError> {
+        let user_sn = UserSn(job.user_sn);
+        let user_id = &*self.user_id(user_sn).await?;
+        let rooms = Rooms { run, user_id, doing: "Telling rooms of the new profile of" };
+        self.memberships.update_member_profile(user_sn, user_id, &rooms).await.map_err(of_rooms)
+    }
+}
+
+impl Handle<LeaveAllRooms> for MembershipJobs {
+    async fn run(&self, job: LeaveAllRooms, run: &Run) -> Result<(), JobError> {
+        let user_sn = UserSn(job.user_sn);
+        let user_id = &*self.user_id(user_sn).await?;
+        let rooms = Rooms { run, user_id, doing: "Leaving all rooms of" };
+        self.memberships.leave_all(user_sn, user_id, &rooms).await.map_err(of_rooms)
+    }
+}
+
+/// A database that is closed belongs to a server that stops.
+fn of_rooms(error: RoomError) -> JobError {
+    match error {
+        RoomError::Storage(StorageError::Unavailable(reason)) => JobError::Retry(reason),
+        error => error.into(),
+    }
+}
