@@ -21,6 +21,7 @@ cargo xtask bench --table                        puts that table into docs/bench
 cargo xtask bench --compare REV [OPTIONS]        whether the hot paths got slower since that revision:
     [--rounds N] [--time-percent P] [--instructions-percent P] [--only-time | --only-instructions]
     [--profile NAME]
+cargo xtask bench --compare-programs BEFORE AFTER [OPTIONS]   the same of two builds of hot-paths
 cargo xtask deb                                  a Debian package; needs cargo-deb";
 
 /// The exit code shells expect of a program that SIGINT ended.

@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 use crate::context::Context;
 use crate::matrix::Homeserver;
 use crate::measurement::{Measurement, Spent, Tally};
-use crate::process::resident_bytes_of_tree;
+use crate::process::{Scheduled, resident_bytes_of_tree, scheduled_of_tree};
 
 const STARTS: usize = 5;
 const POLL: Duration = Duration::from_millis(2);
@@ -31,7 +31,8 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
 /// Starts a server this many times, one after the other, and stops it each time.
 pub(crate) async fn measure(context: &Context, command: &str, url: &str, starts: usize) -> anyhow::Result<Measurement> {
     let mut tally = Tally::default();
-    let mut resident_bytes = Vec::new();
+    let mut memory_bytes: Vec<u64> = Vec::new();
+    let (mut ran, mut waited) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..starts {
         let server = Homeserver::new(url)?;
         let running = server.versions().await.is_ok();
@@ -40,13 +41,18 @@ pub(crate) async fn measure(context: &Context, command: &str, url: &str, starts:
         let mut child = start(command)?;
         let measured = until_ready(&server, &mut child).await;
         stop(child, &server).await?;
-        let (ready, bytes) = measured?;
-        tally.latency(ready.duration_since(started));
-        resident_bytes.push(bytes);
+        let Ready { at, scheduled, resident_bytes } = measured?;
+        tally.latency(at.duration_since(started));
+        memory_bytes.push(resident_bytes);
+        ran += scheduled.ran;
+        waited += scheduled.waited;
         context.progress.tick();
     }
-    let mean_bytes = resident_bytes.iter().sum::<u64>() as f64 / resident_bytes.len() as f64;
-    let row = Measurement::new("startup, until ready", tally, Spent::default());
+    let mean = |sum: f64| sum / memory_bytes.len() as f64;
+    let mean_bytes = mean(memory_bytes.iter().sum::<u64>() as f64);
+    let row = Measurement::new("startup, until ready", tally, Spent::default())
+        .figure("time on a core until then", "ms", mean(ran.as_secs_f64() * 1000.0))
+        .figure("time without one, all threads", "ms", mean(waited.as_secs_f64() * 1000.0));
     Ok(row.figure("memory of a fresh server", "MiB", mean_bytes / 1_048_576.0))
 }
 
@@ -63,8 +69,17 @@ pub(crate) fn start(command: &str) -> anyhow::Result<Child> {
         .context("running the start command")
 }
 
-/// When it answered first, and how much memory it used a little later.
-pub(crate) async fn until_ready(server: &Homeserver, child: &mut Child) -> anyhow::Result<(Instant, u64)> {
+/// A server that has answered for the first time.
+pub(crate) struct Ready {
+    at: Instant,
+    /// Until then. What other programs on the machine have cost it is not the server's.
+    scheduled: Scheduled,
+    /// A little later.
+    resident_bytes: u64,
+}
+
+/// Waits for the first answer.
+pub(crate) async fn until_ready(server: &Homeserver, child: &mut Child) -> anyhow::Result<Ready> {
     let deadline = Instant::now() + READY_LIMIT;
     while server.versions().await.is_err() {
         if let Some(status) = child.try_wait()? {
@@ -73,10 +88,11 @@ pub(crate) async fn until_ready(server: &Homeserver, child: &mut Child) -> anyho
         ensure!(Instant::now() < deadline, "no answer {} s after the start command", READY_LIMIT.as_secs());
         tokio::time::sleep(POLL).await;
     }
-    let ready = Instant::now();
-    tokio::time::sleep(SETTLE).await;
+    let at = Instant::now();
     let pid = child.id().context("the server ended right after its first answer")?;
-    Ok((ready, resident_bytes_of_tree(pid)?))
+    let scheduled = scheduled_of_tree(pid)?;
+    tokio::time::sleep(SETTLE).await;
+    Ok(Ready { at, scheduled, resident_bytes: resident_bytes_of_tree(pid)? })
 }
 
 /// Stops the whole group and waits until the address is free.

@@ -1,5 +1,7 @@
 //! The command line of `cargo xtask bench`.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, bail};
 
 /// What is asked for.
@@ -28,7 +30,10 @@ pub(crate) struct Running {
 /// What to compare and how.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Comparing {
+    /// What the working tree is compared with.
     pub(crate) revision: String,
+    /// Two programs that are built already, instead.
+    pub(crate) programs: Option<[PathBuf; 2]>,
     /// Pairs of runs.
     pub(crate) rounds: usize,
     /// By how much a path may get slower, in percent.
@@ -49,7 +54,14 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Options> {
         Some("--table") => bail!("`--table` stands alone"),
         Some("--compare") => {
             words.next();
-            return Ok(Options::Compare(comparing(words)?));
+            let revision = words.next().context("name a revision: `cargo xtask bench --compare REV`")?;
+            return Ok(Options::Compare(comparing(revision, None, words)?));
+        }
+        Some("--compare-programs") => {
+            words.next();
+            let mut program = || words.next().context("`--compare-programs` needs two programs: before, after");
+            let programs = [program()?.into(), program()?.into()];
+            return Ok(Options::Compare(comparing("before", Some(programs), words)?));
         }
         _ => {}
     }
@@ -68,10 +80,14 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Options> {
     Ok(Options::Run(running))
 }
 
-fn comparing<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Comparing> {
-    let revision = words.next().context("name a revision: `cargo xtask bench --compare REV`")?.to_owned();
+fn comparing<'a>(
+    revision: &str,
+    programs: Option<[PathBuf; 2]>,
+    mut words: impl Iterator<Item = &'a str>,
+) -> Result<Comparing> {
     let mut comparing = Comparing {
-        revision,
+        revision: revision.to_owned(),
+        programs,
         rounds: 20,
         time_percent: 10.0,
         instructions_percent: 3.0,
@@ -138,6 +154,11 @@ mod tests {
         assert_eq!((comparing.revision.as_str(), comparing.rounds, comparing.time_percent), ("main", 30, 5.0));
         assert!(comparing.with_time && !comparing.with_instructions);
         assert_eq!(comparing.profile, "dev");
+        let Ok(Options::Compare(comparing)) = parsed("--compare-programs old new --only-instructions") else {
+            panic!("not read as a comparison");
+        };
+        assert_eq!(comparing.programs, Some(["old".into(), "new".into()]));
+        assert!(parsed("--compare-programs old").is_err());
         assert!(parsed("--compare").is_err());
         assert!(parsed("--compare main --rounds 3").is_err());
         assert!(parsed("--compare main --hurry").is_err());

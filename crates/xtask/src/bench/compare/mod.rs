@@ -26,9 +26,13 @@ pub(crate) fn run(supervisor: &Supervisor, asked: &Comparing) -> Result<bool> {
     if asked.with_instructions {
         instructions::require_valgrind()?;
     }
-    let checkout = Checkout::of(supervisor, &asked.revision)?;
-    let before = checkout.build(supervisor, &asked.profile)?;
-    let after = builds::of_working_tree(supervisor, &asked.profile)?;
+    let [before, after] = match &asked.programs {
+        Some(programs) => programs.clone(),
+        None => {
+            let before = Checkout::of(supervisor, &asked.revision)?.build(supervisor, &asked.profile)?;
+            [before, builds::of_working_tree(supervisor, &asked.profile)?]
+        }
+    };
     let mut is_fine = true;
     if asked.with_instructions {
         is_fine &= compare_instructions(supervisor, asked, &before, &after)?;
@@ -42,7 +46,7 @@ pub(crate) fn run(supervisor: &Supervisor, asked: &Comparing) -> Result<bool> {
 
 fn compare_instructions(supervisor: &Supervisor, asked: &Comparing, before: &Path, after: &Path) -> Result<bool> {
     let limit = 1.0 + asked.instructions_percent / 100.0;
-    println!("\n| instructions | {} | working tree | change | |\n|---|--:|--:|--:|---|", asked.revision);
+    println!("\n| instructions | {} | after | change | |\n|---|--:|--:|--:|---|", asked.revision);
     let mut is_fine = true;
     for path in paths_of_both(before, after)? {
         supervisor.check()?;
