@@ -37,8 +37,11 @@ pub use load::{Loaded, load};
 pub use reload::Changes;
 pub use schema::schema;
 pub use sections::{
-    Appservices, Caches, Config, Database, Federation, Jobs, Listener, LogFormat, Media, Network, Passwords, Pool,
+    Appservices, Caches, ClientTraces, Config, Database, Federation, FederationRate, InviteRates, Jobs, JoinRates,
+    Limit, LimitSize, LimitSizes, Limits, Listener, LogFormat, LoginRates, Media, Network, Passwords, Pool, Rate,
     RateLimits, Registration, Resource, Rooms, Server, Synchronous, Telemetry, Tls,
 };
 pub use sources::Sources;
-pub use values::{Bind, ByteSize, DatabaseEngine, DatabaseUrl, Period, Schedule, Secret, SocketMode, WebUrl};
+pub use values::{
+    AddressRange, Bind, ByteSize, DatabaseEngine, DatabaseUrl, Period, Schedule, Secret, Share, SocketMode, WebUrl,
+};

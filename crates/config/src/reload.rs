@@ -23,6 +23,9 @@ const RELOADABLE: [&str; 15] = [
     "telemetry.log_filter",
 ];
 
+/// Sections of which a running server applies every key.
+const RELOADABLE_SECTIONS: [&str; 2] = ["limits", "rate_limits"];
+
 /// What differs between the running configuration and a newly loaded one, as dotted keys.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -37,7 +40,9 @@ impl Config {
     /// comparison is still with what the server runs with.
     pub fn apply(&mut self, new: &Self) {
         self.caches.clone_from(&new.caches);
+        self.limits.clone_from(&new.limits);
         self.passwords.clone_from(&new.passwords);
+        self.rate_limits.clone_from(&new.rate_limits);
         self.registration.clone_from(&new.registration);
         self.rooms.default_version.clone_from(&new.rooms.default_version);
         self.rooms.full_state_timeout = new.rooms.full_state_timeout;
@@ -61,9 +66,14 @@ impl Config {
         keys.extend(changed);
         keys.sort();
         keys.dedup();
-        let (reloadable, need_restart) = keys.into_iter().partition(|key| RELOADABLE.contains(&key.as_str()));
+        let (reloadable, need_restart) = keys.into_iter().partition(|key| is_reloadable(key));
         Changes { reloadable, need_restart }
     }
+}
+
+fn is_reloadable(key: &str) -> bool {
+    let is_in = |section: &&str| key.split('.').next() == Some(*section);
+    RELOADABLE.contains(&key) || RELOADABLE_SECTIONS.iter().any(is_in)
 }
 
 fn collect(old: &Table, new: &Table, prefix: &str, keys: &mut Vec<String>) {

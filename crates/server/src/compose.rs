@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use api::{ApiState, Components, RequestObserver};
 use axum::Router;
-use config::{Config, Resource, Sources};
+use config::{ClientTraces, Config, Resource, Sources};
 use homeserver_core::{Clock, MemoryBudget, SystemClock};
 use http::{Method, StatusCode};
 use ruma::signatures::Ed25519KeyPair;
@@ -19,9 +19,11 @@ use services::{
     discovery::Discovery,
     filters::Filters,
     identity::Identity,
+    limits::Limit,
     log::{LogFollower, LogTail, UserRoomsCache, Wakeups},
     passwords::Passwords,
     profiles::Profiles,
+    rate_limits::RateLimits,
     reading::{History, RoomState},
     registration::{Registration, SharedSecret},
     rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline},
@@ -30,13 +32,15 @@ use services::{
     uia::UserInteractiveAuth,
     user_directory::UserDirectory,
 };
-use storage::{Database, DatabaseOptions, Interned, RoomStates};
+use storage::{Database, DatabaseOptions, Interned, RoomStates, StorageError};
 use tasks::queue::JobQueue;
-use telemetry::{HealthProbe, Metrics};
+use telemetry::{HealthProbe, Metrics, RemoteTraces, SpanCounts};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    StartError, VERSION, jobs,
+    StartError, jobs,
+    limits::{self, HeavyWork},
+    observing::{self, ObservedDatabase},
     reconfiguring::{
         Reconfigurable, capability_options, configure_memory, hash_cost, registration_options, shared_secret,
     },
@@ -62,6 +66,8 @@ pub(crate) struct Application {
     registration: Arc<Registration>,
     reconfigurable: Reconfigurable,
     jobs: Arc<JobQueue>,
+    heavy_work: HeavyWork,
+    rate_limits: Arc<RateLimits>,
     database: Database,
 }
 
@@ -71,13 +77,17 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let server_name = config.server.name.clone();
 
     let metrics = Arc::new(Metrics::new()?);
-    let database = open_database(config, clock.clone()).await?;
-    metrics.observe_database({
-        let database = database.clone();
-        move || database.connections()
-    });
-    let health = Arc::new(health_probe(&database, metrics.clone()));
+    let observer = ObservedDatabase(metrics.database().clone());
+    let options = database_options(config, clock.clone());
+    let database = Database::open_observed(&options, Arc::new(observer)).await;
+    let database = database.map_err(|error| cannot_open(config, error))?;
+    observing::observe_database(&metrics, &database);
     let observer = request_observer(metrics.clone());
+    let heavy_work = HeavyWork::new(config, &metrics)?;
+    let rates = |kind| limits::rate_of(config, kind);
+    let rate_limits = Arc::new(RateLimits::new(database.clone(), server_name.clone(), rates));
+    rate_limits.tend().await?;
+    limits::tend(&rate_limits, &metrics, stopping.clone())?;
     let queue = Arc::new(JobQueue::new(database.clone(), clock.clone(), jobs::options(config)));
 
     metrics.observe_caches(database.memory().clone());
@@ -92,11 +102,16 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let tail = Arc::new(LogTail::new(database.settled_position().await?));
     let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
     let wakeups = Arc::new(Wakeups::default());
-    LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
+    let log = metrics.log().clone();
+    let lag = Box::new(move |lag| log.followed(lag));
+    let progress = LogFollower::start_observed(&database, tail.clone(), user_rooms.clone(), wakeups.clone(), lag);
+    observing::observe_log(&metrics, progress.clone());
+    let data_dir = config.server.data_dir.clone();
+    let health = observing::health_probe(metrics.clone(), &database, progress, data_dir, stopping.clone());
 
     let sessions =
         Arc::new(Sessions::new(database.clone(), interned.clone(), clock.clone(), SessionOptions::default()));
-    let passwords = password_hashing(config)?;
+    let passwords = password_hashing(config, heavy_work.password_hashing.clone())?;
     let accounts = Arc::new(Accounts::new(
         database.clone(),
         clock.clone(),
@@ -104,6 +119,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         Some(passwords.clone()),
         sessions.clone(),
         queue.clone(),
+        rate_limits.clone(),
     ));
     let registration = Arc::new(Registration::new(
         database.clone(),
@@ -121,8 +137,14 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let account_data = Arc::new(AccountData::new(database.clone(), interned.clone()));
     let filters = Arc::new(Filters::new(database.clone()));
 
-    let timeline =
-        Arc::new(Timeline::new(database.clone(), interned.clone(), states.clone(), identity.clone(), clock.clone()));
+    let timeline = Arc::new(Timeline::new(
+        database.clone(),
+        interned.clone(),
+        states.clone(),
+        identity.clone(),
+        clock.clone(),
+        heavy_work.signature_checks.clone(),
+    ));
     let aliases = Aliases::new(database.clone(), interned.clone(), identity.clone(), timeline.clone(), clock.clone());
     let aliases = Arc::new(aliases);
     let room_creation = Arc::new(RoomCreation::new(
@@ -133,6 +155,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         aliases.clone(),
         profiles.clone(),
         config.rooms.default_version.clone(),
+        rate_limits.clone(),
+        heavy_work.room_creation.clone(),
     ));
     let memberships = Arc::new(Memberships::new(
         database.clone(),
@@ -142,13 +166,19 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         aliases.clone(),
         profiles.clone(),
         user_rooms.clone(),
+        rate_limits.clone(),
     ));
-    let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone()));
-    let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone()));
-    let user_directory = Arc::new(UserDirectory::new(database.clone(), interned.clone()));
+    let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone(), rate_limits.clone()));
+    let searching = heavy_work.room_directory_search.clone();
+    let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone(), searching));
+    let searching = heavy_work.user_directory_search.clone();
+    let user_directory =
+        Arc::new(UserDirectory::new(database.clone(), interned.clone(), rate_limits.clone(), searching));
     let history =
         Arc::new(History::new(database.clone(), interned.clone(), states.clone(), clock.clone(), tail.clone()));
-    let room_state = Arc::new(RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone()));
+    let large_rooms = heavy_work.large_room_state.clone();
+    let room_state =
+        Arc::new(RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone(), large_rooms));
     let background_jobs = Arc::new(BackgroundJobs::new(database.clone(), clock.clone()));
     let statistics = Arc::new(Statistics::new(database.clone()));
     let needs = jobs::Needs {
@@ -161,8 +191,19 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         metrics: &metrics,
     };
     jobs::start(&queue, &needs, stopping.clone());
-    let sync =
-        Arc::new(Sync::new(database.clone(), interned, states.clone(), clock, tail, user_rooms, wakeups, stopping));
+    let initial = heavy_work.initial_sync.clone();
+    let sync = Arc::new(Sync::new(
+        database.clone(),
+        interned,
+        states.clone(),
+        clock,
+        tail,
+        user_rooms,
+        wakeups,
+        initial,
+        stopping,
+    ));
+    observing::observe_sync(&metrics, sync.clone());
 
     let reconfigurable = Reconfigurable {
         memory: database.memory().clone(),
@@ -176,6 +217,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     };
     let components = Components {
         observer: Some(observer.clone()),
+        client_traces: client_traces(config),
         capabilities,
         discovery,
         sessions: sessions.clone(),
@@ -197,12 +239,24 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         timeline,
         history,
         room_state,
+        rate_limits: rate_limits.clone(),
         sync,
         background_jobs,
         statistics,
     };
-    let state = ApiState::new(components);
-    Ok(Application { state, health, metrics, observer, sessions, registration, reconfigurable, jobs: queue, database })
+    Ok(Application {
+        state: ApiState::new(components),
+        health,
+        metrics,
+        observer,
+        sessions,
+        registration,
+        reconfigurable,
+        heavy_work,
+        rate_limits,
+        jobs: queue,
+        database,
+    })
 }
 
 /// Checks rooms on the word of the operator, without a server around it.
@@ -219,7 +273,7 @@ pub(crate) async fn registration(config: &Config) -> Result<(Registration, Datab
     let interned = Arc::new(Interned::new(database.clone()));
     let sessions = Arc::new(Sessions::new(database.clone(), interned, clock.clone(), SessionOptions::default()));
     let (name, options) = (config.server.name.clone(), registration_options(config));
-    let passwords = password_hashing(config)?;
+    let passwords = password_hashing(config, limits::password_hashing_alone(config))?;
     let registration = Registration::new(database.clone(), clock, name, options, Some(passwords), sessions);
     Ok((registration, database))
 }
@@ -238,6 +292,11 @@ impl Application {
         Ok(self.registration.first_account_token().await?)
     }
 
+    /// Has the metrics tell of the process's traces.
+    pub(crate) fn observe_traces(&self, counts: Arc<SpanCounts>) {
+        self.metrics.observe_traces(counts);
+    }
+
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }
@@ -247,7 +306,10 @@ impl Application {
     /// # Errors
     /// If something in it cannot be used; nothing has changed then.
     pub(crate) fn reconfigure(&self, config: &Config, sources: &Sources) -> Result<(), config::Error> {
-        self.reconfigurable.apply(config, sources)
+        self.reconfigurable.apply(config, sources)?;
+        self.heavy_work.reconfigure(config);
+        self.rate_limits.reconfigure(|kind| limits::rate_of(config, kind));
+        Ok(())
     }
 
     /// Gives jobs that run `grace` to end, and returns the others, which run again at the next start.
@@ -264,20 +326,27 @@ impl Application {
     }
 }
 
-fn password_hashing(config: &Config) -> Result<Arc<Passwords>, StartError> {
-    let passwords = Passwords::new(hash_cost(config))?;
+fn password_hashing(config: &Config, limit: Arc<Limit>) -> Result<Arc<Passwords>, StartError> {
+    let passwords = Passwords::new(hash_cost(config), limit)?;
     passwords.reconfigure(hash_cost(config), config.passwords.enabled)?;
     Ok(Arc::new(passwords))
 }
 
 /// `clock` says how old what is kept in memory is.
 async fn open_database(config: &Config, clock: Arc<dyn Clock>) -> Result<Database, StartError> {
-    let url = config.database_url();
+    Database::open(&database_options(config, clock)).await.map_err(|error| cannot_open(config, error))
+}
+
+fn cannot_open(config: &Config, error: StorageError) -> StartError {
+    StartError::Database { url: config.database_url(), error }
+}
+
+fn database_options(config: &Config, clock: Arc<dyn Clock>) -> DatabaseOptions {
     let pool = config.pool();
     let memory = MemoryBudget::new(config.caches.memory_budget.bytes(), clock);
     configure_memory(&memory, config);
-    let options = DatabaseOptions {
-        url: url.reveal().to_owned(),
+    DatabaseOptions {
+        url: config.database_url().reveal().to_owned(),
         min_connections: pool.min_connections,
         max_connections: pool.max_connections,
         connect_timeout: pool.connect_timeout,
@@ -288,17 +357,15 @@ async fn open_database(config: &Config, clock: Arc<dyn Clock>) -> Result<Databas
             config::Synchronous::Full => storage::Synchronous::Full,
             config::Synchronous::Normal => storage::Synchronous::Normal,
         },
-    };
-    Database::open(&options).await.map_err(|error| StartError::Database { url, error })
+    }
 }
 
-fn health_probe(database: &Database, metrics: Arc<Metrics>) -> HealthProbe {
-    let database = database.clone();
-    let ping = move || {
-        let database = database.clone();
-        Box::pin(async move { database.ping().await.map(drop).map_err(|error| error.to_string()) }) as _
-    };
-    HealthProbe::new(VERSION, metrics, Box::new(ping))
+fn client_traces(config: &Config) -> RemoteTraces {
+    match config.telemetry.client_traces {
+        ClientTraces::Ignore => RemoteTraces::Ignore,
+        ClientTraces::Link => RemoteTraces::Link,
+        ClientTraces::Continue => RemoteTraces::Continue,
+    }
 }
 
 fn request_observer(metrics: Arc<Metrics>) -> Arc<dyn RequestObserver> {

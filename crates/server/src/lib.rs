@@ -12,12 +12,15 @@ mod compose;
 mod data_dir;
 mod error;
 mod jobs;
+mod limits;
 mod listen;
+mod observing;
 mod reconfiguring;
 mod running;
 mod runtime;
 mod signing_key;
 mod start;
+mod starting;
 mod supervisor;
 
 pub use error::StartError;

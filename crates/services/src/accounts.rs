@@ -9,6 +9,7 @@ use tasks::queue::{Job as _, JobQueue};
 
 use crate::background::{LeaveAllRooms, PATIENCE};
 use crate::passwords::{PasswordError, Passwords};
+use crate::rate_limits::{Kind, LimitExceeded, RateLimits};
 use crate::sessions::{Requester, Sessions};
 
 /// Why something could not be done with an account.
@@ -23,6 +24,9 @@ pub enum AccountError {
     /// The server does not use passwords.
     #[error("This server does not use passwords")]
     PasswordsDisabled,
+    /// There were too many logins, or too many with a wrong password.
+    #[error(transparent)]
+    LimitExceeded(#[from] LimitExceeded),
     /// The password could not be handled.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -40,10 +44,11 @@ pub struct Accounts {
     passwords: Option<Arc<Passwords>>,
     sessions: Arc<Sessions>,
     jobs: Arc<JobQueue>,
+    rate_limits: Arc<RateLimits>,
 }
 
 impl Accounts {
-    /// The accounts stored in `database`. Without `passwords` nobody can log in with one.
+    /// The accounts stored in `database`. Without `passwords` nobody can log in with one. `rate_limits` count logins.
     #[must_use]
     pub fn new(
         database: Database,
@@ -52,8 +57,9 @@ impl Accounts {
         passwords: Option<Arc<Passwords>>,
         sessions: Arc<Sessions>,
         jobs: Arc<JobQueue>,
+        rate_limits: Arc<RateLimits>,
     ) -> Self {
-        Self { database, clock, server_name, passwords, sessions, jobs }
+        Self { database, clock, server_name, passwords, sessions, jobs, rate_limits }
     }
 
     /// Whether users can log in with a password.
@@ -67,7 +73,27 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
+    #[tracing::instrument(name = "check_password", level = "debug", skip_all)]
     pub async fn by_password(&self, name: &str, password: &str) -> Result<(UserSn, OwnedUserId), AccountError> {
+        let lower_case = name.to_lowercase();
+        let key = match self.user_id(&lower_case) {
+            Some(user_id) => self.rate_limits.account(user_id.as_str()),
+            None => self.rate_limits.account(&lower_case),
+        };
+        // Spent before it is known whether the attempt fails: many at once do not get more guesses than one after the other.
+        let attempt = self.rate_limits.spend(Kind::LoginFailedAttempts, key, None)?;
+        let proved = self.prove(name, password).await;
+        if matches!(proved, Err(AccountError::WrongPassword | AccountError::Deactivated)) {
+            attempt.keep();
+            return proved;
+        }
+        attempt.give_back();
+        let user = proved?;
+        self.rate_limits.spend(Kind::LoginAccount, key, None)?.keep();
+        Ok(user)
+    }
+
+    async fn prove(&self, name: &str, password: &str) -> Result<(UserSn, OwnedUserId), AccountError> {
         let found = self.by_name(name).await?;
         let hash = found.as_ref().and_then(|(account, _)| account.password_hash.clone());
         let is_right = self.passwords()?.verify(password, hash).await?;
@@ -100,11 +126,21 @@ impl Accounts {
         named(name) || named(&name.to_lowercase())
     }
 
-    /// Whether the password is the user's.
+    /// Whether the password is the requester's.
     ///
     /// # Errors
     /// [`AccountError`].
-    pub(crate) async fn is_password_of(&self, user_sn: UserSn, password: &str) -> Result<bool, AccountError> {
+    pub(crate) async fn is_password_of(&self, requester: &Requester, password: &str) -> Result<bool, AccountError> {
+        let attempt = self.rate_limits.spend_by_user(Kind::ProofFailedAttempts, requester)?;
+        let is_right = self.compare(requester.user_sn, password).await;
+        match is_right {
+            Ok(false) => attempt.keep(),
+            _ => attempt.give_back(),
+        }
+        is_right
+    }
+
+    async fn compare(&self, user_sn: UserSn, password: &str) -> Result<bool, AccountError> {
         let account = self.database.account(user_sn).await?;
         let hash = account.and_then(|account| account.password_hash);
         Ok(self.passwords()?.verify(password, hash).await?)
@@ -114,6 +150,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn change_password(
         &self,
         requester: &Requester,
@@ -135,6 +172,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn deactivate(&self, user_sn: UserSn, erase: bool) -> Result<(), AccountError> {
         let now = self.clock.now();
         let write = async move |tx: &mut Tx| {

@@ -43,6 +43,7 @@ pub mod log;
 pub mod object;
 pub mod passwords;
 pub mod profiles;
+pub mod rate_limits;
 pub mod reading;
 pub mod registration;
 pub mod rooms;
@@ -54,3 +55,4 @@ pub mod user_directory;
 pub mod wire;
 
 pub use storage::StorageError;
+pub use tasks::limits;

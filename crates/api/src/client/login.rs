@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use services::accounts::Accounts;
 use services::discovery::Discovery;
+use services::rate_limits::{Key, Kind, RateLimits};
 use services::sessions::{CheckedDevice, SessionDevice, Sessions};
 use services::uia::UserIdentifier;
 
 use super::session::TokenKeys;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Json, Object};
+use crate::extract::{ClientAddress, Json, Object};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login>
 pub(super) async fn flows(State(accounts): State<Arc<Accounts>>) -> Json<Value> {
@@ -52,6 +53,8 @@ pub(super) struct LoggedIn {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login>
 pub(super) async fn log_in(
+    ClientAddress(address): ClientAddress,
+    State(rate_limits): State<Arc<RateLimits>>,
     State(accounts): State<Arc<Accounts>>,
     State(sessions): State<Arc<Sessions>>,
     State(discovery): State<Arc<Discovery>>,
@@ -60,6 +63,7 @@ pub(super) async fn log_in(
     if body.kind != "m.login.password" || !accounts.passwords_enabled() {
         return Err(ApiError::unknown(format!("type: this server has no logins of type {:?}", body.kind)));
     }
+    rate_limits.spend(Kind::LoginAddress, Key::address(address), None)?.keep();
     let name = match (body.identifier, body.user) {
         (Some(Object(identifier)), _) if identifier.kind != "m.id.user" => {
             return Err(ApiError::unknown(format!(

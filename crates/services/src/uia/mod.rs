@@ -152,6 +152,7 @@ impl UserInteractiveAuth {
     ///
     /// # Errors
     /// [`UiaError::Incomplete`] tells the client what to do.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn authorise(&self, operation: Operation<'_>, auth: Option<&Auth>) -> Result<Authorisation, UiaError> {
         let nothing = Auth::default();
         let auth = auth.unwrap_or(&nothing);
@@ -219,7 +220,7 @@ impl UserInteractiveAuth {
         if named.is_some_and(|name| !self.accounts.is_name_of(name, &requester.user_id)) {
             return Err(UiaError::OtherUser);
         }
-        let is_right = self.accounts.is_password_of(requester.user_sn, password).await?;
+        let is_right = self.accounts.is_password_of(requester, password).await?;
         Ok((!is_right).then_some(("M_FORBIDDEN", "Wrong password")))
     }
 

@@ -44,6 +44,7 @@ impl Timeline {
     ///
     /// # Errors
     /// [`RoomError::NoSuchRoom`] if the room is not known here, or what is stored cannot be read.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn receive<K: KeyLookup + Sync + ?Sized>(
         &self,
         room_id: &RoomId,
@@ -54,8 +55,12 @@ impl Timeline {
         let head = self.database().room_head(room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
         let version: RoomVersion = head.room_version.parse()?;
         let context = RoomContext { room_sn, room_id: room_id.to_owned(), version };
-        let received = ReceivedPdu::parse(version, Some(room_id), json);
-        let verified = match received.and_then(|received| received.verify(keys)) {
+        let verified = {
+            let _permit = self.signature_checks().enter().await?;
+            let received = ReceivedPdu::parse(version, Some(room_id), json);
+            received.and_then(|received| received.verify(keys))
+        };
+        let verified = match verified {
             Ok(verified) => verified,
             Err(dropped) => return Ok(Reception::Dropped(dropped)),
         };
