@@ -61,7 +61,7 @@ mod writer;
 pub use account_data::AccountDataEntry;
 pub use accounts::{Account, NewAccount};
 pub use aliases::RoomAlias;
-pub use append::{Append, AppendOutcome, EventNumber, NewEvent, StateBefore, StateEffect, Step};
+pub use append::{Append, AppendOutcome, EventNumber, NewEvent, StateBefore, StateEffect, Step, later_version};
 pub use backup::back_up_sqlite;
 pub use chunk_collection::{ChunkCollector, Collected, CollectorLimits};
 pub use clean_up::Swept;

@@ -9,7 +9,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tracing::Instrument as _;
 
-use crate::append::Head;
+use crate::append::{Head, later_version};
 use crate::dialect::Dialect;
 use crate::log::LogEntry;
 use crate::state_chunks::{ChunkCache, ChunkView, WrittenState};
@@ -295,8 +295,8 @@ impl Tx {
         // Tells the writers of other nodes, which remember heads as long as only they move the log.
         self.next_position().await?;
         self.known.heads.remove(&room_sn);
-        let sql = "UPDATE room_heads SET head_version = head_version + 1 WHERE room_sn = $1";
-        self.execute(sql, params![room_sn]).await.map(drop)
+        let sql = "UPDATE room_heads SET head_version = head_version + $2 WHERE room_sn = $1";
+        self.execute(sql, params![room_sn, later_version(0)]).await.map(drop)
     }
 
     /// Makes `entry` visible to those who follow the log, once the transaction has committed.

@@ -11,7 +11,7 @@ use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use storage::{
     Append, AppendOutcome, Database, Interned, Membership, NewEvent, RoomStates, Standing, Step, StorageError,
-    StoredEvent,
+    StoredEvent, later_version,
 };
 use tasks::limits::Limit;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
@@ -493,10 +493,12 @@ impl OpenRoom {
         }
         let transaction = self.transaction.take();
         let head = self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?;
+        let new_version = later_version(head.version);
         let append = Append {
             room_sn: head.room_sn,
             room_version: head.room_version.as_str().into(),
             expected_version: head.version,
+            new_version,
             events: std::mem::take(&mut self.staged),
             resolved: None,
             extremities: None,
@@ -505,7 +507,7 @@ impl OpenRoom {
             invited_change: self.invited_change,
             also,
         };
-        head.version += 1;
+        head.version = new_version;
         if let Some(key) = transaction {
             head.remember_transaction(key);
         }

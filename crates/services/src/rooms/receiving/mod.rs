@@ -14,7 +14,7 @@ use room_engine::receipt::{Dropped, JudgedPdu, KeyLookup, ReceivedPdu, Rejected,
 use room_engine::state_map::{Place, StateMap};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedEventId, RoomId, UserId};
-use storage::{Append, EventNumber, Membership, NewEvent, Standing, StateBefore, StorageError};
+use storage::{Append, EventNumber, Membership, NewEvent, Standing, StateBefore, StorageError, later_version};
 
 use self::current::Outcome;
 pub(super) use self::joining::is_joint;
@@ -181,6 +181,7 @@ impl Timeline {
             room_sn: resolver.room.room_sn,
             room_version: resolver.room.version.as_str().into(),
             expected_version: around.head_version,
+            new_version: later_version(around.head_version),
             events: vec![event],
             resolved: Some(outcome.effects),
             extremities: Some(outcome.extremities),
