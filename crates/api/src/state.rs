@@ -12,8 +12,10 @@ use services::discovery::Discovery;
 use services::filters::Filters;
 use services::identity::Identity;
 use services::profiles::Profiles;
+use services::push_rules::PushRules;
 use services::rate_limits::RateLimits;
 use services::reading::{History, RoomState};
+use services::receipts::Receipts;
 use services::registration::{Registration, SharedSecret};
 use services::rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline};
 use services::sessions::Sessions;
@@ -64,6 +66,10 @@ components! {
     profiles: Arc<Profiles>,
     /// What clients keep for their users.
     account_data: Arc<AccountData>,
+    /// Users' push rules.
+    push_rules: Arc<PushRules>,
+    /// How far users have read.
+    receipts: Arc<Receipts>,
     /// Filters that users have stored.
     filters: Arc<Filters>,
     /// Who this server is.

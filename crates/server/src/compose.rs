@@ -23,13 +23,16 @@ use services::{
     log::{LogFollower, LogTail, UserRoomsCache, Wakeups},
     passwords::{HashCost, Passwords},
     profiles::Profiles,
+    push_rules::PushRules,
     rate_limits::RateLimits,
     reading::{History, RoomState},
+    receipts::Receipts,
     registration::{Registration, RegistrationOptions, SharedSecret},
     rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline, supported_versions},
     sessions::{SessionOptions, Sessions},
     sync::Sync,
     uia::UserInteractiveAuth,
+    unread::Audiences,
     user_directory::UserDirectory,
 };
 use storage::{Database, DatabaseOptions, Interned, RoomStates, StorageError};
@@ -135,7 +138,17 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let profiles = Arc::new(Profiles::new(database.clone(), clock.clone(), queue.clone()));
     let account_data = Arc::new(AccountData::new(database.clone(), interned.clone()));
     let filters = Arc::new(Filters::new(database.clone()));
+    let push_rules = Arc::new(PushRules::new(database.clone()));
+    let receipts = Arc::new(Receipts::new(database.clone(), interned.clone(), clock.clone()));
 
+    let audiences = Audiences::follow(&database, interned.clone());
+    metrics.observe_cache("audiences", {
+        let audiences = audiences.clone();
+        move || {
+            let (hits, misses) = audiences.cache_counts();
+            CacheCounts { hits, misses }
+        }
+    });
     let timeline = Arc::new(Timeline::new(
         database.clone(),
         interned.clone(),
@@ -143,6 +156,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         identity.clone(),
         clock.clone(),
         heavy_work.signature_checks.clone(),
+        audiences,
     ));
     let aliases = Aliases::new(database.clone(), interned.clone(), identity.clone(), timeline.clone(), clock.clone());
     let aliases = Arc::new(aliases);
@@ -208,6 +222,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         devices,
         profiles,
         account_data,
+        push_rules,
+        receipts,
         filters,
         identity,
         room_creation,

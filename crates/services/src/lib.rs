@@ -13,14 +13,17 @@ pub mod log;
 pub mod object;
 pub mod passwords;
 pub mod profiles;
+pub mod push_rules;
 pub mod rate_limits;
 pub mod reading;
+pub mod receipts;
 pub mod registration;
 pub mod rooms;
 pub mod sessions;
 pub mod sync;
 pub mod tokens;
 pub mod uia;
+pub mod unread;
 pub mod user_directory;
 pub mod wire;
 

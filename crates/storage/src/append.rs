@@ -3,6 +3,7 @@
 
 mod head;
 pub(crate) mod rows;
+pub(crate) mod unread;
 
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
@@ -18,6 +19,7 @@ use room_engine::state_map::{Chunk, Place, StateMap};
 use crate::events::{Standing, StoredEvent};
 use crate::log::LogEntry;
 use crate::transaction::Tx;
+use crate::unread::Unread;
 use crate::writer::PendingAppend;
 use crate::{Membership, StorageError, auth_chains, params};
 
@@ -73,8 +75,8 @@ pub struct NewEvent {
     pub client_json: Bytes,
     /// The rest of the PDU.
     pub federation_json: Bytes,
-    /// Whether it counts as unread for those who have not read it.
-    pub is_countable: bool,
+    /// What it is to those who have not read it.
+    pub unread: Arc<Unread>,
     /// The state event that it replaces, with its client JSON.
     pub replaces: Option<(EventNumber, Bytes)>,
     /// Whose membership it changes, and into what.
@@ -218,7 +220,9 @@ pub(crate) async fn append_all(
     let indexed: Vec<IndexedEvent> = written.iter().flat_map(Written::indexed_events).collect();
     let new_in_chains = auth_chains::index(tx, &indexed).await?;
     let auth_event_lists: Vec<String> = indexed.iter().map(auth_chains::auth_event_list).collect();
+    let unread = unread::of_all(tx, &written).await?;
     let mut tables = rows::of_all(&written, &heads, &chunks, tx.last_reserved());
+    tables.extend(unread.tables());
     tables.extend(auth_chains::rows(&indexed, &new_in_chains, &auth_event_lists));
     tx.insert_into_tables(&tables).await?;
     rows::write_removals(tx, rows::each_effect(&written)).await?;
@@ -359,7 +363,7 @@ async fn write_append<'a>(
             }
         }
         if event.standing == Standing::Accepted {
-            head.countable_total += i64::from(event.is_countable);
+            head.countable_total += i64::from(event.unread.usual.notify && event.unread.thread.is_none());
             head.last = sn.0;
         }
         if event.standing.is_followed() {
@@ -429,6 +433,7 @@ impl Append {
             transaction: self.transaction.clone(),
             membership: event.membership,
             redacts: event.redacts.as_ref().map(|(target, json)| (target.sn(), json.clone())),
+            unread: (event.standing == Standing::Accepted).then(|| event.unread.clone()),
         }
     }
 }

@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "the exception for tests does not reach the functions that tests share")]
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
 use room_engine::state_map::Place;
 use storage::{
-    Append, AppendOutcome, Database, DatabaseOptions, EventNumber, NewEvent, Standing, StateEffect, later_version,
+    Append, AppendOutcome, Database, DatabaseOptions, EventNumber, NewEvent, Notice, Standing, StateEffect, Unread,
+    later_version,
 };
 use testing::{TestDatabase, on_both_databases};
 
@@ -30,7 +33,7 @@ fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: 
             depth: expected_version + 1,
             client_json: Bytes::from_static(b"{}"),
             federation_json: Bytes::from_static(b"{}"),
-            is_countable: true,
+            unread: Arc::new(Unread { usual: Notice { notify: true, highlight: false }, ..Unread::default() }),
             replaces: None,
             membership: None,
             redacts: None,

@@ -37,7 +37,7 @@ fn event(type_sn: TypeSn, key: i64, replaces: Option<&EventNumber>) -> NewEvent 
         depth: 1,
         client_json: Bytes::from_static(b"{}"),
         federation_json: Bytes::from_static(b"{}"),
-        is_countable: false,
+        unread: std::sync::Arc::default(),
         replaces: replaces.map(|number| (number.clone(), Bytes::from_static(b"{}"))),
         membership: (type_sn == MEMBER).then_some((UserSn(key), Membership::Join)),
         redacts: None,

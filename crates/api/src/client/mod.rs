@@ -12,6 +12,7 @@ mod login;
 mod logout;
 mod paths;
 mod profile;
+mod push_rules;
 mod refresh;
 mod register;
 mod rooms;
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> Router<ApiState> {
     let routes = changing_rooms(routes);
     let routes = reading_rooms(routes);
     let routes = directories(routes);
+    let routes = notifications(routes);
     routes.into_router()
 }
 
@@ -109,6 +111,20 @@ fn reading_rooms(routes: ClientPaths) -> ClientPaths {
         .v3("/rooms/{roomId}/state/{eventType}", get(state_get::one_without_key))
         .v3("/rooms/{roomId}/state/{eventType}/", get(state_get::one_without_key))
         .v3("/rooms/{roomId}/state/{eventType}/{stateKey}", get(state_get::one))
+}
+
+fn notifications(routes: ClientPaths) -> ClientPaths {
+    use push_rules::{actions, delete, enabled, put, read, set_actions, set_enabled};
+    routes
+        .v3("/pushrules", get(push_rules::all))
+        .v3("/pushrules/", get(push_rules::all))
+        .v3("/pushrules/global", get(push_rules::global))
+        .v3("/pushrules/global/", get(push_rules::global))
+        .v3("/pushrules/global/{kind}/{ruleId}", get(read).put(put).delete(delete))
+        .v3("/pushrules/global/{kind}/{ruleId}/enabled", get(enabled).put(set_enabled))
+        .v3("/pushrules/global/{kind}/{ruleId}/actions", get(actions).put(set_actions))
+        .v3("/rooms/{roomId}/receipt/{receiptType}/{eventId}", post(rooms::receipt::receipt))
+        .v3("/rooms/{roomId}/read_markers", post(rooms::read_markers::read_markers))
 }
 
 fn directories(routes: ClientPaths) -> ClientPaths {

@@ -253,6 +253,41 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         free: &[],
     },
     get("/rooms/{roomId}/aliases", USER, ""),
+    get("/pushrules", USER, ""),
+    get("/pushrules/", USER, ""),
+    get("/pushrules/global", USER, ""),
+    get("/pushrules/global/", USER, ""),
+    get("/pushrules/global/{kind}/{ruleId}", USER, ""),
+    Endpoint {
+        query: "before=mine&after=mine",
+        free: &["conditions", "actions.0", "actions.1"],
+        ..with(
+            "PUT",
+            "/pushrules/global/{kind}/{ruleId}",
+            USER,
+            r#"{"actions": ["notify", {"set_tweak": "sound", "value": "bing"}],
+                "conditions": [{"kind": "event_match", "key": "type", "pattern": "m.room.*"}]}"#,
+        )
+    },
+    get("/pushrules/global/{kind}/{ruleId}/enabled", USER, ""),
+    with("PUT", "/pushrules/global/{kind}/{ruleId}/enabled", USER, r#"{"enabled": true}"#),
+    get("/pushrules/global/{kind}/{ruleId}/actions", USER, ""),
+    Endpoint {
+        free: &["actions.0", "actions.1"],
+        ..with(
+            "PUT",
+            "/pushrules/global/{kind}/{ruleId}/actions",
+            USER,
+            r#"{"actions": ["notify", {"set_tweak": "sound", "value": "bing"}]}"#,
+        )
+    },
+    with("POST", "/rooms/{roomId}/receipt/{receiptType}/{eventId}", USER, r#"{"thread_id": "main"}"#),
+    with(
+        "POST",
+        "/rooms/{roomId}/read_markers",
+        USER,
+        r#"{"m.fully_read": "{eventId}", "m.read": "{eventId}", "m.read.private": "{eventId}"}"#,
+    ),
     with("POST", "/user_directory/search", USER, r#"{"search_term": "bob", "limit": 5}"#),
     get(SHARED_SECRET_REGISTRATION, NOBODY, ""),
     with(

@@ -97,8 +97,16 @@ impl Entries {
 
 fn cost(entry: &LogEntry) -> usize {
     let json = match entry {
-        LogEntry::Event(event) => event.client_json.len() + event.replaced_json.as_ref().map_or(0, bytes::Bytes::len),
-        LogEntry::AccountData { .. } | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => 0,
+        // Those whom an event is silent for are shared by the events of its room.
+        LogEntry::Event(event) => {
+            let others = event.unread.as_ref().map_or(0, |unread| size_of_val(&*unread.others));
+            event.client_json.len() + event.replaced_json.as_ref().map_or(0, bytes::Bytes::len) + others
+        }
+        LogEntry::AccountData { .. }
+        | LogEntry::NotificationRules { .. }
+        | LogEntry::Receipt(_)
+        | LogEntry::StateResolved { .. }
+        | LogEntry::StateKnown { .. } => 0,
     };
     ENTRY_OVERHEAD_BYTES + json
 }

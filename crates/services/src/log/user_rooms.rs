@@ -6,23 +6,21 @@ use std::sync::Arc;
 use homeserver_core::{Position, RoomSn, UserSn};
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
-use storage::{Database, LogEntry, Membership, StorageError};
+use storage::{Database, LogEntry, Membership, StorageError, UnreadThread};
 use tokio::sync::OnceCell;
 
 /// Users whose rooms are remembered.
 const REMEMBERED_USERS: usize = 20_000;
 
-/// What a user is to a room, and up to where they have read it.
+/// What a user is to a room.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// What the user is to the room; `None` if only the reading is known yet.
+    /// What the user is to the room.
     pub membership: Option<Membership>,
     /// When that came about.
     pub since: Position,
     /// Whether the user has forgotten the room.
     pub is_forgotten: bool,
-    /// How many countable events the room had up to where the user has read it.
-    pub read_total: i64,
 }
 
 impl Place {
@@ -33,10 +31,23 @@ impl Place {
     }
 }
 
+/// What is unread of a room; `threads` are `None` if that has to be read.
+struct KnownUnread {
+    at: Position,
+    threads: Option<Arc<[UnreadThread]>>,
+}
+
+impl Default for KnownUnread {
+    fn default() -> Self {
+        Self { at: Position::START, threads: None }
+    }
+}
+
 /// The rooms of one user. Follows the log; may be ahead of the position that a reader has in mind.
 #[derive(Default)]
 pub struct UserRooms {
     places: RwLock<HashMap<RoomSn, Place>>,
+    unread: RwLock<HashMap<RoomSn, KnownUnread>>,
     loaded: OnceCell<()>,
 }
 
@@ -55,22 +66,34 @@ impl UserRooms {
 
     fn set_membership(&self, room_sn: RoomSn, membership: Membership, since: Position, is_forgotten: bool) {
         let mut places = self.places.write();
-        let place = places.entry(room_sn).or_insert(Place {
-            membership: None,
-            since: Position::START,
-            is_forgotten: false,
-            read_total: 0,
-        });
+        let place =
+            places.entry(room_sn).or_insert(Place { membership: None, since: Position::START, is_forgotten: false });
         // What comes from the database may be older than what the log has told.
         if since >= place.since {
             (place.membership, place.since, place.is_forgotten) = (Some(membership), since, is_forgotten);
         }
     }
 
-    fn set_read_total(&self, room_sn: RoomSn, read_total: i64) {
-        if let Some(place) = self.places.write().get_mut(&room_sn) {
-            place.read_total = place.read_total.max(read_total);
+    /// What is unread of a room, as far as it is known, and at which position of the log it was that.
+    #[must_use]
+    pub fn unread(&self, room_sn: RoomSn) -> Option<(Position, Arc<[UnreadThread]>)> {
+        let unread = self.unread.read();
+        let known = unread.get(&room_sn)?;
+        Some((known.at, known.threads.clone()?))
+    }
+
+    /// Keeps what was unread of a room at a position, unless something newer is known of it.
+    pub fn set_unread(&self, room_sn: RoomSn, at: Position, threads: Arc<[UnreadThread]>) {
+        let mut unread = self.unread.write();
+        let known = unread.entry(room_sn).or_default();
+        if known.at <= at {
+            *known = KnownUnread { at, threads: Some(threads) };
         }
+    }
+
+    /// The user has read the room further, or has come into it, at a position: what was unread before is no more.
+    fn reset_unread(&self, room_sn: RoomSn, at: Position) {
+        self.unread.write().insert(room_sn, KnownUnread { at, threads: None });
     }
 }
 
@@ -106,9 +129,6 @@ impl UserRoomsCache {
             let since = since.get(&stored.room_sn).copied().unwrap_or(Position::START);
             rooms.set_membership(stored.room_sn, stored.membership, since, stored.is_forgotten);
         }
-        for (room_sn, read_total) in self.database.read_totals(user_sn).await? {
-            rooms.set_read_total(room_sn, read_total);
-        }
         Ok(())
     }
 
@@ -129,11 +149,12 @@ impl UserRoomsCache {
                 && let Some(rooms) = self.users.get(&user_sn)
             {
                 rooms.set_membership(room_sn, membership, entry.position(), false);
+                rooms.reset_unread(room_sn, entry.position());
             }
-            if let LogEntry::Event(event) = entry
-                && let Some(rooms) = self.users.get(&event.sender_sn)
+            if let LogEntry::Receipt(receipt) = entry
+                && let Some(rooms) = self.users.get(&receipt.user_sn)
             {
-                rooms.set_read_total(event.room_sn, event.countable_total);
+                rooms.reset_unread(receipt.room_sn, receipt.position);
             }
         }
     }

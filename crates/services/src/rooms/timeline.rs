@@ -21,6 +21,7 @@ use super::head::{Draft, Head, HeadEvent, StateEvent, TransactionKey};
 use super::receiving::is_joint;
 use crate::identity::Identity;
 use crate::sessions::Requester;
+use crate::unread::Audiences;
 
 /// Rooms whose end is kept in memory.
 const OPEN_ROOMS: usize = 20_000;
@@ -50,6 +51,7 @@ pub struct Timeline {
     states: Arc<RoomStates>,
     identity: Arc<Identity>,
     clock: Arc<dyn Clock>,
+    audiences: Arc<Audiences>,
     rooms: Cache<RoomSn, Slot>,
     last_creation_ms: SyncMutex<i64>,
     outage: Outage,
@@ -78,7 +80,8 @@ impl Outage {
 }
 
 impl Timeline {
-    /// The timelines of the rooms in `database`. So many signatures are checked at once as `signature_checks` allows.
+    /// The timelines of the rooms in `database`, for whose members `audiences` evaluates what comes into them. So many
+    /// signatures are checked at once as `signature_checks` allows.
     #[must_use]
     pub fn new(
         database: Database,
@@ -87,6 +90,7 @@ impl Timeline {
         identity: Arc<Identity>,
         clock: Arc<dyn Clock>,
         signature_checks: Arc<Limit>,
+        audiences: Arc<Audiences>,
     ) -> Self {
         let rooms = Cache::new(OPEN_ROOMS);
         Self {
@@ -95,6 +99,7 @@ impl Timeline {
             states,
             identity,
             clock,
+            audiences,
             rooms,
             last_creation_ms: SyncMutex::new(0),
             outage: Outage::default(),
@@ -271,13 +276,17 @@ impl Timeline {
         &self.signature_checks
     }
 
+    pub(super) fn audiences(&self) -> &Audiences {
+        &self.audiences
+    }
+
     fn slot(&self, room_sn: RoomSn) -> Slot {
         let slot = self.rooms.get_or_insert_with(&room_sn, || Ok::<_, std::convert::Infallible>(Slot::default()));
         slot.unwrap_or_default()
     }
 
-    /// There must be one slot for a room: versions of its head are numbers, and those of two slots could come to the same
-    /// number by other events, when a write has failed. Whoever waited for a slot that was dropped meanwhile takes its successor.
+    /// There is one slot for a room, because what is built in one would be refused for what is built in the other. Whoever waited
+    /// for a slot that was dropped meanwhile takes its successor.
     async fn lock(&self, room_sn: RoomSn) -> (Slot, OwnedMutexGuard<Option<Head>>) {
         loop {
             let slot = self.slot(room_sn);
@@ -308,6 +317,7 @@ impl Timeline {
             database: self.database.clone(),
             interned: self.interned.clone(),
             identity: self.identity.clone(),
+            audiences: self.audiences.clone(),
             now: self.clock.now().0,
             staged: Vec::new(),
             joined_change: 0,
@@ -326,12 +336,13 @@ impl Timeline {
 /// The end of a room, locked. Dropped without [`OpenRoom::commit`], it leaves no trace.
 pub struct OpenRoom {
     slot: Slot,
-    guard: OwnedMutexGuard<Option<Head>>,
+    pub(super) guard: OwnedMutexGuard<Option<Head>>,
     database: Database,
     interned: Arc<Interned>,
     identity: Arc<Identity>,
+    pub(super) audiences: Arc<Audiences>,
     now: i64,
-    staged: Vec<NewEvent>,
+    pub(super) staged: Vec<NewEvent>,
     joined_change: i64,
     invited_change: i64,
     transaction: Option<TransactionKey>,
@@ -340,7 +351,7 @@ pub struct OpenRoom {
 }
 
 impl OpenRoom {
-    fn head(&self) -> Result<&Head, RoomError> {
+    pub(super) fn head(&self) -> Result<&Head, RoomError> {
         self.guard.as_ref().ok_or(RoomError::NoSuchRoom)
     }
 
@@ -424,7 +435,7 @@ impl OpenRoom {
             depth: event.pdu.depth(),
             client_json: event.client_json,
             federation_json: event.federation_json,
-            is_countable: state_key_sn.is_none() && is_countable(&draft.event_type),
+            unread: Arc::default(),
             replaces: replaces.map(|replaced| (replaced.number, replaced.pdu.client_json().clone())),
             membership,
             redacts: redacted.map(|(pdu, number)| (number, pdu.client_json().clone())),
@@ -491,6 +502,7 @@ impl OpenRoom {
             let room_sn = self.interned.room(room_id.as_str()).await?;
             self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?.room_sn = room_sn;
         }
+        self.evaluate_staged().await?;
         let transaction = self.transaction.take();
         let head = self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?;
         let new_version = later_version(head.version);
@@ -580,11 +592,6 @@ async fn outcome_of(
     outcome: oneshot::Receiver<Result<AppendOutcome, StorageError>>,
 ) -> Result<AppendOutcome, StorageError> {
     outcome.await.map_err(|_| StorageError::Unavailable("the database is closed".to_owned())).flatten()
-}
-
-/// Which events count as unread for those who have not read them.
-pub(super) fn is_countable(event_type: &str) -> bool {
-    matches!(event_type, "m.room.message" | "m.room.encrypted")
 }
 
 /// Local users redact events of others only by their power level; being of the same server is enough for servers only.

@@ -169,7 +169,7 @@ impl Room {
             depth: create.depth(),
             client_json: create.client_json().clone(),
             federation_json: create.federation_json().clone(),
-            is_countable: false,
+            unread: std::sync::Arc::default(),
             replaces: None,
             membership: None,
             redacts: None,

@@ -198,7 +198,7 @@ fn message(number: u32, standing: Standing, before: StateBefore) -> NewEvent {
         depth: 1,
         client_json: Bytes::from_static(b"{}"),
         federation_json: Bytes::from_static(b"{}"),
-        is_countable: false,
+        unread: std::sync::Arc::default(),
         replaces: None,
         membership: None,
         redacts: None,
