@@ -37,8 +37,8 @@ pub use load::{Loaded, load};
 pub use reload::Changes;
 pub use schema::schema;
 pub use sections::{
-    Appservices, Caches, Config, Database, Federation, Jobs, Listener, LogFormat, Media, Network, Passwords, Pool,
-    RateLimits, Registration, Resource, Rooms, Server, Synchronous, Telemetry, Tls,
+    Appservices, Caches, Config, Database, Email, Federation, Jobs, Listener, LogFormat, MailTls, Media, Network,
+    Passwords, Pool, RateLimits, Registration, Resource, Rooms, Server, Synchronous, Telemetry, Tls,
 };
 pub use sources::Sources;
 pub use values::{Bind, ByteSize, DatabaseEngine, DatabaseUrl, Period, Schedule, Secret, SocketMode, WebUrl};

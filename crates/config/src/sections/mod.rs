@@ -4,6 +4,7 @@
 mod appservices;
 mod caches;
 mod database;
+mod email;
 mod federation;
 mod jobs;
 mod listeners;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 pub use appservices::Appservices;
 pub use caches::Caches;
 pub use database::{Database, Pool, Synchronous};
+pub use email::{Email, MailTls};
 pub use federation::Federation;
 pub use jobs::Jobs;
 pub use listeners::{Listener, Resource, Tls};
@@ -55,6 +57,7 @@ pub struct Config {
     pub caches: Caches,
     pub media: Media,
     pub appservices: Appservices,
+    pub email: Email,
     pub jobs: Jobs,
     pub telemetry: Telemetry,
 }
@@ -74,6 +77,7 @@ impl Default for Config {
             caches: Caches::default(),
             media: Media::default(),
             appservices: Appservices::default(),
+            email: Email::default(),
             jobs: Jobs::default(),
             telemetry: Telemetry::default(),
         }
