@@ -43,6 +43,7 @@ pub mod extract;
 pub mod ops;
 mod router;
 pub mod state;
+mod submit_token;
 mod unread_body;
 mod well_known;
 

@@ -27,6 +27,7 @@ use services::{
     rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline, supported_versions},
     sessions::{SessionOptions, Sessions},
     sync::Sync,
+    threepids::ThirdPartyIdentifiers,
     uia::UserInteractiveAuth,
     user_directory::UserDirectory,
 };
@@ -35,7 +36,7 @@ use tasks::queue::JobQueue;
 use telemetry::{CacheCounts, HealthProbe, Metrics};
 use tokio_util::sync::CancellationToken;
 
-use crate::{StartError, VERSION, jobs};
+use crate::{StartError, VERSION, email, email::Email, jobs};
 
 /// What the components are made of.
 pub(crate) struct Needs<'a> {
@@ -78,6 +79,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         default_room_version: config.rooms.default_version.clone(),
         room_versions: supported_versions(),
         passwords_enabled: config.passwords.enabled,
+        email_enabled: config.email.smtp_host.is_some(),
     }));
     let discovery = Arc::new(Discovery::new(config.server.public_base_url.as_ref().map(config::WebUrl::as_str), None));
 
@@ -103,14 +105,20 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         sessions.clone(),
         queue.clone(),
     ));
-    let registration = Arc::new(Registration::new(
+    let registration = Registration::new(
         database.clone(),
         clock.clone(),
         server_name,
         registration_options(config),
         passwords,
         sessions.clone(),
-    ));
+    );
+    let registration = Arc::new(registration.with_email(email::registration_policy(config)));
+    let email = Email::new(config)?;
+    let mail_templates = email.as_ref().map(|email| email.templates.clone());
+    let mails = email::mails(email, config, &database, &clock);
+    let threepids = ThirdPartyIdentifiers::new(database.clone(), clock.clone(), email::validation(config));
+    let threepids = Arc::new(threepids);
     let secret = config.registration.shared_secret.as_ref().map(|secret| secret.reveal().to_owned());
     let shared_secret = SharedSecret::new(database.clone(), clock.clone(), registration.clone(), secret);
     let user_interactive_auth = UserInteractiveAuth::new(database.clone(), clock.clone(), accounts.clone());
@@ -157,6 +165,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         sessions: &sessions,
         memberships: &memberships,
         metrics: &metrics,
+        mails: mails.as_ref(),
     };
     jobs::start(&queue, &needs, stopping.clone());
     let sync = Arc::new(Sync::new(database.clone(), interned, states, clock, tail, user_rooms, wakeups, stopping));
@@ -170,6 +179,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         registration: registration.clone(),
         shared_secret: Arc::new(shared_secret),
         user_interactive_auth: Arc::new(user_interactive_auth),
+        threepids,
+        mail_templates,
         devices,
         profiles,
         account_data,

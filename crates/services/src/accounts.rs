@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use homeserver_core::{Clock, UserSn};
+use homeserver_core::{Clock, DeviceSn, UserSn};
 use ruma::{OwnedServerName, OwnedUserId, UserId};
 use storage::{Account, Database, StorageError, Tx};
 use tasks::queue::{Job as _, JobQueue};
@@ -10,6 +10,8 @@ use tasks::queue::{Job as _, JobQueue};
 use crate::background::{LeaveAllRooms, PATIENCE};
 use crate::passwords::{PasswordError, Passwords};
 use crate::sessions::{Requester, Sessions};
+use crate::threepids::{EMAIL, Purpose, canonical_email};
+use crate::uia::{UserIdentifier, ValidatedEmail};
 
 /// Why something could not be done with an account.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,9 @@ pub enum AccountError {
     /// The account has been closed.
     #[error("This account has been deactivated")]
     Deactivated,
+    /// The e-mail address that was confirmed cannot be used any more.
+    #[error("The confirmation of the e-mail address cannot be used any more: ask for a new mail")]
+    ConfirmationUsedUp,
     /// The server does not use passwords.
     #[error("This server does not use passwords")]
     PasswordsDisabled,
@@ -69,6 +74,35 @@ impl Accounts {
     /// [`AccountError`].
     pub async fn by_password(&self, name: &str, password: &str) -> Result<(UserSn, OwnedUserId), AccountError> {
         let found = self.by_name(name).await?;
+        self.with_password(found, password).await
+    }
+
+    /// As [`by_password`](Self::by_password), for the user who has this e-mail address.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn by_email_and_password(
+        &self,
+        address: &str,
+        password: &str,
+    ) -> Result<(UserSn, OwnedUserId), AccountError> {
+        let found = self.by_email(address).await?;
+        self.with_password(found, password).await
+    }
+
+    async fn by_email(&self, address: &str) -> Result<Option<(Account, OwnedUserId)>, StorageError> {
+        let Ok(address) = canonical_email(address) else { return Ok(None) };
+        match self.database.threepid_owner_id(EMAIL, &address).await? {
+            Some(user_id) => self.by_name(&user_id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn with_password(
+        &self,
+        found: Option<(Account, OwnedUserId)>,
+        password: &str,
+    ) -> Result<(UserSn, OwnedUserId), AccountError> {
         let hash = found.as_ref().and_then(|(account, _)| account.password_hash.clone());
         let is_right = self.passwords()?.verify(password, hash).await?;
         match found {
@@ -100,6 +134,22 @@ impl Accounts {
         named(name) || named(&name.to_lowercase())
     }
 
+    /// Whether an identifier stands for the requester.
+    pub(crate) async fn is_identifier_of(
+        &self,
+        identifier: &UserIdentifier,
+        requester: &Requester,
+    ) -> Result<bool, StorageError> {
+        match (&identifier.user, &identifier.address) {
+            (None, Some(address)) if identifier.medium.as_deref() == Some(EMAIL) => {
+                let found = self.by_email(address).await?;
+                Ok(found.is_some_and(|(account, _)| account.user_sn == requester.user_sn))
+            }
+            (None, Some(_)) => Ok(false),
+            (name, _) => Ok(name.as_ref().is_none_or(|name| self.is_name_of(name, &requester.user_id))),
+        }
+    }
+
     /// Whether the password is the user's.
     ///
     /// # Errors
@@ -124,6 +174,28 @@ impl Accounts {
         self.database.set_password_hash(requester.user_sn, hash).await?;
         if log_out_others {
             self.sessions.delete_all_devices(requester.user_sn, requester.device_sn).await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the password of whoever has the e-mail address, which was confirmed for that; the confirmation is used up.
+    /// If `log_out`, ends the sessions of all devices but `kept`.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn reset_password(
+        &self,
+        email: &ValidatedEmail,
+        new: &str,
+        log_out: bool,
+        kept: Option<DeviceSn>,
+    ) -> Result<(), AccountError> {
+        let hash = self.passwords()?.hash(new).await?;
+        let purpose = Purpose::PasswordReset.as_str();
+        let reset = self.database.reset_password_hash(email.session_id.clone(), purpose, hash, self.clock.now());
+        let user_sn = reset.await?.ok_or(AccountError::ConfirmationUsedUp)?;
+        if log_out {
+            self.sessions.delete_all_devices(user_sn, kept).await?;
         }
         Ok(())
     }
