@@ -23,18 +23,31 @@ pub struct ApiError {
     sentence: Cow<'static, str>,
     retry_after: Option<Duration>,
     fields: Option<Box<Map<String, Value>>>,
+    is_internal: bool,
 }
+
+/// Goes with the answer to the edge, which knows the request that it is about.
+#[derive(Clone)]
+pub(crate) struct InternalError(pub(crate) ApiError);
 
 impl ApiError {
     /// An error with any status and code; the constructors below name the usual ones.
     pub fn new(status: StatusCode, errcode: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, errcode: Some(errcode), sentence: sentence.into(), retry_after: None, fields: None }
+        let (retry_after, fields) = (None, None);
+        Self { status, errcode: Some(errcode), sentence: sentence.into(), retry_after, fields, is_internal: false }
     }
 
     /// Adds a key to the body, beside `errcode` and `error`.
     #[must_use]
     pub fn with_field(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.fields.get_or_insert_default().insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Replaces the sentence.
+    #[must_use]
+    pub fn with_sentence(mut self, sentence: impl Into<Cow<'static, str>>) -> Self {
+        self.sentence = sentence.into();
         self
     }
 
@@ -67,23 +80,23 @@ impl ApiError {
     /// <https://spec.matrix.org/v1.19/client-server-api/#user-interactive-api-in-the-rest-api>
     pub fn user_interactive(body: Map<String, Value>) -> Self {
         let fields = Some(Box::new(body));
-        Self { status: StatusCode::UNAUTHORIZED, errcode: None, sentence: Cow::Borrowed(""), retry_after: None, fields }
+        let (status, sentence) = (StatusCode::UNAUTHORIZED, Cow::Borrowed(""));
+        Self { status, errcode: None, sentence, retry_after: None, fields, is_internal: false }
     }
 
-    /// Something failed on this side. Logged here, once, with what was being done; the client learns no details.
+    /// Something failed on this side. Logged here, once, with what was being done; the client learns no details, but by which
+    /// ID they are found in the log.
     pub fn internal(doing: &str, error: &dyn Error) -> Self {
-        let mut chain = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            chain = format!("{chain}: {error}");
-            cause = error.source();
-        }
-        tracing::error!(error = chain, "{doing} failed");
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "M_UNKNOWN",
-            "The server could not do this because of an internal error",
-        )
+        tracing::error!(error = telemetry::cause_chain(error), "{doing} failed");
+        let sentence = "The server could not do this because of an internal error";
+        Self { is_internal: true, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", sentence) }
+    }
+
+    /// The same error with the request's ID in its sentence, for whoever reports it.
+    pub(crate) fn quoting(mut self, request_id: &str) -> Self {
+        self.sentence = Cow::Owned(format!("{} (request ID {request_id})", self.sentence));
+        self.is_internal = false;
+        self
     }
 
     /// The database, or something else that this request needs, cannot be reached for the moment.
@@ -215,6 +228,7 @@ impl From<services::StorageError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let internal = self.is_internal.then(|| InternalError(self.clone()));
         let mut body = self.fields.map_or_else(Map::new, |fields| *fields);
         if let Some(errcode) = self.errcode {
             body.insert("errcode".to_owned(), Value::from(errcode));
@@ -227,6 +241,9 @@ impl IntoResponse for ApiError {
             if let Ok(value) = HeaderValue::try_from(seconds.to_string()) {
                 response.headers_mut().insert(RETRY_AFTER, value);
             }
+        }
+        if let Some(internal) = internal {
+            response.extensions_mut().insert(internal);
         }
         response
     }

@@ -1,12 +1,10 @@
 //! Which routers a listener serves.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::FromRef;
 use http::StatusCode;
 
-use crate::edge::{EdgeLayer, RequestObserver};
+use crate::edge::EdgeLayer;
 use crate::error::ApiError;
 use crate::state::ApiState;
 use crate::{admin, client, submit_token, well_known};
@@ -22,7 +20,7 @@ pub enum Resource {
     Media,
     /// The admin API, under `/_synapse/admin`.
     Admin,
-    /// `/health`.
+    /// `/health`, `/health/live` and `/health/ready`.
     Health,
     /// `/metrics` and `/_synapse/metrics`.
     Metrics,
@@ -43,22 +41,19 @@ pub fn router(state: ApiState, resources: &[Resource]) -> Router {
     if resources.contains(&Resource::Admin) {
         router = router.merge(admin::routes());
     }
-    let observer = FromRef::from_ref(&state);
-    finish(router, observer).with_state(state)
+    let edge = EdgeLayer { observer: FromRef::from_ref(&state), client_traces: FromRef::from_ref(&state) };
+    finish(router, edge).with_state(state)
 }
 
 /// Adds what all routes have in common.
-fn finish<S: Clone + Send + Sync + 'static>(
-    routes: Router<S>,
-    observer: Option<Arc<dyn RequestObserver>>,
-) -> Router<S> {
+fn finish<S: Clone + Send + Sync + 'static>(routes: Router<S>, edge: EdgeLayer) -> Router<S> {
     routes
         .fallback(async || ApiError::unrecognized("This server has no such endpoint"))
         .method_not_allowed_fallback(async || {
             ApiError::unrecognized("This endpoint does not support this method")
                 .with_status(StatusCode::METHOD_NOT_ALLOWED)
         })
-        .layer(EdgeLayer { observer })
+        .layer(edge)
 }
 
 #[cfg(test)]

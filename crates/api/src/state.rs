@@ -13,6 +13,7 @@ use services::filters::Filters;
 use services::identity::Identity;
 use services::mail::Templates;
 use services::profiles::Profiles;
+use services::rate_limits::RateLimits;
 use services::reading::{History, RoomState};
 use services::registration::{Registration, SharedSecret};
 use services::rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline};
@@ -21,6 +22,7 @@ use services::sync::Sync;
 use services::threepids::ThirdPartyIdentifiers;
 use services::uia::UserInteractiveAuth;
 use services::user_directory::UserDirectory;
+use telemetry::RemoteTraces;
 
 use crate::edge::RequestObserver;
 
@@ -42,6 +44,8 @@ macro_rules! components {
 components! {
     /// Told about every request that was answered; the metrics.
     observer: Option<Arc<dyn RequestObserver>>,
+    /// What becomes of the traces that clients say their requests belong to.
+    client_traces: RemoteTraces,
     /// What this server tells about itself in `/capabilities`.
     capabilities: Arc<Capabilities>,
     /// What this server tells about itself in `/.well-known`.
@@ -88,6 +92,8 @@ components! {
     history: Arc<History>,
     /// What is the state of rooms, and who is in them.
     room_state: Arc<RoomState>,
+    /// How often things may be done.
+    rate_limits: Arc<RateLimits>,
     /// What is new.
     sync: Arc<Sync>,
     /// Work in the background.

@@ -37,8 +37,11 @@ pub use load::{Loaded, load};
 pub use reload::Changes;
 pub use schema::schema;
 pub use sections::{
-    Appservices, Caches, Config, Database, Email, Federation, Jobs, Listener, LogFormat, MailTls, Media, Network,
-    Passwords, Pool, RateLimits, Registration, Resource, Rooms, Server, Synchronous, Telemetry, Tls,
+    Appservices, Caches, ClientTraces, Config, Database, Email, Federation, FederationRate, InviteRates, Jobs,
+    JoinRates, Limit, LimitSize, LimitSizes, Limits, Listener, LogFormat, LoginRates, MailTls, Media, Network,
+    Passwords, Pool, Rate, RateLimits, Registration, Resource, Rooms, Server, Synchronous, Telemetry, Tls,
 };
 pub use sources::Sources;
-pub use values::{Bind, ByteSize, DatabaseEngine, DatabaseUrl, Period, Schedule, Secret, SocketMode, WebUrl};
+pub use values::{
+    AddressRange, Bind, ByteSize, DatabaseEngine, DatabaseUrl, Period, Schedule, Secret, Share, SocketMode, WebUrl,
+};

@@ -8,6 +8,9 @@ use crate::Config;
 const RELOADABLE: [&str; 4] =
     ["registration.allow_guests", "registration.enabled", "registration.require_token", "telemetry.log_filter"];
 
+/// Sections of which a running server applies every key.
+const RELOADABLE_SECTIONS: [&str; 2] = ["limits", "rate_limits"];
+
 /// What differs between the running configuration and a newly loaded one, as dotted keys.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -21,6 +24,8 @@ impl Config {
     /// Takes over the reloadable keys of a new configuration. The others keep their values, so that the next
     /// comparison is still with what the server runs with.
     pub fn apply(&mut self, new: &Self) {
+        self.limits.clone_from(&new.limits);
+        self.rate_limits.clone_from(&new.rate_limits);
         self.registration.allow_guests = new.registration.allow_guests;
         self.registration.enabled = new.registration.enabled;
         self.registration.require_token = new.registration.require_token;
@@ -42,9 +47,14 @@ impl Config {
         keys.extend(changed);
         keys.sort();
         keys.dedup();
-        let (reloadable, need_restart) = keys.into_iter().partition(|key| RELOADABLE.contains(&key.as_str()));
+        let (reloadable, need_restart) = keys.into_iter().partition(|key| is_reloadable(key));
         Changes { reloadable, need_restart }
     }
+}
+
+fn is_reloadable(key: &str) -> bool {
+    let is_in = |section: &&str| key.split('.').next() == Some(*section);
+    RELOADABLE.contains(&key) || RELOADABLE_SECTIONS.iter().any(is_in)
 }
 
 fn collect(old: &Table, new: &Table, prefix: &str, keys: &mut Vec<String>) {

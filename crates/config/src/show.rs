@@ -10,6 +10,7 @@ impl Config {
         effective.database.url = Some(self.database_url());
         effective.database.min_connections = Some(pool.min_connections);
         effective.database.max_connections = Some(pool.max_connections);
+        effective.limits = self.limits.filled_in();
         effective.media.path = Some(self.media_path());
         toml::to_string(&effective).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
     }

@@ -24,7 +24,39 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
             "FILE: server.nmae: unknown key `nmae`, expected one of `name`, `public_base_url`, `data_dir`, \
              `worker_threads`, `signing_key_path`, `max_connections`, `shutdown_timeout`",
         ),
-        ("[rate_limits]\nx = 1", "FILE: rate_limits.x: unknown key `x`, expected `enabled`"),
+        ("[appservices]\nx = 1", "FILE: appservices.x: unknown key `x`, expected `registration_files`"),
+        ("rate_limits.message = { per_second = 1 }", "FILE: rate_limits.message: missing key `burst`"),
+        (
+            "rate_limits.message = { per_second = 0, burst = 1 }",
+            "FILE: rate_limits.message.per_second: invalid value: integer `0`, expected a number from 0.0001 to 1000000",
+        ),
+        (
+            "rate_limits.login.address = { per_second = 1e7, burst = 1 }",
+            "FILE: rate_limits.login.address.per_second: invalid value: floating point `10000000.0`, expected a number from \
+             0.0001 to 1000000",
+        ),
+        (
+            "rate_limits.joins.local = { per_second = 'often', burst = 1 }",
+            "FILE: rate_limits.joins.local.per_second: invalid type: string \"often\", expected a number from 0.0001 to 1000000",
+        ),
+        (
+            "rate_limits.registration = { per_second = 1, burst = 0 }",
+            "FILE: rate_limits.registration.burst: invalid value: integer `0`, expected a whole number from 1 to 100000",
+        ),
+        (
+            "limits.password_hashing = { running = 0 }",
+            "FILE: limits.password_hashing.running: invalid value: integer `0`, expected a whole number from 1 to 100000",
+        ),
+        (
+            "limits.password_hashing = { runing = 1 }",
+            "FILE: limits.password_hashing.runing: unknown key `runing`, expected one of \
+             `running`, `waiting`, `longest_wait`",
+        ),
+        (
+            "[[listeners]]\nbind = '127.0.0.1:1'\ntrusted_proxies = ['localhost']",
+            "FILE: listeners[0].trusted_proxies[0]: invalid value: string \"localhost\", expected an IP address or a range of \
+             them, such as \"127.0.0.1\", \"10.0.0.0/8\" or \"fd00::/8\"",
+        ),
         (
             "[server]\nname = 'not a name'",
             "FILE: server.name: invalid value: string \"not a name\", expected a Matrix server name such as \
@@ -183,7 +215,8 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
         (
             "[sever]",
             "FILE: sever: unknown key `sever`, expected one of `server`, `listeners`, `database`, `registration`, \
-             `passwords`, `rooms`, `network`, `federation`, `rate_limits`, `caches`, `media`, `appservices`, `email`, \
+             `passwords`, `rooms`, `network`, `federation`, `rate_limits`, `limits`, `caches`, `media`, `appservices`, \
+             `email`, \
              `jobs`, `telemetry`",
         ),
     ] {
@@ -195,9 +228,10 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
 fn an_error_in_the_environment_names_the_variable() {
     for (name, value, expected) in [
         (
-            "SYNAPSE_RUST__RATE_LIMITS__ENABLE",
-            "true",
-            "SYNAPSE_RUST__RATE_LIMITS__ENABLE: rate_limits.enable: unknown key `enable`, expected `enabled`",
+            "SYNAPSE_RUST__RATE_LIMITS__MESSAGE",
+            "{ per_second = 1, burst = -1 }",
+            "SYNAPSE_RUST__RATE_LIMITS__MESSAGE: rate_limits.message.burst: invalid value: integer `-1`, expected a whole \
+             number from 1 to 100000",
         ),
         (
             "SYNAPSE_RUST__SERVER__WORKER_THREADS",

@@ -26,6 +26,7 @@ signing_key_path = "data/signing.key"
 bind = "127.0.0.1:8008"
 resources = ["client", "federation", "media", "admin", "health", "metrics"]
 tls = { certificate = "cert.pem", private_key = "key.pem" }
+trusted_proxies = ["127.0.0.1", "10.0.0.0/8"]
 
 [database]
 url = "sqlite://data/homeserver.db"
@@ -62,6 +63,36 @@ trusted_key_servers = []
 
 [rate_limits]
 enabled = true
+message = { per_second = 0.2, burst = 10 }
+registration = { per_second = 0.17, burst = 3 }
+registration_available = { per_second = 1, burst = 10 }
+registration_token_validity = { per_second = 0.1, burst = 5 }
+login = { address = { per_second = 0.003, burst = 5 }, account = { per_second = 0.003, burst = 5 } }
+admin_redaction = { per_second = 1, burst = 50 }
+joins = { local = { per_second = 0.1, burst = 10 }, remote = { per_second = 0.01, burst = 10 } }
+joins_per_room = { per_second = 1, burst = 10 }
+invites = { per_room = { per_second = 0.3, burst = 10 } }
+third_party_invite = { per_second = 0.0025, burst = 5 }
+third_party_validation = { per_second = 0.003, burst = 5 }
+room_creation = { per_second = 0.016, burst = 10 }
+federation = { window_size = "1s", sleep_limit = 10, sleep_delay = "500ms", reject_limit = 50, concurrent = 3 }
+media_create = { per_second = 10, burst = 50 }
+presence_per_user = { per_second = 0.1, burst = 1 }
+delayed_event_mgmt = { per_second = 1, burst = 5 }
+reports = { per_second = 1, burst = 5 }
+room_directory = { per_second = 1, burst = 50 }
+user_directory = { per_second = 0.016, burst = 200 }
+
+[limits]
+password_hashing = { running = 2, waiting = 50, longest_wait = "10s" }
+signature_checks = { running = 2 }
+user_directory_search = { waiting = 0 }
+room_directory_search = { longest_wait = "1s" }
+large_room_state = {}
+initial_sync = {}
+room_creation = {}
+thumbnails = {}
+federation_out = {}
 
 [caches]
 memory_budget = "512MiB"
@@ -92,6 +123,8 @@ remove_devices_unseen_for = "1year"
 log_format = "text"
 log_filter = "info"
 otlp_endpoint = "http://127.0.0.1:4317"
+otlp_sampling = 0.25
+client_traces = "continue"
 "#;
 
 #[test]
@@ -105,6 +138,23 @@ fn every_documented_key_is_accepted() {
     assert_eq!(config.registration.shared_secret.unwrap().reveal(), "…");
     assert_eq!(config.jobs.collect_state.to_string(), "every 12h");
     assert_eq!(config.jobs.purge_rooms.to_string(), "daily at 23:59");
+    assert_eq!(config.listeners[0].trusted_proxies.len(), 2);
+    assert_eq!((config.rate_limits.reports.per_second, config.rate_limits.reports.burst), (1.0, 5));
+    let failed_attempts = config.rate_limits.login.failed_attempts;
+    assert_eq!((failed_attempts.per_second, failed_attempts.burst), (0.17, 3));
+}
+
+#[test]
+fn limits_follow_the_cores_where_they_are_not_set() {
+    let cores = u32::try_from(thread::available_parallelism().unwrap().get()).unwrap();
+    let sizes = Config::default().limits.sizes();
+    assert_eq!((sizes.password_hashing.running, sizes.password_hashing.waiting), (cores, 100 * cores));
+    let sizes = load("limits.password_hashing = { running = 7 }", &[]).limits.sizes();
+    assert_eq!((sizes.password_hashing.running, sizes.password_hashing.waiting), (7, 100 * cores));
+    assert_eq!(sizes.password_hashing.longest_wait.as_secs(), 10);
+    let shown = load("limits.initial_sync = { longest_wait = '5s' }", &[]).show();
+    assert!(shown.contains("[limits.initial_sync]") && shown.contains("longest_wait = \"5s\""), "{shown}");
+    assert!(shown.contains("[limits.password_hashing]"), "{shown}");
 }
 
 #[test]
@@ -256,6 +306,18 @@ fn a_reload_tells_what_waits_for_a_restart() {
         ["registration.allow_guests", "registration.enabled", "registration.require_token", "telemetry.log_filter"];
     assert_eq!(changes.reloadable, reloadable);
     assert_eq!(changes.need_restart, ["registration.shared_secret", "server.worker_threads"]);
+
+    let new_limits = load(
+        "registration.shared_secret = 'a'\n[server]\nname = 'a'\n[limits]\ninitial_sync = { running = 3 }\n\
+         [rate_limits]\njoins = { local = { per_second = 1, burst = 3 } }",
+        &[],
+    );
+    let changes = old.changes(&new_limits);
+    let reloadable = ["limits.initial_sync", "rate_limits.joins.local.burst", "rate_limits.joins.local.per_second"];
+    assert_eq!((changes.reloadable, changes.need_restart), (reloadable.map(str::to_owned).to_vec(), Vec::new()));
+    let mut applied = old.clone();
+    applied.apply(&new_limits);
+    assert_eq!(applied.changes(&new_limits), Changes::default());
 
     let mut applied = old.clone();
     applied.apply(&new);

@@ -10,6 +10,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::context::{Size, Target};
 use crate::process::Processes;
 use crate::scenario::Scenario;
+use crate::soak::Soak;
+use crate::start_up::StartUp;
+use crate::waiting::Waiting;
 
 /// Drives a Matrix homeserver by its public client API and measures it.
 ///
@@ -37,6 +40,12 @@ pub(crate) enum Command {
         #[command(flatten)]
         run: Run,
     },
+    /// Lets thousands of clients wait in /sync; fails if one costs too much memory
+    Waiting(Waiting),
+    /// Fills a database and measures how long the server takes to start on it; fails if that is too long
+    StartUp(StartUp),
+    /// Mixed traffic for long; fails if memory or latencies grow, or anything fails
+    Soak(Soak),
 }
 
 /// What a run does, whatever the target.
@@ -63,7 +72,7 @@ impl Run {
 }
 
 /// The server, where there is only one.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct OneTarget {
     /// Base URL of the homeserver
     #[arg(long, default_value = "http://127.0.0.1:8008")]

@@ -45,6 +45,9 @@ pub(crate) struct Size {
 }
 
 impl Size {
+    /// As large as the scenarios are meant to be.
+    pub(crate) const FULL: Self = Self { scale: 1.0, duration: Duration::from_secs(10) };
+
     /// A count of this size, at least 1.
     pub(crate) fn count(self, full: usize) -> usize {
         let scaled = (full as f64 * self.scale).round().max(1.0);

@@ -11,6 +11,9 @@
 //! loadtest compare --scale 0.1 \
 //!   --target synapse=http://127.0.0.1:18008,pid=812,pid=790,shared-secret=… \
 //!   --target this=http://127.0.0.1:8008,pid=4711,shared-secret=…
+//! loadtest waiting --clients 5000 --limit-kib 16 --server-pid 4711
+//! loadtest start-up --events 1000000 --limit-ms 300 --start-command "exec synapse-rust"
+//! loadtest soak --minutes 20 --share 0.5 --server-pid 4711
 //! ```
 //!
 //! To measure Synapse, start it on a PostgreSQL of its own (`fsync=on`, as the default is) with every `rc_*`
@@ -22,13 +25,17 @@
 mod accounts;
 mod arguments;
 mod context;
+mod fill;
 mod http;
 mod matrix;
 mod measurement;
 mod process;
 mod progress;
 mod scenario;
+mod soak;
+mod start_up;
 mod table;
+mod waiting;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,11 +51,7 @@ use crate::scenario::Scenario;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let (targets, run) = match arguments.command {
-        Some(Command::Compare { targets, run }) => (targets, run),
-        None => (vec![Target::from(arguments.one)], arguments.run),
-    };
-    match start(targets, &run) {
+    match start(arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -59,9 +62,17 @@ fn main() -> ExitCode {
 }
 
 /// One thread is enough to keep a server busy, and leaves the other cores to it.
-fn start(targets: Vec<Target>, run: &Run) -> anyhow::Result<bool> {
+fn start(arguments: Arguments) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(measure(targets, run))
+    runtime.block_on(async {
+        match arguments.command {
+            Some(Command::Compare { targets, run }) => measure(targets, &run).await,
+            Some(Command::Waiting(waiting)) => waiting.run().await,
+            Some(Command::StartUp(start_up)) => start_up.run().await,
+            Some(Command::Soak(soak)) => soak.run().await,
+            None => measure(vec![Target::from(arguments.one)], &arguments.run).await,
+        }
+    })
 }
 
 /// Runs scenario by scenario, each on all targets, so that what disturbs the machine meets all of them.

@@ -104,6 +104,10 @@ impl Homeserver {
         self.call(&Method::POST, user, path, body.to_string().into()).await
     }
 
+    pub(crate) async fn put(&self, user: Option<&User>, path: &str, body: &Value) -> Result<Reply, Failure> {
+        self.call(&Method::PUT, user, path, body.to_string().into()).await
+    }
+
     /// Waits out rate limits and repeats, at most [`RATE_LIMIT_ATTEMPTS`] times.
     async fn call(&self, method: &Method, user: Option<&User>, path: &str, body: Bytes) -> Result<Reply, Failure> {
         let token = user.map(|user| user.access_token.as_str());

@@ -38,6 +38,11 @@ impl Tally {
         *self.errors.entry(reason).or_default() += 1;
     }
 
+    /// Why operations failed, and how often.
+    pub(crate) fn errors(&self) -> &BTreeMap<String, u64> {
+        &self.errors
+    }
+
     /// Operations that succeeded.
     pub(crate) fn operations(&self) -> u64 {
         self.latencies_us.len() as u64

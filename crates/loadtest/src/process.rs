@@ -102,6 +102,37 @@ pub(crate) fn resident_bytes_of_tree(root: u32) -> anyhow::Result<u64> {
     counted.map(|pid| resident_bytes_of(*pid)).sum()
 }
 
+/// What the scheduler gave to the threads of a process and its descendants, see
+/// <https://docs.kernel.org/scheduler/sched-stats.html>.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scheduled {
+    /// Time on a core.
+    pub(crate) ran: Duration,
+    /// Time in which a thread could have run and had no core: what other programs on the machine cost it.
+    pub(crate) waited: Duration,
+}
+
+/// The sum over all threads that are alive; nothing where the kernel does not tell.
+pub(crate) fn scheduled_of_tree(root: u32) -> anyhow::Result<Scheduled> {
+    let mut sum = Scheduled::default();
+    for pid in with_descendants(&BTreeSet::from([root]), &read_all_stats()?).keys() {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} has ended"))?;
+        for thread in threads.flatten() {
+            let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+            let Scheduled { ran, waited } = parse_schedstat(&text).unwrap_or_default();
+            sum.ran += ran;
+            sum.waited += waited;
+        }
+    }
+    Ok(sum)
+}
+
+/// Nanoseconds on a core, nanoseconds in the queue for one, and how often.
+fn parse_schedstat(text: &str) -> Option<Scheduled> {
+    let mut fields = text.split_ascii_whitespace().map(|field| field.parse().ok().map(Duration::from_nanos));
+    Some(Scheduled { ran: fields.next()??, waited: fields.next()?? })
+}
+
 fn with_descendants(roots: &BTreeSet<u32>, all: &BTreeMap<u32, Stat>) -> BTreeMap<u32, Stat> {
     let belongs = |stat: &Stat| {
         let mut pid = stat.pid;
@@ -176,6 +207,14 @@ mod tests {
     fn memory_lines_are_read_in_bytes() {
         assert_eq!(kib_field("VmPeak:\t 9 kB\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12 * 1024));
         assert_eq!(kib_field("VmPeak:\t 9 kB\n", "VmRSS:"), None);
+    }
+
+    #[test]
+    fn the_time_on_a_core_and_the_time_without_one_are_told_apart() {
+        let scheduled = Scheduled { ran: Duration::from_micros(9_500), waited: Duration::from_millis(242) };
+        assert_eq!(parse_schedstat("9500000 242000000 37\n"), Some(scheduled));
+        assert_eq!(parse_schedstat(""), None);
+        assert!(scheduled_of_tree(std::process::id()).is_ok());
     }
 
     #[test]

@@ -3,12 +3,12 @@
 mod create_room;
 mod disk;
 mod fanout;
-mod idle;
+pub(crate) mod idle;
 mod join;
 mod login;
 mod messages;
 mod send;
-mod startup;
+pub(crate) mod startup;
 mod sync_incremental;
 mod sync_initial;
 mod versions;

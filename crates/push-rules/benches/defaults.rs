@@ -76,6 +76,10 @@ fn memory(criterion: &mut Criterion) {
         println!("a user with {own_rules} rules of their own keeps");
         println!("  borrowed default rules: {}; compiled and shared: {} more", kept(&ours), kept(&compiled));
         println!("  baseline, owned text (ruma): {}", kept(&theirs));
+        // Those who have no rules of their own share the constants, so nothing at all may be kept.
+        let name = format!("push rules of a user with {own_rules} of their own");
+        let each = |info: &AllocationInfo| u64::try_from(info.count_current).unwrap() / u64::try_from(USERS).unwrap();
+        println!("counted: {name}: {} against {} allocations", each(&ours), each(&theirs));
         black_box((kept_ours, kept_theirs, kept_compiled));
     }
     let mut group = criterion.benchmark_group("the rules of a user, copied");

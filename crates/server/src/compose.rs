@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use api::{ApiState, Components, RequestObserver};
 use axum::Router;
-use config::{Config, Resource};
+use config::{ClientTraces, Config, Resource};
 use homeserver_core::{Clock, SystemClock};
 use http::{Method, StatusCode};
 use ruma::signatures::Ed25519KeyPair;
@@ -19,9 +19,11 @@ use services::{
     discovery::Discovery,
     filters::Filters,
     identity::Identity,
+    limits::Limit,
     log::{LogFollower, LogTail, UserRoomsCache, Wakeups},
     passwords::{HashCost, Passwords},
     profiles::Profiles,
+    rate_limits::RateLimits,
     reading::{History, RoomState},
     registration::{Registration, RegistrationOptions, SharedSecret},
     rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline, supported_versions},
@@ -31,12 +33,18 @@ use services::{
     uia::UserInteractiveAuth,
     user_directory::UserDirectory,
 };
-use storage::{Database, DatabaseOptions, Interned, RoomStates};
+use storage::{Database, DatabaseOptions, Interned, RoomStates, StorageError};
 use tasks::queue::JobQueue;
-use telemetry::{CacheCounts, HealthProbe, Metrics};
+use telemetry::{CacheCounts, HealthProbe, Metrics, RemoteTraces, SpanCounts};
 use tokio_util::sync::CancellationToken;
 
-use crate::{StartError, VERSION, email, email::Email, jobs};
+use crate::{
+    StartError, email,
+    email::Email,
+    jobs,
+    limits::{self, HeavyWork},
+    observing::{self, ObservedDatabase},
+};
 
 /// What the components are made of.
 pub(crate) struct Needs<'a> {
@@ -57,6 +65,8 @@ pub(crate) struct Application {
     sessions: Arc<Sessions>,
     registration: Arc<Registration>,
     jobs: Arc<JobQueue>,
+    heavy_work: HeavyWork,
+    rate_limits: Arc<RateLimits>,
     database: Database,
 }
 
@@ -66,13 +76,16 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let server_name = config.server.name.clone();
 
     let metrics = Arc::new(Metrics::new()?);
-    let database = open_database(config).await?;
-    metrics.observe_database({
-        let database = database.clone();
-        move || database.connections()
-    });
-    let health = Arc::new(health_probe(&database, metrics.clone()));
+    let observer = ObservedDatabase(metrics.database().clone());
+    let database = Database::open_observed(&database_options(config), Arc::new(observer)).await;
+    let database = database.map_err(|error| cannot_open(config, error))?;
+    observing::observe_database(&metrics, &database);
     let observer = request_observer(metrics.clone());
+    let heavy_work = HeavyWork::new(config, &metrics)?;
+    let rates = |kind| limits::rate_of(config, kind);
+    let rate_limits = Arc::new(RateLimits::new(database.clone(), server_name.clone(), rates));
+    rate_limits.tend().await?;
+    limits::tend(&rate_limits, &metrics, stopping.clone())?;
     let queue = Arc::new(JobQueue::new(database.clone(), clock.clone(), jobs::options(config)));
 
     let capabilities = Arc::new(Capabilities::new(&CapabilityOptions {
@@ -91,12 +104,17 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let tail = Arc::new(LogTail::new(database.settled_position().await?));
     let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
     let wakeups = Arc::new(Wakeups::default());
-    LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
+    let log = metrics.log().clone();
+    let lag = Box::new(move |lag| log.followed(lag));
+    let progress = LogFollower::start_observed(&database, tail.clone(), user_rooms.clone(), wakeups.clone(), lag);
+    observing::observe_log(&metrics, progress.clone());
+    let data_dir = config.server.data_dir.clone();
+    let health = observing::health_probe(metrics.clone(), &database, progress, data_dir, stopping.clone());
 
     let sessions =
         Arc::new(Sessions::new(database.clone(), interned.clone(), clock.clone(), SessionOptions::default()));
     observe_caches(&metrics, &interned, &user_rooms, &sessions);
-    let passwords = password_hashing(config)?;
+    let passwords = password_hashing(config, heavy_work.password_hashing.clone())?;
     let accounts = Arc::new(Accounts::new(
         database.clone(),
         clock.clone(),
@@ -104,6 +122,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         passwords.clone(),
         sessions.clone(),
         queue.clone(),
+        rate_limits.clone(),
     ));
     let registration = Registration::new(
         database.clone(),
@@ -127,8 +146,14 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let account_data = Arc::new(AccountData::new(database.clone(), interned.clone()));
     let filters = Arc::new(Filters::new(database.clone()));
 
-    let timeline =
-        Arc::new(Timeline::new(database.clone(), interned.clone(), states.clone(), identity.clone(), clock.clone()));
+    let timeline = Arc::new(Timeline::new(
+        database.clone(),
+        interned.clone(),
+        states.clone(),
+        identity.clone(),
+        clock.clone(),
+        heavy_work.signature_checks.clone(),
+    ));
     let aliases = Aliases::new(database.clone(), interned.clone(), identity.clone(), timeline.clone(), clock.clone());
     let aliases = Arc::new(aliases);
     let room_creation = Arc::new(RoomCreation::new(
@@ -139,6 +164,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         aliases.clone(),
         profiles.clone(),
         config.rooms.default_version.clone(),
+        rate_limits.clone(),
+        heavy_work.room_creation.clone(),
     ));
     let memberships = Arc::new(Memberships::new(
         database.clone(),
@@ -148,13 +175,19 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         aliases.clone(),
         profiles.clone(),
         user_rooms.clone(),
+        rate_limits.clone(),
     ));
-    let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone()));
-    let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone()));
-    let user_directory = Arc::new(UserDirectory::new(database.clone(), interned.clone()));
+    let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone(), rate_limits.clone()));
+    let searching = heavy_work.room_directory_search.clone();
+    let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone(), searching));
+    let searching = heavy_work.user_directory_search.clone();
+    let user_directory =
+        Arc::new(UserDirectory::new(database.clone(), interned.clone(), rate_limits.clone(), searching));
     let history =
         Arc::new(History::new(database.clone(), interned.clone(), states.clone(), clock.clone(), tail.clone()));
-    let room_state = Arc::new(RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone()));
+    let large_rooms = heavy_work.large_room_state.clone();
+    let room_state =
+        Arc::new(RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone(), large_rooms));
     let background_jobs = Arc::new(BackgroundJobs::new(database.clone(), clock.clone()));
     let statistics = Arc::new(Statistics::new(database.clone()));
     let needs = jobs::Needs {
@@ -168,10 +201,14 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         mails: mails.as_ref(),
     };
     jobs::start(&queue, &needs, stopping.clone());
-    let sync = Arc::new(Sync::new(database.clone(), interned, states, clock, tail, user_rooms, wakeups, stopping));
+    let initial = heavy_work.initial_sync.clone();
+    let sync =
+        Arc::new(Sync::new(database.clone(), interned, states, clock, tail, user_rooms, wakeups, initial, stopping));
+    observing::observe_sync(&metrics, sync.clone());
 
     let components = Components {
         observer: Some(observer.clone()),
+        client_traces: client_traces(config),
         capabilities,
         discovery,
         sessions: sessions.clone(),
@@ -195,12 +232,23 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         timeline,
         history,
         room_state,
+        rate_limits: rate_limits.clone(),
         sync,
         background_jobs,
         statistics,
     };
-    let state = ApiState::new(components);
-    Ok(Application { state, health, metrics, observer, sessions, registration, jobs: queue, database })
+    Ok(Application {
+        state: ApiState::new(components),
+        health,
+        metrics,
+        observer,
+        sessions,
+        registration,
+        heavy_work,
+        rate_limits,
+        jobs: queue,
+        database,
+    })
 }
 
 /// Checks rooms on the word of the operator, without a server around it.
@@ -217,7 +265,7 @@ pub(crate) async fn registration(config: &Config) -> Result<(Registration, Datab
     let interned = Arc::new(Interned::new(database.clone()));
     let sessions = Arc::new(Sessions::new(database.clone(), interned, clock.clone(), SessionOptions::default()));
     let (name, options) = (config.server.name.clone(), registration_options(config));
-    let passwords = password_hashing(config)?;
+    let passwords = password_hashing(config, limits::password_hashing_alone(config))?;
     let registration = Registration::new(database.clone(), clock, name, options, passwords, sessions);
     Ok((registration, database))
 }
@@ -236,6 +284,11 @@ impl Application {
         Ok(self.registration.first_account_token().await?)
     }
 
+    /// Has the metrics tell of the process's traces.
+    pub(crate) fn observe_traces(&self, counts: Arc<SpanCounts>) {
+        self.metrics.observe_traces(counts);
+    }
+
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }
@@ -243,6 +296,8 @@ impl Application {
     /// Applies what a running server can change, and nothing else: the keys that `config` lists as reloadable.
     pub(crate) fn reconfigure(&self, config: &Config) {
         self.registration.reconfigure(registration_options(config));
+        self.heavy_work.reconfigure(config);
+        self.rate_limits.reconfigure(|kind| limits::rate_of(config, kind));
     }
 
     /// Gives jobs that run `grace` to end, and returns the others, which run again at the next start.
@@ -273,13 +328,13 @@ fn observe_caches(
     metrics.observe_cache("sessions", move || counts(sessions.cache_counts()));
 }
 
-fn password_hashing(config: &Config) -> Result<Option<Arc<Passwords>>, StartError> {
+fn password_hashing(config: &Config, limit: Arc<Limit>) -> Result<Option<Arc<Passwords>>, StartError> {
     if !config.passwords.enabled {
         return Ok(None);
     }
     let memory_bytes = config.passwords.hash_memory.bytes();
     let cost = HashCost { memory_bytes, iterations: config.passwords.hash_iterations };
-    Ok(Some(Arc::new(Passwords::new(cost)?)))
+    Ok(Some(Arc::new(Passwords::new(cost, limit)?)))
 }
 
 fn registration_options(config: &Config) -> RegistrationOptions {
@@ -291,10 +346,17 @@ fn registration_options(config: &Config) -> RegistrationOptions {
 }
 
 async fn open_database(config: &Config) -> Result<Database, StartError> {
-    let url = config.database_url();
+    Database::open(&database_options(config)).await.map_err(|error| cannot_open(config, error))
+}
+
+fn cannot_open(config: &Config, error: StorageError) -> StartError {
+    StartError::Database { url: config.database_url(), error }
+}
+
+fn database_options(config: &Config) -> DatabaseOptions {
     let pool = config.pool();
-    let options = DatabaseOptions {
-        url: url.reveal().to_owned(),
+    DatabaseOptions {
+        url: config.database_url().reveal().to_owned(),
         min_connections: pool.min_connections,
         max_connections: pool.max_connections,
         connect_timeout: pool.connect_timeout,
@@ -304,17 +366,15 @@ async fn open_database(config: &Config) -> Result<Database, StartError> {
             config::Synchronous::Full => storage::Synchronous::Full,
             config::Synchronous::Normal => storage::Synchronous::Normal,
         },
-    };
-    Database::open(&options).await.map_err(|error| StartError::Database { url, error })
+    }
 }
 
-fn health_probe(database: &Database, metrics: Arc<Metrics>) -> HealthProbe {
-    let database = database.clone();
-    let ping = move || {
-        let database = database.clone();
-        Box::pin(async move { database.ping().await.map(drop).map_err(|error| error.to_string()) }) as _
-    };
-    HealthProbe::new(VERSION, metrics, Box::new(ping))
+fn client_traces(config: &Config) -> RemoteTraces {
+    match config.telemetry.client_traces {
+        ClientTraces::Ignore => RemoteTraces::Ignore,
+        ClientTraces::Link => RemoteTraces::Link,
+        ClientTraces::Continue => RemoteTraces::Continue,
+    }
 }
 
 fn request_observer(metrics: Arc<Metrics>) -> Arc<dyn RequestObserver> {

@@ -13,11 +13,14 @@ mod data_dir;
 mod email;
 mod error;
 mod jobs;
+mod limits;
 mod listen;
+mod observing;
 mod running;
 mod runtime;
 mod signing_key;
 mod start;
+mod starting;
 mod supervisor;
 
 pub use error::StartError;

@@ -2,6 +2,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use config::{Changes, Config, Loaded};
 use storage::Database;
+use telemetry::SpanCounts;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -79,6 +80,11 @@ impl RunningServer {
     /// The database that it writes to. What is written through this reaches the server's clients as everything else does.
     pub fn database(&self) -> &Database {
         self.application.database()
+    }
+
+    /// Has the server's metrics tell of the traces of this process, which belong to no single server.
+    pub fn observe_traces(&self, counts: Arc<SpanCounts>) {
+        self.application.observe_traces(counts);
     }
 
     /// Applies what can be changed while running, and reads certificates again. What needs a restart is in the answer;

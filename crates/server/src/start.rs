@@ -10,7 +10,7 @@ use crate::{
     data_dir,
     listen::{Accepting, InheritedSockets, Listening},
     running::Bound,
-    signing_key,
+    signing_key, starting,
 };
 
 /// Starts a server in the current Tokio runtime; it answers requests when this returns.
@@ -53,8 +53,8 @@ pub async fn start_with(loaded: Loaded, surroundings: Surroundings) -> Result<Ru
         tracing::warn!("no listener has bind = \"systemd:{name}\", a socket that the service manager has handed over");
     }
     let stopping = CancellationToken::new();
-    let application =
-        compose::compose(Needs { config: &config, signing_key, clock, stopping: stopping.clone() }).await?;
+    let composing = compose::compose(Needs { config: &config, signing_key, clock, stopping: stopping.clone() });
+    let application = starting::answering(&config, &listening, Box::pin(composing)).await?;
 
     let connections = TaskTracker::new();
     let max_connections = config.server.max_connections as usize;

@@ -169,6 +169,7 @@ fn a_start_that_fails_says_why_in_one_line_and_exits_with_1() {
     let address = taken.local_addr().unwrap();
     for (configuration, expected) in [
         ("[server]\nname = ''".to_owned(), "homeserver.toml: server.name: invalid value"),
+        ("server.nmae = 'a'".to_owned(), "homeserver.toml: server.nmae: unknown key `nmae`, expected one of `name`, "),
         ("telemetry.log_filter = 'a=b=c'".to_owned(), "homeserver.toml: telemetry.log_filter: expected a log filter"),
         (format!("[[listeners]]\nbind = '{address}'"), "cannot listen on 127.0.0.1:"),
         ("server.data_dir = '/proc/nowhere'".to_owned(), "cannot create the directory /proc/nowhere"),

@@ -9,6 +9,7 @@ use tasks::queue::{Job as _, JobQueue};
 
 use crate::background::{LeaveAllRooms, PATIENCE};
 use crate::passwords::{PasswordError, Passwords};
+use crate::rate_limits::{Kind, LimitExceeded, RateLimits};
 use crate::sessions::{Requester, Sessions};
 use crate::threepids::{EMAIL, Purpose, canonical_email};
 use crate::uia::{UserIdentifier, ValidatedEmail};
@@ -28,6 +29,9 @@ pub enum AccountError {
     /// The server does not use passwords.
     #[error("This server does not use passwords")]
     PasswordsDisabled,
+    /// There were too many logins, or too many with a wrong password.
+    #[error(transparent)]
+    LimitExceeded(#[from] LimitExceeded),
     /// The password could not be handled.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -45,10 +49,11 @@ pub struct Accounts {
     passwords: Option<Arc<Passwords>>,
     sessions: Arc<Sessions>,
     jobs: Arc<JobQueue>,
+    rate_limits: Arc<RateLimits>,
 }
 
 impl Accounts {
-    /// The accounts stored in `database`. Without `passwords` nobody can log in with one.
+    /// The accounts stored in `database`. Without `passwords` nobody can log in with one. `rate_limits` count logins.
     #[must_use]
     pub fn new(
         database: Database,
@@ -57,8 +62,9 @@ impl Accounts {
         passwords: Option<Arc<Passwords>>,
         sessions: Arc<Sessions>,
         jobs: Arc<JobQueue>,
+        rate_limits: Arc<RateLimits>,
     ) -> Self {
-        Self { database, clock, server_name, passwords, sessions, jobs }
+        Self { database, clock, server_name, passwords, sessions, jobs, rate_limits }
     }
 
     /// Whether users can log in with a password.
@@ -72,12 +78,28 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
+    #[tracing::instrument(name = "check_password", level = "debug", skip_all)]
     pub async fn by_password(&self, name: &str, password: &str) -> Result<(UserSn, OwnedUserId), AccountError> {
-        let found = self.by_name(name).await?;
-        self.with_password(found, password).await
+        let lower_case = name.to_lowercase();
+        let key = match self.user_id(&lower_case) {
+            Some(user_id) => self.rate_limits.account(user_id.as_str()),
+            None => self.rate_limits.account(&lower_case),
+        };
+        // Spent before it is known whether the attempt fails: many at once do not get more guesses than one after the other.
+        let attempt = self.rate_limits.spend(Kind::LoginFailedAttempts, key, None)?;
+        let proved = self.prove(name, password).await;
+        if matches!(proved, Err(AccountError::WrongPassword | AccountError::Deactivated)) {
+            attempt.keep();
+            return proved;
+        }
+        attempt.give_back();
+        let user = proved?;
+        self.rate_limits.spend(Kind::LoginAccount, key, None)?.keep();
+        Ok(user)
     }
 
-    /// As [`by_password`](Self::by_password), for the user who has this e-mail address.
+    /// As [`by_password`](Self::by_password), for the user who has this e-mail address. Wrong passwords count against the account,
+    /// whichever way it is named.
     ///
     /// # Errors
     /// [`AccountError`].
@@ -86,8 +108,23 @@ impl Accounts {
         address: &str,
         password: &str,
     ) -> Result<(UserSn, OwnedUserId), AccountError> {
-        let found = self.by_email(address).await?;
-        self.with_password(found, password).await
+        let owner = match canonical_email(address) {
+            Ok(address) => self.database.threepid_owner_id(EMAIL, &address).await?,
+            Err(_) => None,
+        };
+        // It takes the same time to find that nobody has the address.
+        self.by_password(owner.as_deref().unwrap_or(address), password).await
+    }
+
+    async fn prove(&self, name: &str, password: &str) -> Result<(UserSn, OwnedUserId), AccountError> {
+        let found = self.by_name(name).await?;
+        let hash = found.as_ref().and_then(|(account, _)| account.password_hash.clone());
+        let is_right = self.passwords()?.verify(password, hash).await?;
+        match found {
+            Some((account, _)) if account.deactivated_at.is_some() => Err(AccountError::Deactivated),
+            Some((account, user_id)) if is_right => Ok((account.user_sn, user_id)),
+            _ => Err(AccountError::WrongPassword),
+        }
     }
 
     async fn by_email(&self, address: &str) -> Result<Option<(Account, OwnedUserId)>, StorageError> {
@@ -95,20 +132,6 @@ impl Accounts {
         match self.database.threepid_owner_id(EMAIL, &address).await? {
             Some(user_id) => self.by_name(&user_id).await,
             None => Ok(None),
-        }
-    }
-
-    async fn with_password(
-        &self,
-        found: Option<(Account, OwnedUserId)>,
-        password: &str,
-    ) -> Result<(UserSn, OwnedUserId), AccountError> {
-        let hash = found.as_ref().and_then(|(account, _)| account.password_hash.clone());
-        let is_right = self.passwords()?.verify(password, hash).await?;
-        match found {
-            Some((account, _)) if account.deactivated_at.is_some() => Err(AccountError::Deactivated),
-            Some((account, user_id)) if is_right => Ok((account.user_sn, user_id)),
-            _ => Err(AccountError::WrongPassword),
         }
     }
 
@@ -150,11 +173,21 @@ impl Accounts {
         }
     }
 
-    /// Whether the password is the user's.
+    /// Whether the password is the requester's.
     ///
     /// # Errors
     /// [`AccountError`].
-    pub(crate) async fn is_password_of(&self, user_sn: UserSn, password: &str) -> Result<bool, AccountError> {
+    pub(crate) async fn is_password_of(&self, requester: &Requester, password: &str) -> Result<bool, AccountError> {
+        let attempt = self.rate_limits.spend_by_user(Kind::ProofFailedAttempts, requester)?;
+        let is_right = self.compare(requester.user_sn, password).await;
+        match is_right {
+            Ok(false) => attempt.keep(),
+            _ => attempt.give_back(),
+        }
+        is_right
+    }
+
+    async fn compare(&self, user_sn: UserSn, password: &str) -> Result<bool, AccountError> {
         let account = self.database.account(user_sn).await?;
         let hash = account.and_then(|account| account.password_hash);
         Ok(self.passwords()?.verify(password, hash).await?)
@@ -164,6 +197,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn change_password(
         &self,
         requester: &Requester,
@@ -207,6 +241,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn deactivate(&self, user_sn: UserSn, erase: bool) -> Result<(), AccountError> {
         let now = self.clock.now();
         let write = async move |tx: &mut Tx| {

@@ -14,6 +14,7 @@ pub mod mail;
 pub mod object;
 pub mod passwords;
 pub mod profiles;
+pub mod rate_limits;
 pub mod reading;
 pub mod registration;
 pub mod rooms;
@@ -26,3 +27,4 @@ pub mod user_directory;
 pub mod wire;
 
 pub use storage::StorageError;
+pub use tasks::limits;

@@ -1,17 +1,13 @@
 //! Hashes passwords, off the threads that serve requests.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tasks::limits::{Busy, Limit};
 
 /// The longest password, in bytes.
 pub const MAX_PASSWORD_BYTES: usize = 512;
-/// How long a request waits for a core to hash on.
-const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// What a hash costs whoever computes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,33 +28,29 @@ pub enum PasswordError {
     #[error("The password is longer than {MAX_PASSWORD_BYTES} bytes")]
     TooLong,
     /// Too many passwords are being hashed at the moment.
-    #[error("The server is busy checking passwords: try again in a moment")]
-    Busy,
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The hash function failed.
     #[error("hashing a password failed: {0}")]
     Hashing(String),
 }
 
-/// Hashes passwords with argon2id, as many at once as there are cores.
+/// Hashes passwords with argon2id, as many at once as a limit allows.
 #[derive(Debug)]
 pub struct Passwords {
     argon2: Argon2<'static>,
-    permits: Arc<Semaphore>,
+    limit: Arc<Limit>,
 }
 
 impl Passwords {
-    /// A hasher of this cost.
+    /// A hasher of this cost. So many hash at once as `limit` allows.
     ///
     /// # Errors
     /// [`PasswordError::Hashing`] if argon2 does not allow the cost.
-    pub fn new(cost: HashCost) -> Result<Self, PasswordError> {
+    pub fn new(cost: HashCost, limit: Arc<Limit>) -> Result<Self, PasswordError> {
         let memory_kib = u32::try_from(cost.memory_bytes / 1024).unwrap_or(u32::MAX);
         let params = Params::new(memory_kib, cost.iterations, 1, None).map_err(failed)?;
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Ok(Self {
-            argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
-            permits: Arc::new(Semaphore::new(cores)),
-        })
+        Ok(Self { argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params), limit })
     }
 
     /// The hash of a new password, in PHC format.
@@ -111,20 +103,13 @@ impl Passwords {
             return Err(PasswordError::TooLong);
         }
         let password = password.to_owned();
-        let permit = self.permit().await?;
+        let permit = self.limit.enter().await?;
         let done = tokio::task::spawn_blocking(move || {
             let answer = work(password);
             drop(permit);
             answer
         });
         done.await.map_err(failed)?
-    }
-
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, PasswordError> {
-        match tokio::time::timeout(MAX_WAIT, Arc::clone(&self.permits).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(PasswordError::Busy),
-        }
     }
 }
 
@@ -134,10 +119,17 @@ fn failed(error: impl std::fmt::Display) -> PasswordError {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+    use std::time::Duration;
+
+    use tasks::limits::{LimitSize, Reason, Unobserved};
+
     use super::*;
 
     fn passwords() -> Passwords {
-        Passwords::new(HashCost { memory_bytes: 64 * 1024, iterations: 1 }).unwrap()
+        let size = LimitSize { running: NonZeroUsize::MIN, waiting: 1, longest_wait: Duration::from_secs(10) };
+        let limit = Arc::new(Limit::new("password_hashing", size, Arc::new(Unobserved)));
+        Passwords::new(HashCost { memory_bytes: 64 * 1024, iterations: 1 }, limit).unwrap()
     }
 
     #[tokio::test]
@@ -162,7 +154,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_for_a_core_is_bounded() {
         let passwords = passwords();
-        passwords.permits.close();
-        assert!(matches!(passwords.hash("x").await, Err(PasswordError::Busy)));
+        let _running = passwords.limit.enter().await.unwrap();
+        let (one, other) = tokio::join!(passwords.hash("x"), passwords.verify("x", None));
+        let reason = |error: PasswordError| match error {
+            PasswordError::Busy(busy) => busy.reason,
+            error => panic!("{error}"),
+        };
+        assert_eq!(reason(one.unwrap_err()), Reason::WaitedTooLong);
+        assert_eq!(reason(other.unwrap_err()), Reason::QueueFull);
     }
 }

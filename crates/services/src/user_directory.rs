@@ -10,8 +10,10 @@ use homeserver_core::{RoomSn, UserSn};
 use serde::Serialize;
 use serde_json::Value;
 use storage::{Database, Interned, Membership, StorageError};
+use tasks::limits::{Busy, Limit};
 
 use self::query::{Fit, Query};
+use crate::rate_limits::{Kind, LimitExceeded, RateLimits};
 use crate::sessions::Requester;
 use crate::wire;
 
@@ -40,6 +42,12 @@ pub enum UserDirectoryError {
     /// No name is so long.
     #[error("search_term: at most {MAX_TERM_CHARS} characters")]
     TermTooLong,
+    /// The requester searches too often.
+    #[error(transparent)]
+    LimitExceeded(#[from] LimitExceeded),
+    /// Too many search.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -79,13 +87,15 @@ struct Match {
 pub struct UserDirectory {
     database: Database,
     interned: Arc<Interned>,
+    rate_limits: Arc<RateLimits>,
+    limit: Arc<Limit>,
 }
 
 impl UserDirectory {
-    /// The directory of the users in `database`.
+    /// The directory of the users in `database`. So many search at once as `limit` allows.
     #[must_use]
-    pub fn new(database: Database, interned: Arc<Interned>) -> Self {
-        Self { database, interned }
+    pub fn new(database: Database, interned: Arc<Interned>, rate_limits: Arc<RateLimits>, limit: Arc<Limit>) -> Self {
+        Self { database, interned, rate_limits, limit }
     }
 
     /// Finds up to `limit` users with all words of `term` in the user ID or in the display name of the public profile.
@@ -94,6 +104,7 @@ impl UserDirectory {
     ///
     /// # Errors
     /// [`UserDirectoryError::TermTooLong`].
+    #[tracing::instrument(name = "search_users", level = "debug", skip_all)]
     pub async fn search(
         &self,
         requester: &Requester,
@@ -104,6 +115,8 @@ impl UserDirectory {
             return Err(UserDirectoryError::TermTooLong);
         }
         let Some(query) = Query::new(term) else { return Ok(FoundUsers::default()) };
+        self.rate_limits.spend_by_user(Kind::UserDirectory, requester)?.keep();
+        let _permit = self.limit.enter().await?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
         let rooms = self.database.rooms_of_user(requester.user_sn, Membership::Join).await?;
 

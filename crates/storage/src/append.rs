@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
+use rand::Rng as _;
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::state_map::{Chunk, Place, StateMap};
 
@@ -121,6 +122,8 @@ pub struct Append {
     pub room_version: Box<str>,
     /// The version of the room's head that the events were built on.
     pub expected_version: i64,
+    /// The version that the head has with them: [`later_version`] of the one before.
+    pub new_version: i64,
     /// The events, in order; each was built on the one before.
     pub events: Vec<NewEvent>,
     /// What becomes of the room's current state, if that does not simply follow from the events: the places that change, in
@@ -137,6 +140,18 @@ pub struct Append {
     /// Further writes that belong to the same transaction.
     pub also: Option<Box<dyn Step>>,
 }
+
+/// A version of a room's head after `version`.
+///
+/// Versions grow, and are no mere count: what is built on an append that is refused must never expect the version that the room
+/// has come to by other appends, however many there are of both.
+#[must_use]
+pub fn later_version(version: i64) -> i64 {
+    version.saturating_add(rand::rng().random_range(1..=MAX_VERSION_STEP))
+}
+
+/// A version can grow this much four billion times.
+const MAX_VERSION_STEP: i64 = 1 << 31;
 
 /// A write that is part of somebody else's transaction. It may run more than once.
 pub trait Step: Send {

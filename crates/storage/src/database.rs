@@ -8,10 +8,12 @@ use parking_lot::{Mutex, RwLock};
 use room_engine::state_map::MemoryChunks;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{Instrument as _, debug_span};
 
 use crate::append::{Append, AppendOutcome};
 use crate::dialect::{Dialect, Engine};
 use crate::log::LogObserver;
+use crate::observing::{DatabaseObserver, PoolState, Watch, writer_of};
 use crate::options::{DatabaseOptions, Target};
 use crate::sqlite::{self, SqliteReaders};
 use crate::state_chunks::ChunkCache;
@@ -36,6 +38,7 @@ struct Inner {
     observers: Observers,
     job_bell: watch::Sender<()>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    watch: Arc<Watch>,
 }
 
 enum Readers {
@@ -49,18 +52,34 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if it cannot be reached, or its schema is newer than this program.
     pub async fn open(options: &DatabaseOptions) -> Result<Self, StorageError> {
+        Self::open_with(options, Watch::new(None)).await
+    }
+
+    /// As [`Database::open`], and tells `observer` what happens.
+    ///
+    /// # Errors
+    /// [`StorageError`] if it cannot be reached, or its schema is newer than this program.
+    pub async fn open_observed(
+        options: &DatabaseOptions,
+        observer: Arc<dyn DatabaseObserver>,
+    ) -> Result<Self, StorageError> {
+        Self::open_with(options, Watch::new(Some(observer))).await
+    }
+
+    async fn open_with(options: &DatabaseOptions, watch: Watch) -> Result<Self, StorageError> {
+        let watch = Arc::new(watch);
         let (readers, mut source, engine) = match options.target()? {
             Target::Sqlite(path) => {
                 let connection = sqlite::connect(&path, options)?;
                 let source = WriterSource::Sqlite(Some(connection));
-                (Readers::Sqlite(SqliteReaders::open(&path, options)?), source, Engine::Sqlite)
+                (Readers::Sqlite(SqliteReaders::open(&path, options, watch.clone())?), source, Engine::Sqlite)
             }
             Target::Postgres(target) => {
                 let pool = postgres::connect(*target, options).await?;
                 (Readers::Postgres(pool.clone()), WriterSource::Postgres(pool), Engine::Postgres)
             }
         };
-        let dialect = Arc::new(Dialect::new(engine));
+        let dialect = Arc::new(Dialect::new(engine, watch.clone()));
         migrations::migrate(&mut source, &dialect).await?;
 
         let observers = Observers::default();
@@ -69,13 +88,14 @@ impl Database {
         let chunks = Arc::new(ChunkCache::default());
         let job_bell = watch::Sender::new(());
         let writer = Writer::new(source, dialect.clone(), chunks.clone(), observers.clone(), job_bell.clone(), runtime);
+        let writer = writer.watched_by(watch.clone());
         let thread = std::thread::Builder::new()
             .name("synapse-writer".to_owned())
-            .spawn(move || writer.run(queue))
+            .spawn(move || writer.serve_all(queue))
             .map_err(|error| StorageError::Unavailable(format!("cannot start the writer's thread: {error}")))?;
         let writer = Mutex::new(Some(thread));
         let writes = RwLock::new(Some(writes));
-        let inner = Inner { readers, dialect, chunks, writes, observers, job_bell, writer };
+        let inner = Inner { readers, dialect, chunks, writes, observers, job_bell, writer, watch };
         Ok(Self { inner: Arc::new(inner), overlay: None })
     }
 
@@ -112,11 +132,14 @@ impl Database {
         params: &[Value<'_>],
         map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
     ) -> Result<Vec<T>, StorageError> {
-        let sql = self.inner.dialect.statement(sql);
+        let statement = self.inner.dialect.statement(sql);
         match &self.inner.readers {
-            Readers::Sqlite(readers) => readers.query(sql, params, map).await,
+            Readers::Sqlite(readers) => readers.query(&statement, params, map).await,
             // Boxed: a round trip dwarfs an allocation, and every request that may read would carry the room for it.
-            Readers::Postgres(pool) => Box::pin(postgres::read(pool, sql, params, map)).await,
+            Readers::Postgres(pool) => {
+                let read = postgres::read((pool, &self.inner.watch), &statement, params, map);
+                Box::pin(read.instrument(statement.span())).await
+            }
         }
     }
 
@@ -145,8 +168,12 @@ impl Database {
         T: Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Write::Closure(Box::new(ClosureJob { closure, answer: None, reply }))).await?;
-        answer.await.map_err(|_| closed())?
+        let write = async {
+            self.enqueue(Write::Closure(Box::new(ClosureJob { closure, answer: None, reply }))).await?;
+            answer.await.map_err(|_| closed())?
+        };
+        let operation = writer_of(std::any::type_name::<F>());
+        write.instrument(debug_span!("write", otel.name = operation, operation)).await
     }
 
     /// Hands events to the writer, in the order of the calls, and returns at once; the receiver has the outcome when the
@@ -206,6 +233,26 @@ impl Database {
         let start = Instant::now();
         self.query("SELECT 1", &[], |_| Ok(())).await?;
         Ok(start.elapsed())
+    }
+
+    /// The connections for reading and the writer's queue, now.
+    #[must_use]
+    pub fn pool(&self) -> PoolState {
+        let (open, idle, max) = match &self.inner.readers {
+            Readers::Sqlite(readers) => (readers.connections(), readers.idle(), readers.connections()),
+            Readers::Postgres(pool) => {
+                (pool.size() as usize, pool.num_idle(), pool.options().get_max_connections() as usize)
+            }
+        };
+        let writes = self.inner.writes.read();
+        let queued_writes = writes.as_ref().map_or(0, |queue| QUEUE_LENGTH.saturating_sub(queue.capacity()));
+        PoolState { open, idle, max, waiting: self.inner.watch.waiting(), queued_writes }
+    }
+
+    /// How long ago the writer last committed, if it has.
+    #[must_use]
+    pub fn last_commit(&self) -> Option<Duration> {
+        self.inner.watch.last_commit()
     }
 
     /// Connections that are open.

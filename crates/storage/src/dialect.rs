@@ -14,8 +14,11 @@
 //! | `CLUSTERED` (migrations) | | `WITHOUT ROWID` |
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::RwLock;
+
+use crate::observing::{Statement, Watch, operation_of};
 
 /// Which database is spoken to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,21 +34,23 @@ pub enum Engine {
 /// Translations are kept for the life of the process: statements are literals, so there are as many as the program text holds.
 pub(crate) struct Dialect {
     engine: Engine,
-    statements: RwLock<HashMap<(usize, usize), &'static str>>,
-    inserts: RwLock<HashMap<(usize, usize), &'static str>>,
-    combined: RwLock<HashMap<Vec<(usize, usize)>, &'static str>>,
+    watch: Arc<Watch>,
+    statements: RwLock<HashMap<(usize, usize), Statement>>,
+    inserts: RwLock<HashMap<(usize, usize), Statement>>,
+    combined: RwLock<HashMap<Vec<(usize, usize)>, Statement>>,
 }
 
 impl Dialect {
-    pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, statements: RwLock::default(), inserts: RwLock::default(), combined: RwLock::default() }
+    pub(crate) fn new(engine: Engine, watch: Arc<Watch>) -> Self {
+        let (statements, inserts, combined) = (RwLock::default(), RwLock::default(), RwLock::default());
+        Self { engine, watch, statements, inserts, combined }
     }
 
     /// The engine's form of a statement.
-    pub(crate) fn statement(&self, sql: &'static str) -> &'static str {
+    pub(crate) fn statement(&self, sql: &'static str) -> Statement {
         let key = (sql.as_ptr().addr(), sql.len());
-        if let Some(translated) = self.statements.read().get(&key) {
-            return translated;
+        if let Some(statement) = self.statements.read().get(&key) {
+            return statement.clone();
         }
         let translated: &'static str = match self.engine {
             Engine::Sqlite => Box::leak(to_sqlite(sql).into_boxed_str()),
@@ -55,15 +60,20 @@ impl Dialect {
             }
             Engine::Postgres => sql,
         };
-        self.statements.write().insert(key, translated);
-        translated
+        let statement = self.watched(translated, operation_of(sql));
+        self.statements.write().insert(key, statement.clone());
+        statement
+    }
+
+    fn watched(&self, sql: &'static str, operation: String) -> Statement {
+        Statement::new(sql, Box::leak(operation.into_boxed_str()), &self.watch)
     }
 
     /// The statement that inserts rows into `into`, written as `table (column, column) …ON CONFLICT clause`.
-    pub(crate) fn insert(&self, into: &'static str, types: &[&'static str]) -> &'static str {
+    pub(crate) fn insert(&self, into: &'static str, types: &[&'static str]) -> Statement {
         let key = (into.as_ptr().addr(), into.len());
-        if let Some(sql) = self.inserts.read().get(&key) {
-            return sql;
+        if let Some(statement) = self.inserts.read().get(&key) {
+            return statement.clone();
         }
         let sql = match self.engine {
             Engine::Sqlite => {
@@ -73,16 +83,17 @@ impl Dialect {
             }
             Engine::Postgres => postgres_insert(into, types, 1),
         };
-        let sql: &'static str = Box::leak(sql.into_boxed_str());
-        self.inserts.write().insert(key, sql);
-        sql
+        let operation = operation_of(&format!("INSERT INTO {into}"));
+        let statement = self.watched(Box::leak(sql.into_boxed_str()), operation);
+        self.inserts.write().insert(key, statement.clone());
+        statement
     }
 
     /// The statement of PostgreSQL that inserts rows into several tables at once; each is named once.
-    pub(crate) fn insert_into_tables(&self, tables: &[(&'static str, Vec<&'static str>)]) -> &'static str {
+    pub(crate) fn insert_into_tables(&self, tables: &[(&'static str, Vec<&'static str>)]) -> Statement {
         let key: Vec<_> = tables.iter().map(|(into, _)| (into.as_ptr().addr(), into.len())).collect();
-        if let Some(sql) = self.combined.read().get(&key) {
-            return sql;
+        if let Some(statement) = self.combined.read().get(&key) {
+            return statement.clone();
         }
         let mut first = 1;
         let inserts = tables.iter().map(|(into, types)| {
@@ -95,9 +106,9 @@ impl Dialect {
         let steps = inserts.iter().zip(1..).map(|(insert, number)| format!("step_{number} AS ({insert})"));
         let steps = steps.collect::<Vec<_>>().join(", ");
         let sql = if steps.is_empty() { last } else { format!("WITH {steps} {last}") };
-        let sql: &'static str = Box::leak(sql.into_boxed_str());
-        self.combined.write().insert(key, sql);
-        sql
+        let statement = self.watched(Box::leak(sql.into_boxed_str()), "INSERT several tables".to_owned());
+        self.combined.write().insert(key, statement.clone());
+        statement
     }
 
     /// The engine's form of a migration.
@@ -162,15 +173,19 @@ fn expand_lists(sql: &str, list: &str, element: &str) -> String {
 mod tests {
     use super::*;
 
+    fn dialect(engine: Engine) -> Dialect {
+        Dialect::new(engine, Arc::new(Watch::new(None)))
+    }
+
     #[test]
     fn parameters_and_lists_are_translated() {
         let sql = "SELECT a FROM t WHERE b = $2 AND c IN LIST($1) AND d IN BLOBS($3) AND e IN LIST($4)";
         assert_eq!(
-            Dialect::new(Engine::Postgres).statement(sql),
+            dialect(Engine::Postgres).statement(sql).sql,
             "SELECT a FROM t WHERE b = $2 AND c = ANY($1) AND d = ANY($3) AND e = ANY($4)"
         );
         assert_eq!(
-            Dialect::new(Engine::Sqlite).statement(sql),
+            dialect(Engine::Sqlite).statement(sql).sql,
             "SELECT a FROM t WHERE b = ?2 AND c IN (SELECT value FROM json_each(?1)) \
              AND d IN (SELECT unhex(value) FROM json_each(?3)) AND e IN (SELECT value FROM json_each(?4))"
         );
@@ -188,11 +203,11 @@ mod tests {
     fn batch_inserts_are_one_statement_on_postgresql() {
         let into = "t (a, b) ON CONFLICT DO NOTHING";
         assert_eq!(
-            Dialect::new(Engine::Postgres).insert(into, &["bigint", "text"]),
+            dialect(Engine::Postgres).insert(into, &["bigint", "text"]).sql,
             "INSERT INTO t (a, b) SELECT * FROM UNNEST($1::bigint[], $2::text[]) ON CONFLICT DO NOTHING"
         );
         assert_eq!(
-            Dialect::new(Engine::Sqlite).insert(into, &["bigint", "text"]),
+            dialect(Engine::Sqlite).insert(into, &["bigint", "text"]).sql,
             "INSERT INTO t (a, b) VALUES (?1, ?2) ON CONFLICT DO NOTHING"
         );
     }
@@ -201,12 +216,12 @@ mod tests {
     fn inserts_into_several_tables_are_one_statement_on_postgresql() {
         let tables = [("t (a, b) ON CONFLICT DO NOTHING", vec!["bigint", "text"]), ("u (c)", vec!["bytea"])];
         assert_eq!(
-            Dialect::new(Engine::Postgres).insert_into_tables(&tables),
+            dialect(Engine::Postgres).insert_into_tables(&tables).sql,
             "WITH step_1 AS (INSERT INTO t (a, b) SELECT * FROM UNNEST($1::bigint[], $2::text[]) ON CONFLICT DO NOTHING) \
              INSERT INTO u (c) SELECT * FROM UNNEST($3::bytea[])"
         );
         assert_eq!(
-            Dialect::new(Engine::Postgres).insert_into_tables(&tables[1..]),
+            dialect(Engine::Postgres).insert_into_tables(&tables[1..]).sql,
             "INSERT INTO u (c) SELECT * FROM UNNEST($1::bytea[])"
         );
     }

@@ -10,7 +10,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_foundation.sql"),
     include_str!("migrations/0002_room_graph.sql"),
     include_str!("migrations/0003_jobs.sql"),
-    include_str!("migrations/0004_email.sql"),
+    include_str!("migrations/0004_rate_limit_overrides.sql"),
+    include_str!("migrations/0005_email.sql"),
 ];
 
 /// The lock that keeps two nodes from migrating one PostgreSQL database at once.

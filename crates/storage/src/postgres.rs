@@ -8,6 +8,7 @@ use sqlx::{Connection as _, PgConnection, Postgres};
 use tokio::time::timeout;
 
 use crate::StorageError;
+use crate::observing::{Statement, Watch};
 use crate::options::{DatabaseOptions, Synchronous};
 use crate::value::{Row, Value, postgres_arguments};
 
@@ -85,15 +86,17 @@ async fn acquire_tested(pool: &PgPool) -> Result<PoolConnection<Postgres>, Stora
 /// Runs a reading statement on a connection of the pool; once more if that connection had been lost unnoticed, as all are
 /// when the database was restarted.
 pub(crate) async fn read<T>(
-    pool: &PgPool,
-    sql: &'static str,
+    (pool, watch): (&PgPool, &Watch),
+    statement: &Statement,
     params: &[Value<'_>],
     mut map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
 ) -> Result<Vec<T>, StorageError> {
-    let read = match read_on(acquire(pool).await?, sql, params, &mut map).await {
+    let connection = watch.acquire(acquire(pool)).await?;
+    let _timer = statement.timer();
+    let read = match read_on(connection, statement.sql, params, &mut map).await {
         Err(ReadError::Lost(error)) => {
             tracing::debug!(%error, "a connection to the database was lost");
-            read_on(acquire_tested(pool).await?, sql, params, &mut map).await
+            read_on(acquire_tested(pool).await?, statement.sql, params, &mut map).await
         }
         answered => answered,
     };

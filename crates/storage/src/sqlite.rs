@@ -1,6 +1,7 @@
 //! SQLite, called in place: a point read costs a few microseconds, less than handing it to another thread would.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -8,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 use crate::StorageError;
+use crate::observing::{Statement, Watch};
 use crate::options::{DatabaseOptions, Synchronous};
 use crate::value::{Row, Value};
 
@@ -23,32 +25,39 @@ pub(crate) struct SqliteReaders {
     idle: Mutex<Vec<Connection>>,
     permits: Semaphore,
     size: usize,
+    watch: Arc<Watch>,
 }
 
 impl SqliteReaders {
-    pub(crate) fn open(path: &Path, options: &DatabaseOptions) -> Result<Self, StorageError> {
+    pub(crate) fn open(path: &Path, options: &DatabaseOptions, watch: Arc<Watch>) -> Result<Self, StorageError> {
         let size = options.max_connections.max(1) as usize;
         let idle = (0..size).map(|_| connect(path, options)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { idle: Mutex::new(idle), permits: Semaphore::new(size), size })
+        Ok(Self { idle: Mutex::new(idle), permits: Semaphore::new(size), size, watch })
     }
 
     pub(crate) async fn query<T>(
         &self,
-        sql: &str,
+        statement: &Statement,
         params: &[Value<'_>],
         map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
     ) -> Result<Vec<T>, StorageError> {
         let closed = |_| StorageError::Unavailable("the database is closed".to_owned());
-        let _permit = self.permits.acquire().await.map_err(closed)?;
+        let _permit = self.watch.acquire(async { self.permits.acquire().await.map_err(closed) }).await?;
         let taken = self.idle.lock().pop();
         let connection = taken.ok_or_else(|| StorageError::Unavailable("no connection is free".to_owned()))?;
-        let answer = query(&connection, sql, params, map);
+        let timer = statement.timer();
+        let answer = statement.span().in_scope(|| query(&connection, statement.sql, params, map));
+        drop(timer);
         self.idle.lock().push(connection);
         answer
     }
 
     pub(crate) fn connections(&self) -> usize {
         self.size
+    }
+
+    pub(crate) fn idle(&self) -> usize {
+        self.permits.available_permits()
     }
 
     pub(crate) fn close(&self) {

@@ -7,8 +7,9 @@ use homeserver_core::{Position, RoomSn};
 use room_engine::auth_chain::ChainCover;
 use sqlx::postgres::PgArguments;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
+use tracing::Instrument as _;
 
-use crate::append::Head;
+use crate::append::{Head, later_version};
 use crate::dialect::Dialect;
 use crate::log::LogEntry;
 use crate::state_chunks::{ChunkCache, ChunkView, WrittenState};
@@ -147,10 +148,13 @@ impl Tx {
         params: &[Value<'_>],
         map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
     ) -> Result<Vec<T>, StorageError> {
-        let sql = self.dialect.statement(sql);
+        let statement = self.dialect.statement(sql);
+        let (sql, span, _timer) = (statement.sql, statement.span(), statement.timer());
         match &mut self.connection {
-            WriteConnection::Sqlite(connection) => sqlite::query(connection, sql, params, map),
-            WriteConnection::Postgres(connection) => postgres::query(&mut **connection, sql, params, map).await,
+            WriteConnection::Sqlite(connection) => span.in_scope(|| sqlite::query(connection, sql, params, map)),
+            WriteConnection::Postgres(connection) => {
+                postgres::query(&mut **connection, sql, params, map).instrument(span).await
+            }
         }
     }
 
@@ -172,10 +176,11 @@ impl Tx {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64, StorageError> {
-        let sql = self.dialect.statement(sql);
+        let statement = self.dialect.statement(sql);
+        let (sql, span, _timer) = (statement.sql, statement.span(), statement.timer());
         match &mut self.connection {
-            WriteConnection::Sqlite(connection) => sqlite::execute(connection, sql, params),
-            WriteConnection::Postgres(connection) => postgres::execute(connection, sql, params).await,
+            WriteConnection::Sqlite(connection) => span.in_scope(|| sqlite::execute(connection, sql, params)),
+            WriteConnection::Postgres(connection) => postgres::execute(connection, sql, params).instrument(span).await,
         }
     }
 
@@ -187,9 +192,11 @@ impl Tx {
     pub async fn insert_all(&mut self, into: &'static str, rows: &[Vec<Value<'_>>]) -> Result<(), StorageError> {
         let Some(first) = rows.first() else { return Ok(()) };
         let types: Vec<_> = first.iter().map(column_type).collect();
-        let sql = self.dialect.insert(into, &types);
+        let statement = self.dialect.insert(into, &types);
+        let (sql, span, _timer) = (statement.sql, statement.span(), statement.timer());
         match &mut self.connection {
             WriteConnection::Sqlite(connection) => {
+                let _entered = span.entered();
                 let mut statement = connection.prepare_cached(sql)?;
                 for row in rows {
                     statement.execute(rusqlite::params_from_iter(row))?;
@@ -198,7 +205,7 @@ impl Tx {
             WriteConnection::Postgres(connection) => {
                 let mut arguments = PgArguments::default();
                 add_columns(&mut arguments, rows)?;
-                sqlx::query_with(sql, arguments).execute(&mut **connection).await?;
+                sqlx::query_with(sql, arguments).execute(&mut **connection).instrument(span).await?;
             }
         }
         Ok(())
@@ -224,8 +231,10 @@ impl Tx {
                     add_columns(&mut arguments, &table.rows)?;
                 }
                 if !targets.is_empty() {
-                    let sql = self.dialect.insert_into_tables(&targets);
-                    sqlx::query_with(sql, arguments).execute(&mut **connection).await?;
+                    let statement = self.dialect.insert_into_tables(&targets);
+                    let _timer = statement.timer();
+                    let insert = sqlx::query_with(statement.sql, arguments).execute(&mut **connection);
+                    insert.instrument(statement.span()).await?;
                 }
             }
         }
@@ -286,8 +295,8 @@ impl Tx {
         // Tells the writers of other nodes, which remember heads as long as only they move the log.
         self.next_position().await?;
         self.known.heads.remove(&room_sn);
-        let sql = "UPDATE room_heads SET head_version = head_version + 1 WHERE room_sn = $1";
-        self.execute(sql, params![room_sn]).await.map(drop)
+        let sql = "UPDATE room_heads SET head_version = head_version + $2 WHERE room_sn = $1";
+        self.execute(sql, params![room_sn, later_version(0)]).await.map(drop)
     }
 
     /// Makes `entry` visible to those who follow the log, once the transaction has committed.

@@ -5,17 +5,19 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
+use tracing::{Instrument as _, debug_span};
 
 use crate::StorageError;
 use crate::append::{self, Append, AppendOutcome, Repetitions};
 use crate::dialect::Dialect;
 use crate::log::{LogEntry, LogObserver};
+use crate::observing::Watch;
 use crate::postgres::no_answer;
 use crate::state_chunks::ChunkCache;
 use crate::transaction::{InDoubt, Tx, WriteConnection};
@@ -104,6 +106,7 @@ pub(crate) struct Writer {
     dialect: Arc<Dialect>,
     chunks: Arc<ChunkCache>,
     observers: Observers,
+    watch: Arc<Watch>,
     /// Rung when jobs have been scheduled.
     job_bell: watch::Sender<()>,
     runtime: tokio::runtime::Handle,
@@ -120,11 +123,17 @@ impl Writer {
         job_bell: watch::Sender<()>,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        Self { source, dialect, chunks, observers, job_bell, runtime, in_doubt: None }
+        let watch = Arc::new(Watch::new(None));
+        Self { source, dialect, chunks, observers, watch, job_bell, runtime, in_doubt: None }
+    }
+
+    /// Reports to `watch`.
+    pub(crate) fn watched_by(self, watch: Arc<Watch>) -> Self {
+        Self { watch, ..self }
     }
 
     /// Serves writes until nobody can send any more.
-    pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Write>) {
+    pub(crate) fn serve_all(mut self, mut queue: mpsc::Receiver<Write>) {
         let mut tx = None;
         let mut batch = Vec::with_capacity(MAX_BATCH);
         let runtime = self.runtime.clone();
@@ -205,27 +214,43 @@ impl Writer {
 
     /// Runs the batch in one transaction and publishes what it says; rolls back if anything fails.
     async fn commit(&mut self, tx: &mut Tx, batch: &mut [Write], repetitions: Repetitions) -> Result<(), StorageError> {
+        let span = debug_span!("transaction", writes = batch.len());
+        let outcome = self.run(tx, batch, repetitions).instrument(span).await;
+        if outcome.is_err() {
+            self.watch.write_failed();
+        }
+        outcome
+    }
+
+    async fn run(&mut self, tx: &mut Tx, batch: &mut [Write], repetitions: Repetitions) -> Result<(), StorageError> {
+        let started = Instant::now();
         let run = async {
             let begun = timeout(CONNECT_TIMEOUT, tx.begin(positions_of(batch))).await;
             begun.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
             run_batch(tx, batch, repetitions).await
         };
         let error = match timeout(TRANSACTION_TIMEOUT, run).await.unwrap_or_else(|_| Err(too_slow())) {
-            Ok(()) => match timeout(TRANSACTION_TIMEOUT, tx.commit()).await.unwrap_or_else(|_| Err(too_slow())) {
-                Ok(entries) => {
-                    self.publish(&entries);
-                    if tx.has_scheduled_jobs() {
-                        self.job_bell.send_replace(());
+            Ok(()) => {
+                let worked = started.elapsed();
+                let committing = timeout(TRANSACTION_TIMEOUT, tx.commit()).instrument(debug_span!("commit"));
+                match committing.await.unwrap_or_else(|_| Err(too_slow())) {
+                    Ok(entries) => {
+                        let took = started.elapsed();
+                        self.watch.committed(batch.len(), took, took.saturating_sub(worked));
+                        self.publish(&entries);
+                        if tx.has_scheduled_jobs() {
+                            self.job_bell.send_replace(());
+                        }
+                        return Ok(());
                     }
-                    return Ok(());
-                }
-                Err(error) => {
-                    if error.is_unavailable() {
-                        self.in_doubt = tx.in_doubt();
+                    Err(error) => {
+                        if error.is_unavailable() {
+                            self.in_doubt = tx.in_doubt();
+                        }
+                        error
                     }
-                    error
                 }
-            },
+            }
             Err(error) => error,
         };
         // A connection that failed is dropped, and the database rolls back by itself.

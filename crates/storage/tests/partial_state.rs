@@ -64,6 +64,7 @@ async fn append(
         room_sn: ROOM,
         room_version: "12".into(),
         expected_version: version,
+        new_version: version + 1,
         events,
         resolved: None,
         extremities: None,

@@ -1,13 +1,39 @@
-//! What a running server tells about itself: [logs](Logs), [metrics](Metrics) and [health](HealthProbe).
+//! What a running server tells about itself: [logs](Logs), [traces](Traces), [metrics](Metrics) and
+//! [health](HealthProbe).
 //!
-//! Only the log subscriber belongs to the process, and only a binary installs it. Metrics and health belong to a
+//! Logs and traces belong to the process, and only a binary installs them. Metrics and health belong to a
 //! server, so that two servers in one process count apart.
 
+mod disk;
 mod health;
 mod logs;
 mod metrics;
 mod process;
+mod trace;
 
-pub use health::{CacheHealth, DatabaseHealth, DatabaseProbe, Health, HealthProbe, Status};
-pub use logs::{Logs, LogsError, check_filter, install_logs};
-pub use metrics::{CacheCounts, JobMetrics, JobReading, Metrics, MetricsError, StatisticsReading};
+use std::error::Error;
+
+pub use disk::DiskSpace;
+pub use health::{
+    CacheHealth, DatabaseHealth, DiskHealth, Health, HealthChecks, HealthProbe, PartHealth, Probe, Readiness, Status,
+};
+pub use logs::{LogOptions, Logs, LogsError, check_filter, install_logs, subscriber};
+pub use metrics::{
+    CacheCounts, DatabaseMetrics, JobMetrics, JobReading, LimitMetrics, LogMetrics, LogReading, Metrics, MetricsError,
+    PoolReading, RateLimitMetrics, StatementTimes, StatisticsReading, SyncReading,
+};
+pub use trace::{
+    RemoteTraces, RequestFacts, RequestSpan, SpanCounts, TraceOptions, Traces, inject_trace_context, record_requester,
+};
+
+/// An error with what caused it, and what caused that.
+#[must_use]
+pub fn cause_chain(error: &dyn Error) -> String {
+    let mut chain = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        chain = format!("{chain}: {error}");
+        cause = error.source();
+    }
+    chain
+}

@@ -41,5 +41,8 @@ pub(crate) fn write(database: &TestDatabase, further: &[Setting<'_>]) -> PathBuf
 
 fn set(settings: &mut Table, section: &str, key: &str, value: Value) {
     let section = settings.entry(section).or_insert_with(|| Table::new().into());
-    section.as_table_mut().expect("a section is a table").insert(key.to_owned(), value);
+    // Of the listeners there is one.
+    let section = if let Value::Array(entries) = section { entries.first_mut() } else { Some(section) };
+    let table = section.and_then(Value::as_table_mut).expect("a section is a table");
+    table.insert(key.to_owned(), value);
 }

@@ -43,17 +43,19 @@ impl TestServer {
     }
 
     async fn start_in(surroundings: Surroundings, database: &TestDatabase, further: &[Setting<'_>]) -> Self {
-        // No test of this server can end in a power loss, so none has to wait for the disk.
-        let mut settings = vec![("database", "synchronous", "normal".into())];
-        settings.extend_from_slice(further);
-        let file = settings::write(database, &settings);
-        // Not from the environment: it may configure a server too.
-        let loaded = config::load(Some(&file), std::iter::empty::<(String, String)>());
-        let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
-        let running = synapse_rust::start_with(loaded, surroundings).await;
+        let running = synapse_rust::start_with(loaded(database, further), surroundings).await;
         let running = running.unwrap_or_else(|error| panic!("the server did not start: {error}"));
         let client = Client::new(running.bound().first().expect("there is a listener").url());
         Self { running, client }
+    }
+
+    /// Reloads the configuration as SIGHUP does: the usual one, with `further` settings.
+    ///
+    /// # Panics
+    /// When a setting is wrong.
+    pub fn reload_with(&mut self, database: &TestDatabase, further: &[Setting<'_>]) {
+        let reloaded = self.running.reload(&loaded(database, further));
+        reloaded.unwrap_or_else(|error| panic!("the configuration was refused: {error}"));
     }
 
     /// A client of this server.
@@ -89,6 +91,16 @@ impl TestServer {
     pub async fn shutdown(self) {
         self.running.shutdown().await;
     }
+}
+
+fn loaded(database: &TestDatabase, further: &[Setting<'_>]) -> config::Loaded {
+    // No test of this server can end in a power loss, so none has to wait for the disk.
+    let mut settings = vec![("database", "synchronous", "normal".into())];
+    settings.extend_from_slice(further);
+    let file = settings::write(database, &settings);
+    // Not from the environment: it may configure a server too.
+    let loaded = config::load(Some(&file), std::iter::empty::<(String, String)>());
+    loaded.unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[cfg(test)]

@@ -16,7 +16,12 @@ use process::{Interrupted, Supervisor};
 const USAGE: &str = "\
 cargo xtask test [FILTER] [CARGO TEST OPTIONS]   all tests, against SQLite and a throw-away PostgreSQL
 cargo xtask ci                                   what CI runs: format, lints, all tests
-cargo xtask bench [CARGO BENCH OPTIONS]          all benchmarks
+cargo xtask bench [--quick] [CARGO BENCH OPTIONS] all benchmarks, and the table of what they show
+cargo xtask bench --table                        puts that table into docs/benchmarks.md
+cargo xtask bench --compare REV [OPTIONS]        whether the hot paths got slower since that revision:
+    [--rounds N] [--time-percent P] [--instructions-percent P] [--only-time | --only-instructions]
+    [--profile NAME]
+cargo xtask bench --compare-programs BEFORE AFTER [OPTIONS]   the same of two builds of hot-paths
 cargo xtask deb                                  a Debian package; needs cargo-deb";
 
 /// The exit code shells expect of a program that SIGINT ended.

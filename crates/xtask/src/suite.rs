@@ -10,7 +10,7 @@ use crate::process::Supervisor;
 use crate::tally::Tally;
 
 /// Where the tests find the server's address; the integration harness reads it.
-const ADDRESS_VARIABLE: &str = "SYNAPSE_RUST_TEST_POSTGRES";
+pub(crate) const ADDRESS_VARIABLE: &str = "SYNAPSE_RUST_TEST_POSTGRES";
 
 /// Where they find PostgreSQL's programs, for servers of their own and for `pg_dump`.
 const PROGRAMS_VARIABLE: &str = "SYNAPSE_RUST_TEST_POSTGRES_PROGRAMS";

@@ -3,6 +3,7 @@
 //! <https://element-hq.github.io/synapse/latest/usage/administration/admin_api/>
 
 mod background_jobs;
+mod override_ratelimit;
 mod register;
 mod statistics;
 
@@ -18,4 +19,5 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/_synapse/admin/v1/background_jobs/{job_id}", get(background_jobs::one).delete(background_jobs::cancel))
         .route("/_synapse/admin/v1/background_jobs/{job_id}/retry", post(background_jobs::retry))
         .route("/_synapse/admin/v1/statistics/server", get(statistics::server))
+        .merge(override_ratelimit::routes())
 }

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use services::accounts::Accounts;
 use services::discovery::Discovery;
+use services::rate_limits::{Key, Kind, RateLimits};
 use services::sessions::{CheckedDevice, SessionDevice, Sessions};
 use services::threepids::EMAIL;
 use services::uia::UserIdentifier;
 
 use super::session::TokenKeys;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Json, Object};
+use crate::extract::{ClientAddress, Json, Object};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login>
 pub(super) async fn flows(State(accounts): State<Arc<Accounts>>) -> Json<Value> {
@@ -53,6 +54,8 @@ pub(super) struct LoggedIn {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login>
 pub(super) async fn log_in(
+    ClientAddress(address): ClientAddress,
+    State(rate_limits): State<Arc<RateLimits>>,
     State(accounts): State<Arc<Accounts>>,
     State(sessions): State<Arc<Sessions>>,
     State(discovery): State<Arc<Discovery>>,
@@ -61,6 +64,7 @@ pub(super) async fn log_in(
     if body.kind != "m.login.password" || !accounts.passwords_enabled() {
         return Err(ApiError::unknown(format!("type: this server has no logins of type {:?}", body.kind)));
     }
+    rate_limits.spend(Kind::LoginAddress, Key::address(address), None)?.keep();
     let name = Name::of(body.identifier.map(|identifier| identifier.0), body.user)?;
     let password = body.password.ok_or_else(|| ApiError::bad_json("password: missing field"))?;
     let device = CheckedDevice::try_from(SessionDevice {

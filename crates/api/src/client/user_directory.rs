@@ -29,6 +29,8 @@ impl From<UserDirectoryError> for ApiError {
     fn from(error: UserDirectoryError) -> Self {
         match error {
             UserDirectoryError::TermTooLong => Self::invalid_param(error.to_string()),
+            UserDirectoryError::LimitExceeded(error) => error.into(),
+            UserDirectoryError::Busy(error) => error.into(),
             UserDirectoryError::Storage(error) => error.into(),
         }
     }

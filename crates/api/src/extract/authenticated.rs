@@ -98,7 +98,12 @@ where
 {
     let Some(token) = access_token(parts) else { return Ok(None) };
     let sessions = Arc::<Sessions>::from_ref(state);
-    Ok(Some(sessions.authenticate(&token, ClientAddress::of(parts).0).await?))
+    let requester = sessions.authenticate(&token, ClientAddress::of(parts).0).await?;
+    telemetry::record_requester(
+        requester.user_id.as_str(),
+        requester.device_id.as_ref().map(|device_id| device_id.as_str()),
+    );
+    Ok(Some(requester))
 }
 
 fn access_token(parts: &Parts) -> Option<Cow<'_, str>> {

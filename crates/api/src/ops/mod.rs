@@ -2,19 +2,21 @@
 
 mod health;
 mod metrics;
+mod starting;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
-use telemetry::{HealthProbe, Metrics};
+use telemetry::{HealthProbe, Metrics, RemoteTraces};
 
 use crate::Resource;
 use crate::edge::{EdgeLayer, RequestObserver};
 use crate::error::ApiError;
+pub use starting::starting_router;
 
-/// Those of `/health`, `/metrics` and `/_synapse/metrics` that are in `resources`, to be merged with [`crate::router`].
+/// Those of `/health`, what is under it, `/metrics` and `/_synapse/metrics` that are in `resources`, to be merged with [`crate::router`].
 pub fn router(
     probe: Arc<HealthProbe>,
     metrics: Arc<Metrics>,
@@ -23,7 +25,8 @@ pub fn router(
 ) -> Router {
     let mut router = Router::new();
     if resources.contains(&Resource::Health) {
-        router = router.merge(Router::new().route("/health", get(health::health)).with_state(probe));
+        let routes = Router::new().route("/health", get(health::health)).route("/health/live", get(health::live));
+        router = router.merge(routes.route("/health/ready", get(health::ready)).with_state(probe));
     }
     if resources.contains(&Resource::Metrics) {
         let routes = Router::new().route("/metrics", get(metrics::metrics));
@@ -34,7 +37,7 @@ pub fn router(
             let error = ApiError::unrecognized("This endpoint does not support this method");
             error.with_status(StatusCode::METHOD_NOT_ALLOWED)
         })
-        .layer(EdgeLayer { observer })
+        .layer(EdgeLayer { observer, client_traces: RemoteTraces::Ignore })
 }
 
 #[cfg(test)]

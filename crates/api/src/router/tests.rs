@@ -10,9 +10,11 @@ use ruma::{OwnedRoomId, OwnedUserId};
 use serde_json::{Value, json};
 use services::sessions::{SessionOptions, Sessions};
 use storage::{Database, DatabaseOptions, Interned};
+use telemetry::RemoteTraces;
 use tower::ServiceExt;
 
 use super::*;
+use crate::edge::RequestObserver;
 use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json, OptionalAuthenticated, Path};
 
@@ -29,9 +31,13 @@ async fn json_of(response: Response<Body>) -> Value {
     serde_json::from_slice(&bytes).unwrap()
 }
 
+fn edge(observer: Option<Arc<dyn RequestObserver>>) -> EdgeLayer {
+    EdgeLayer { observer, client_traces: RemoteTraces::Link }
+}
+
 fn one_endpoint() -> Router {
     let broken = async || -> ApiResult<()> { Err(ApiError::forbidden("No")) };
-    finish(Router::new().route("/known", get(async || "")).route("/broken", get(broken)), None)
+    finish(Router::new().route("/known", get(async || "")).route("/broken", get(broken)), edge(None))
 }
 
 #[tokio::test]
@@ -120,6 +126,31 @@ async fn a_body_over_the_limit_is_too_large() {
 }
 
 #[tokio::test]
+async fn every_answer_carries_the_id_of_its_request() {
+    let id = |response: &Response<Body>| response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    for path in ["/known", "/broken", "/nowhere"] {
+        let request = Request::get(path).header("X-Request-Id", "from-a-proxy.1").body(Body::empty()).unwrap();
+        assert_eq!(id(&one_endpoint().oneshot(request).await.unwrap()), "from-a-proxy.1");
+        let generated = id(&send(one_endpoint(), Method::GET, path, None).await);
+        assert_eq!(generated.len(), 16, "{generated}");
+    }
+}
+
+#[tokio::test]
+async fn only_an_internal_error_quotes_the_id_of_its_request() {
+    let failing = async || -> ApiResult<()> { Err(ApiError::internal("Testing", &std::io::Error::other("secret"))) };
+    let router = finish(Router::<()>::new().route("/fails", get(failing)), edge(None));
+    let request = Request::get("/fails").header("X-Request-Id", "abc").body(Body::empty()).unwrap();
+    let answer = router.oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+    let sentence = "The server could not do this because of an internal error (request ID abc)";
+    assert_eq!(json_of(answer).await, json!({ "errcode": "M_UNKNOWN", "error": sentence }));
+    let other = json_of(send(one_endpoint(), Method::GET, "/broken", None).await).await;
+    assert_eq!(other["error"], "No");
+}
+
+#[tokio::test]
 async fn a_panic_is_answered_and_measured() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
@@ -127,7 +158,7 @@ async fn a_panic_is_answered_and_measured() {
         log.lock().push((method.clone(), route.map(str::to_owned), status));
     };
     let panicking = async |Path(_): Path<String>| -> &'static str { panic!("on purpose") };
-    let router = finish(Router::<()>::new().route("/rooms/{roomId}", get(panicking)), Some(Arc::new(observer)));
+    let router = finish(Router::<()>::new().route("/rooms/{roomId}", get(panicking)), edge(Some(Arc::new(observer))));
     let response = send(router.clone(), Method::GET, "/rooms/x", None).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     send(router, Method::GET, "/nowhere", None).await;

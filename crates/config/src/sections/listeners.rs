@@ -7,7 +7,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::values::{Bind, SocketMode};
+use crate::values::{AddressRange, Bind, SocketMode};
 
 /// One address to listen on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +28,12 @@ pub struct Listener {
     #[schemars(example = serde_json::json!({ "certificate": "cert.pem", "private_key": "key.pem" }))]
     #[serde(default)]
     pub tls: Option<Tls>,
+    /// Reverse proxies, by their addresses or ranges of them: what they say about where a request comes from is believed, in
+    /// `X-Forwarded-For` or, without that, in `Forwarded`. A proxy must append to the header that it uses, and remove the other.
+    /// Limits on addresses need this behind a proxy: without it all clients have the address of the proxy.
+    #[schemars(example = ["127.0.0.1", "10.0.0.0/8"])]
+    #[serde(default)]
+    pub trusted_proxies: Vec<AddressRange>,
 }
 
 /// A group of endpoints.
@@ -66,7 +72,8 @@ impl Resource {
 impl Default for Listener {
     fn default() -> Self {
         let bind = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8008);
-        Self { bind: Bind::Tcp(bind), mode: None, resources: everything(), tls: None }
+        let everything = everything();
+        Self { bind: Bind::Tcp(bind), mode: None, resources: everything, tls: None, trusted_proxies: Vec::new() }
     }
 }
 

@@ -6,7 +6,9 @@ mod caches;
 mod database;
 mod email;
 mod federation;
+mod federation_rate;
 mod jobs;
+mod limits;
 mod listeners;
 mod media;
 mod network;
@@ -24,18 +26,20 @@ pub use caches::Caches;
 pub use database::{Database, Pool, Synchronous};
 pub use email::{Email, MailTls};
 pub use federation::Federation;
+pub use federation_rate::FederationRate;
 pub use jobs::Jobs;
+pub use limits::{Limit, LimitSize, LimitSizes, Limits};
 pub use listeners::{Listener, Resource, Tls};
 pub use media::Media;
 pub use network::Network;
 pub use passwords::Passwords;
-pub use rate_limits::RateLimits;
+pub use rate_limits::{InviteRates, JoinRates, LoginRates, Rate, RateLimits};
 pub use registration::Registration;
 pub use rooms::Rooms;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use server::Server;
-pub use telemetry::{LogFormat, Telemetry};
+pub use telemetry::{ClientTraces, LogFormat, Telemetry};
 
 use crate::values::DatabaseUrl;
 
@@ -54,6 +58,7 @@ pub struct Config {
     pub network: Network,
     pub federation: Federation,
     pub rate_limits: RateLimits,
+    pub limits: Limits,
     pub caches: Caches,
     pub media: Media,
     pub appservices: Appservices,
@@ -74,6 +79,7 @@ impl Default for Config {
             network: Network::default(),
             federation: Federation::default(),
             rate_limits: RateLimits::default(),
+            limits: Limits::default(),
             caches: Caches::default(),
             media: Media::default(),
             appservices: Appservices::default(),

@@ -1,23 +1,29 @@
 //! Types of single values: each says in its error what it expected.
 
+mod address_range;
 mod bind;
 mod database_url;
 mod names;
 mod numbers;
 mod period;
+mod rate;
 mod schedule;
 mod secret;
+mod share;
 mod size;
 mod socket_mode;
 mod web_url;
 
+pub use address_range::AddressRange;
 pub use bind::Bind;
 pub use database_url::{DatabaseEngine, DatabaseUrl};
 pub(crate) use names::{room_version, server_name};
 pub(crate) use numbers::{some_whole_number, whole_number};
 pub use period::Period;
+pub(crate) use rate::rate_per_second;
 pub use schedule::Schedule;
 pub use secret::Secret;
+pub use share::Share;
 pub use size::ByteSize;
 pub(crate) use size::size_between;
 pub use socket_mode::SocketMode;

@@ -18,6 +18,14 @@ impl Period {
         Self(Duration::from_secs(seconds))
     }
 
+    pub(crate) const fn from_millis(milliseconds: u64) -> Self {
+        Self(Duration::from_millis(milliseconds))
+    }
+
+    pub(crate) const fn of(duration: Duration) -> Self {
+        Self(duration)
+    }
+
     /// The same length of time in the type that timers take.
     pub const fn duration(self) -> Duration {
         self.0

@@ -7,6 +7,9 @@ use crate::context::Context;
 use crate::matrix::next_batch;
 use crate::measurement::{Figure, Measurement, Spent, Tally};
 
+/// The figure that `waiting` judges.
+pub(crate) const MEMORY_PER_CLIENT: &str = "memory per waiting client";
+
 const CLIENTS: usize = 1000;
 const POLL: Duration = Duration::from_secs(30);
 /// The clients start one after the other over this time, so that they do not all ask again at once.
@@ -17,7 +20,11 @@ const SETTLE: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
-    let clients = context.size.count(CLIENTS);
+    Ok(vec![measure(context, context.size.count(CLIENTS)).await?])
+}
+
+/// Lets this many clients wait, each of another user, and watches the server.
+pub(crate) async fn measure(context: &Context, clients: usize) -> anyhow::Result<Measurement> {
     let users = context.users(clients).await?;
     let since = context.prepare("preparing the clients' syncs", clients, async |number| match users.get(number) {
         Some(user) => context.server.position(user).await,
@@ -52,7 +59,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     let (spent, mut figures) = tokio::select! {
         watched = watch => watched?,
         // Clients wait for ever.
-        _ = waiting => return Ok(Vec::new()),
+        _ = waiting => anyhow::bail!("there is nobody who could wait"),
     };
     if let Some(cpu) = spent.cpu {
         let cores = cpu.as_secs_f64() / spent.elapsed.as_secs_f64();
@@ -61,7 +68,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     let tally = clients_done.take();
     let row = Measurement::new(format!("idle, {clients} clients"), tally, spent);
     // An operation here is a poll that ended; how long polls wait says nothing.
-    Ok(vec![Measurement { figures, latency_ms: None, ..row }])
+    Ok(Measurement { figures, latency_ms: None, ..row })
 }
 
 async fn watch(
@@ -86,7 +93,7 @@ async fn watch(
     if measurable {
         let after = processes.resident_bytes()?;
         let grown_kib = (after as f64 - before as f64) / 1024.0;
-        let name = "memory per waiting client";
+        let name = MEMORY_PER_CLIENT;
         figures.push(Figure { name, unit: "KiB", value: grown_kib / clients as f64 });
         figures.push(Figure { name: "memory of the server", unit: "MiB", value: after as f64 / 1_048_576.0 });
     }

@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 use crate::context::Context;
 use crate::matrix::Homeserver;
 use crate::measurement::{Measurement, Spent, Tally};
-use crate::process::resident_bytes_of_tree;
+use crate::process::{Scheduled, resident_bytes_of_tree, scheduled_of_tree};
 
 const STARTS: usize = 5;
 const POLL: Duration = Duration::from_millis(2);
@@ -24,10 +24,16 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
         return Ok(Vec::new());
     };
     let url = context.target.start_url.as_ref().unwrap_or(&context.target.url);
-    let mut tally = Tally::default();
-    let mut resident_bytes = Vec::new();
     context.progress.stage("startup");
-    for _ in 0..context.size.count(STARTS) {
+    Ok(vec![measure(context, command, url, context.size.count(STARTS)).await?])
+}
+
+/// Starts a server this many times, one after the other, and stops it each time.
+pub(crate) async fn measure(context: &Context, command: &str, url: &str, starts: usize) -> anyhow::Result<Measurement> {
+    let mut tally = Tally::default();
+    let mut memory_bytes: Vec<u64> = Vec::new();
+    let (mut ran, mut waited) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..starts {
         let server = Homeserver::new(url)?;
         let running = server.versions().await.is_ok();
         ensure!(!running, "something answers at {url} already: give the start command's own --start-url");
@@ -35,17 +41,22 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
         let mut child = start(command)?;
         let measured = until_ready(&server, &mut child).await;
         stop(child, &server).await?;
-        let (ready, bytes) = measured?;
-        tally.latency(ready.duration_since(started));
-        resident_bytes.push(bytes);
+        let Ready { at, scheduled, resident_bytes } = measured?;
+        tally.latency(at.duration_since(started));
+        memory_bytes.push(resident_bytes);
+        ran += scheduled.ran;
+        waited += scheduled.waited;
         context.progress.tick();
     }
-    let mean_bytes = resident_bytes.iter().sum::<u64>() as f64 / resident_bytes.len() as f64;
-    let row = Measurement::new("startup, until ready", tally, Spent::default());
-    Ok(vec![row.figure("memory of a fresh server", "MiB", mean_bytes / 1_048_576.0)])
+    let mean = |sum: f64| sum / memory_bytes.len() as f64;
+    let mean_bytes = mean(memory_bytes.iter().sum::<u64>() as f64);
+    let row = Measurement::new("startup, until ready", tally, Spent::default())
+        .figure("time on a core until then", "ms", mean(ran.as_secs_f64() * 1000.0))
+        .figure("time without one, all threads", "ms", mean(waited.as_secs_f64() * 1000.0));
+    Ok(row.figure("memory of a fresh server", "MiB", mean_bytes / 1_048_576.0))
 }
 
-fn start(command: &str) -> anyhow::Result<Child> {
+pub(crate) fn start(command: &str) -> anyhow::Result<Child> {
     Command::new("sh")
         .args(["-c", command])
         // Its own group, so that all it starts can be stopped together.
@@ -58,8 +69,17 @@ fn start(command: &str) -> anyhow::Result<Child> {
         .context("running the start command")
 }
 
-/// When it answered first, and how much memory it used a little later.
-async fn until_ready(server: &Homeserver, child: &mut Child) -> anyhow::Result<(Instant, u64)> {
+/// A server that has answered for the first time.
+pub(crate) struct Ready {
+    at: Instant,
+    /// Until then. What other programs on the machine have cost it is not the server's.
+    scheduled: Scheduled,
+    /// A little later.
+    resident_bytes: u64,
+}
+
+/// Waits for the first answer.
+pub(crate) async fn until_ready(server: &Homeserver, child: &mut Child) -> anyhow::Result<Ready> {
     let deadline = Instant::now() + READY_LIMIT;
     while server.versions().await.is_err() {
         if let Some(status) = child.try_wait()? {
@@ -68,14 +88,15 @@ async fn until_ready(server: &Homeserver, child: &mut Child) -> anyhow::Result<(
         ensure!(Instant::now() < deadline, "no answer {} s after the start command", READY_LIMIT.as_secs());
         tokio::time::sleep(POLL).await;
     }
-    let ready = Instant::now();
-    tokio::time::sleep(SETTLE).await;
+    let at = Instant::now();
     let pid = child.id().context("the server ended right after its first answer")?;
-    Ok((ready, resident_bytes_of_tree(pid)?))
+    let scheduled = scheduled_of_tree(pid)?;
+    tokio::time::sleep(SETTLE).await;
+    Ok(Ready { at, scheduled, resident_bytes: resident_bytes_of_tree(pid)? })
 }
 
 /// Stops the whole group and waits until the address is free.
-async fn stop(mut child: Child, server: &Homeserver) -> anyhow::Result<()> {
+pub(crate) async fn stop(mut child: Child, server: &Homeserver) -> anyhow::Result<()> {
     let Some(pid) = child.id() else {
         return Ok(());
     };

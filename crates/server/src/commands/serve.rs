@@ -1,7 +1,7 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use config::{Changes, Loaded, LogFormat};
-use telemetry::Logs;
+use config::{Changes, Config, Loaded, LogFormat, Telemetry};
+use telemetry::{LogOptions, Logs, LogsError, SpanCounts, TraceOptions, Traces};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandResult, load, print};
@@ -15,17 +15,34 @@ pub(super) fn run(file: Option<PathBuf>) -> CommandResult {
     // Before there are other threads, which must not read the environment while it changes.
     let inherited = InheritedSockets::from_environment();
     let loaded = load(file.as_ref())?;
-    let telemetry = &loaded.config.telemetry;
-    let logs = telemetry::install_logs(telemetry.log_format == LogFormat::Json, &telemetry.log_filter)?;
     let runtime = runtime::build(loaded.config.server.worker_thread_count())?;
-    Ok(runtime.block_on(serve(file, loaded, inherited, logs))?)
+    Ok(runtime.block_on(async {
+        let (logs, traces) = install_logs(&loaded.config)?;
+        let counts = traces.as_ref().map(Traces::counts);
+        let served = serve(file, loaded, inherited, (logs, counts)).await;
+        if let Some(traces) = traces {
+            traces.shutdown().await;
+        }
+        served
+    })?)
+}
+
+fn install_logs(config: &Config) -> Result<(Logs, Option<Traces>), LogsError> {
+    let Telemetry { log_format, log_filter, otlp_endpoint, otlp_sampling, .. } = &config.telemetry;
+    let traces = otlp_endpoint.as_ref().map(|endpoint| TraceOptions {
+        endpoint: endpoint.to_string(),
+        sampling: otlp_sampling.ratio(),
+        version: VERSION,
+        server_name: config.server.name.to_string(),
+    });
+    telemetry::install_logs(LogOptions { json: *log_format == LogFormat::Json, filter: log_filter, traces })
 }
 
 async fn serve(
     file: Option<PathBuf>,
     loaded: Loaded,
     inherited: InheritedSockets,
-    logs: Logs,
+    (logs, traces): (Logs, Option<Arc<SpanCounts>>),
 ) -> Result<(), StartError> {
     let supervisor = Supervisor::from_environment();
     // Listened for before the start: a signal that comes during it is not lost.
@@ -35,6 +52,9 @@ async fn serve(
     tracing::info!(version = VERSION, name = %loaded.config.server.name, "starting");
     supervisor.status("Opening the database");
     let mut server = start_with(loaded, Surroundings { sockets: inherited, ..Surroundings::default() }).await?;
+    if let Some(counts) = traces {
+        server.observe_traces(counts);
+    }
     if let Some(token) = server.first_account_token().await? {
         // Not a log line: the token is for whoever sits here, and neither for a file of logs nor subject to a filter.
         // Nobody may be there to read it; it is printed at every start until there is an account.

@@ -1,5 +1,6 @@
 use std::{io, sync::Arc, time::Duration};
 
+use api::extract::{PeerAddress, TrustedProxies};
 use axum::Router;
 use config::{Bind, Config, Sources};
 use tokio::{
@@ -33,6 +34,7 @@ pub(crate) struct Listening {
     /// Which of the configuration's listeners it belongs to.
     pub(crate) listener: usize,
     pub(crate) certificate: Option<Arc<Certificate>>,
+    trusted_proxies: Arc<TrustedProxies>,
 }
 
 impl Listening {
@@ -47,12 +49,22 @@ impl Listening {
         for (index, (listener, certificate)) in config.listeners.iter().zip(certificates).enumerate() {
             let failed = |error| StartError::Listen { address: listener.bind.clone(), error };
             let certificate = certificate.map(Arc::new);
+            let proxies = listener.trusted_proxies.iter().map(|range| range.network());
+            let trusted_proxies = Arc::new(TrustedProxies::new(proxies));
             for (socket, file) in sockets(listener, inherited).await.map_err(failed)? {
                 let place = socket.place().map_err(failed)?;
-                bound.push(Self { socket, file, place, listener: index, certificate: certificate.clone() });
+                let (certificate, trusted_proxies) = (certificate.clone(), trusted_proxies.clone());
+                bound.push(Self { socket, file, place, listener: index, certificate, trusted_proxies });
             }
         }
         Ok(bound)
+    }
+
+    /// The same socket once more: whoever accepts from it takes connections out of the same queue.
+    pub(crate) fn duplicate(&self) -> io::Result<Self> {
+        let socket = self.socket.duplicate()?;
+        let (place, certificate) = (self.place.clone(), self.certificate.clone());
+        Ok(Self { socket, file: None, place, listener: self.listener, certificate })
     }
 
     /// Reads the certificate of every listener that has one.
@@ -87,6 +99,8 @@ pub(crate) struct Accepting {
     protocols: Arc<Protocols>,
     ending: Ending,
     tasks: TaskTracker,
+    /// Of the listener whose connections are accepted.
+    trusted_proxies: Arc<TrustedProxies>,
 }
 
 impl Accepting {
@@ -102,12 +116,14 @@ impl Accepting {
             protocols: Arc::new(Protocols::new()),
             ending: Ending { stopping, grace },
             tasks,
+            trusted_proxies: Arc::default(),
         }
     }
 
     /// Accepts connections of one listener in the background.
     pub(crate) fn spawn(&self, listening: Listening, router: Router) {
-        self.tasks.spawn(self.clone().accept_all(listening, router));
+        let accepting = Self { trusted_proxies: listening.trusted_proxies.clone(), ..self.clone() };
+        self.tasks.spawn(accepting.accept_all(listening, router));
     }
 
     async fn accept_all(self, listening: Listening, router: Router) {
@@ -180,6 +196,10 @@ impl Accepting {
         }
     }
 
+    fn from(&self, Peer(address): Peer) -> PeerAddress {
+        PeerAddress { address, trusted_proxies: self.trusted_proxies.clone() }
+    }
+
     async fn serve_plain(&self, stream: Accepted, peer: Peer, router: Router) {
         let begun = tokio::select! {
             begun = timeout(FIRST_REQUEST_TIMEOUT, Protocol::of(&stream)) => begun,
@@ -187,7 +207,7 @@ impl Accepting {
             () = self.ending.stopping.cancelled() => Ok(Ok(Protocol::Http1)),
         };
         match begun {
-            Ok(Ok(protocol)) => serve(stream, (&self.protocols, protocol), router, peer, &self.ending).await,
+            Ok(Ok(protocol)) => serve(stream, (&self.protocols, protocol), router, self.from(peer), &self.ending).await,
             Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection was lost at once"),
             Err(_) => tracing::debug!(%peer, "a client said nothing"),
         }
@@ -197,7 +217,7 @@ impl Accepting {
         match timeout(FIRST_REQUEST_TIMEOUT, certificate.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => {
                 let protocol = Protocol::negotiated(stream.get_ref().1.alpn_protocol());
-                serve(stream, (&self.protocols, protocol), router, peer, &self.ending).await;
+                serve(stream, (&self.protocols, protocol), router, self.from(peer), &self.ending).await;
             }
             Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
             Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),

@@ -41,11 +41,12 @@ pub(super) async fn serve(
     io: impl Stream,
     (protocols, protocol): (&Protocols, Protocol),
     router: Router,
-    peer: Peer,
+    from: PeerAddress,
     ending: &Ending,
 ) {
     let progress = Arc::new(Progress::default());
-    let requests = Requests { router, peer, progress: progress.clone() };
+    let peer = Peer(from.address);
+    let requests = Requests { router, peer: from, progress: progress.clone() };
     match protocol {
         Protocol::Http1 => drive(protocols.http1(io, requests), &progress, peer, ending).await,
         // In a box of its own, so that the task of an HTTP/1.1 connection is not as large as that of an HTTP/2 one.
@@ -113,7 +114,7 @@ struct Progress {
 /// Hands the requests of one connection to the router.
 struct Requests {
     router: Router,
-    peer: Peer,
+    peer: PeerAddress,
     progress: Arc<Progress>,
 }
 
@@ -124,9 +125,7 @@ impl Service<Request<Incoming>> for Requests {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.progress.is_requested.store(true, Ordering::Relaxed);
-        if let Peer(Some(address)) = self.peer {
-            request.extensions_mut().insert(PeerAddress(address));
-        }
+        request.extensions_mut().insert(self.peer.clone());
         let progress = (request.version() <= Version::HTTP_11).then(|| self.progress.clone());
         // A router is always ready, and its clones share everything.
         Answering { answer: self.router.clone().call(request), progress }

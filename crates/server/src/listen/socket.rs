@@ -1,6 +1,6 @@
 //! What connections come from, TCP or unix sockets, and what they are.
 
-use std::{fmt, io, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr, os::fd::AsFd as _};
 
 use rustix::net::{RecvFlags, recv};
 use tokio::{
@@ -49,6 +49,13 @@ impl Socket {
                 Ok(Place::Unix(path.unwrap_or_else(|| "(without a path)".to_owned())))
             }
         }
+    }
+
+    pub(super) fn duplicate(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener.as_fd().try_clone_to_owned()?.into())?),
+            Self::Unix(listener) => Self::Unix(UnixListener::from_std(listener.as_fd().try_clone_to_owned()?.into())?),
+        })
     }
 
     pub(super) async fn accept(&self) -> io::Result<(Accepted, Peer)> {

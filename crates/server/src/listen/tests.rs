@@ -1,5 +1,6 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use api::extract::{PeerAddress, TrustedProxies};
 use axum::{Router, routing::get};
 use config::{Loaded, Sources};
 use tokio::{
@@ -14,11 +15,14 @@ use super::{
     Accepting, InheritedSockets, Listening, Place,
     connection::{Ending, FIRST_REQUEST_TIMEOUT, serve},
     protocol::{Protocol, Protocols},
-    socket::Peer,
 };
 
 const GRACE: Duration = Duration::from_millis(500);
-const PEER: Peer = Peer(None);
+
+fn peer() -> PeerAddress {
+    let trusted_proxies = Arc::new(TrustedProxies::default());
+    PeerAddress { address: Some(SocketAddr::from(([127, 0, 0, 1], 1))), trusted_proxies }
+}
 
 struct Server {
     address: SocketAddr,
@@ -108,7 +112,7 @@ fn piped(protocol: Protocol, sent: &'static str) -> JoinHandle<()> {
     let ending = Ending { stopping: CancellationToken::new(), grace: GRACE };
     let router = routes(&ending.stopping);
     let served = tokio::spawn(async move {
-        serve(io, (&Protocols::new(), protocol), router, PEER, &ending).await;
+        serve(io, (&Protocols::new(), protocol), router, peer(), &ending).await;
     });
     tokio::spawn(async move {
         client.write_all(sent.as_bytes()).await.unwrap();
@@ -157,7 +161,7 @@ async fn the_future_of_a_connection_is_small() {
     let (io, _other) = duplex(1);
     let ending = Ending { stopping: CancellationToken::new(), grace: GRACE };
     let (protocols, router) = (Protocols::new(), Router::new());
-    let future = serve(io, (&protocols, Protocol::Http1), router, PEER, &ending);
+    let future = serve(io, (&protocols, Protocol::Http1), router, peer(), &ending);
     let size = size_of_val(&future);
     assert!(size <= 2560, "{size} bytes");
     drop(future);

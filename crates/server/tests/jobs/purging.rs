@@ -97,6 +97,18 @@ on_both_databases! {
         again.shutdown().await;
     }
 
+    async fn who_has_deactivated_the_account_remembers_no_room(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        alice.create_room(&json!({})).await;
+        let user = json!({ "type": "m.id.user", "user": "alice" });
+        let auth = json!({ "type": "m.login.password", "identifier": user, "password": "password of alice" });
+        alice.post(format!("{V3}/account/deactivate")).json(&json!({ "auth": auth })).await.ok();
+        run(&server.database(), PurgeForgottenRooms {}).await;
+        assert_eq!(rows(&server.database()).await, [0; 12]);
+        server.shutdown().await;
+    }
+
     async fn a_room_to_which_somebody_is_invited_is_kept(db: TestDatabase) {
         let server = TestServer::start(&db).await;
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);

@@ -35,7 +35,7 @@ impl Systemd {
 
     async fn next(&self) -> String {
         let mut message = [0; 1024];
-        let size = timeout(PATIENCE, self.socket.recv(&mut message)).await.expect("a message in time").unwrap();
+        let size = timeout(PATIENCE, self.socket.recv(&mut message)).await.unwrap().unwrap();
         String::from_utf8(message[..size].to_vec()).unwrap()
     }
 

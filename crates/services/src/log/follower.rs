@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use homeserver_core::{RoomSn, UserSn};
-use parking_lot::RwLock;
+use homeserver_core::{Position, RoomSn, UserSn};
+use parking_lot::{Mutex, RwLock};
 use quick_cache::sync::Cache;
 use storage::{Database, LogEntry, LogObserver, Membership, StorageError};
 use tokio::sync::{OnceCell, mpsc};
@@ -22,16 +24,98 @@ pub struct LogFollower {
     user_rooms: Arc<UserRoomsCache>,
     wakeups: Arc<Wakeups>,
     members: Arc<LocalMembers>,
-    queue: mpsc::Sender<Vec<LogEntry>>,
+    progress: Arc<LogProgress>,
+    queue: mpsc::Sender<Committed>,
+}
+
+/// The entries of a transaction, and when they came.
+type Committed = (Instant, Vec<LogEntry>);
+
+/// Told how long it took from a commit until its readers were woken.
+pub type FollowObserver = Box<dyn Fn(Duration) + Send + Sync>;
+
+/// How far the follower is.
+#[derive(Default)]
+pub struct LogProgress {
+    committed: AtomicI64,
+    followed: AtomicI64,
+    overflows: AtomicU64,
+    /// Since when the oldest transaction waits that is not followed yet.
+    waiting_since: Mutex<Option<Instant>>,
+}
+
+impl LogProgress {
+    /// The last position that was committed.
+    #[must_use]
+    pub fn committed(&self) -> Position {
+        Position(self.committed.load(Ordering::Relaxed))
+    }
+
+    /// The last position whose readers were woken.
+    #[must_use]
+    pub fn followed(&self) -> Position {
+        Position(self.followed.load(Ordering::Relaxed))
+    }
+
+    /// Transactions for which everybody was woken, because too many others waited.
+    #[must_use]
+    pub fn overflows(&self) -> u64 {
+        self.overflows.load(Ordering::Relaxed)
+    }
+
+    /// For how long the oldest transaction waits to be followed; `None` if none does.
+    #[must_use]
+    pub fn waiting_for(&self) -> Option<Duration> {
+        self.waiting_since.lock().map(|since| since.elapsed())
+    }
+
+    fn arrived(&self, entries: &[LogEntry]) {
+        if let Some(last) = entries.last() {
+            self.committed.store(last.position().0, Ordering::Relaxed);
+        }
+    }
+
+    /// The transaction that came at `since` is being worked on.
+    fn begins(&self, since: Instant) {
+        *self.waiting_since.lock() = Some(since);
+    }
+
+    fn ends(&self, entries: &[LogEntry]) {
+        *self.waiting_since.lock() = None;
+        if let Some(last) = entries.last() {
+            self.followed.fetch_max(last.position().0, Ordering::Relaxed);
+        }
+    }
 }
 
 impl LogFollower {
-    /// Follows the log of `database`, from now on and for as long as the database is open.
-    pub fn start(database: &Database, tail: Arc<LogTail>, user_rooms: Arc<UserRoomsCache>, wakeups: Arc<Wakeups>) {
+    /// Follows the log of `database`, from now on and for as long as the database is open. Returns how far it is.
+    pub fn start(
+        database: &Database,
+        tail: Arc<LogTail>,
+        user_rooms: Arc<UserRoomsCache>,
+        wakeups: Arc<Wakeups>,
+    ) -> Arc<LogProgress> {
+        Self::start_observed(database, tail, user_rooms, wakeups, Box::new(|_| ()))
+    }
+
+    /// As [`LogFollower::start`], and tells `observer` how fast it is.
+    pub fn start_observed(
+        database: &Database,
+        tail: Arc<LogTail>,
+        user_rooms: Arc<UserRoomsCache>,
+        wakeups: Arc<Wakeups>,
+        observer: FollowObserver,
+    ) -> Arc<LogProgress> {
+        let progress = Arc::new(LogProgress::default());
+        progress.committed.store(tail.end().0, Ordering::Relaxed);
+        progress.followed.store(tail.end().0, Ordering::Relaxed);
         let members = Arc::new(LocalMembers { database: database.clone(), rooms: Cache::new(REMEMBERED_ROOMS) });
         let (queue, waiting) = mpsc::channel(QUEUE_LENGTH);
-        tokio::spawn(wake_readers(waiting, members.clone(), wakeups.clone()));
-        database.observe(Arc::new(Self { tail, user_rooms, wakeups, members, queue }));
+        tokio::spawn(follow(waiting, members.clone(), wakeups.clone(), progress.clone(), observer));
+        let follower = Self { tail, user_rooms, wakeups, members, progress: progress.clone(), queue };
+        database.observe(Arc::new(follower));
+        progress
     }
 }
 
@@ -41,31 +125,46 @@ impl LogObserver for LogFollower {
         self.user_rooms.follow(entries);
         self.members.follow(entries);
         self.tail.push(entries);
-        if self.queue.try_send(entries.to_vec()).is_err() {
+        self.progress.arrived(entries);
+        if self.queue.try_send((Instant::now(), entries.to_vec())).is_err() {
+            self.progress.overflows.fetch_add(1, Ordering::Relaxed);
             self.wakeups.wake_all();
         }
     }
 }
 
-async fn wake_readers(mut queue: mpsc::Receiver<Vec<LogEntry>>, members: Arc<LocalMembers>, wakeups: Arc<Wakeups>) {
-    while let Some(entries) = queue.recv().await {
-        let mut rooms = HashSet::new();
-        for entry in &entries {
-            match entry {
-                LogEntry::Event(_) | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => {
-                    wakeups.wake(entry.membership_change().map(|(_, user_sn, _)| user_sn));
-                    rooms.extend(entry.room_sn());
-                }
-                LogEntry::AccountData { user_sn, .. } => wakeups.wake([*user_sn]),
+async fn follow(
+    mut queue: mpsc::Receiver<Committed>,
+    members: Arc<LocalMembers>,
+    wakeups: Arc<Wakeups>,
+    progress: Arc<LogProgress>,
+    observer: FollowObserver,
+) {
+    while let Some((since, entries)) = queue.recv().await {
+        progress.begins(since);
+        wake_readers(&entries, &members, &wakeups).await;
+        progress.ends(&entries);
+        observer(since.elapsed());
+    }
+}
+
+async fn wake_readers(entries: &[LogEntry], members: &LocalMembers, wakeups: &Wakeups) {
+    let mut rooms = HashSet::new();
+    for entry in entries {
+        match entry {
+            LogEntry::Event(_) | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => {
+                wakeups.wake(entry.membership_change().map(|(_, user_sn, _)| user_sn));
+                rooms.extend(entry.room_sn());
             }
+            LogEntry::AccountData { user_sn, .. } => wakeups.wake([*user_sn]),
         }
-        for room_sn in rooms {
-            match members.of(room_sn).await {
-                Ok(room) => wakeups.wake(room.users.read().iter().copied()),
-                Err(error) => {
-                    tracing::warn!(%error, %room_sn, "the members of a room cannot be read; waking everybody");
-                    wakeups.wake_all();
-                }
+    }
+    for room_sn in rooms {
+        match members.of(room_sn).await {
+            Ok(room) => wakeups.wake(room.users.read().iter().copied()),
+            Err(error) => {
+                tracing::warn!(%error, %room_sn, "the members of a room cannot be read; waking everybody");
+                wakeups.wake_all();
             }
         }
     }

@@ -5,7 +5,7 @@ mod tail;
 mod user_rooms;
 mod wakeups;
 
-pub use follower::LogFollower;
+pub use follower::{FollowObserver, LogFollower, LogProgress};
 pub use tail::LogTail;
 pub use user_rooms::{Place, UserRooms, UserRoomsCache};
 pub use wakeups::{Wakeup, Wakeups};

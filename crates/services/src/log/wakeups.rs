@@ -1,6 +1,7 @@
 //! Who waits for something new.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use homeserver_core::UserSn;
 use parking_lot::Mutex;
@@ -14,6 +15,7 @@ pub type Wakeup = oneshot::Receiver<()>;
 #[derive(Default)]
 pub struct Wakeups {
     waiting: Mutex<HashMap<UserSn, SmallVec<[oneshot::Sender<()>; 1]>>>,
+    woken: AtomicU64,
 }
 
 impl Wakeups {
@@ -47,8 +49,7 @@ impl Wakeups {
         }
         for user_sn in users {
             for entry in waiting.remove(&user_sn).into_iter().flatten() {
-                // Whoever gave up in the meantime does not need to know.
-                let _ = entry.send(());
+                self.wake_one(entry);
             }
         }
     }
@@ -56,9 +57,20 @@ impl Wakeups {
     /// Wakes everybody who waits.
     pub fn wake_all(&self) {
         let all = std::mem::take(&mut *self.waiting.lock());
-        all.into_values().flatten().for_each(|entry| {
-            let _ = entry.send(());
-        });
+        all.into_values().flatten().for_each(|entry| self.wake_one(entry));
+    }
+
+    fn wake_one(&self, entry: oneshot::Sender<()>) {
+        // Whoever gave up in the meantime does not need to know.
+        if entry.send(()).is_ok() {
+            self.woken.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often a request that waited was woken.
+    #[must_use]
+    pub fn woken(&self) -> u64 {
+        self.woken.load(Ordering::Relaxed)
     }
 
     /// How many requests wait.

@@ -32,6 +32,7 @@ impl History {
     /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::NotFound`] if there is no such event
     /// that the user may read, [`RoomError::StillPartial`] if not all of its state is known and members are not to be loaded
     /// lazily.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn context(
         &self,
         requester: &Requester,

@@ -44,6 +44,7 @@ impl History {
     ///
     /// # Errors
     /// [`RoomError::NotInRoom`] if the user may not look into the room.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn messages(
         &self,
         requester: &Requester,

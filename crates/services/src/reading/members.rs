@@ -45,6 +45,7 @@ impl RoomState {
     ///
     /// # Errors
     /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::StillPartial`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn members(
         &self,
         requester: &Requester,
@@ -54,6 +55,7 @@ impl RoomState {
         let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
         let at = [query.at, access.ends_at()].into_iter().flatten().min();
         let full = self.states.full(access.room_sn).await?;
+        let _permit = self.enter(access.room_sn).await?;
         let mut members = match (self.interned.find_type("m.room.member").await?, at) {
             (None, _) => Vec::new(),
             (Some(member_type), None) => self.database.current_state_of_type(&full, member_type).await?,
@@ -79,6 +81,7 @@ impl RoomState {
     ///
     /// # Errors
     /// [`RoomError::NotInRoom`] if the user is not joined, [`RoomError::StillPartial`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn joined_members(&self, requester: &Requester, room_id: &RoomId) -> Result<Vec<u8>, RoomError> {
         let room_sn = self.interned.find_room(room_id.as_str()).await?.ok_or(RoomError::NoSuchRoom)?;
         let place = self.database.membership(room_sn, requester.user_sn).await?;
@@ -86,6 +89,7 @@ impl RoomState {
             return Err(RoomError::NotInRoom);
         }
         let full = self.states.full(room_sn).await?;
+        let _permit = self.enter(room_sn).await?;
         let members = self.database.joined_member_events(&full).await?;
         let mut out = Vec::with_capacity(members.len() * 128 + 16);
         out.extend_from_slice(b"{\"joined\":{");

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use homeserver_core::Clock;
+use homeserver_core::{Clock, RoomSn};
 use ruma::RoomId;
 use storage::{Database, Interned, KnownState, RoomStates, StoredEvent};
+use tasks::limits::{Limit, Permit};
 
 use super::access::Access;
 use super::writing::EventWriter;
@@ -12,12 +13,16 @@ use crate::rooms::RoomError;
 use crate::sessions::Requester;
 use crate::wire;
 
+/// A room with more joined members than these is large: reading all of it takes a place in the limit.
+const LARGE_ROOM: i64 = 1_000;
+
 /// Reads the state and the members of rooms. Those who have left a room see it as it was when they left.
 pub struct RoomState {
     pub(super) database: Database,
     pub(super) interned: Arc<Interned>,
     pub(super) states: Arc<RoomStates>,
     pub(super) clock: Arc<dyn Clock>,
+    large_rooms: Arc<Limit>,
 }
 
 /// What a client wants to have of a state event.
@@ -31,10 +36,23 @@ pub enum StateFormat {
 }
 
 impl RoomState {
-    /// The state in `database`.
+    /// The state in `database`. So much of large rooms is read at once as `large_rooms` allows.
     #[must_use]
-    pub fn new(database: Database, interned: Arc<Interned>, states: Arc<RoomStates>, clock: Arc<dyn Clock>) -> Self {
-        Self { database, interned, states, clock }
+    pub fn new(
+        database: Database,
+        interned: Arc<Interned>,
+        states: Arc<RoomStates>,
+        clock: Arc<dyn Clock>,
+        large_rooms: Arc<Limit>,
+    ) -> Self {
+        Self { database, interned, states, clock, large_rooms }
+    }
+
+    /// Waits for a place if the room is large.
+    pub(super) async fn enter(&self, room_sn: RoomSn) -> Result<Option<Permit>, RoomError> {
+        let head = self.database.room_head(room_sn).await?;
+        let is_large = head.is_some_and(|head| head.known_members().joined > LARGE_ROOM);
+        Ok(if is_large { Some(self.large_rooms.enter().await?) } else { None })
     }
 
     /// The whole state: a JSON array.
@@ -43,9 +61,11 @@ impl RoomState {
     ///
     /// # Errors
     /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::StillPartial`].
+    #[tracing::instrument(name = "room_state", level = "debug", skip_all)]
     pub async fn all(&self, requester: &Requester, room_id: &RoomId) -> Result<Vec<u8>, RoomError> {
         let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
         let full = self.states.full(access.room_sn).await?;
+        let _permit = self.enter(access.room_sn).await?;
         let state = match access.ends_at() {
             None => self.database.current_state_events(&full).await?,
             Some(left_at) => {

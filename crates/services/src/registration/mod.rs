@@ -213,6 +213,7 @@ impl Registration {
     ///
     /// # Errors
     /// [`RegistrationError`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn register(&self, user: NewUser, authorisation: Authorisation) -> Result<Registered, RegistrationError> {
         let password_hash = match &user.password {
             None => None,

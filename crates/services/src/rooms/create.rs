@@ -7,6 +7,7 @@ use homeserver_core::Timestamp;
 use room_engine::{Membership, RoomVersion};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
 use storage::{Database, Interned, Step, StorageError, Tx};
+use tasks::limits::Limit;
 
 use super::aliases::Aliases;
 use super::initial_state;
@@ -15,6 +16,7 @@ use super::membership::no_other_servers;
 use super::{AuthError, Draft, OpenRoom, RoomError, Timeline};
 use crate::identity::Identity;
 use crate::profiles::Profiles;
+use crate::rate_limits::{Key, Kind, RateLimits, SpentOnce};
 use crate::sessions::Requester;
 
 /// Most users invited while a room is created.
@@ -90,11 +92,14 @@ pub struct RoomCreation {
     aliases: Arc<Aliases>,
     profiles: Arc<Profiles>,
     default_version: RoomVersionId,
+    pub(super) rate_limits: Arc<RateLimits>,
+    pub(super) limit: Arc<Limit>,
 }
 
 impl RoomCreation {
-    /// Creates rooms in `database`, of `default_version` if nothing else is asked for.
+    /// Creates rooms in `database`, of `default_version` if nothing else is asked for; so many at once as `limit` allows.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "a room is made of people, names and limits that are kept apart")]
     pub fn new(
         database: Database,
         interned: Arc<Interned>,
@@ -103,16 +108,35 @@ impl RoomCreation {
         aliases: Arc<Aliases>,
         profiles: Arc<Profiles>,
         default_version: RoomVersionId,
+        rate_limits: Arc<RateLimits>,
+        limit: Arc<Limit>,
     ) -> Self {
-        Self { database, interned, identity, timeline, aliases, profiles, default_version }
+        Self { database, interned, identity, timeline, aliases, profiles, default_version, rate_limits, limit }
     }
 
     /// Creates a room with all its first events, its alias and its entry in the directory, or nothing at all.
     ///
     /// # Errors
     /// [`RoomError::InvalidState`] if the room's own rules refuse an event of its state, and others.
+    #[tracing::instrument(name = "create_room", level = "debug", skip_all)]
     pub async fn create(&self, requester: &Requester, new_room: &NewRoom) -> Result<OwnedRoomId, RoomError> {
-        self.check(new_room)?;
+        self.check(requester, new_room)?;
+        let spent = self.spend(requester)?;
+        let created = Box::pin(self.create_within_limits(requester, new_room)).await;
+        spent.settle(created)
+    }
+
+    /// Spends for a new room, or one in place of another.
+    pub(super) fn spend(&self, requester: &Requester) -> Result<SpentOnce<'_>, RoomError> {
+        let spent = SpentOnce::new(&self.rate_limits);
+        spent.check(Kind::RoomCreation, requester)?;
+        spent.spend(Kind::Message, requester)?;
+        spent.spend(Kind::RoomCreation, requester)?;
+        Ok(spent)
+    }
+
+    async fn create_within_limits(&self, requester: &Requester, new_room: &NewRoom) -> Result<OwnedRoomId, RoomError> {
+        let _permit = self.limit.enter().await?;
         let version = self.version(new_room)?;
         let alias = match &new_room.alias_localpart {
             Some(localpart) => Some(self.free_alias(localpart).await?),
@@ -151,6 +175,7 @@ impl RoomCreation {
         };
         let also = (taken.is_some() || is_published).then(|| Box::new(also) as Box<dyn Step>);
         let staged = room.commit(also).await?;
+        self.rate_limits.record(Kind::InvitesPerRoom, Key::room(room_sn), Some(requester), new_room.invite.len());
         self.timeline.adopt(room_sn, &staged);
         match (staged.stored().await, taken) {
             // Somebody else was faster with the alias.
@@ -160,9 +185,12 @@ impl RoomCreation {
         }
     }
 
-    fn check(&self, new_room: &NewRoom) -> Result<(), RoomError> {
+    fn check(&self, requester: &Requester, new_room: &NewRoom) -> Result<(), RoomError> {
+        // More than a burst would never be let through, however long the client waits.
+        let burst = self.rate_limits.burst(Kind::InvitesPerRoom, Some(requester));
+        let burst = burst.and_then(|burst| usize::try_from(burst).ok()).unwrap_or(MAX_INVITES);
         for (what, count, limit) in [
-            ("invite", new_room.invite.len(), MAX_INVITES),
+            ("invite", new_room.invite.len(), MAX_INVITES.min(burst)),
             ("initial_state", new_room.initial_state.len(), MAX_INITIAL_STATE),
         ] {
             if count > limit {

@@ -8,6 +8,7 @@ use ruma::{OwnedRoomId, RoomId};
 use serde::Serialize;
 use serde_json::Value;
 use storage::{Database, DirectoryEntry, Interned};
+use tasks::limits::Limit;
 
 use super::aliases::may_set_canonical_alias;
 use super::{RoomError, Timeline};
@@ -98,13 +99,14 @@ pub struct Directory {
     database: Database,
     interned: Arc<Interned>,
     timeline: Arc<Timeline>,
+    limit: Arc<Limit>,
 }
 
 impl Directory {
-    /// The directory in `database`.
+    /// The directory in `database`. So many read it at once as `limit` allows.
     #[must_use]
-    pub fn new(database: Database, interned: Arc<Interned>, timeline: Arc<Timeline>) -> Self {
-        Self { database, interned, timeline }
+    pub fn new(database: Database, interned: Arc<Interned>, timeline: Arc<Timeline>, limit: Arc<Limit>) -> Self {
+        Self { database, interned, timeline, limit }
     }
 
     /// Whether a room is listed.
@@ -142,7 +144,9 @@ impl Directory {
     ///
     /// # Errors
     /// [`RoomError::Invalid`] if the token is none of this server's.
+    #[tracing::instrument(name = "public_rooms", level = "debug", skip_all)]
     pub async fn page(&self, query: &DirectoryQuery) -> Result<DirectoryPage, RoomError> {
+        let _permit = self.limit.enter().await?;
         let limit = query.limit.filter(|limit| *limit > 0).unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
         let (direction, start) = match &query.since {
             Some(token) => parse_token(token)?,

@@ -3,7 +3,10 @@
 use room_engine::auth::AuthError;
 use room_engine::{EventError, UnknownRoomVersion};
 use storage::{StillPartial, StorageError};
+use tasks::limits::Busy;
 use thiserror::Error;
+
+use crate::rate_limits::LimitExceeded;
 
 /// Why something could not be done in a room. The texts are sentences for the client.
 #[derive(Debug, Error)]
@@ -53,6 +56,12 @@ pub enum RoomError {
     /// The room changed again and again while the event was being made.
     #[error("The room is changing too quickly; try again.")]
     Contended,
+    /// Somebody does this too often.
+    #[error(transparent)]
+    LimitExceeded(#[from] LimitExceeded),
+    /// The server has too much of this to do.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// It needs the whole state of the room, of which only a part is known.
     #[error(transparent)]
     StillPartial(#[from] StillPartial),

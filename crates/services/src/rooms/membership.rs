@@ -16,6 +16,7 @@ use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
 use crate::identity::Identity;
 use crate::log::UserRoomsCache;
 use crate::profiles::Profiles;
+use crate::rate_limits::{Key, Kind, RateLimits, SpentOnce};
 use crate::sessions::Requester;
 
 /// Rooms in which the member event of a user is changed at the same time.
@@ -41,11 +42,13 @@ pub struct Memberships {
     aliases: Arc<Aliases>,
     profiles: Arc<Profiles>,
     user_rooms: Arc<UserRoomsCache>,
+    rate_limits: Arc<RateLimits>,
 }
 
 impl Memberships {
     /// Memberships of the rooms in `database`.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "who joins brings a profile, settings and a history along")]
     pub fn new(
         database: Database,
         interned: Arc<Interned>,
@@ -54,14 +57,16 @@ impl Memberships {
         aliases: Arc<Aliases>,
         profiles: Arc<Profiles>,
         user_rooms: Arc<UserRoomsCache>,
+        rate_limits: Arc<RateLimits>,
     ) -> Self {
-        Self { database, interned, identity, timeline, aliases, profiles, user_rooms }
+        Self { database, interned, identity, timeline, aliases, profiles, user_rooms, rate_limits }
     }
 
     /// Joins a room, and returns its ID. `content` goes into the member event.
     ///
     /// # Errors
     /// [`RoomError::NotFound`] if there is no such room or alias, and what the rules of the room refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn join(
         &self,
         requester: &Requester,
@@ -78,6 +83,7 @@ impl Memberships {
     ///
     /// # Errors
     /// As [`Memberships::join`].
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn knock(
         &self,
         requester: &Requester,
@@ -98,9 +104,14 @@ impl Memberships {
         let change = Change { target: &requester.user_id, membership, action: Action::Plain, content };
         match self.apply(requester, &room_id, change).await {
             Ok(_) => Ok(room_id),
-            Err(RoomError::NoSuchRoom) => Err(RoomError::NotFound(format!(
-                "The room {room} is not known here, and no other server can be asked for it."
-            ))),
+            Err(RoomError::NoSuchRoom) => {
+                if membership == Membership::Join {
+                    self.rate_limits.spend_by_user(Kind::JoinsRemote, requester)?.keep();
+                }
+                Err(RoomError::NotFound(format!(
+                    "The room {room} is not known here, and no other server can be asked for it."
+                )))
+            }
             Err(error) => Err(error),
         }
     }
@@ -109,6 +120,7 @@ impl Memberships {
     ///
     /// # Errors
     /// What the rules of the room refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn invite(
         &self,
         requester: &Requester,
@@ -123,6 +135,7 @@ impl Memberships {
     ///
     /// # Errors
     /// What the rules of the room refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn leave(
         &self,
         requester: &Requester,
@@ -136,6 +149,7 @@ impl Memberships {
     ///
     /// # Errors
     /// What the rules of the room refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn ban(
         &self,
         requester: &Requester,
@@ -162,6 +176,7 @@ impl Memberships {
     ///
     /// # Errors
     /// [`RoomError::Forbidden`] if the user is not in the room, and what its rules refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn kick(
         &self,
         requester: &Requester,
@@ -178,6 +193,7 @@ impl Memberships {
     ///
     /// # Errors
     /// [`RoomError::Forbidden`] if the user is not banned, and what the room's rules refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn unban(
         &self,
         requester: &Requester,
@@ -194,6 +210,7 @@ impl Memberships {
     ///
     /// # Errors
     /// [`RoomError::Malformed`] if it is no content of a member event, and what the rules of the room refuse.
+    #[tracing::instrument(name = "put_membership", level = "debug", skip_all)]
     pub async fn put(
         &self,
         requester: &Requester,
@@ -273,6 +290,8 @@ impl Memberships {
         mut change: Change<'_>,
     ) -> Result<OwnedEventId, RoomError> {
         let room_sn = self.timeline.find(room_id).await?;
+        let spent = SpentOnce::new(&self.rate_limits);
+        spent.check(Kind::Message, requester)?;
         if change.membership == Membership::Invite && !self.identity.is_local(change.target) {
             return Err(no_other_servers(change.target));
         }
@@ -281,8 +300,9 @@ impl Memberships {
             self.timeline.states().full(room_sn).await?;
         }
         self.complete(requester, &mut change).await?;
-        let put = Put { memberships: self, requester, room_sn, change: &change };
-        let (event_id, predecessor) = self.timeline.change(room_sn, &put).await?;
+        let put = Put { memberships: self, requester, room_sn, change: &change, spent: &spent };
+        let changed = self.timeline.change(room_sn, &put).await;
+        let (event_id, predecessor) = spent.settle(changed)?;
         if let Some(predecessor) = predecessor {
             let inherited = inherit(
                 &self.database,
@@ -369,6 +389,32 @@ struct Put<'a> {
     requester: &'a Requester,
     room_sn: RoomSn,
     change: &'a Change<'a>,
+    spent: &'a SpentOnce<'a>,
+}
+
+impl Put<'_> {
+    /// Spends for a change from the membership that the user has now.
+    fn spend(&self, current: Option<Membership>) -> Result<(), RoomError> {
+        let Self { requester, room_sn, change, spent, .. } = *self;
+        match change.membership {
+            // Whoever is in the room only changes name or picture.
+            Membership::Join if current != Some(Membership::Join) => {
+                spent.spend(Kind::JoinsLocal, requester)?;
+                spent.spend_of(Kind::JoinsPerRoom, Key::room(room_sn), requester)?;
+            }
+            Membership::Invite => {
+                spent.spend_of(Kind::InvitesPerRoom, Key::room(room_sn), requester)?;
+                spent.spend_of(
+                    Kind::InvitesPerUser,
+                    self.memberships.rate_limits.account(change.target.as_str()),
+                    requester,
+                )?;
+                spent.spend(Kind::InvitesPerIssuer, requester)?;
+            }
+            _ => {}
+        }
+        Ok(spent.spend(Kind::Message, requester)?)
+    }
 }
 
 impl RoomChange for Put<'_> {
@@ -376,7 +422,7 @@ impl RoomChange for Put<'_> {
     type Answer = (OwnedEventId, Option<OwnedRoomId>);
 
     async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<Self::Answer>, RoomError> {
-        let Self { memberships, requester, room_sn, change } = *self;
+        let Self { memberships, requester, room_sn, change, .. } = *self;
         let current = room.state("m.room.member", change.target.as_str()).await?;
         change.check(current.as_ref())?;
         let is_repetition = |current: &&Pdu| {
@@ -387,6 +433,7 @@ impl RoomChange for Put<'_> {
         if let Some(current) = current.as_ref().filter(is_repetition) {
             return Ok(((current.event_id().to_owned(), None), None));
         }
+        self.spend(current.as_ref().and_then(Pdu::membership))?;
         let mut content = change.content.clone();
         let mut predecessor = None;
         if change.membership == Membership::Join && change.target == requester.user_id {

@@ -10,6 +10,7 @@ use super::aliases::Aliases;
 use super::member_content::Content;
 use super::membership::Memberships;
 use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
+use crate::rate_limits::{Kind, RateLimits, SpentOnce};
 use crate::sessions::Requester;
 
 /// Sends what clients want to have in rooms.
@@ -19,19 +20,26 @@ pub struct Sending {
     timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
     memberships: Arc<Memberships>,
+    rate_limits: Arc<RateLimits>,
 }
 
 impl Sending {
-    /// Sends by `timeline`.
+    /// Sends by `timeline`, within `rate_limits`.
     #[must_use]
-    pub fn new(timeline: Arc<Timeline>, aliases: Arc<Aliases>, memberships: Arc<Memberships>) -> Self {
-        Self { timeline, aliases, memberships }
+    pub fn new(
+        timeline: Arc<Timeline>,
+        aliases: Arc<Aliases>,
+        memberships: Arc<Memberships>,
+        rate_limits: Arc<RateLimits>,
+    ) -> Self {
+        Self { timeline, aliases, memberships, rate_limits }
     }
 
     /// Sends an event that is not state, and returns its ID.
     ///
     /// # Errors
     /// What the rules of the room refuse, and what events cannot hold.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn send(
         &self,
         requester: &Requester,
@@ -46,14 +54,16 @@ impl Sending {
         }
         let mut draft = Draft::message(event_type, content);
         draft.redacts = redacted_by(&draft)?;
-        let event = self.timeline.send(requester, room_id, &draft, Some(transaction_id)).await?;
-        Ok(event.event_id.clone())
+        let spent = self.rate_limits.spend_by_user(Kind::Message, requester)?;
+        let sent = self.timeline.send(requester, room_id, &draft, Some(transaction_id)).await;
+        Ok(spent.settle(sent)?.event_id.clone())
     }
 
     /// Redacts an event, and returns the ID of the redaction.
     ///
     /// # Errors
     /// [`RoomError::NotFound`] if the event is not in the room, and what its rules refuse.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn redact(
         &self,
         requester: &Requester,
@@ -69,14 +79,27 @@ impl Sending {
         }
         let mut draft = Draft::message("m.room.redaction", super::member_content::canonical(&content)?);
         draft.redacts = Some(event_id.to_owned());
-        let event = self.timeline.send(requester, room_id, &draft, Some(transaction_id)).await?;
-        Ok(event.event_id.clone())
+        let kind = self.kind_of_redaction(requester, event_id).await?;
+        let spent = self.rate_limits.spend_by_user(kind, requester)?;
+        let sent = self.timeline.send(requester, room_id, &draft, Some(transaction_id)).await;
+        Ok(spent.settle(sent)?.event_id.clone())
+    }
+
+    /// Whoever tidies up after others may have a limit of their own.
+    async fn kind_of_redaction(&self, requester: &Requester, event_id: &EventId) -> Result<Kind, RoomError> {
+        if !self.rate_limits.has(Kind::AdminRedaction) {
+            return Ok(Kind::Message);
+        }
+        let redacted = self.timeline.database().event_by_id(event_id.as_str()).await?;
+        let is_of_others = redacted.is_some_and(|event| event.sender_sn != requester.user_sn);
+        Ok(if is_of_others { Kind::AdminRedaction } else { Kind::Message })
     }
 
     /// Sets state, and returns the ID of the event that is there afterwards: that of the present one if it says the same.
     ///
     /// # Errors
     /// What the rules of the room refuse, and what events cannot hold.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn set_state(
         &self,
         requester: &Requester,
@@ -102,7 +125,11 @@ impl Sending {
 
     async fn put(&self, requester: &Requester, room_id: &RoomId, draft: &Draft) -> Result<OwnedEventId, RoomError> {
         let room_sn = self.timeline.find(room_id).await?;
-        self.timeline.change(room_sn, &Put { aliases: &self.aliases, requester, room_id, draft }).await
+        let spent = SpentOnce::new(&self.rate_limits);
+        spent.check(Kind::Message, requester)?;
+        let put = Put { aliases: &self.aliases, requester, room_id, draft, spent: &spent };
+        let changed = self.timeline.change(room_sn, &put).await;
+        spent.settle(changed)
     }
 }
 
@@ -112,13 +139,14 @@ struct Put<'a> {
     requester: &'a Requester,
     room_id: &'a RoomId,
     draft: &'a Draft,
+    spent: &'a SpentOnce<'a>,
 }
 
 impl RoomChange for Put<'_> {
     type Answer = OwnedEventId;
 
     async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<OwnedEventId>, RoomError> {
-        let Self { aliases, requester, room_id, draft } = *self;
+        let Self { aliases, requester, room_id, draft, spent } = *self;
         let state_key = draft.state_key.as_deref().unwrap_or_default();
         let current = room.state(&draft.event_type, state_key).await?;
         // Others learn from the rules that they may not.
@@ -133,6 +161,7 @@ impl RoomChange for Put<'_> {
         if draft.event_type == "m.room.canonical_alias" && state_key.is_empty() && is_joined {
             aliases.check_canonical(room_id, current.as_ref().map(Pdu::content), &draft.content).await?;
         }
+        spent.spend(Kind::Message, requester)?;
         let staged = room.stage(requester.user_sn, &requester.user_id, draft).await?;
         Ok((staged.event_id().to_owned(), None))
     }

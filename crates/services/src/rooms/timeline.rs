@@ -11,8 +11,9 @@ use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use storage::{
     Append, AppendOutcome, Database, Interned, Membership, NewEvent, RoomStates, Standing, Step, StorageError,
-    StoredEvent,
+    StoredEvent, later_version,
 };
+use tasks::limits::Limit;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::RoomError;
@@ -52,6 +53,7 @@ pub struct Timeline {
     rooms: Cache<RoomSn, Slot>,
     last_creation_ms: SyncMutex<i64>,
     outage: Outage,
+    signature_checks: Arc<Limit>,
 }
 
 /// The last failure to reach the database. Those who wait for a room while one of them finds out share what it found:
@@ -76,7 +78,7 @@ impl Outage {
 }
 
 impl Timeline {
-    /// The timelines of the rooms in `database`.
+    /// The timelines of the rooms in `database`. So many signatures are checked at once as `signature_checks` allows.
     #[must_use]
     pub fn new(
         database: Database,
@@ -84,6 +86,7 @@ impl Timeline {
         states: Arc<RoomStates>,
         identity: Arc<Identity>,
         clock: Arc<dyn Clock>,
+        signature_checks: Arc<Limit>,
     ) -> Self {
         let rooms = Cache::new(OPEN_ROOMS);
         Self {
@@ -95,6 +98,7 @@ impl Timeline {
             rooms,
             last_creation_ms: SyncMutex::new(0),
             outage: Outage::default(),
+            signature_checks,
         }
     }
 
@@ -133,7 +137,7 @@ impl Timeline {
                     drop(room);
                     self.database.write(async |_| Ok(())).await?;
                     if self.sent_before(room_sn, key).await?.is_none() {
-                        self.forget(room_sn);
+                        self.forget(room_sn).await;
                     }
                     continue;
                 }
@@ -192,10 +196,10 @@ impl Timeline {
     ///
     /// # Errors
     /// [`RoomError::NoSuchRoom`] if the room has no events.
+    #[tracing::instrument(name = "open_room", level = "debug", skip_all)]
     pub async fn open(&self, room_sn: RoomSn) -> Result<OpenRoom, RoomError> {
-        let slot = self.slot(room_sn);
         let began = Instant::now();
-        let mut guard = slot.clone().lock_owned().await;
+        let (slot, mut guard) = self.lock(room_sn).await;
         if guard.is_none() {
             self.outage.share(began)?;
             let loaded = Head::load(&self.database, &self.interned, room_sn).await;
@@ -263,14 +267,38 @@ impl Timeline {
         &self.states
     }
 
+    pub(super) fn signature_checks(&self) -> &Arc<Limit> {
+        &self.signature_checks
+    }
+
     fn slot(&self, room_sn: RoomSn) -> Slot {
         let slot = self.rooms.get_or_insert_with(&room_sn, || Ok::<_, std::convert::Infallible>(Slot::default()));
         slot.unwrap_or_default()
     }
 
-    /// Has the head of a room read again before the next event is built.
-    fn forget(&self, room_sn: RoomSn) {
-        self.rooms.remove(&room_sn);
+    /// There must be one slot for a room: versions of its head are numbers, and those of two slots could come to the same
+    /// number by other events, when a write has failed. Whoever waited for a slot that was dropped meanwhile takes its successor.
+    async fn lock(&self, room_sn: RoomSn) -> (Slot, OwnedMutexGuard<Option<Head>>) {
+        loop {
+            let slot = self.slot(room_sn);
+            let guard = slot.clone().lock_owned().await;
+            match self.rooms.get(&room_sn) {
+                Some(current) if !Arc::ptr_eq(&current, &slot) => {}
+                Some(_) => return (slot, guard),
+                None => {
+                    self.rooms.insert(room_sn, slot.clone());
+                    return (slot, guard);
+                }
+            }
+        }
+    }
+
+    /// Has the head of a room read again before the next event is built. The slot stays: others may wait for it, and would build
+    /// on what was in it.
+    async fn forget(&self, room_sn: RoomSn) {
+        if let Some(slot) = self.rooms.get(&room_sn) {
+            *slot.lock().await = None;
+        }
     }
 
     fn guarded(&self, slot: Slot, guard: OwnedMutexGuard<Option<Head>>) -> OpenRoom {
@@ -465,10 +493,12 @@ impl OpenRoom {
         }
         let transaction = self.transaction.take();
         let head = self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?;
+        let new_version = later_version(head.version);
         let append = Append {
             room_sn: head.room_sn,
             room_version: head.room_version.as_str().into(),
             expected_version: head.version,
+            new_version,
             events: std::mem::take(&mut self.staged),
             resolved: None,
             extremities: None,
@@ -477,7 +507,7 @@ impl OpenRoom {
             invited_change: self.invited_change,
             also,
         };
-        head.version += 1;
+        head.version = new_version;
         if let Some(key) = transaction {
             head.remember_transaction(key);
         }
@@ -530,6 +560,7 @@ impl Staged {
     ///
     /// # Errors
     /// [`RoomError::Contended`] if the room had moved on, or [`RoomError::Storage`]; nothing was stored then.
+    #[tracing::instrument(name = "wait_for_commit", level = "debug", skip_all)]
     pub async fn stored(self) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
         match outcome_of(self.outcome).await {
             Ok(AppendOutcome::Appended(events)) => Ok(events),

@@ -41,6 +41,9 @@ pub struct Requester {
     pub is_guest: bool,
     /// Whether the user administers this server.
     pub is_admin: bool,
+    /// Whether rate limits apply: not to what the server does for the user by itself, and not to users of an application service
+    /// whose registration says so.
+    pub is_rate_limited: bool,
     ended: Arc<AtomicBool>,
 }
 
@@ -48,7 +51,8 @@ impl Requester {
     /// A user on whose behalf the server goes on with what was asked for earlier.
     pub(crate) fn on_behalf_of(user_sn: UserSn, user_id: OwnedUserId) -> Self {
         let (device_sn, device_id) = (None, None);
-        Self { user_sn, user_id, device_sn, device_id, is_guest: false, is_admin: false, ended: Arc::default() }
+        let (is_guest, is_admin, is_rate_limited) = (false, false, false);
+        Self { user_sn, user_id, device_sn, device_id, is_guest, is_admin, is_rate_limited, ended: Arc::default() }
     }
 
     /// Whether the session has been ended, here on this node, since the request began: a request that has waited asks.
@@ -271,6 +275,7 @@ fn remember(stored: StoredSession) -> Result<Remembered, StorageError> {
             device_id: Some(stored.device_id.into()),
             is_guest: stored.is_guest,
             is_admin: stored.is_admin,
+            is_rate_limited: true,
             ended: Arc::default(),
         },
         expires_at: stored.expires_at,

@@ -12,7 +12,7 @@ use super::joined::RoomAnswer;
 use super::stripped::StrippedRoom;
 use super::summary::Summary;
 use crate::tokens::{history_token, sync_token};
-use crate::wire::{Reader, push_number, push_string, write_list, write_stripped};
+use crate::wire::{ADDED_BYTES, Reader, push_number, push_string, write_list, write_stripped};
 
 /// An answer in the making.
 pub(super) struct Answer {
@@ -140,6 +140,8 @@ fn write_timeline_and_state(out: &mut Vec<u8>, room: &RoomAnswer, pass: &Pass<'_
     let reader = Reader { room_id: None, now, device_sn: pass.requester.device_sn };
     let form = EventForm { reader, pdus: &room.pdus, fields: pass.request.filter.event_fields.as_ref() };
     let memberships = room.memberships.iter().copied().chain(std::iter::repeat(None));
+    let events = room.timeline.iter().chain(&room.state);
+    out.reserve(events.map(|event| event.client_json.len() + ADDED_BYTES).sum());
     out.extend_from_slice(b"\"timeline\":{\"events\":");
     write_list(out, room.timeline.iter().zip(memberships), |out, (event, membership)| {
         form.write(out, event, membership);

@@ -14,6 +14,7 @@
 
 mod answer;
 mod changes;
+mod counts;
 mod form;
 mod joined;
 mod left;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use homeserver_core::{Clock, Position};
 use storage::{Database, Interned, KnownState, RoomStates, StorageError, StoredEvent};
+use tasks::limits::Limit;
 use tokio_util::sync::CancellationToken;
 
 use crate::filters::{FilterDefinition, RoomEventFilter};
@@ -35,6 +37,7 @@ use crate::rooms::RoomError;
 use crate::sessions::Requester;
 use answer::Answer;
 use changes::RoomUpdate;
+pub use counts::SyncCounts;
 use members::SentMembers;
 
 /// Longest wait that is granted, whatever the client asks for.
@@ -71,7 +74,9 @@ pub struct Sync {
     user_rooms: Arc<UserRoomsCache>,
     wakeups: Arc<Wakeups>,
     sent_members: SentMembers,
+    initial: Arc<Limit>,
     stopping: CancellationToken,
+    counters: counts::Counters,
 }
 
 /// One pass over what changed in `(from, to]`.
@@ -107,7 +112,8 @@ impl Pass<'_> {
 }
 
 impl Sync {
-    /// Reads what is new from `tail`, or else from `database`. Requests that wait are answered when `stopping` is cancelled.
+    /// Reads what is new from `tail`, or else from `database`. So many read everything at once as `initial` allows. Requests that
+    /// wait are answered when `stopping` is cancelled.
     #[must_use]
     #[expect(
         clippy::too_many_arguments,
@@ -121,22 +127,35 @@ impl Sync {
         tail: Arc<LogTail>,
         user_rooms: Arc<UserRoomsCache>,
         wakeups: Arc<Wakeups>,
+        initial: Arc<Limit>,
         stopping: CancellationToken,
     ) -> Self {
-        let sent_members = SentMembers::default();
-        Self { database, interned, states, clock, tail, user_rooms, wakeups, sent_members, stopping }
+        let (sent_members, counters) = (SentMembers::default(), counts::Counters::default());
+        Self { database, interned, states, clock, tail, user_rooms, wakeups, sent_members, initial, stopping, counters }
+    }
+
+    /// What the requests so far came to.
+    #[must_use]
+    pub fn counts(&self) -> SyncCounts {
+        self.counters.read(self.wakeups.woken(), self.wakeups.waiting())
     }
 
     /// The JSON of the answer: at once if there is something new, else when there is, or when the time is up.
     ///
     /// # Errors
     /// [`RoomError`] if something cannot be read.
+    #[tracing::instrument(level = "debug", skip_all, fields(is_initial = request.since.is_none()))]
     pub async fn sync(&self, requester: &Requester, request: &SyncRequest) -> Result<Vec<u8>, RoomError> {
         // A token from the future comes from a database that was restored from a backup: its owner starts again.
         let since = request.since.filter(|since| *since <= self.tail.end());
+        self.counters.asked(since.is_none());
         let deadline = tokio::time::Instant::now() + request.timeout.min(MAX_WAIT);
         // The work is boxed, so that a request that only waits does not take the room that the work would need.
-        let may_wait = since.is_some() && !request.full_state && !request.timeout.is_zero();
+        let may_wait = !request.timeout.is_zero();
+        if since.is_none() || request.full_state {
+            let _permit = self.initial.enter().await?;
+            return Ok(Box::pin(self.answer(requester, request, since)).await?.into_json());
+        }
         let answer = Box::pin(self.answer(requester, request, since)).await?;
         if !may_wait || !answer.is_empty() {
             return Ok(answer.into_json());
@@ -150,7 +169,10 @@ impl Sync {
             }
             let is_woken = tokio::select! {
                 _ = entry => true,
-                () = tokio::time::sleep_until(deadline) => false,
+                () = tokio::time::sleep_until(deadline) => {
+                    self.counters.timed_out();
+                    false
+                }
                 () = self.stopping.cancelled() => false,
             };
             if !is_woken {

@@ -181,6 +181,7 @@ impl UserInteractiveAuth {
     ///
     /// # Errors
     /// [`UiaError::Incomplete`] tells the client what to do.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn authorise(&self, operation: Operation<'_>, auth: Option<&Auth>) -> Result<Authorisation, UiaError> {
         let nothing = Auth::default();
         let auth = auth.unwrap_or(&nothing);
@@ -253,7 +254,7 @@ impl UserInteractiveAuth {
         if !is_requester {
             return Err(UiaError::OtherUser);
         }
-        let is_right = self.accounts.is_password_of(requester.user_sn, password).await?;
+        let is_right = self.accounts.is_password_of(requester, password).await?;
         Ok((!is_right).then_some(("M_FORBIDDEN", "Wrong password")))
     }
 

@@ -6,6 +6,7 @@ mod registration;
 mod sessions;
 mod uia;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use homeserver_core::{Clock, FixedClock, Timestamp};
 use ruma::{OwnedServerName, owned_server_name};
 use services::accounts::Accounts;
 use services::devices::Devices;
+use services::limits::{Limit, LimitSize, Unobserved};
 use services::passwords::{HashCost, Passwords};
+use services::rate_limits::RateLimits;
 use services::registration::{NewUser, Registered, Registration, RegistrationOptions};
 use services::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
 use services::uia::{Authorisation, UserInteractiveAuth};
@@ -41,7 +44,9 @@ impl Parts {
         let shared: Arc<dyn Clock> = clock.clone();
         let name: OwnedServerName = owned_server_name!("example.org");
         let cost = HashCost { memory_bytes: 64 * 1024, iterations: 1 };
-        let passwords = Some(Arc::new(Passwords::new(cost).unwrap()));
+        let size = LimitSize { running: NonZeroUsize::MIN, waiting: 100, longest_wait: Duration::from_secs(10) };
+        let limit = Arc::new(Limit::new("password_hashing", size, Arc::new(Unobserved)));
+        let passwords = Some(Arc::new(Passwords::new(cost, limit).unwrap()));
         let options = SessionOptions { access_token_lifetime: LIFETIME };
         let sessions = Arc::new(Sessions::new(
             database.clone(),
@@ -50,8 +55,15 @@ impl Parts {
             options,
         ));
         let jobs = Arc::new(JobQueue::new(database.clone(), shared.clone(), QueueOptions::default()));
-        let accounts =
-            Accounts::new(database.clone(), shared.clone(), name.clone(), passwords.clone(), sessions.clone(), jobs);
+        let accounts = Accounts::new(
+            database.clone(),
+            shared.clone(),
+            name.clone(),
+            passwords.clone(),
+            sessions.clone(),
+            jobs,
+            Arc::new(RateLimits::new(database.clone(), name.clone(), |_| None)),
+        );
         let options = RegistrationOptions { enabled: true, ..RegistrationOptions::default() };
         Self {
             registration: Registration::new(

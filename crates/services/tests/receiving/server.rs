@@ -1,5 +1,6 @@
 //! The server under test, and the keys of those around it.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use room_engine::receipt::{KeyRing, VerifyKey};
 use ruma::signatures::Ed25519KeyPair;
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId, owned_server_name};
 use services::identity::Identity;
+use services::limits::{Limit, LimitSize, Unobserved};
 use services::rooms::Timeline;
 use storage::{Database, DatabaseOptions, Interned, LogEntry, LogObserver, NewAccount, RoomStates, Synchronous};
 use testing::TestDatabase;
@@ -87,7 +89,10 @@ impl Server {
         let (patience, stopping) = (Duration::from_secs(1), CancellationToken::new());
         let states = RoomStates::follow(&database, server_name.as_str(), patience, stopping).await.unwrap();
         let identity = Arc::new(Identity { server_name, key_pair });
-        let timeline = Arc::new(Timeline::new(database.clone(), interned.clone(), states.clone(), identity, clock));
+        let size = LimitSize { running: NonZeroUsize::MIN, waiting: 1_000, longest_wait: Duration::from_secs(10) };
+        let checks = Arc::new(Limit::new("signature_checks", size, Arc::new(Unobserved)));
+        let timeline =
+            Arc::new(Timeline::new(database.clone(), interned.clone(), states.clone(), identity, clock, checks));
         Self { database, interned, states, timeline, log, keys: Arc::new(key_ring()), rooms: Arc::default() }
     }
 

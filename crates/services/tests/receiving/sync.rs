@@ -1,5 +1,6 @@
 //! What clients are told of rooms whose branches meet.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use homeserver_core::{FixedClock, Position, Timestamp};
 use room_engine::RoomVersion;
 use serde_json::{Value, json};
 use services::filters::FilterDefinition;
+use services::limits::{Limit, LimitSize, Unobserved};
 use services::log::{LogFollower, LogTail, UserRoomsCache, Wakeups};
 use services::registration::{NewUser, Registration, RegistrationOptions};
 use services::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
@@ -48,8 +50,10 @@ impl Client {
         LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
         let interned = server.interned.clone();
         let stopping = CancellationToken::new();
-        let sync =
-            Sync::new(database, interned, server.states.clone(), clock, tail.clone(), user_rooms, wakeups, stopping);
+        let size = LimitSize { running: NonZeroUsize::MIN, waiting: 100, longest_wait: Duration::from_secs(10) };
+        let initial = Arc::new(Limit::new("initial_sync", size, Arc::new(Unobserved)));
+        let states = server.states.clone();
+        let sync = Sync::new(database, interned, states, clock, tail.clone(), user_rooms, wakeups, initial, stopping);
         Self { sync, requester, tail }
     }
 

@@ -94,6 +94,7 @@ impl World {
             room_sn: RoomSn(room),
             room_version: "12".into(),
             expected_version: version,
+            new_version: version + 1,
             events: vec![event],
             resolved: head_changes.map(|changes| changes.into_iter().map(effect).collect()),
             extremities: None,

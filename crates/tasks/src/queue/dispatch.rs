@@ -13,8 +13,10 @@ use super::jobs::{JobObserver, JobQueue};
 
 /// Most jobs taken at once.
 const MAX_CLAIMED: usize = 32;
-/// The pause after a failure, and after others were faster.
+/// The pause after others were faster.
 const SHORT_PAUSE: Duration = Duration::from_millis(500);
+/// The pause after a failure.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
 
 /// What a node does, by name.
 pub(super) struct Abilities {
@@ -44,6 +46,7 @@ impl JobQueue {
         let mut bell = self.database.job_bell();
         let started_at = self.clock.now();
         let mut schedules: Option<HashMap<String, Timestamp>> = None;
+        let mut is_failing = false;
         while !self.stopping.is_cancelled() {
             bell.mark_unchanged();
             let looked = async {
@@ -57,11 +60,20 @@ impl JobQueue {
                 self.take_due(&abilities, scheduled_at).await
             };
             let pause = match looked.await {
-                Ok(Look::Again) => continue,
-                Ok(Look::Rest(pause)) => pause,
+                Ok(look) => {
+                    is_failing = false;
+                    match look {
+                        Look::Again => continue,
+                        Look::Rest(pause) => pause,
+                    }
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "jobs that are due cannot be found");
-                    SHORT_PAUSE
+                    // Once, not again and again for as long as the database is gone.
+                    if !is_failing {
+                        tracing::warn!(%error, "jobs that are due cannot be found");
+                    }
+                    is_failing = true;
+                    AFTER_FAILURE
                 }
             };
             tokio::select! {

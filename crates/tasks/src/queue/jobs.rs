@@ -187,7 +187,7 @@ impl JobQueue {
         self.runs.spawn(task);
     }
 
-    /// Waits until a job has ended, or is not going to for a while, for `limit` at most. Returns what it is then; `None` if it
+    /// Waits until a job has ended, or is not going to for a while (as when the server stops), for `limit` at most. Returns what it is then; `None` if it
     /// is not known any more.
     ///
     /// # Errors
@@ -201,7 +201,7 @@ impl JobQueue {
             let Some(job) = self.database.job(job_id).await? else { return Ok(None) };
             let left = deadline.saturating_duration_since(Instant::now());
             let rests = job.state == JobState::Waiting && job.due_at.since(self.clock.now()) > left;
-            if job.state.is_ended() || rests || left.is_zero() {
+            if job.state.is_ended() || rests || left.is_zero() || self.dropping.is_cancelled() {
                 return Ok(Some(job.state));
             }
             // It may be another node that ends it.

@@ -84,14 +84,13 @@ on_both_databases! {
     async fn a_job_that_kills_its_nodes_is_given_up(db: TestDatabase) {
         let world = World::new(&db);
         let mut id = None;
-        for _ in 0..4 {
+        for round in 1..=4 {
             let mut victim = world.mortal_node().await;
             let id = match id {
                 Some(id) => id,
                 None => *id.insert(world.schedule(&victim, errand(1)).await),
             };
-            let begun = world.begun().len();
-            until(async || world.begun().len() > begun).await;
+            until(async || world.begun().len() == round).await;
             victim.die();
             assert_eq!(victim.job(id).await.state, JobState::Running);
             world.clock.advance(LEASE);

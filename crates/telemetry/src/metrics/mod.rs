@@ -1,15 +1,32 @@
+mod build;
+mod database;
+mod disk;
 mod jobs;
+mod limits;
+mod log;
+mod rate_limits;
+mod runtime;
+mod sync;
+mod traces;
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-    core::Collector,
+    Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 use tokio::runtime::Handle;
 
-pub use self::jobs::{JobMetrics, JobReading, StatisticsReading};
+pub use self::{
+    database::{DatabaseMetrics, PoolReading, StatementTimes},
+    jobs::{JobMetrics, JobReading, StatisticsReading},
+    limits::LimitMetrics,
+    log::{LogMetrics, LogReading},
+    rate_limits::RateLimitMetrics,
+    sync::SyncReading,
+};
+use self::{disk::DiskMetrics, runtime::RuntimeGauges, sync::SyncMetrics, traces::TraceMetrics};
 use crate::process::ProcessReading;
 
 /// Metrics cannot be registered or written.
@@ -43,7 +60,14 @@ pub struct Metrics {
     jobs: JobMetrics,
     process: ProcessGauges,
     runtime: RuntimeGauges,
+    build: IntGaugeVec,
+    database: Arc<DatabaseMetrics>,
+    disk: DiskMetrics,
+    log: Arc<LogMetrics>,
+    sync: SyncMetrics,
+    traces: TraceMetrics,
     observed: Mutex<Observed>,
+    reading: Mutex<()>,
 }
 
 type Count = Arc<dyn Fn() -> usize + Send + Sync>;
@@ -90,7 +114,14 @@ impl Metrics {
             jobs: JobMetrics::new(&registry)?,
             process: ProcessGauges::new(&registry)?,
             runtime: RuntimeGauges::new(&registry)?,
+            build: build::gauges(&registry)?,
+            database: Arc::new(DatabaseMetrics::new(&registry)?),
+            disk: DiskMetrics::new(&registry)?,
+            log: Arc::new(LogMetrics::new(&registry)?),
+            sync: SyncMetrics::new(&registry)?,
+            traces: TraceMetrics::new(&registry)?,
             observed: Mutex::default(),
+            reading: Mutex::default(),
             registry,
         })
     }
@@ -161,6 +192,8 @@ impl Metrics {
     pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
     fn refresh(&self) {
+        // Two who read at the same time would both count what is new since the last time.
+        let _reading = self.reading.lock();
         let connections = i64::try_from(self.database_connections()).unwrap_or(i64::MAX);
         self.database_connections.set(connections);
         let Observed { caches, before_reading, .. } = self.observed.lock().clone();
@@ -169,10 +202,7 @@ impl Metrics {
         }
         for (name, counts) in caches {
             let counts = counts();
-            let set = |counters: &IntCounterVec, count: u64| {
-                let counter = counters.with_label_values(&[name.as_str()]);
-                counter.inc_by(count.saturating_sub(counter.get()));
-            };
+            let set = |counters: &IntCounterVec, count| raise(&counters.with_label_values(&[name.as_str()]), count);
             set(&self.cache_hits, counts.hits);
             set(&self.cache_misses, counts.misses);
         }
@@ -213,6 +243,11 @@ pub(crate) fn counters(
     registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
 }
 
+/// Has `counter` show what somebody else has counted.
+pub(crate) fn raise(counter: &IntCounter, count: u64) {
+    counter.inc_by(count.saturating_sub(counter.get()));
+}
+
 /// A gauge in `registry`.
 pub(crate) fn gauge(registry: &Registry, name: &str, help: &str) -> Result<Gauge, MetricsError> {
     registered(registry, Gauge::new(name, help)?)
@@ -248,31 +283,6 @@ impl ProcessGauges {
         self.threads.set(reading.threads);
         self.open_fds.set(reading.open_fds);
         self.start_time.set(reading.start_time_seconds);
-    }
-}
-
-struct RuntimeGauges {
-    workers: IntGauge,
-    tasks: IntGauge,
-    queued: IntGauge,
-}
-
-impl RuntimeGauges {
-    fn new(registry: &Registry) -> Result<Self, MetricsError> {
-        let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help)?);
-        Ok(Self {
-            workers: gauge("tokio_workers", "Threads that run tasks")?,
-            tasks: gauge("tokio_alive_tasks", "Tasks that have not ended")?,
-            queued: gauge("tokio_global_queue_depth", "Tasks that wait for a thread in the shared queue")?,
-        })
-    }
-
-    fn set(&self, handle: &Handle) {
-        let metrics = handle.metrics();
-        let set = |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        set(&self.workers, metrics.num_workers());
-        set(&self.tasks, metrics.num_alive_tasks());
-        set(&self.queued, metrics.global_queue_depth());
     }
 }
 

@@ -15,7 +15,7 @@ impl From<PasswordError> for ApiError {
         match &error {
             PasswordError::Empty => Self::weak_password(error.to_string()),
             PasswordError::TooLong => Self::invalid_param(error.to_string()),
-            PasswordError::Busy => Self::unavailable(error.to_string()),
+            PasswordError::Busy(busy) => (*busy).into(),
             PasswordError::Hashing(_) => Self::internal("Hashing a password", &error),
         }
     }
@@ -28,6 +28,7 @@ impl From<AccountError> for ApiError {
             AccountError::Deactivated => Self::user_deactivated(error.to_string()),
             AccountError::ConfirmationUsedUp => Self::threepid_auth_failed(error.to_string()),
             AccountError::PasswordsDisabled => Self::forbidden(error.to_string()),
+            AccountError::LimitExceeded(error) => error.into(),
             AccountError::Password(error) => error.into(),
             AccountError::Storage(error) => error.into(),
         }

@@ -6,10 +6,11 @@ use axum::extract::State;
 use ruma::OwnedServerName;
 use serde::Deserialize;
 use services::identity::Identity;
+use services::rate_limits::{Key, Kind, RateLimits};
 use services::rooms::{Directory, DirectoryPage, DirectoryQuery};
 
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Authenticated, Json, Object, OptionalAuthenticated, Query};
+use crate::extract::{Authenticated, ClientAddress, Json, Object, OptionalAuthenticated, Query};
 
 #[derive(Deserialize)]
 pub(crate) struct Page {
@@ -38,25 +39,31 @@ struct Filter {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms>
 pub(crate) async fn list(
-    _: OptionalAuthenticated,
+    OptionalAuthenticated(requester): OptionalAuthenticated,
+    ClientAddress(address): ClientAddress,
+    State(rate_limits): State<Arc<RateLimits>>,
     Query(page): Query<Page>,
     State(identity): State<Arc<Identity>>,
     State(directory): State<Arc<Directory>>,
 ) -> ApiResult<Json<DirectoryPage>> {
     check_server(&identity, page.server)?;
+    let key = requester.as_ref().map_or_else(|| Key::address(address), |requester| Key::user(requester.user_sn));
+    rate_limits.spend(Kind::RoomDirectory, key, requester.as_ref())?.keep();
     let query = DirectoryQuery { limit: count(page.limit), since: page.since, ..DirectoryQuery::default() };
     Ok(Json(directory.page(&query).await?))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3publicrooms>
 pub(crate) async fn search(
-    _: Authenticated,
+    Authenticated(requester): Authenticated,
+    State(rate_limits): State<Arc<RateLimits>>,
     Query(Server { server }): Query<Server>,
     State(identity): State<Arc<Identity>>,
     State(directory): State<Arc<Directory>>,
     Json(search): Json<Search>,
 ) -> ApiResult<Json<DirectoryPage>> {
     check_server(&identity, server)?;
+    rate_limits.spend_by_user(Kind::RoomDirectory, &requester)?.keep();
     let (search_term, room_types) = match search.filter {
         Some(Object(filter)) => (filter.generic_search_term, filter.room_types),
         None => (None, None),

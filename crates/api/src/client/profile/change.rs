@@ -6,6 +6,7 @@ use axum::extract::State;
 use ruma::OwnedUserId;
 use serde_json::{Map, Value};
 use services::profiles::Profiles;
+use services::rate_limits::{Kind, RateLimits};
 use services::sessions::Requester;
 
 use crate::Empty;
@@ -17,11 +18,13 @@ pub(crate) async fn set(
     Authenticated(requester): Authenticated,
     Path((user_id, field)): Path<(OwnedUserId, String)>,
     State(profiles): State<Arc<Profiles>>,
+    State(rate_limits): State<Arc<RateLimits>>,
     Json(body): Json<Map<String, Value>>,
 ) -> ApiResult<Json<Empty>> {
     check_owner(&requester, &user_id)?;
     let value = body.get(&field).ok_or_else(|| ApiError::missing_param(format!("{field}: missing field")))?;
-    profiles.set(requester.user_sn, &field, value).await?;
+    let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
+    spent.settle(profiles.set(requester.user_sn, &field, value).await)?;
     Ok(Json(Empty {}))
 }
 
@@ -30,9 +33,11 @@ pub(crate) async fn remove(
     Authenticated(requester): Authenticated,
     Path((user_id, field)): Path<(OwnedUserId, String)>,
     State(profiles): State<Arc<Profiles>>,
+    State(rate_limits): State<Arc<RateLimits>>,
 ) -> ApiResult<Json<Empty>> {
     check_owner(&requester, &user_id)?;
-    profiles.remove(requester.user_sn, &field).await?;
+    let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
+    spent.settle(profiles.remove(requester.user_sn, &field).await)?;
     Ok(Json(Empty {}))
 }
 

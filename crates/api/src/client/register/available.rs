@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use services::rate_limits::{Key, Kind, RateLimits};
 use services::registration::Registration;
 
 use crate::error::ApiResult;
-use crate::extract::{Json, Query};
+use crate::extract::{ClientAddress, Json, Query};
 
 #[derive(Deserialize)]
 pub(crate) struct Parameters {
@@ -21,9 +22,12 @@ pub(crate) struct Available {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3registeravailable>
 pub(crate) async fn available(
+    ClientAddress(address): ClientAddress,
+    State(rate_limits): State<Arc<RateLimits>>,
     State(registration): State<Arc<Registration>>,
     Query(parameters): Query<Parameters>,
 ) -> ApiResult<Json<Available>> {
+    rate_limits.spend(Kind::RegistrationAvailable, Key::address(address), None)?.keep();
     registration.flows().await?;
     registration.check_available(&parameters.username).await?;
     Ok(Json(Available { available: true }))

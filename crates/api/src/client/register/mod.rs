@@ -8,23 +8,24 @@ use std::sync::Arc;
 use axum::extract::State;
 use ruma::{OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
+use services::rate_limits::{Key, Kind, RateLimits};
 use services::registration::{NewUser, Registered, Registration, RegistrationError};
 use services::sessions::{CheckedDevice, SessionDevice};
 use services::uia::{Auth, Operation, UserInteractiveAuth};
 
 use super::session::TokenKeys;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Json, Object, Query};
+use crate::extract::{ClientAddress, Json, Object, Query};
 
 #[derive(Deserialize)]
 pub(super) struct Parameters {
     #[serde(default)]
-    kind: Kind,
+    kind: AccountKind,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum AccountKind {
     #[default]
     User,
     Guest,
@@ -65,19 +66,26 @@ impl From<Registered> for NewAccount {
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register>
+///
+/// Only accounts that come into being count for the address, and not the steps until then.
 pub(super) async fn register(
+    ClientAddress(address): ClientAddress,
+    State(rate_limits): State<Arc<RateLimits>>,
     State(registration): State<Arc<Registration>>,
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Query(parameters): Query<Parameters>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<NewAccount>> {
+    let address = Key::address(address);
+    rate_limits.check(Kind::Registration, address, None)?;
     let device = CheckedDevice::try_from(SessionDevice {
         device_id: body.device_id,
         display_name: body.initial_device_display_name,
         wants_refresh_token: body.refresh_token.unwrap_or(false),
     })?;
-    if let Kind::Guest = parameters.kind {
-        return Ok(Json(registration.register_guest(device).await?.into()));
+    if let AccountKind::Guest = parameters.kind {
+        let spent = rate_limits.spend(Kind::Registration, address, None)?;
+        return Ok(Json(spent.settle(registration.register_guest(device).await)?.into()));
     }
     let flows = registration.flows().await?;
     if let Some(username) = &body.username {
@@ -92,7 +100,8 @@ pub(super) async fn register(
         device: (!body.inhibit_login.unwrap_or(false)).then_some(device),
         ..NewUser::default()
     };
-    Ok(Json(registration.register(user, authorisation).await?.into()))
+    let spent = rate_limits.spend(Kind::Registration, address, None)?;
+    Ok(Json(spent.settle(registration.register(user, authorisation).await)?.into()))
 }
 
 impl From<RegistrationError> for ApiError {

@@ -14,7 +14,7 @@ use room_engine::receipt::{Dropped, JudgedPdu, KeyLookup, ReceivedPdu, Rejected,
 use room_engine::state_map::{Place, StateMap};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedEventId, RoomId, UserId};
-use storage::{Append, EventNumber, Membership, NewEvent, Standing, StateBefore, StorageError};
+use storage::{Append, EventNumber, Membership, NewEvent, Standing, StateBefore, StorageError, later_version};
 
 use self::current::Outcome;
 pub(super) use self::joining::is_joint;
@@ -44,6 +44,7 @@ impl Timeline {
     ///
     /// # Errors
     /// [`RoomError::NoSuchRoom`] if the room is not known here, or what is stored cannot be read.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn receive<K: KeyLookup + Sync + ?Sized>(
         &self,
         room_id: &RoomId,
@@ -54,8 +55,12 @@ impl Timeline {
         let head = self.database().room_head(room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
         let version: RoomVersion = head.room_version.parse()?;
         let context = RoomContext { room_sn, room_id: room_id.to_owned(), version };
-        let received = ReceivedPdu::parse(version, Some(room_id), json);
-        let verified = match received.and_then(|received| received.verify(keys)) {
+        let verified = {
+            let _permit = self.signature_checks().enter().await?;
+            let received = ReceivedPdu::parse(version, Some(room_id), json);
+            received.and_then(|received| received.verify(keys))
+        };
+        let verified = match verified {
             Ok(verified) => verified,
             Err(dropped) => return Ok(Reception::Dropped(dropped)),
         };
@@ -176,6 +181,7 @@ impl Timeline {
             room_sn: resolver.room.room_sn,
             room_version: resolver.room.version.as_str().into(),
             expected_version: around.head_version,
+            new_version: later_version(around.head_version),
             events: vec![event],
             resolved: Some(outcome.effects),
             extremities: Some(outcome.extremities),

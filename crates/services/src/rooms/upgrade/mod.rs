@@ -60,6 +60,7 @@ impl RoomCreation {
     /// # Errors
     /// [`RoomError::UnsupportedVersion`], [`RoomError::NotInRoom`], [`RoomError::Forbidden`] for those who may not send
     /// `m.room.tombstone`, [`RoomError::StillPartial`], and others.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn upgrade(
         &self,
         requester: &Requester,
@@ -70,8 +71,15 @@ impl RoomCreation {
         let additional_creators = additional_creators(version, &requester.user_id, &upgrade.additional_creators)?;
         let room_sn = self.timeline.find(room_id).await?;
         let state = self.timeline.states().full(room_sn).await?;
+        let spent = self.spend(requester)?;
         let replacing = Replacing { requester, room_id, room_sn, version, state, additional_creators };
+        let upgraded = Box::pin(self.upgrade_within_limits(replacing)).await;
+        spent.settle(upgraded)
+    }
 
+    async fn upgrade_within_limits(&self, replacing: Replacing<'_>) -> Result<OwnedRoomId, RoomError> {
+        let _permit = self.limit.enter().await?;
+        let Replacing { requester, room_sn, .. } = replacing;
         let tombstone_before = self.stored_state(room_sn, "m.room.tombstone").await?;
         let mut old = self.timeline.open_settled(room_sn).await?;
         check_may_replace(&mut old, requester).await?;

@@ -1,0 +1,93 @@
+//! `/_synapse/admin/v1/users/{user_id}/override_ratelimit`: the rate limits of one user.
+//!
+//! <https://element-hq.github.io/synapse/latest/admin_api/user_admin_api.html#override-ratelimiting-for-users>
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use ruma::OwnedUserId;
+use serde::{Deserialize, Serialize};
+use services::rate_limits::{OverrideError, RateLimits, RateOverride};
+
+use crate::Empty;
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{Administrator, Json, Path};
+use crate::state::ApiState;
+
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/_synapse/admin/v1/users/{user_id}/override_ratelimit", get(read).post(set).delete(remove))
+}
+
+#[derive(Deserialize)]
+struct Wish {
+    #[serde(default)]
+    messages_per_second: i64,
+    #[serde(default)]
+    burst_count: i64,
+}
+
+/// Empty for a user with the limits of everybody.
+#[derive(Serialize)]
+struct Entry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages_per_second: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    burst_count: Option<i64>,
+}
+
+impl From<Option<RateOverride>> for Entry {
+    fn from(entry: Option<RateOverride>) -> Self {
+        Self {
+            messages_per_second: entry.map(|entry| entry.messages_per_second),
+            burst_count: entry.map(|entry| entry.burst),
+        }
+    }
+}
+
+/// Shows what is different for a user.
+async fn read(
+    Administrator(_): Administrator,
+    Path(user_id): Path<OwnedUserId>,
+    State(rate_limits): State<Arc<RateLimits>>,
+) -> ApiResult<Json<Entry>> {
+    Ok(Json(rate_limits.override_of(&user_id).await?.into()))
+}
+
+/// Gives a user a rate of messages; 0 messages a second lift all limits.
+async fn set(
+    Administrator(_): Administrator,
+    Path(user_id): Path<OwnedUserId>,
+    State(rate_limits): State<Arc<RateLimits>>,
+    Json(wish): Json<Wish>,
+) -> ApiResult<Json<Entry>> {
+    for (key, figure) in [("messages_per_second", wish.messages_per_second), ("burst_count", wish.burst_count)] {
+        if figure < 0 {
+            return Err(ApiError::invalid_param(format!("{key}: expected a whole number that is not negative")));
+        }
+    }
+    let entry = RateOverride { messages_per_second: wish.messages_per_second, burst: wish.burst_count };
+    rate_limits.set_override(&user_id, entry).await?;
+    Ok(Json(Some(entry).into()))
+}
+
+/// Gives a user the limits of everybody again.
+async fn remove(
+    Administrator(_): Administrator,
+    Path(user_id): Path<OwnedUserId>,
+    State(rate_limits): State<Arc<RateLimits>>,
+) -> ApiResult<Json<Empty>> {
+    rate_limits.remove_override(&user_id).await?;
+    Ok(Json(Empty {}))
+}
+
+impl From<OverrideError> for ApiError {
+    fn from(error: OverrideError) -> Self {
+        match error {
+            OverrideError::NotLocal => Self::unknown(error.to_string()),
+            OverrideError::NoSuchUser => Self::not_found(error.to_string()),
+            OverrideError::Storage(error) => error.into(),
+        }
+    }
+}

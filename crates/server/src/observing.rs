@@ -1,0 +1,108 @@
+//! How what the components count gets into the metrics, and what the health check asks them: they know of neither.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use services::{log::LogProgress, sync::Sync};
+use storage::{Database, DatabaseObserver, Engine, StatementTimes};
+use telemetry::{DatabaseMetrics, DiskSpace, HealthChecks, HealthProbe, LogReading, Metrics, PoolReading, SyncReading};
+use tokio_util::sync::CancellationToken;
+
+use crate::VERSION;
+
+/// Counts what the database does.
+pub(crate) struct ObservedDatabase(pub(crate) Arc<DatabaseMetrics>);
+
+impl DatabaseObserver for ObservedDatabase {
+    fn statements(&self, operation: &str) -> StatementTimes {
+        let times = self.0.statements(operation);
+        Arc::new(move |took| times.took(took))
+    }
+
+    fn connection_acquired(&self, waited: Duration) {
+        self.0.connection_acquired(waited);
+    }
+
+    fn connection_timed_out(&self) {
+        self.0.connection_timed_out();
+    }
+
+    fn committed(&self, writes: usize, transaction: Duration, commit: Duration) {
+        self.0.committed(writes, transaction, commit);
+    }
+
+    fn write_failed(&self) {
+        self.0.write_failed();
+    }
+}
+
+/// Has the metrics tell of the database's connections and of the writer's queue.
+pub(crate) fn observe_database(metrics: &Metrics, database: &Database) {
+    let engine = match database.engine() {
+        Engine::Sqlite => "sqlite",
+        Engine::Postgres => "postgresql",
+    };
+    metrics.describe_build(VERSION, engine);
+    let connected = database.clone();
+    metrics.observe_database(move || connected.connections());
+    let database = database.clone();
+    metrics.observe_pool(move || {
+        let storage::PoolState { open, idle, max, waiting, queued_writes } = database.pool();
+        PoolReading { open, idle, max, waiting, queued_writes }
+    });
+}
+
+/// Has the metrics tell how far the log and its followers are.
+pub(crate) fn observe_log(metrics: &Metrics, progress: Arc<LogProgress>) {
+    metrics.observe_log(move || LogReading {
+        position: progress.committed().0,
+        followed: progress.followed().0,
+        overflows: progress.overflows(),
+    });
+}
+
+/// Has the metrics tell of `/sync`.
+pub(crate) fn observe_sync(metrics: &Metrics, sync: Arc<Sync>) {
+    metrics.observe_sync(move || {
+        let services::sync::SyncCounts { initial, incremental, timeouts, wakeups, waiting } = sync.counts();
+        SyncReading { initial, incremental, timeouts, wakeups, waiting }
+    });
+}
+
+/// The health check of a server that keeps what is its own in `data_dir`.
+pub(crate) fn health_probe(
+    metrics: Arc<Metrics>,
+    database: &Database,
+    progress: Arc<LogProgress>,
+    data_dir: PathBuf,
+    stopping: CancellationToken,
+) -> Arc<HealthProbe> {
+    let (asked, written, committed) = (database.clone(), database.clone(), database.clone());
+    let checks = HealthChecks {
+        database: Box::new(move || {
+            let database = asked.clone();
+            Box::pin(async move { database.ping().await.map_err(|error| error.to_string()) })
+        }),
+        writer: Box::new(move || {
+            let database = written.clone();
+            // It waits for whoever allocates positions, as every append does, and changes nothing.
+            Box::pin(async move { database.settled_position().await.map(drop).map_err(|error| error.to_string()) })
+        }),
+        last_commit: Box::new(move || committed.last_commit()),
+        disk: Box::new(move || {
+            let data_dir = data_dir.clone();
+            Box::pin(async move {
+                // A disk on the network may hang.
+                let space = tokio::task::spawn_blocking(move || DiskSpace::of(&data_dir)).await;
+                space.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+            })
+        }),
+        untold_for: Box::new(move || progress.waiting_for()),
+        is_stopping: Box::new(move || stopping.is_cancelled()),
+    };
+    let probe = Arc::new(HealthProbe::new(VERSION, metrics.clone(), checks));
+    let disk = Arc::downgrade(&probe);
+    // The first look at the disk, so that the first who asks finds it done.
+    let _ = probe.disk_space();
+    metrics.observe_disk(move || disk.upgrade()?.disk_space());
+    probe
+}

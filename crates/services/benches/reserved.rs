@@ -1,0 +1,78 @@
+//! Buffers whose size is known before they are filled, beside ones that grow.
+
+use std::hint::black_box;
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use homeserver_core::{EventSn, RoomSn, Timestamp, TypeSn, UserSn};
+use services::wire::{ADDED_BYTES, Reader, write_event, write_list};
+use storage::{Membership, StoredEvent};
+
+/// A timeline, the state and the members of a room on first sight.
+const EVENTS: i64 = 100;
+const READER: Reader<'static> = Reader { room_id: None, now: Timestamp(1_700_000_123_456), device_sn: None };
+
+fn event(number: i64) -> StoredEvent {
+    let client_json = format!(
+        r#"{{"content":{{"displayname":"Somebody {number}","membership":"join"}},"event_id":"$k2lqT3ZvVq0Q9eGmJ2B3uX1x0s4pS8uG7a6Yw5d4c3E","origin_server_ts":1700000000000,"sender":"@user{number}:example.org","state_key":"@user{number}:example.org","type":"m.room.member"}}"#
+    );
+    StoredEvent {
+        sn: EventSn(number),
+        event_id: "$k2lqT3ZvVq0Q9eGmJ2B3uX1x0s4pS8uG7a6Yw5d4c3E".into(),
+        room_sn: RoomSn(7),
+        type_sn: TypeSn(4),
+        state_key_sn: None,
+        sender_sn: UserSn(3),
+        origin_server_ts: Timestamp(1_700_000_000_000),
+        depth: number,
+        countable_total: number,
+        client_json: Bytes::from(client_json),
+        replaces_sn: None,
+        replaced_json: None,
+        redacted_because: None,
+        transaction: None,
+        membership: None,
+        redacts: None,
+    }
+}
+
+fn written(mut out: Vec<u8>, events: &[StoredEvent]) -> Vec<u8> {
+    write_list(&mut out, events, |out, event| write_event(out, event, &READER, Some(Membership::Join)));
+    out
+}
+
+fn size(events: &[StoredEvent]) -> usize {
+    events.iter().map(|event| event.client_json.len() + ADDED_BYTES).sum()
+}
+
+fn reserved(criterion: &mut Criterion) {
+    let events: Vec<StoredEvent> = (1..=EVENTS).map(event).collect();
+    let finished = written(Vec::new(), &events);
+    let copy = |mut out: Vec<u8>| {
+        black_box(&finished).chunks(64).for_each(|piece| out.extend_from_slice(piece));
+        out
+    };
+    let sized = measure(|| drop(black_box(written(Vec::with_capacity(size(&events)), &events))));
+    let by_event = measure(|| drop(black_box(written(Vec::new(), &events))));
+    println!("counted: a list of {EVENTS} events: {} against {} allocations", sized.count_total, by_event.count_total);
+    println!(
+        "counted: a list of {EVENTS} events, bytes: {} against {} bytes allocated",
+        sized.bytes_total, by_event.bytes_total
+    );
+
+    let mut group = criterion.benchmark_group("a list of 100 events");
+    group.bench_function("buffer sized", |bencher| {
+        bencher.iter(|| written(Vec::with_capacity(size(black_box(&events))), &events));
+    });
+    group.bench_function("room for each event", |bencher| bencher.iter(|| written(Vec::new(), black_box(&events))));
+    group.finish();
+
+    let mut group = criterion.benchmark_group("copying 40 KiB in pieces");
+    group.bench_function("buffer sized", |bencher| bencher.iter(|| copy(Vec::with_capacity(finished.len()))));
+    group.bench_function("baseline: buffer that grows", |bencher| bencher.iter(|| copy(Vec::new())));
+    group.finish();
+}
+
+criterion_group!(benches, reserved);
+criterion_main!(benches);

@@ -1,0 +1,125 @@
+/// A kind of action that is limited, by Synapse's names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Whatever a user puts into rooms, by user.
+    Message,
+    /// Redacting what others have sent, by user; where it has no limit of its own, it is a message.
+    AdminRedaction,
+    /// Registering, by address.
+    Registration,
+    /// Asking whether a user name is free, by address.
+    RegistrationAvailable,
+    /// Asking whether a registration token is valid, by address.
+    RegistrationTokenValidity,
+    /// Logging in, by address.
+    LoginAddress,
+    /// Logging in with success, by account.
+    LoginAccount,
+    /// Logging in with a wrong password, by account.
+    LoginFailedAttempts,
+    /// Proving to be oneself with a wrong password, by user.
+    ProofFailedAttempts,
+    /// Joining a room that this server is in, by user.
+    JoinsLocal,
+    /// Joining a room that this server is not in, by user.
+    JoinsRemote,
+    /// Joining a room, by room.
+    JoinsPerRoom,
+    /// Inviting to a room, by room.
+    InvitesPerRoom,
+    /// Inviting a user, by who is invited.
+    InvitesPerUser,
+    /// Inviting a user, by who invites.
+    InvitesPerIssuer,
+    /// Creating and upgrading rooms, by user.
+    RoomCreation,
+    /// Reading the directory of public rooms, by user or address.
+    RoomDirectory,
+    /// Searching the user directory, by user.
+    UserDirectory,
+}
+
+impl Kind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 18] = [
+        Self::Message,
+        Self::AdminRedaction,
+        Self::Registration,
+        Self::RegistrationAvailable,
+        Self::RegistrationTokenValidity,
+        Self::LoginAddress,
+        Self::LoginAccount,
+        Self::LoginFailedAttempts,
+        Self::ProofFailedAttempts,
+        Self::JoinsLocal,
+        Self::JoinsRemote,
+        Self::JoinsPerRoom,
+        Self::InvitesPerRoom,
+        Self::InvitesPerUser,
+        Self::InvitesPerIssuer,
+        Self::RoomCreation,
+        Self::RoomDirectory,
+        Self::UserDirectory,
+    ];
+
+    /// Its name in metrics, which is that of its key in the configuration where it has one of its own.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::AdminRedaction => "admin_redaction",
+            Self::Registration => "registration",
+            Self::RegistrationAvailable => "registration_available",
+            Self::RegistrationTokenValidity => "registration_token_validity",
+            Self::LoginAddress => "login.address",
+            Self::LoginAccount => "login.account",
+            Self::LoginFailedAttempts => "login.failed_attempts",
+            Self::ProofFailedAttempts => "proof.failed_attempts",
+            Self::JoinsLocal => "joins.local",
+            Self::JoinsRemote => "joins.remote",
+            Self::JoinsPerRoom => "joins_per_room",
+            Self::InvitesPerRoom => "invites.per_room",
+            Self::InvitesPerUser => "invites.per_user",
+            Self::InvitesPerIssuer => "invites.per_issuer",
+            Self::RoomCreation => "room_creation",
+            Self::RoomDirectory => "room_directory",
+            Self::UserDirectory => "user_directory",
+        }
+    }
+
+    /// What there are too many of, for the client.
+    pub(super) fn complaint(self) -> &'static str {
+        match self {
+            Self::Message => "You are sending too much",
+            Self::AdminRedaction => "You are redacting too much",
+            Self::Registration => "There are too many registrations from your address",
+            Self::RegistrationAvailable | Self::RegistrationTokenValidity => {
+                "There are too many of these requests from your address"
+            }
+            Self::LoginAddress => "There are too many logins from your address",
+            Self::LoginAccount => "There are too many logins to this account",
+            Self::LoginFailedAttempts | Self::ProofFailedAttempts => {
+                "There are too many attempts with a wrong password for this account"
+            }
+            Self::JoinsLocal | Self::JoinsRemote => "You are joining too many rooms",
+            Self::JoinsPerRoom => "Too many users are joining this room",
+            Self::InvitesPerRoom => "There are too many invitations to this room",
+            Self::InvitesPerUser => "There are too many invitations of this user",
+            Self::InvitesPerIssuer => "You are inviting too many users",
+            Self::RoomCreation => "You are creating too many rooms",
+            Self::RoomDirectory | Self::UserDirectory => "You are searching too often",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn every_kind_stands_at_its_number() {
+        for (number, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, number, "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Limits on how much of one kind of heavy work runs at once.
+//!
+//! A [`Limit`] has three figures: how many run, how many more may wait for their turn, and how long each of these waits at
+//! most. Whoever comes when that many wait, or has waited that long, is told so ([`Busy`]) instead of making the queue longer:
+//! nobody ever waits without end. The figures can be changed while work runs and waits.
+//!
+//! ```
+//! # use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+//! # use tasks::limits::{Limit, LimitSize, Unobserved};
+//! # async fn example() -> Result<(), tasks::limits::Busy> {
+//! let size = LimitSize { running: NonZeroUsize::MIN, waiting: 50, longest_wait: Duration::from_secs(10) };
+//! let limit = Arc::new(Limit::new("password_hashing", size, Arc::new(Unobserved)));
+//! let permit = limit.enter().await?;
+//! // The heavy work, which may go to another thread with the permit.
+//! drop(permit);
+//! # Ok(())
+//! # }
+//! ```
+
+mod busy;
+mod limit;
+mod observer;
+
+pub use busy::{Busy, Reason};
+pub use limit::{Limit, LimitSize, Permit};
+pub use observer::{LimitObserver, Unobserved};

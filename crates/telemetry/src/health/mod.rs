@@ -1,0 +1,238 @@
+//! How a server is doing, for those who watch it and for those who send it requests.
+
+mod shared;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+pub use self::shared::Probe;
+use self::shared::SharedProbe;
+use crate::{DiskSpace, Metrics};
+
+/// Whether a part, or the whole, does its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It does.
+    Healthy,
+    /// It does not.
+    Unhealthy,
+}
+
+/// The body of `/health`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Health {
+    /// The whole: unhealthy when any part is.
+    pub status: Status,
+    /// The server's version.
+    pub version: &'static str,
+    /// The database as seen from here.
+    pub database: DatabaseHealth,
+    /// What commits writes.
+    pub writer: PartHealth,
+    /// The disk that the data directory is on.
+    pub disk: DiskHealth,
+    /// What tells those who wait for something new.
+    pub log: PartHealth,
+    /// All caches together.
+    pub cache: CacheHealth,
+    /// Whole seconds since the start.
+    pub uptime_seconds: u64,
+}
+
+/// A part of which there is no more to tell.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PartHealth {
+    /// Whether it does its work.
+    pub status: Status,
+}
+
+/// The database as seen from here.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DatabaseHealth {
+    /// Whether it answered in time.
+    pub status: Status,
+    /// Connections open to it.
+    pub connections: usize,
+    /// How long it took to answer, in milliseconds; `null` when it did not.
+    pub latency_ms: Option<f64>,
+}
+
+/// The disk that the data directory is on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DiskHealth {
+    /// Whether there is room left.
+    pub status: Status,
+    /// How much; `null` when that is not known.
+    pub available_bytes: Option<u64>,
+}
+
+/// All caches together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CacheHealth {
+    /// A cache has no way to fail apart from the process.
+    pub status: Status,
+    /// The share of look-ups answered from memory, from 0 to 1; 0 before the first one.
+    pub hit_rate: f64,
+}
+
+/// The body of `/health/ready`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum Readiness {
+    /// Requests are served.
+    Ready,
+    /// Not yet.
+    Starting,
+    /// Not any more.
+    Stopping,
+    /// Not as long as the database does not answer.
+    Unhealthy,
+}
+
+/// How to find out about each part.
+pub struct HealthChecks {
+    /// Has the database answer the simplest question, and says how long it took.
+    pub database: Probe<Duration>,
+    /// Commits a write that changes nothing.
+    pub writer: Probe<()>,
+    /// How long ago the last write was committed, if there was one.
+    pub last_commit: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
+    /// Measures the disk of the data directory.
+    pub disk: Probe<DiskSpace>,
+    /// For how long the oldest commit has waited to be told to those who wait; `None` when none does.
+    pub untold_for: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
+    /// Whether the server has been told to stop.
+    pub is_stopping: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// Finds out how a server is doing.
+pub struct HealthProbe {
+    version: &'static str,
+    started: Instant,
+    metrics: Arc<Metrics>,
+    database: SharedProbe<Duration>,
+    writer: SharedProbe<()>,
+    disk: SharedProbe<DiskSpace>,
+    last_commit: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
+    untold_for: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
+    is_stopping: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// A part that takes longer than this for a trivial answer is of no use to anyone waiting.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A writer that has committed in this time need not prove that it can.
+const WRITER_TRUSTED_FOR: Duration = Duration::from_secs(30);
+/// The disk does not fill up faster than it is looked at.
+const DISK_TRUSTED_FOR: Duration = Duration::from_secs(10);
+/// With less than this a database soon cannot be written to.
+const MIN_AVAILABLE_BYTES: u64 = 64 << 20;
+/// Those who wait for something new are told within milliseconds.
+const MAX_UNTOLD: Duration = Duration::from_secs(30);
+
+impl HealthProbe {
+    /// A probe of a server that starts now.
+    #[must_use]
+    pub fn new(version: &'static str, metrics: Arc<Metrics>, checks: HealthChecks) -> Self {
+        let HealthChecks { database, writer, last_commit, disk, untold_for, is_stopping } = checks;
+        Self {
+            version,
+            started: Instant::now(),
+            metrics,
+            database: SharedProbe::new(database, Duration::ZERO),
+            writer: SharedProbe::new(writer, WRITER_TRUSTED_FOR),
+            disk: SharedProbe::new(disk, DISK_TRUSTED_FOR),
+            last_commit,
+            untold_for,
+            is_stopping,
+        }
+    }
+
+    /// Asks every part at the same time; takes at most five seconds.
+    pub async fn check(&self) -> Health {
+        let (database, writer, disk) =
+            futures::join!(self.database.ask(PATIENCE), self.write(), self.disk.ask(PATIENCE));
+        let (database, latency) = judged("the database", database);
+        let (writer, _) = judged("the writer", writer);
+        let (disk, space) = judged("the disk of the data directory", disk.and_then(has_room));
+        let (log, _) = judged("what follows the log", self.tells());
+        let parts = [database, writer, disk, log];
+        Health {
+            status: if parts.contains(&Status::Unhealthy) { Status::Unhealthy } else { Status::Healthy },
+            version: self.version,
+            database: DatabaseHealth {
+                status: database,
+                connections: self.metrics.database_connections(),
+                latency_ms: latency.map(|latency| latency.as_secs_f64() * 1000.0),
+            },
+            writer: PartHealth { status: writer },
+            disk: DiskHealth { status: disk, available_bytes: space.map(|space| space.available_bytes) },
+            log: PartHealth { status: log },
+            cache: CacheHealth { status: Status::Healthy, hit_rate: self.metrics.cache_hit_rate().unwrap_or(0.0) },
+            uptime_seconds: self.started.elapsed().as_secs(),
+        }
+    }
+
+    /// Whether requests would be served; takes at most five seconds.
+    pub async fn readiness(&self) -> Readiness {
+        if (self.is_stopping)() {
+            return Readiness::Stopping;
+        }
+        match judged("the database", self.database.ask(PATIENCE).await).0 {
+            Status::Healthy => Readiness::Ready,
+            Status::Unhealthy => Readiness::Unhealthy,
+        }
+    }
+
+    /// The space on the disk of the data directory when it was last looked at; has it looked at again, for the next time.
+    #[must_use]
+    pub fn disk_space(&self) -> Option<DiskSpace> {
+        self.disk.latest().and_then(Result::ok)
+    }
+
+    async fn write(&self) -> Result<(), String> {
+        if (self.last_commit)().is_some_and(|ago| ago < WRITER_TRUSTED_FOR) {
+            return Ok(());
+        }
+        self.writer.ask(PATIENCE).await
+    }
+
+    fn tells(&self) -> Result<(), String> {
+        match (self.untold_for)() {
+            Some(time) if time > MAX_UNTOLD => Err(format!("a commit has been waiting for {time:?}")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn has_room(space: DiskSpace) -> Result<DiskSpace, String> {
+    match space.available_bytes {
+        MIN_AVAILABLE_BYTES.. => Ok(space),
+        available => Err(format!("{available} bytes are available")),
+    }
+}
+
+fn judged<T>(part: &str, answer: Result<T, String>) -> (Status, Option<T>) {
+    match answer {
+        Ok(answer) => (Status::Healthy, Some(answer)),
+        Err(error) => {
+            tracing::warn!(%error, "{part} is unhealthy");
+            (Status::Unhealthy, None)
+        }
+    }
+}
+
+impl Health {
+    /// Whether `/health` answers 200 rather than 503.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.status == Status::Healthy
+    }
+}
+
+#[cfg(test)]
+mod tests;
