@@ -11,6 +11,7 @@ use services::devices::Devices;
 use services::discovery::Discovery;
 use services::filters::Filters;
 use services::identity::Identity;
+use services::mail::Templates;
 use services::profiles::Profiles;
 use services::push_rules::PushRules;
 use services::rate_limits::RateLimits;
@@ -20,6 +21,7 @@ use services::registration::{Registration, SharedSecret};
 use services::rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline};
 use services::sessions::Sessions;
 use services::sync::Sync;
+use services::threepids::ThirdPartyIdentifiers;
 use services::uia::UserInteractiveAuth;
 use services::user_directory::UserDirectory;
 use telemetry::RemoteTraces;
@@ -60,6 +62,10 @@ components! {
     shared_secret: Arc<SharedSecret>,
     /// Asks for a proof before something that matters is done.
     user_interactive_auth: Arc<UserInteractiveAuth>,
+    /// The addresses of accounts.
+    threepids: Arc<ThirdPartyIdentifiers>,
+    /// The words of the pages that mails lead to, if the server sends mail.
+    mail_templates: Option<Arc<Templates>>,
     /// Users' devices.
     devices: Arc<Devices>,
     /// Users' profiles.

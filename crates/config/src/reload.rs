@@ -40,6 +40,7 @@ impl Config {
         // Two secrets look the same in a table.
         let secrets = [
             ("database.url", self.database.url != new.database.url),
+            ("email.password", self.email.password != new.email.password),
             ("registration.shared_secret", self.registration.shared_secret != new.registration.shared_secret),
         ];
         let changed = secrets.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned());

@@ -31,6 +31,7 @@ use services::{
     rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline, supported_versions},
     sessions::{SessionOptions, Sessions},
     sync::Sync,
+    threepids::ThirdPartyIdentifiers,
     uia::UserInteractiveAuth,
     unread::Audiences,
     user_directory::UserDirectory,
@@ -41,7 +42,9 @@ use telemetry::{CacheCounts, HealthProbe, Metrics, RemoteTraces, SpanCounts};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    StartError, jobs,
+    StartError, email,
+    email::Email,
+    jobs,
     limits::{self, HeavyWork},
     observing::{self, ObservedDatabase},
 };
@@ -92,6 +95,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         default_room_version: config.rooms.default_version.clone(),
         room_versions: supported_versions(),
         passwords_enabled: config.passwords.enabled,
+        email_enabled: config.email.smtp_host.is_some(),
     }));
     let discovery = Arc::new(Discovery::new(config.server.public_base_url.as_ref().map(config::WebUrl::as_str), None));
 
@@ -123,14 +127,20 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         queue.clone(),
         rate_limits.clone(),
     ));
-    let registration = Arc::new(Registration::new(
+    let registration = Registration::new(
         database.clone(),
         clock.clone(),
         server_name,
         registration_options(config),
         passwords,
         sessions.clone(),
-    ));
+    );
+    let registration = Arc::new(registration.with_email(email::registration_policy(config)));
+    let email = Email::new(config)?;
+    let mail_templates = email.as_ref().map(|email| email.templates.clone());
+    let mails = email::mails(email, config, &database, &clock);
+    let threepids = ThirdPartyIdentifiers::new(database.clone(), clock.clone(), email::validation(config));
+    let threepids = Arc::new(threepids);
     let secret = config.registration.shared_secret.as_ref().map(|secret| secret.reveal().to_owned());
     let shared_secret = SharedSecret::new(database.clone(), clock.clone(), registration.clone(), secret);
     let user_interactive_auth = UserInteractiveAuth::new(database.clone(), clock.clone(), accounts.clone());
@@ -202,6 +212,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         sessions: &sessions,
         memberships: &memberships,
         metrics: &metrics,
+        mails: mails.as_ref(),
     };
     jobs::start(&queue, &needs, stopping.clone());
     let initial = heavy_work.initial_sync.clone();
@@ -219,6 +230,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         registration: registration.clone(),
         shared_secret: Arc::new(shared_secret),
         user_interactive_auth: Arc::new(user_interactive_auth),
+        threepids,
+        mail_templates,
         devices,
         profiles,
         account_data,

@@ -53,6 +53,8 @@ mod rooms;
 mod sqlite;
 mod state_chunks;
 mod statistics;
+mod threepid_validation;
+mod threepids;
 mod tokens;
 mod transaction;
 mod uia;
@@ -91,6 +93,8 @@ pub use room_states::{FullState, KnownState, PartialState, RoomStates, StillPart
 pub use rooms::{MemberCounts, RoomHead, StateChange, StateEntry};
 pub use state_chunks::{ChunkView, WrittenState};
 pub use statistics::ServerStatistics;
+pub use threepid_validation::{ValidationRequest, ValidationSession};
+pub use threepids::UserThreepid;
 pub use tokens::{NewTokens, Refreshed, StoredSession, TokenHash};
 pub use transaction::Tx;
 pub use uia::UiaSession;

@@ -18,6 +18,7 @@ mod register;
 mod rooms;
 mod session;
 mod sync;
+mod threepids;
 mod user_directory;
 mod versions;
 
@@ -33,6 +34,7 @@ pub(crate) fn routes() -> Router<ApiState> {
     let routes = ClientPaths::new();
     let routes = server(routes);
     let routes = accounts(routes);
+    let routes = addresses(routes);
     let routes = users(routes);
     let routes = changing_rooms(routes);
     let routes = reading_rooms(routes);
@@ -63,6 +65,22 @@ fn accounts(routes: ClientPaths) -> ClientPaths {
         .v3("/devices", get(devices::list))
         .v3("/devices/{deviceId}", get(devices::read).put(devices::rename).delete(devices::delete_one))
         .v3("/delete_devices", post(devices::delete_many))
+}
+
+fn addresses(routes: ClientPaths) -> ClientPaths {
+    use threepids::{add, delete, identity_server, list, request_token};
+    routes
+        .v3("/register/email/requestToken", post(request_token::for_registration))
+        .v3("/register/msisdn/requestToken", post(request_token::for_phone_number))
+        .v3("/account/password/email/requestToken", post(request_token::for_new_password))
+        .v3("/account/password/msisdn/requestToken", post(request_token::for_phone_number))
+        .v3("/account/3pid/email/requestToken", post(request_token::for_account))
+        .v3("/account/3pid/msisdn/requestToken", post(request_token::for_phone_number))
+        .v3("/account/3pid", get(list::list).post(identity_server::add))
+        .v3("/account/3pid/add", post(add::add))
+        .v3("/account/3pid/bind", post(identity_server::bind))
+        .v3("/account/3pid/delete", post(delete::delete))
+        .v3("/account/3pid/unbind", post(identity_server::unbind))
 }
 
 fn users(routes: ClientPaths) -> ClientPaths {

@@ -39,6 +39,10 @@ const NEW_ROOM: &[Need] = &[Token, NewRoom];
 /// Not in the list of the client-server API.
 const SHARED_SECRET_REGISTRATION: &str = "/_synapse/admin/v1/register";
 
+/// What asks for a mail.
+const REQUEST_TOKEN: &str = r#"{"client_secret": "x", "email": "{newName}@example.org", "send_attempt": 1,
+    "next_link": "https://example.org/"}"#;
+
 /// Any key of the body takes any value.
 const ANY: &str = "*";
 
@@ -137,6 +141,25 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         r#"{"auth": {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "{name}"}, "password": "{password}"},
             "erase": false}"#,
     ),
+    with("POST", "/register/email/requestToken", NOBODY, REQUEST_TOKEN),
+    with("POST", "/register/msisdn/requestToken", NOBODY, ""),
+    with("POST", "/account/password/email/requestToken", NOBODY, REQUEST_TOKEN),
+    with("POST", "/account/password/msisdn/requestToken", NOBODY, ""),
+    with("POST", "/account/3pid/email/requestToken", NOBODY, REQUEST_TOKEN),
+    with("POST", "/account/3pid/msisdn/requestToken", NOBODY, ""),
+    get("/account/3pid", USER, ""),
+    with("POST", "/account/3pid", USER, ""),
+    with(
+        "POST",
+        "/account/3pid/add",
+        USER,
+        r#"{"auth": {"type": "m.login.password", "identifier": {"type": "m.id.thirdparty", "medium": "email",
+            "address": "a@example.org"}, "password": "x", "threepid_creds": {"sid": "x", "client_secret": "x"}},
+            "client_secret": "x", "sid": "x"}"#,
+    ),
+    with("POST", "/account/3pid/bind", USER, ""),
+    with("POST", "/account/3pid/delete", USER, r#"{"medium": "email", "address": "a@example.org"}"#),
+    with("POST", "/account/3pid/unbind", USER, ""),
     get("/devices", USER, ""),
     get("/devices/{deviceId}", USER, ""),
     with("PUT", "/devices/{deviceId}", USER, r#"{"display_name": "a phone"}"#),
