@@ -200,6 +200,18 @@ constructors! {
     connection_failed = BAD_GATEWAY "M_CONNECTION_FAILED";
     /// Another server could not be reached in time.
     connection_timeout = GATEWAY_TIMEOUT "M_CONNECTION_TIMEOUT";
+    /// The server cannot validate addresses of this kind.
+    threepid_medium_not_supported = BAD_REQUEST "M_THREEPID_MEDIUM_NOT_SUPPORTED";
+    /// Somebody has the address.
+    threepid_in_use = BAD_REQUEST "M_THREEPID_IN_USE";
+    /// Nobody has the address.
+    threepid_not_found = BAD_REQUEST "M_THREEPID_NOT_FOUND";
+    /// The account cannot have the address.
+    threepid_denied = FORBIDDEN "M_THREEPID_DENIED";
+    /// The address was not validated.
+    threepid_auth_failed = BAD_REQUEST "M_THREEPID_AUTH_FAILED";
+    /// This server does not speak with the identity server.
+    server_not_trusted = BAD_REQUEST "M_SERVER_NOT_TRUSTED";
     /// Wrong in a way that no other code names.
     unknown = BAD_REQUEST "M_UNKNOWN";
 }

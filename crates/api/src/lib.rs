@@ -45,6 +45,7 @@ pub mod ops;
 mod request_id;
 mod router;
 pub mod state;
+mod submit_token;
 mod unread_body;
 mod well_known;
 

@@ -11,13 +11,17 @@ use services::devices::Devices;
 use services::discovery::Discovery;
 use services::filters::Filters;
 use services::identity::Identity;
+use services::mail::Templates;
 use services::profiles::Profiles;
+use services::push_rules::PushRules;
 use services::rate_limits::RateLimits;
 use services::reading::{History, RoomState};
+use services::receipts::Receipts;
 use services::registration::{Registration, SharedSecret};
 use services::rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline};
 use services::sessions::Sessions;
 use services::sync::Sync;
+use services::threepids::ThirdPartyIdentifiers;
 use services::uia::UserInteractiveAuth;
 use services::user_directory::UserDirectory;
 use telemetry::RemoteTraces;
@@ -58,12 +62,20 @@ components! {
     shared_secret: Arc<SharedSecret>,
     /// Asks for a proof before something that matters is done.
     user_interactive_auth: Arc<UserInteractiveAuth>,
+    /// The addresses of accounts.
+    threepids: Arc<ThirdPartyIdentifiers>,
+    /// The words of the pages that mails lead to, if the server sends mail.
+    mail_templates: Option<Arc<Templates>>,
     /// Users' devices.
     devices: Arc<Devices>,
     /// Users' profiles.
     profiles: Arc<Profiles>,
     /// What clients keep for their users.
     account_data: Arc<AccountData>,
+    /// Users' push rules.
+    push_rules: Arc<PushRules>,
+    /// How far users have read.
+    receipts: Arc<Receipts>,
     /// Filters that users have stored.
     filters: Arc<Filters>,
     /// Who this server is.

@@ -37,9 +37,9 @@ pub use load::{Loaded, load};
 pub use reload::Changes;
 pub use schema::schema;
 pub use sections::{
-    Appservices, Caches, ClientTraces, Config, Database, Federation, FederationRate, InviteRates, Jobs, JoinRates,
-    Limit, LimitSize, LimitSizes, Limits, Listener, LogFormat, LoginRates, Media, Network, Passwords, Pool, Rate,
-    RateLimits, Registration, Resource, Rooms, Server, Synchronous, Telemetry, Tls,
+    Appservices, Caches, ClientTraces, Config, Database, Email, Federation, FederationRate, InviteRates, Jobs,
+    JoinRates, Limit, LimitSize, LimitSizes, Limits, Listener, LogFormat, LoginRates, MailTls, Media, Network,
+    Passwords, Pool, Rate, RateLimits, Registration, Resource, Rooms, Server, Synchronous, Telemetry, Tls,
 };
 pub use sources::Sources;
 pub use values::{

@@ -43,7 +43,10 @@ impl Config {
         self.limits.clone_from(&new.limits);
         self.passwords.clone_from(&new.passwords);
         self.rate_limits.clone_from(&new.rate_limits);
-        self.registration.clone_from(&new.registration);
+        self.registration.allow_guests = new.registration.allow_guests;
+        self.registration.enabled = new.registration.enabled;
+        self.registration.require_token = new.registration.require_token;
+        self.registration.shared_secret.clone_from(&new.registration.shared_secret);
         self.rooms.default_version.clone_from(&new.rooms.default_version);
         self.rooms.full_state_timeout = new.rooms.full_state_timeout;
         self.server.max_connections = new.server.max_connections;
@@ -60,6 +63,7 @@ impl Config {
         // Two secrets look the same in a table.
         let secrets = [
             ("database.url", self.database.url != new.database.url),
+            ("email.password", self.email.password != new.email.password),
             ("registration.shared_secret", self.registration.shared_secret != new.registration.shared_secret),
         ];
         let changed = secrets.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned());

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use crate::{Error, Sources};
 
 /// Section and key of every secret.
-const SECRETS: [(&str, &str); 2] = [("database", "url"), ("registration", "shared_secret")];
+const SECRETS: [(&str, &str); 3] = [("database", "url"), ("email", "password"), ("registration", "shared_secret")];
 const MAX_SECRET_SIZE_BYTES: usize = 64 << 10;
 
 fn file_key(key: &str) -> String {

@@ -178,6 +178,29 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
              as \"19MiB\"",
         ),
         (
+            "registration.require_email = true",
+            "FILE: registration.require_email: expected email.smtp_host to be set with it",
+        ),
+        ("email.smtp_host = 'smtp.example.org'", "FILE: email.from: expected a value, which sending e-mail needs"),
+        (
+            "email = { smtp_host = 'smtp.example.org', from = 'a@b.c' }",
+            "FILE: server.public_base_url: expected a value, which sending e-mail needs",
+        ),
+        (
+            "server.public_base_url = 'https://x'\nemail = { smtp_host = 's', from = 'a@b.c', username = 'u' }",
+            "FILE: email.password: expected a value, which sending e-mail needs",
+        ),
+        (
+            "server.public_base_url = 'https://x'\nemail = { smtp_host = 's', from = 'a@b.c', app_name = \"a\\r\\nb\" }",
+            "FILE: email.app_name: expected one line of text",
+        ),
+        (
+            "server.public_base_url = 'https://x'\n\
+             email = { smtp_host = 's', from = 'a@b.c', tls = 'none', username = 'u', password = 'p' }",
+            "FILE: email.tls: expected \"start_tls\" or \"implicit\": the password would be sent in clear to another \
+             machine",
+        ),
+        (
             "jobs.clean_up = 'daily'",
             "FILE: jobs.clean_up: invalid value: string \"daily\", expected when to do it, such as \"daily at 03:00\" (UTC) or \
              \"every 6h\", at least \"every 1m\"",
@@ -193,7 +216,7 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
             "[sever]",
             "FILE: sever: unknown key `sever`, expected one of `server`, `listeners`, `database`, `registration`, \
              `passwords`, `rooms`, `network`, `federation`, `rate_limits`, `limits`, `caches`, `media`, `appservices`, \
-             `jobs`, `telemetry`; did you mean `server`?",
+             `email`, `jobs`, `telemetry`; did you mean `server`?",
         ),
     ] {
         assert_eq!(error_of(Some(file), &[]), expected, "of {file}");

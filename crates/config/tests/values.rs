@@ -272,7 +272,7 @@ fn every_example_in_the_generated_file_is_accepted() {
 #[test]
 fn what_is_shown_is_effective_and_keeps_secrets() {
     let config = load(
-        "registration.shared_secret = 'hunter2'\ndatabase.url = 'postgres://me:hunter2@db/name'\nmedia.path = 'm'",
+        "registration.shared_secret = 'hunter2'\nemail.password = 'hunter2'\ndatabase.url = 'postgres://me:hunter2@db/name'\nmedia.path = 'm'",
         &[],
     );
     let shown = config.show();

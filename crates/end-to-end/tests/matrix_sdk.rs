@@ -5,6 +5,9 @@
 mod person;
 
 use matrix_sdk::room::MessagesOptions;
+use matrix_sdk::ruma::api::client::receipt::create_receipt::v3::ReceiptType;
+use matrix_sdk::ruma::events::Mentions;
+use matrix_sdk::ruma::events::receipt::ReceiptThread;
 use matrix_sdk::ruma::events::room::member::MembershipState;
 use matrix_sdk::ruma::uint;
 use matrix_sdk::{Room, RoomMemberships, RoomState};
@@ -55,6 +58,39 @@ on_both_databases! {
         bob.log_out().await;
         server.shutdown().await;
     }
+}
+
+on_both_databases! {
+    async fn what_is_unread_is_counted_and_read_by_receipts(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let url = server.client().base_url().to_owned();
+        Person::register(&url, "alice").await;
+        Person::register(&url, "bob").await;
+        let alice = Person::log_in(&url, "alice").await;
+        let mut bob = Person::log_in(&url, "bob").await;
+        let room = alice.create_room("Tea", &bob.id()).await;
+        bob.hears(&Happening::Invited(room.room_id().to_owned())).await;
+        let joined = bob.room(room.room_id());
+        joined.join().await.unwrap();
+        bob.hears(&Happening::Member(bob.id(), MembershipState::Join)).await;
+
+        room.send(person::text("One?")).await.unwrap();
+        let mention = person::text("Two, Bob?").add_mentions(Mentions::with_user_ids([bob.id()]));
+        let last = room.send(mention).await.unwrap().response.event_id;
+        person::comes_to(|| counts(&joined) == (2, 1)).await;
+        joined.send_single_receipt(ReceiptType::Read, ReceiptThread::Unthreaded, last).await.unwrap();
+        person::comes_to(|| counts(&joined) == (0, 0)).await;
+
+        alice.log_out().await;
+        bob.log_out().await;
+        server.shutdown().await;
+    }
+}
+
+/// What notifies in a room, and what of it is highlighted.
+fn counts(room: &Room) -> (u64, u64) {
+    let counts = room.unread_notification_counts();
+    (counts.notification_count, counts.highlight_count)
 }
 
 /// Both say something by turns, first waiting until both have heard it, then without; both hear all in the same order, what

@@ -67,6 +67,16 @@ pub struct Notifications<'a> {
     users: Vec<(UserSn, usize)>,
 }
 
+/// What an event is to those for whom it is not what it usually is.
+#[derive(Debug, Default)]
+pub struct Differences<'a> {
+    /// The outcome for those who are not among the members below.
+    pub usual: Outcome<'a>,
+    /// Members who are notified where that is not usual, or not where it is, or for whom the event is highlighted and usually is
+    /// not, or the other way round; in no particular order.
+    pub members: Vec<(UserSn, Outcome<'a>)>,
+}
+
 impl Audience {
     /// Nobody.
     pub fn new() -> Self {
@@ -164,6 +174,40 @@ impl Audience {
             notifications.extend(found.outcome(), group.members.get(seat.place).map(|(user, _)| *user), 1);
         }
         notifications
+    }
+
+    /// Evaluates an event for all members but its sender, and gives those for whom it is not what it is by the rules `usual`.
+    /// The cost is that of the groups and of the answer: where most members have the usual rules, it does not grow with them.
+    pub fn differences<'a>(&'a self, event: &PreparedEvent<'_>, usual: &'a CompiledRules) -> Differences<'a> {
+        let usual = usual.evaluate_with(event, Facts::NONE).map(|found| found.outcome()).unwrap_or_default();
+        let differs = |outcome: &Outcome<'_>| {
+            outcome.notify != usual.notify || (usual.notify && outcome.highlight != usual.highlight)
+        };
+        let mut members = Vec::new();
+        let (named, mut set_apart) = self.named(event);
+        let sender = event.sender().and_then(|sender| self.by_id.get(sender)).copied();
+        if let Some(sender) = sender {
+            set_apart.insert(sender);
+        }
+        for group in &self.groups {
+            let found = group.rules.evaluate_with(event, Facts::NONE);
+            let outcome = found.map(|found| found.outcome()).unwrap_or_default();
+            if differs(&outcome) {
+                let users = group.members.iter().filter(|(_, seat)| !set_apart.has(*seat));
+                members.extend(users.map(|(user, _)| (*user, outcome)));
+            }
+        }
+        let named = named.into_iter().filter(|seat| Some(*seat) != sender);
+        for seat in named.filter_map(|seat| self.seats.get(seat)?.as_ref()) {
+            let recipient = Recipient { user_id: &seat.user_id, display_name: seat.display_name.as_ref() };
+            let Some(group) = self.groups.get(seat.group) else { continue };
+            let found = group.rules.evaluate(event, &recipient);
+            let outcome = found.map(|found| found.outcome()).unwrap_or_default();
+            if differs(&outcome) {
+                members.extend(group.members.get(seat.place).map(|(user, _)| (*user, outcome)));
+            }
+        }
+        Differences { usual, members }
     }
 
     /// The seats of those whom the event says something of, each once.

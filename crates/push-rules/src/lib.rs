@@ -66,7 +66,7 @@ mod tests;
 mod words;
 
 pub use action::{Action, Outcome};
-pub use audience::{Audience, Member, Notifications};
+pub use audience::{Audience, Differences, Member, Notifications};
 pub use compiled::{CompiledRules, Match};
 pub use compiler::Compiler;
 pub use condition::Condition;

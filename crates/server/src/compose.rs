@@ -23,13 +23,17 @@ use services::{
     log::{LogFollower, LogTail, UserRoomsCache, Wakeups},
     passwords::Passwords,
     profiles::Profiles,
+    push_rules::PushRules,
     rate_limits::RateLimits,
     reading::{History, RoomState},
+    receipts::Receipts,
     registration::{Registration, SharedSecret},
     rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline},
     sessions::{SessionOptions, Sessions},
     sync::Sync,
+    threepids::ThirdPartyIdentifiers,
     uia::UserInteractiveAuth,
+    unread::Audiences,
     user_directory::UserDirectory,
 };
 use storage::{Database, DatabaseOptions, Interned, RoomStates, StorageError};
@@ -38,7 +42,9 @@ use telemetry::{HealthProbe, Metrics, RemoteTraces, SpanCounts};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    StartError, jobs,
+    StartError, email,
+    email::Email,
+    jobs,
     limits::{self, HeavyWork},
     observing::{self, ObservedDatabase},
     reconfiguring::{
@@ -121,14 +127,20 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         queue.clone(),
         rate_limits.clone(),
     ));
-    let registration = Arc::new(Registration::new(
+    let registration = Registration::new(
         database.clone(),
         clock.clone(),
         server_name,
         registration_options(config),
         Some(passwords.clone()),
         sessions.clone(),
-    ));
+    );
+    let registration = Arc::new(registration.with_email(email::registration_policy(config)));
+    let email = Email::new(config)?;
+    let mail_templates = email.as_ref().map(|email| email.templates.clone());
+    let mails = email::mails(email, config, &database, &clock);
+    let threepids = ThirdPartyIdentifiers::new(database.clone(), clock.clone(), email::validation(config));
+    let threepids = Arc::new(threepids);
     let secret = shared_secret(config);
     let shared_secret = Arc::new(SharedSecret::new(database.clone(), clock.clone(), registration.clone(), secret));
     let user_interactive_auth = UserInteractiveAuth::new(database.clone(), clock.clone(), accounts.clone());
@@ -136,7 +148,10 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let profiles = Arc::new(Profiles::new(database.clone(), clock.clone(), queue.clone()));
     let account_data = Arc::new(AccountData::new(database.clone(), interned.clone()));
     let filters = Arc::new(Filters::new(database.clone()));
+    let push_rules = Arc::new(PushRules::new(database.clone()));
+    let receipts = Arc::new(Receipts::new(database.clone(), interned.clone(), clock.clone()));
 
+    let audiences = Audiences::follow(&database, interned.clone());
     let timeline = Arc::new(Timeline::new(
         database.clone(),
         interned.clone(),
@@ -144,6 +159,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         identity.clone(),
         clock.clone(),
         heavy_work.signature_checks.clone(),
+        audiences,
     ));
     let aliases = Aliases::new(database.clone(), interned.clone(), identity.clone(), timeline.clone(), clock.clone());
     let aliases = Arc::new(aliases);
@@ -189,6 +205,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         sessions: &sessions,
         memberships: &memberships,
         metrics: &metrics,
+        mails: mails.as_ref(),
     };
     jobs::start(&queue, &needs, stopping.clone());
     let initial = heavy_work.initial_sync.clone();
@@ -225,9 +242,13 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         registration: registration.clone(),
         shared_secret,
         user_interactive_auth: Arc::new(user_interactive_auth),
+        threepids,
+        mail_templates,
         devices,
         profiles,
         account_data,
+        push_rules,
+        receipts,
         filters,
         identity,
         room_creation,

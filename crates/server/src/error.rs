@@ -47,6 +47,9 @@ pub enum StartError {
     /// Passwords cannot be hashed as the configuration asks for.
     #[error(transparent)]
     Passwords(#[from] services::passwords::PasswordError),
+    /// Mail cannot be sent as the configuration asks for.
+    #[error(transparent)]
+    Mail(#[from] services::mail::MailError),
     /// Metrics cannot be registered.
     #[error(transparent)]
     Metrics(#[from] telemetry::MetricsError),

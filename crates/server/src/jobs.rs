@@ -9,6 +9,7 @@ use services::background::{
     ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, JobState, LeaveAllRooms,
     MembershipJobs, PurgeForgottenRooms, RemoveExpired, RemoveUnseenDevices, RoomPurge, UpdateMemberProfile,
 };
+use services::mail::{MailJob, SendMail, ValidationMails};
 use services::{rooms::Memberships, sessions::Sessions};
 use storage::{Database, Interned, StorageError};
 use tasks::queue::{Handlers, JobObserver, JobQueue, QueueOptions, RunEnd, Workers};
@@ -44,18 +45,20 @@ pub(crate) struct Needs<'a> {
     pub(crate) sessions: &'a Arc<Sessions>,
     pub(crate) memberships: &'a Arc<Memberships>,
     pub(crate) metrics: &'a Arc<Metrics>,
+    /// None if this server sends no mail.
+    pub(crate) mails: Option<&'a Arc<ValidationMails>>,
 }
 
 /// Those who do the work.
 pub(crate) fn handlers(needs: &Needs<'_>) -> Handlers {
-    let Needs { config, database, clock, interned, sessions, memberships, metrics } = *needs;
+    let Needs { config, database, clock, interned, sessions, memberships, metrics, mails } = *needs;
     let jobs = &config.jobs;
     let unseen_for = jobs.remove_devices_unseen_for.map(config::Period::duration);
     let clean_up = CleanUp::new(database.clone(), clock.clone(), sessions.clone(), unseen_for);
     let of_memberships = MembershipJobs::new(interned.clone(), memberships.clone());
     let observer = Arc::new(Observer(metrics.clone()));
     let counting = Counting::new(database.clone(), clock.clone());
-    Handlers::default()
+    let handlers = Handlers::default()
         .with::<UpdateMemberProfile>(of_memberships.clone())
         .with::<LeaveAllRooms>(of_memberships)
         .with_scheduled::<RemoveExpired>(schedule(jobs.clean_up), clean_up.clone())
@@ -65,7 +68,11 @@ pub(crate) fn handlers(needs: &Needs<'_>) -> Handlers {
             ChunkRemoval::new(database.clone(), observer),
         )
         .with_scheduled::<PurgeForgottenRooms>(schedule(jobs.purge_rooms), RoomPurge::new(database.clone()))
-        .with_scheduled::<CountStatistics>(schedule(jobs.statistics), counting)
+        .with_scheduled::<CountStatistics>(schedule(jobs.statistics), counting);
+    match mails {
+        Some(mails) => handlers.with::<MailJob>(SendMail::new(mails.clone())),
+        None => handlers,
+    }
 }
 
 fn schedule(schedule: Schedule) -> tasks::queue::Schedule {

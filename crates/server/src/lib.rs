@@ -10,6 +10,7 @@ mod backup;
 pub mod commands;
 mod compose;
 mod data_dir;
+mod email;
 mod error;
 mod jobs;
 mod limits;

@@ -59,6 +59,7 @@ pub(crate) fn capability_options(config: &Config) -> CapabilityOptions {
         default_room_version: config.rooms.default_version.clone(),
         room_versions: supported_versions(),
         passwords_enabled: config.passwords.enabled,
+        email_enabled: config.email.smtp_host.is_some(),
     }
 }
 

@@ -98,15 +98,18 @@ impl RunningServer {
     pub fn reload(&mut self, new: &Loaded) -> Result<Changes, config::Error> {
         let certificates = Listening::certificates(&new.config, &new.sources)?;
         let changes = self.config.changes(&new.config);
-        self.application.reconfigure(&new.config, &new.sources)?;
+        // With the keys that wait for a restart as they are: some of what is worked out depends on both kinds.
+        let mut config = self.config.clone();
+        config.apply(&new.config);
+        self.application.reconfigure(&config, &new.sources)?;
         for bound in &self.bound {
             if let (Some(old), Some(Some(new))) = (&bound.certificate, certificates.get(bound.listener)) {
                 old.replace(new);
             }
         }
-        let server = &new.config.server;
+        let server = &config.server;
         self.accepting.reconfigure(server.max_connections as usize, server.shutdown_timeout.duration());
-        self.config.apply(&new.config);
+        self.config = config;
         Ok(changes)
     }
 

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use homeserver_core::{Position, RoomSn, UserSn};
-use ruma::RoomId;
+use ruma::{RoomId, UserId};
 use storage::{Database, Interned, StorageError};
+
+use crate::push_rules::{PUSH_RULES, account_data_content};
 
 /// The longest type, in bytes.
 const MAX_TYPE_BYTES: usize = 255;
@@ -55,6 +57,11 @@ impl AccountData {
         room_id: Option<&RoomId>,
         data_type: &str,
     ) -> Result<Bytes, AccountDataError> {
+        if room_id.is_none() && data_type == PUSH_RULES {
+            let user_id = self.interned.user_id(user_sn).await?;
+            let user_id = UserId::parse(&*user_id).map_err(|_| AccountDataError::NotFound)?;
+            return Ok(account_data_content(self.database.push_rules(user_sn).await?.as_ref(), &user_id));
+        }
         let room_sn = self.room(room_id).await.map_err(|error| match error {
             AccountDataError::NoSuchRoom => AccountDataError::NotFound,
             other => other,
@@ -73,7 +80,7 @@ impl AccountData {
         data_type: String,
         content: Bytes,
     ) -> Result<Position, AccountDataError> {
-        if matches!(data_type.as_str(), "m.fully_read" | "m.push_rules") {
+        if matches!(data_type.as_str(), "m.fully_read" | PUSH_RULES) {
             return Err(AccountDataError::ServerControlled(data_type));
         }
         if data_type.is_empty() || data_type.len() > MAX_TYPE_BYTES {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use homeserver_core::{Clock, UserSn};
+use homeserver_core::{Clock, DeviceSn, UserSn};
 use ruma::{OwnedServerName, OwnedUserId, UserId};
 use storage::{Account, Database, StorageError, Tx};
 use tasks::queue::{Job as _, JobQueue};
@@ -11,6 +11,8 @@ use crate::background::{LeaveAllRooms, PATIENCE};
 use crate::passwords::{PasswordError, Passwords};
 use crate::rate_limits::{Kind, LimitExceeded, RateLimits};
 use crate::sessions::{Requester, Sessions};
+use crate::threepids::{EMAIL, Purpose, canonical_email};
+use crate::uia::{UserIdentifier, ValidatedEmail};
 
 /// Why something could not be done with an account.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,9 @@ pub enum AccountError {
     /// The account has been closed.
     #[error("This account has been deactivated")]
     Deactivated,
+    /// The e-mail address that was confirmed cannot be used any more.
+    #[error("The confirmation of the e-mail address cannot be used any more: ask for a new mail")]
+    ConfirmationUsedUp,
     /// The server does not use passwords.
     #[error("This server does not use passwords")]
     PasswordsDisabled,
@@ -93,6 +98,24 @@ impl Accounts {
         Ok(user)
     }
 
+    /// As [`by_password`](Self::by_password), for the user who has this e-mail address. Wrong passwords count against the account,
+    /// whichever way it is named.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn by_email_and_password(
+        &self,
+        address: &str,
+        password: &str,
+    ) -> Result<(UserSn, OwnedUserId), AccountError> {
+        let owner = match canonical_email(address) {
+            Ok(address) => self.database.threepid_owner_id(EMAIL, &address).await?,
+            Err(_) => None,
+        };
+        // It takes the same time to find that nobody has the address.
+        self.by_password(owner.as_deref().unwrap_or(address), password).await
+    }
+
     async fn prove(&self, name: &str, password: &str) -> Result<(UserSn, OwnedUserId), AccountError> {
         let found = self.by_name(name).await?;
         let hash = found.as_ref().and_then(|(account, _)| account.password_hash.clone());
@@ -101,6 +124,14 @@ impl Accounts {
             Some((account, _)) if account.deactivated_at.is_some() => Err(AccountError::Deactivated),
             Some((account, user_id)) if is_right => Ok((account.user_sn, user_id)),
             _ => Err(AccountError::WrongPassword),
+        }
+    }
+
+    async fn by_email(&self, address: &str) -> Result<Option<(Account, OwnedUserId)>, StorageError> {
+        let Ok(address) = canonical_email(address) else { return Ok(None) };
+        match self.database.threepid_owner_id(EMAIL, &address).await? {
+            Some(user_id) => self.by_name(&user_id).await,
+            None => Ok(None),
         }
     }
 
@@ -124,6 +155,22 @@ impl Accounts {
     pub(crate) fn is_name_of(&self, name: &str, user_id: &UserId) -> bool {
         let named = |name: &str| self.user_id(name).is_some_and(|named| named == user_id);
         named(name) || named(&name.to_lowercase())
+    }
+
+    /// Whether an identifier stands for the requester.
+    pub(crate) async fn is_identifier_of(
+        &self,
+        identifier: &UserIdentifier,
+        requester: &Requester,
+    ) -> Result<bool, StorageError> {
+        match (&identifier.user, &identifier.address) {
+            (None, Some(address)) if identifier.medium.as_deref() == Some(EMAIL) => {
+                let found = self.by_email(address).await?;
+                Ok(found.is_some_and(|(account, _)| account.user_sn == requester.user_sn))
+            }
+            (None, Some(_)) => Ok(false),
+            (name, _) => Ok(name.as_ref().is_none_or(|name| self.is_name_of(name, &requester.user_id))),
+        }
     }
 
     /// Whether the password is the requester's.
@@ -161,6 +208,28 @@ impl Accounts {
         self.database.set_password_hash(requester.user_sn, hash).await?;
         if log_out_others {
             self.sessions.delete_all_devices(requester.user_sn, requester.device_sn).await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the password of whoever has the e-mail address, which was confirmed for that; the confirmation is used up.
+    /// If `log_out`, ends the sessions of all devices but `kept`.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn reset_password(
+        &self,
+        email: &ValidatedEmail,
+        new: &str,
+        log_out: bool,
+        kept: Option<DeviceSn>,
+    ) -> Result<(), AccountError> {
+        let hash = self.passwords()?.hash(new).await?;
+        let purpose = Purpose::PasswordReset.as_str();
+        let reset = self.database.reset_password_hash(email.session_id.clone(), purpose, hash, self.clock.now());
+        let user_sn = reset.await?.ok_or(AccountError::ConfirmationUsedUp)?;
+        if log_out {
+            self.sessions.delete_all_devices(user_sn, kept).await?;
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ pub struct CapabilityOptions {
     pub room_versions: Vec<RoomVersionId>,
     /// Whether accounts have passwords.
     pub passwords_enabled: bool,
+    /// Whether users can change the e-mail addresses of their accounts.
+    pub email_enabled: bool,
 }
 
 impl Capabilities {
@@ -52,7 +54,7 @@ fn document(options: &CapabilityOptions) -> Bytes {
         "m.set_displayname": { "enabled": true },
         "m.set_avatar_url": { "enabled": true },
         "m.profile_fields": { "enabled": true },
-        "m.3pid_changes": { "enabled": false },
+        "m.3pid_changes": { "enabled": options.email_enabled },
         "m.get_login_token": { "enabled": false },
         "m.forget_forced_upon_leave": { "enabled": false },
     }});

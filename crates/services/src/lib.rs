@@ -17,6 +17,8 @@
 //! | the members of rooms who have accounts here | `room_members` | the log |
 //! | whom access tokens belong to | `sessions` | whoever revokes tokens |
 //! | stored filters | `filters` | never changes |
+//! | the members of rooms with accounts here, for push rules | `audiences` | the log |
+//! | compiled push rules | `push_rules` | never changes |
 //! | which members clients were sent | `sent_members` | [`sync`] |
 //!
 //! What is needed to work is bounded otherwise:
@@ -29,7 +31,6 @@
 //! | writes, and transactions whose readers are to be woken | queues of fixed length |
 //! | translations of SQL statements | the statements in the program |
 //! | prepared statements and pages of SQLite | 256 statements and 4 MiB for each connection |
-//! | compiled push rules (`push_rules::Compiler`) | the bytes that it is made with |
 
 pub mod account_data;
 pub mod accounts;
@@ -40,17 +41,22 @@ pub mod discovery;
 pub mod filters;
 pub mod identity;
 pub mod log;
+pub mod mail;
 pub mod object;
 pub mod passwords;
 pub mod profiles;
+pub mod push_rules;
 pub mod rate_limits;
 pub mod reading;
+pub mod receipts;
 pub mod registration;
 pub mod rooms;
 pub mod sessions;
 pub mod sync;
+pub mod threepids;
 pub mod tokens;
 pub mod uia;
+pub mod unread;
 pub mod user_directory;
 pub mod wire;
 

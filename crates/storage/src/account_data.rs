@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use homeserver_core::{Position, RoomSn, UserSn};
 
-use crate::{Database, LogEntry, Row, StorageError, params};
+use crate::{Database, LogEntry, Row, StorageError, Tx, params};
 
 /// One piece of account data.
 #[derive(Clone, Debug)]
@@ -17,6 +17,9 @@ pub struct AccountDataEntry {
     /// Where in the log it was last written.
     pub position: Position,
 }
+
+/// The account data that says whom a user ignores.
+pub(crate) const IGNORED_USERS: &str = "m.ignored_user_list";
 
 /// Global account data is stored under this room number, which no room has.
 const NO_ROOM: i64 = 0;
@@ -91,14 +94,30 @@ impl Database {
         data_type: String,
         content: Bytes,
     ) -> Result<Position, StorageError> {
+        self.write(async move |tx| tx.set_account_data(user_sn, room_sn, &data_type, &content).await).await
+    }
+}
+
+impl Tx {
+    /// As [`Database::set_account_data`].
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn set_account_data(
+        &mut self,
+        user_sn: UserSn,
+        room_sn: Option<RoomSn>,
+        data_type: &str,
+        content: &Bytes,
+    ) -> Result<Position, StorageError> {
         let sql = "INSERT INTO account_data (user_sn, room_sn, data_type, content, position) VALUES ($1, $2, $3, $4, $5) \
                    ON CONFLICT (user_sn, room_sn, data_type) DO UPDATE SET content = excluded.content, position = excluded.position";
-        self.write(async move |tx| {
-            let position = tx.next_position().await?;
-            tx.execute(sql, params![user_sn, room_number(room_sn), &data_type, &content, position]).await?;
-            tx.publish(LogEntry::AccountData { position, user_sn, room_sn });
-            Ok(position)
-        })
-        .await
+        let position = self.next_position().await?;
+        self.execute(sql, params![user_sn, room_number(room_sn), data_type, content, position]).await?;
+        self.publish(LogEntry::AccountData { position, user_sn, room_sn });
+        if room_sn.is_none() && data_type == IGNORED_USERS {
+            self.publish(LogEntry::NotificationRules { position, user_sn });
+        }
+        Ok(position)
     }
 }

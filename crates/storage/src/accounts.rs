@@ -91,10 +91,32 @@ impl Database {
         let sql = "UPDATE accounts SET password_hash = $2 WHERE user_sn = $1 AND deactivated_at IS NULL";
         self.write(async move |tx| tx.execute(sql, params![user_sn, &password_hash]).await.map(drop)).await
     }
+
+    /// Replaces the password's hash of whoever has the e-mail address that was confirmed in this session, which is used up.
+    /// `None` if the session cannot be used any more, or nobody has the address.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn reset_password_hash(
+        &self,
+        session_id: String,
+        purpose: &'static str,
+        password_hash: String,
+        now: Timestamp,
+    ) -> Result<Option<UserSn>, StorageError> {
+        let sql = "UPDATE accounts SET password_hash = $2 WHERE user_sn = $1 AND deactivated_at IS NULL";
+        self.write(async move |tx| {
+            let Some(session) = tx.take_validation(&session_id, purpose, now).await? else { return Ok(None) };
+            let Some(user_sn) = tx.threepid_owner("email", &session.address).await? else { return Ok(None) };
+            let changed = tx.execute(sql, params![user_sn, &password_hash]).await? > 0;
+            Ok(changed.then_some(user_sn))
+        })
+        .await
+    }
 }
 
 impl Tx {
-    /// Closes an account for good: its password, devices and tokens are gone, its user ID stays taken. With `erase`, what
+    /// Closes an account for good: its password, addresses, devices and tokens are gone, its user ID stays taken. With `erase`, what
     /// others can see of the user outside of rooms is removed as well. Returns the hashes of the access tokens that were valid.
     ///
     /// # Errors
@@ -108,6 +130,7 @@ impl Tx {
         let sql = "UPDATE accounts SET password_hash = NULL, is_admin = FALSE, deactivated_at = $2 \
                    WHERE user_sn = $1 AND deactivated_at IS NULL";
         self.execute(sql, params![user_sn, now]).await?;
+        self.delete_threepids(user_sn).await?;
         if erase {
             self.execute("DELETE FROM profile_fields WHERE user_sn = $1", params![user_sn]).await?;
         }

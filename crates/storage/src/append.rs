@@ -3,6 +3,7 @@
 
 mod head;
 pub(crate) mod rows;
+pub(crate) mod unread;
 
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
@@ -11,12 +12,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
+use rand::Rng as _;
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::state_map::{Chunk, Place, StateMap};
 
 use crate::events::{Standing, StoredEvent};
 use crate::log::LogEntry;
 use crate::transaction::Tx;
+use crate::unread::Unread;
 use crate::writer::PendingAppend;
 use crate::{Membership, StorageError, auth_chains, params};
 
@@ -72,8 +75,8 @@ pub struct NewEvent {
     pub client_json: Bytes,
     /// The rest of the PDU.
     pub federation_json: Bytes,
-    /// Whether it counts as unread for those who have not read it.
-    pub is_countable: bool,
+    /// What it is to those who have not read it.
+    pub unread: Arc<Unread>,
     /// The state event that it replaces, with its client JSON.
     pub replaces: Option<(EventNumber, Bytes)>,
     /// Whose membership it changes, and into what.
@@ -121,6 +124,8 @@ pub struct Append {
     pub room_version: Box<str>,
     /// The version of the room's head that the events were built on.
     pub expected_version: i64,
+    /// The version that the head has with them: [`later_version`] of the one before.
+    pub new_version: i64,
     /// The events, in order; each was built on the one before.
     pub events: Vec<NewEvent>,
     /// What becomes of the room's current state, if that does not simply follow from the events: the places that change, in
@@ -137,6 +142,18 @@ pub struct Append {
     /// Further writes that belong to the same transaction.
     pub also: Option<Box<dyn Step>>,
 }
+
+/// A version of a room's head after `version`.
+///
+/// Versions grow, and are no mere count: what is built on an append that is refused must never expect the version that the room
+/// has come to by other appends, however many there are of both.
+#[must_use]
+pub fn later_version(version: i64) -> i64 {
+    version.saturating_add(rand::rng().random_range(1..=MAX_VERSION_STEP))
+}
+
+/// A version can grow this much four billion times.
+const MAX_VERSION_STEP: i64 = 1 << 31;
 
 /// A write that is part of somebody else's transaction. It may run more than once.
 pub trait Step: Send {
@@ -203,7 +220,9 @@ pub(crate) async fn append_all(
     let indexed: Vec<IndexedEvent> = written.iter().flat_map(Written::indexed_events).collect();
     let new_in_chains = auth_chains::index(tx, &indexed).await?;
     let auth_event_lists: Vec<String> = indexed.iter().map(auth_chains::auth_event_list).collect();
+    let unread = unread::of_all(tx, &written).await?;
     let mut tables = rows::of_all(&written, &heads, &chunks, tx.last_reserved());
+    tables.extend(unread.tables());
     tables.extend(auth_chains::rows(&indexed, &new_in_chains, &auth_event_lists));
     tx.insert_into_tables(&tables).await?;
     rows::write_removals(tx, rows::each_effect(&written)).await?;
@@ -344,7 +363,7 @@ async fn write_append<'a>(
             }
         }
         if event.standing == Standing::Accepted {
-            head.countable_total += i64::from(event.is_countable);
+            head.countable_total += i64::from(event.unread.usual.notify && event.unread.thread.is_none());
             head.last = sn.0;
         }
         if event.standing.is_followed() {
@@ -414,6 +433,7 @@ impl Append {
             transaction: self.transaction.clone(),
             membership: event.membership,
             redacts: event.redacts.as_ref().map(|(target, json)| (target.sn(), json.clone())),
+            unread: (event.standing == Standing::Accepted).then(|| event.unread.clone()),
         }
     }
 }

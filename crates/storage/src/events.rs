@@ -1,8 +1,11 @@
 //! Reading events.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
 
+use crate::unread::Unread;
 use crate::value::Row;
 use crate::{Database, Membership, StorageError, params};
 
@@ -63,7 +66,7 @@ pub struct StoredEvent {
     pub origin_server_ts: Timestamp,
     /// Its depth in the room's graph.
     pub depth: i64,
-    /// How many countable events the room's timeline has up to and including this one.
+    /// How many events the room's main timeline has up to and including this one that usually notify.
     pub countable_total: i64,
     /// The canonical JSON that clients see, without `room_id` and `unsigned`.
     pub client_json: Bytes,
@@ -80,6 +83,8 @@ pub struct StoredEvent {
     pub membership: Option<(UserSn, Membership)>,
     /// The event that it redacted, and that event's redacted client JSON. Known for events that were just sent.
     pub redacts: Option<(EventSn, Bytes)>,
+    /// What it is to those who have not read it. Known for events that were just sent.
+    pub unread: Option<Arc<Unread>>,
 }
 
 /// The columns that [`read_event`] reads, from `events e`, `events p` (what `e` replaced) and `events r` (what redacted `e`).
@@ -131,6 +136,7 @@ pub(crate) fn read_event(row: &Row<'_>) -> Result<StoredEvent, StorageError> {
         transaction: None,
         membership: None,
         redacts: None,
+        unread: None,
     })
 }
 

@@ -6,6 +6,7 @@ use homeserver_core::{Position, RoomSn, UserSn};
 
 use crate::Membership;
 use crate::events::StoredEvent;
+use crate::receipts::Receipt;
 
 /// Something new in the log. Whoever follows the log sees the entries of all transactions in the order of their positions.
 #[derive(Clone, Debug)]
@@ -40,6 +41,15 @@ pub enum LogEntry {
         /// In which room.
         room_sn: Option<RoomSn>,
     },
+    /// A user has read a room further.
+    Receipt(Arc<Receipt>),
+    /// What notifies a user changed: the user's push rules, or whom the user ignores.
+    NotificationRules {
+        /// Where in the log.
+        position: Position,
+        /// Whose.
+        user_sn: UserSn,
+    },
 }
 
 impl LogEntry {
@@ -48,7 +58,9 @@ impl LogEntry {
     pub fn position(&self) -> Position {
         match self {
             Self::Event(event) => event.sn.position(),
+            Self::Receipt(receipt) => receipt.position,
             Self::AccountData { position, .. }
+            | Self::NotificationRules { position, .. }
             | Self::StateResolved { position, .. }
             | Self::StateKnown { position, .. } => *position,
         }
@@ -60,7 +72,9 @@ impl LogEntry {
         let (room_sn, membership) = match self {
             Self::Event(event) => (event.room_sn, event.membership),
             Self::StateResolved { room_sn, membership, .. } => (*room_sn, *membership),
-            Self::AccountData { .. } | Self::StateKnown { .. } => return None,
+            Self::AccountData { .. } | Self::NotificationRules { .. } | Self::Receipt(_) | Self::StateKnown { .. } => {
+                return None;
+            }
         };
         membership.map(|(user_sn, membership)| (room_sn, user_sn, membership))
     }
@@ -71,7 +85,8 @@ impl LogEntry {
         match self {
             Self::Event(event) => Some(event.room_sn),
             Self::StateResolved { room_sn, .. } | Self::StateKnown { room_sn, .. } => Some(*room_sn),
-            Self::AccountData { .. } => None,
+            Self::Receipt(receipt) => Some(receipt.room_sn),
+            Self::AccountData { .. } | Self::NotificationRules { .. } => None,
         }
     }
 }

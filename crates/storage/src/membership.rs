@@ -189,15 +189,6 @@ impl Database {
         self.query(sql, params![user_sn, room_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
-    /// Up to how many countable events a user has read each room.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn read_totals(&self, user_sn: UserSn) -> Result<Vec<(RoomSn, i64)>, StorageError> {
-        let sql = "SELECT room_sn, countable_total FROM read_positions WHERE user_sn = $1";
-        self.query(sql, params![user_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
-    }
-
     /// The first `limit` users known who came into a room as `membership`, without `except`.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_room_graph.sql"),
     include_str!("migrations/0003_jobs.sql"),
     include_str!("migrations/0004_rate_limit_overrides.sql"),
+    include_str!("migrations/0005_unread.sql"),
+    include_str!("migrations/0006_email.sql"),
 ];
 
 /// The lock that keeps two nodes from migrating one PostgreSQL database at once.

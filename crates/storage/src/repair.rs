@@ -4,7 +4,7 @@ use homeserver_core::{EventSn, RoomSn, UserSn};
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::state_map::{Chunk, Place, StateMap};
 
-use crate::append::{Effect, EventNumber, StateEffect, rows};
+use crate::append::{Effect, EventNumber, StateEffect, later_version, rows};
 use crate::events::Standing;
 use crate::log::LogEntry;
 use crate::{Database, Membership, StorageError, Tx, auth_chains, params};
@@ -155,7 +155,7 @@ impl Tx {
         }
         let extremities: Vec<String> = repair.extremities.iter().map(ToString::to_string).collect();
         let extremities = extremities.join(",");
-        let sql = "UPDATE room_heads SET head_version = head_version + 1, state_root = $2, extremities = $3, depth = $4, \
+        let sql = "UPDATE room_heads SET head_version = $8, state_root = $2, extremities = $3, depth = $4, \
                    joined_count = $5, invited_count = $6, last_event_sn = $7 WHERE room_sn = $1";
         let parameters = params![
             room_sn,
@@ -164,7 +164,8 @@ impl Tx {
             repair.depth,
             repair.joined_count,
             repair.invited_count,
-            last
+            last,
+            later_version(repair.expected_version)
         ];
         self.execute(sql, parameters).await?;
         Ok(true)

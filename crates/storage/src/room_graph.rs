@@ -23,7 +23,7 @@ pub struct GraphEvent {
     pub auth_events: Vec<EventSn>,
     /// Whether it has a place in the index of auth chains, as every state event has.
     pub is_indexed: bool,
-    /// How many events that count as unread the room's timeline has up to and including this one.
+    /// How many events the room's main timeline has up to and including this one that usually notify.
     pub countable_total: i64,
 }
 

@@ -24,17 +24,25 @@ const SMALL: [&str; 3] = [
 ];
 
 /// What is removed a few rows at a time.
-const LARGE: [&str; 2] = [
+const LARGE: [&str; 4] = [
     "DELETE FROM current_state WHERE room_sn = $1 AND (type_sn, key_sn) IN \
      (SELECT type_sn, key_sn FROM current_state WHERE room_sn = $1 LIMIT $2)",
     "DELETE FROM state_changes WHERE room_sn = $1 AND position IN \
      (SELECT position FROM state_changes WHERE room_sn = $1 ORDER BY position LIMIT $2)",
+    "DELETE FROM unread_totals WHERE room_sn = $1 AND (thread_sn, event_sn) IN \
+     (SELECT thread_sn, event_sn FROM unread_totals WHERE room_sn = $1 LIMIT $2)",
+    "DELETE FROM room_threads WHERE room_sn = $1 AND thread_sn IN \
+     (SELECT thread_sn FROM room_threads WHERE room_sn = $1 LIMIT $2)",
 ];
 
 /// What belongs to users, by whose numbers it is found.
-const OF_USERS: [&str; 4] = [
+const OF_USERS: [&str; 8] = [
     "DELETE FROM membership_changes WHERE user_sn IN LIST($1) AND room_sn = $2",
-    "DELETE FROM read_positions WHERE user_sn IN LIST($1) AND room_sn = $2",
+    "DELETE FROM receipts WHERE user_sn IN LIST($1) AND room_sn = $2",
+    "DELETE FROM fully_read WHERE user_sn IN LIST($1) AND room_sn = $2",
+    "DELETE FROM unread_floors WHERE user_sn IN LIST($1) AND room_sn = $2",
+    "DELETE FROM unread_differences WHERE user_sn IN LIST($1) AND room_sn = $2",
+    "DELETE FROM unread_silences WHERE user_sn IN LIST($1) AND room_sn = $2",
     "DELETE FROM account_data WHERE user_sn IN LIST($1) AND room_sn = $2",
     "DELETE FROM memberships WHERE user_sn IN LIST($1) AND room_sn = $2",
 ];

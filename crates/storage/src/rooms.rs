@@ -27,7 +27,7 @@ pub struct RoomHead {
     pub last_event_sn: EventSn,
     /// The events that no event refers to yet.
     pub extremities: Vec<EventSn>,
-    /// How many events of its timeline count as unread for those who have not read them.
+    /// How many events its main timeline has that usually notify.
     pub countable_total: i64,
     /// The position of the log since which all of its state is known; `None` while it is known in part.
     pub state_whole_since: Option<Position>,

@@ -9,8 +9,9 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tracing::Instrument as _;
 
-use crate::append::Head;
-use crate::dialect::Dialect;
+use crate::append::unread::KnownTotals;
+use crate::append::{Head, later_version};
+use crate::dialect::{Dialect, Engine};
 use crate::log::LogEntry;
 use crate::state_chunks::{ChunkCache, ChunkView, WrittenState};
 use crate::value::{Row, Value, add_columns};
@@ -51,6 +52,8 @@ struct KnownRooms {
     heads: HashMap<RoomSn, Head>,
     /// What is in memory of the index of auth chains.
     auth_chains: ChainCover,
+    /// Totals of unread events that were continued lately.
+    unread_totals: KnownTotals,
     /// The position of the log behind the last transaction of this writer.
     position: i64,
 }
@@ -59,6 +62,9 @@ struct KnownRooms {
 const MAX_KNOWN_HEADS: usize = 10_000;
 /// Events, chains and links of auth chains that the writer remembers, together.
 const MAX_KNOWN_CHAIN_ROWS: usize = 300_000;
+
+/// Totals of unread events that the writer remembers.
+const MAX_KNOWN_TOTALS: usize = 200_000;
 
 /// What PostgreSQL says of a transaction's number that it has not given out (`invalid_parameter_value`).
 const NO_SUCH_NUMBER: &str = "22023";
@@ -123,10 +129,30 @@ impl Tx {
         }
     }
 
+    /// What is in memory of the totals of unread events, to be given back with [`Tx::keep_unread_totals`]. Positions have to
+    /// be reserved first.
+    pub(crate) fn take_unread_totals(&mut self) -> KnownTotals {
+        std::mem::take(&mut self.known.unread_totals)
+    }
+
+    pub(crate) fn keep_unread_totals(&mut self, unread_totals: KnownTotals) {
+        if unread_totals.len() <= MAX_KNOWN_TOTALS {
+            self.known.unread_totals = unread_totals;
+        }
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        match self.connection {
+            WriteConnection::Sqlite(_) => Engine::Sqlite,
+            WriteConnection::Postgres(_) => Engine::Postgres,
+        }
+    }
+
     /// Forgets what is known of rooms, because the transaction changes it in another way than by appending.
     pub(crate) fn forget_rooms(&mut self) {
         self.known.heads.clear();
         self.known.auth_chains = ChainCover::new();
+        self.known.unread_totals = KnownTotals::default();
     }
 
     fn has_reserved(&mut self, last: i64, count: i64) {
@@ -295,8 +321,8 @@ impl Tx {
         // Tells the writers of other nodes, which remember heads as long as only they move the log.
         self.next_position().await?;
         self.known.heads.remove(&room_sn);
-        let sql = "UPDATE room_heads SET head_version = head_version + 1 WHERE room_sn = $1";
-        self.execute(sql, params![room_sn]).await.map(drop)
+        let sql = "UPDATE room_heads SET head_version = head_version + $2 WHERE room_sn = $1";
+        self.execute(sql, params![room_sn, later_version(0)]).await.map(drop)
     }
 
     /// Makes `entry` visible to those who follow the log, once the transaction has committed.

@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "the exception for tests does not reach the functions that tests share")]
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
 use room_engine::state_map::Place;
-use storage::{Append, AppendOutcome, Database, DatabaseOptions, EventNumber, NewEvent, Standing, StateEffect};
+use storage::{
+    Append, AppendOutcome, Database, DatabaseOptions, EventNumber, NewEvent, Notice, Standing, StateEffect, Unread,
+    later_version,
+};
 use testing::{TestDatabase, on_both_databases};
 
 async fn open(database: &TestDatabase) -> Database {
@@ -17,6 +22,7 @@ fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: 
         room_sn: RoomSn(room_sn),
         room_version: "12".into(),
         expected_version,
+        new_version: expected_version + 1,
         events: vec![NewEvent {
             number: EventNumber::default(),
             event_id: event_id.into(),
@@ -27,7 +33,7 @@ fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: 
             depth: expected_version + 1,
             client_json: Bytes::from_static(b"{}"),
             federation_json: Bytes::from_static(b"{}"),
-            is_countable: true,
+            unread: Arc::new(Unread { usual: Notice { notify: true, highlight: false }, ..Unread::default() }),
             replaces: None,
             membership: None,
             redacts: None,
@@ -88,6 +94,29 @@ on_both_databases! {
         let database = open(&db).await;
         assert_eq!(append(&database, vec![message(1, "$a", 0, "1"), message(1, "$b", 0, "2")]).await, [true, false]);
         assert_eq!(append(&database, vec![message(1, "$c", 3, "3"), message(1, "$d", 1, "4")]).await, [false, true]);
+    }
+
+    async fn what_was_built_on_refused_appends_is_refused_however_many_others_there_were(db: TestDatabase) {
+        let database = open(&db).await;
+        // Two ends of the same room, read at the same time: each builds three events, one on the other.
+        let chain = |name: &str| {
+            let mut version = 0;
+            let next = |number: i64| {
+                let mut append = message(1, &format!("${name} {number}"), version, &format!("{name} {number}"));
+                append.new_version = later_version(version);
+                version = append.new_version;
+                append
+            };
+            (1..=3).map(next).collect::<Vec<_>>()
+        };
+        let mut stored = chain("stored");
+        let last = stored.pop().unwrap();
+        assert_eq!(append(&database, stored).await, [true, true]);
+        // Each of these expects as many events before it as there are by then.
+        assert_eq!(append(&database, chain("refused")).await, [false, false, false]);
+        assert_eq!(append(&database, vec![last]).await, [true]);
+        let ids = ["$stored 1", "$stored 2", "$stored 3"].map(Into::into);
+        assert_eq!(event_ids(&database, 1).await, ids);
     }
 
     async fn a_place_that_is_emptied_and_filled_again_in_one_transaction_is_filled(db: TestDatabase) {

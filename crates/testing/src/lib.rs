@@ -34,6 +34,7 @@ mod database;
 mod postgres_server;
 mod server_process;
 mod settings;
+mod smtp;
 #[cfg(feature = "server")]
 mod test_server;
 mod user;
@@ -43,6 +44,7 @@ pub use database::TestDatabase;
 pub use postgres_server::{PostgresServer, StopMode, postgres_program};
 pub use server_process::ServerProcess;
 pub use settings::Setting;
+pub use smtp::{ReceivedMail, SmtpMood, SmtpServer, SmtpTls};
 #[cfg(feature = "server")]
 pub use test_server::TestServer;
 pub use user::User;

@@ -10,6 +10,7 @@ use services::accounts::Accounts;
 use services::discovery::Discovery;
 use services::rate_limits::{Key, Kind, RateLimits};
 use services::sessions::{CheckedDevice, SessionDevice, Sessions};
+use services::threepids::EMAIL;
 use services::uia::UserIdentifier;
 
 use super::session::TokenKeys;
@@ -64,26 +65,17 @@ pub(super) async fn log_in(
         return Err(ApiError::unknown(format!("type: this server has no logins of type {:?}", body.kind)));
     }
     rate_limits.spend(Kind::LoginAddress, Key::address(address), None)?.keep();
-    let name = match (body.identifier, body.user) {
-        (Some(Object(identifier)), _) if identifier.kind != "m.id.user" => {
-            return Err(ApiError::unknown(format!(
-                "identifier.type: this server knows no users by {:?}",
-                identifier.kind
-            )));
-        }
-        (Some(Object(identifier)), _) => {
-            identifier.user.ok_or_else(|| ApiError::bad_json("identifier.user: missing field"))?
-        }
-        (None, Some(user)) => user,
-        (None, None) => return Err(ApiError::bad_json("identifier: missing field")),
-    };
+    let name = Name::of(body.identifier.map(|identifier| identifier.0), body.user)?;
     let password = body.password.ok_or_else(|| ApiError::bad_json("password: missing field"))?;
     let device = CheckedDevice::try_from(SessionDevice {
         device_id: body.device_id,
         display_name: body.initial_device_display_name,
         wants_refresh_token: body.refresh_token.unwrap_or(false),
     })?;
-    let (user_sn, user_id) = accounts.by_password(&name, &password).await?;
+    let (user_sn, user_id) = match &name {
+        Name::User(name) => accounts.by_password(name, &password).await?,
+        Name::Email(address) => accounts.by_email_and_password(address, &password).await?,
+    };
     let tokens = sessions.open(user_sn, &device).await?;
     Ok(Json(LoggedIn {
         home_server: user_id.server_name().to_owned(),
@@ -91,4 +83,33 @@ pub(super) async fn log_in(
         tokens: tokens.into(),
         well_known: discovery.client_document().and_then(|document| serde_json::from_slice(&document).ok()),
     }))
+}
+
+/// By what a user is known who logs in.
+enum Name {
+    /// The user ID, or its localpart.
+    User(String),
+    /// An e-mail address of the account.
+    Email(String),
+}
+
+impl Name {
+    /// <https://spec.matrix.org/v1.19/client-server-api/#identifier-types>
+    fn of(identifier: Option<UserIdentifier>, user: Option<String>) -> ApiResult<Self> {
+        let missing = |key: &str| ApiError::bad_json(format!("identifier.{key}: missing field"));
+        let Some(identifier) = identifier else {
+            return user.map(Self::User).ok_or_else(|| ApiError::bad_json("identifier: missing field"));
+        };
+        match identifier.kind.as_str() {
+            "m.id.user" => identifier.user.map(Self::User).ok_or_else(|| missing("user")),
+            "m.id.thirdparty" => match identifier.medium.as_deref() {
+                Some(EMAIL) => identifier.address.map(Self::Email).ok_or_else(|| missing("address")),
+                Some(medium) => {
+                    Err(ApiError::unknown(format!("identifier.medium: this server knows no users by {medium:?}")))
+                }
+                None => Err(missing("medium")),
+            },
+            kind => Err(ApiError::unknown(format!("identifier.type: this server knows no users by {kind:?}"))),
+        }
+    }
 }

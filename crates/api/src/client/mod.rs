@@ -12,11 +12,13 @@ mod login;
 mod logout;
 mod paths;
 mod profile;
+mod push_rules;
 mod refresh;
 mod register;
 mod rooms;
 mod session;
 mod sync;
+mod threepids;
 mod user_directory;
 mod versions;
 
@@ -32,10 +34,12 @@ pub(crate) fn routes() -> Router<ApiState> {
     let routes = ClientPaths::new();
     let routes = server(routes);
     let routes = accounts(routes);
+    let routes = addresses(routes);
     let routes = users(routes);
     let routes = changing_rooms(routes);
     let routes = reading_rooms(routes);
     let routes = directories(routes);
+    let routes = notifications(routes);
     routes.into_router()
 }
 
@@ -61,6 +65,22 @@ fn accounts(routes: ClientPaths) -> ClientPaths {
         .v3("/devices", get(devices::list))
         .v3("/devices/{deviceId}", get(devices::read).put(devices::rename).delete(devices::delete_one))
         .v3("/delete_devices", post(devices::delete_many))
+}
+
+fn addresses(routes: ClientPaths) -> ClientPaths {
+    use threepids::{add, delete, identity_server, list, request_token};
+    routes
+        .v3("/register/email/requestToken", post(request_token::for_registration))
+        .v3("/register/msisdn/requestToken", post(request_token::for_phone_number))
+        .v3("/account/password/email/requestToken", post(request_token::for_new_password))
+        .v3("/account/password/msisdn/requestToken", post(request_token::for_phone_number))
+        .v3("/account/3pid/email/requestToken", post(request_token::for_account))
+        .v3("/account/3pid/msisdn/requestToken", post(request_token::for_phone_number))
+        .v3("/account/3pid", get(list::list).post(identity_server::add))
+        .v3("/account/3pid/add", post(add::add))
+        .v3("/account/3pid/bind", post(identity_server::bind))
+        .v3("/account/3pid/delete", post(delete::delete))
+        .v3("/account/3pid/unbind", post(identity_server::unbind))
 }
 
 fn users(routes: ClientPaths) -> ClientPaths {
@@ -109,6 +129,20 @@ fn reading_rooms(routes: ClientPaths) -> ClientPaths {
         .v3("/rooms/{roomId}/state/{eventType}", get(state_get::one_without_key))
         .v3("/rooms/{roomId}/state/{eventType}/", get(state_get::one_without_key))
         .v3("/rooms/{roomId}/state/{eventType}/{stateKey}", get(state_get::one))
+}
+
+fn notifications(routes: ClientPaths) -> ClientPaths {
+    use push_rules::{actions, delete, enabled, put, read, set_actions, set_enabled};
+    routes
+        .v3("/pushrules", get(push_rules::all))
+        .v3("/pushrules/", get(push_rules::all))
+        .v3("/pushrules/global", get(push_rules::global))
+        .v3("/pushrules/global/", get(push_rules::global))
+        .v3("/pushrules/global/{kind}/{ruleId}", get(read).put(put).delete(delete))
+        .v3("/pushrules/global/{kind}/{ruleId}/enabled", get(enabled).put(set_enabled))
+        .v3("/pushrules/global/{kind}/{ruleId}/actions", get(actions).put(set_actions))
+        .v3("/rooms/{roomId}/receipt/{receiptType}/{eventId}", post(rooms::receipt::receipt))
+        .v3("/rooms/{roomId}/read_markers", post(rooms::read_markers::read_markers))
 }
 
 fn directories(routes: ClientPaths) -> ClientPaths {

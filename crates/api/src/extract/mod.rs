@@ -3,6 +3,7 @@
 mod authenticated;
 mod body;
 mod client_address;
+mod form;
 mod json;
 mod path;
 mod query;
@@ -10,6 +11,7 @@ mod scan;
 
 pub use authenticated::{Administrator, Authenticated, GuestOrUser, OptionalAuthenticated};
 pub use client_address::{ClientAddress, PeerAddress, TrustedProxies};
+pub(crate) use form::form;
 pub use json::{Content, DEFAULT_LIMIT_BYTES, Json, json_bytes};
 pub use path::Path;
 pub use query::Query;

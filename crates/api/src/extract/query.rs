@@ -24,7 +24,7 @@ where
     }
 }
 
-fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
+pub(super) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
     if query.contains('%') {
         let decoded = percent_decode_str(query).decode_utf8();
         let decoded = decoded.map_err(|_| ApiError::invalid_param("The query string is not valid UTF-8"))?;

@@ -4,6 +4,7 @@
 mod appservices;
 mod caches;
 mod database;
+mod email;
 mod federation;
 mod federation_rate;
 mod jobs;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 pub use appservices::Appservices;
 pub use caches::Caches;
 pub use database::{Database, Pool, Synchronous};
+pub use email::{Email, MailTls};
 pub use federation::Federation;
 pub use federation_rate::FederationRate;
 pub use jobs::Jobs;
@@ -60,6 +62,7 @@ pub struct Config {
     pub caches: Caches,
     pub media: Media,
     pub appservices: Appservices,
+    pub email: Email,
     pub jobs: Jobs,
     pub telemetry: Telemetry,
 }
@@ -80,6 +83,7 @@ impl Default for Config {
             caches: Caches::default(),
             media: Media::default(),
             appservices: Appservices::default(),
+            email: Email::default(),
             jobs: Jobs::default(),
             telemetry: Telemetry::default(),
         }

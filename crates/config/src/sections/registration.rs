@@ -13,6 +13,8 @@ pub struct Registration {
     pub enabled: bool,
     /// Registration needs a token that an administrator made.
     pub require_token: bool,
+    /// Registration needs an e-mail address that was confirmed; needs the section `email`.
+    pub require_email: bool,
     /// Guests may use the server without an account.
     pub allow_guests: bool,
     /// Enables `/_synapse/admin/v1/register` for whoever knows this secret.

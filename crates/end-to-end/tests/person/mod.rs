@@ -42,6 +42,16 @@ pub(crate) fn text(body: &str) -> RoomMessageEventContent {
     RoomMessageEventContent::text_plain(body)
 }
 
+/// Waits until `holds` does, as what a client keeps changes while it syncs.
+pub(crate) async fn comes_to(holds: impl Fn() -> bool) {
+    let waiting = timeout(PATIENCE, async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    waiting.await.unwrap();
+}
+
 impl Person {
     /// Makes an account, as an application does it that asks for what the server wants.
     pub(crate) async fn register(url: &str, name: &str) {

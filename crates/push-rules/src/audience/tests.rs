@@ -50,6 +50,32 @@ fn one_by_one(known: &BTreeMap<i64, Known>, event: &PreparedEvent<'_>) -> Answer
     evaluated.collect()
 }
 
+/// What the event is to each member but its sender, one by one: whether it notifies, and whether it highlights then.
+fn counted(known: &BTreeMap<i64, Known>, event: &PreparedEvent<'_>) -> BTreeMap<i64, (bool, bool)> {
+    let evaluated = one_by_one(known, event);
+    let outcome = |user: &i64| evaluated.get(user).map_or((false, false), |(highlight, _)| (true, *highlight));
+    let others = known.iter().filter(|(_, known)| Some(&*known.user_id) != event.sender());
+    others.map(|(user, _)| (*user, outcome(user))).collect()
+}
+
+/// The same, from what differs.
+fn by_differences(
+    audience: &Audience,
+    known: &BTreeMap<i64, Known>,
+    event: &PreparedEvent<'_>,
+    usual: &CompiledRules,
+) -> BTreeMap<i64, (bool, bool)> {
+    let counted = |outcome: &Outcome<'_>| (outcome.notify, outcome.notify && outcome.highlight);
+    let found = audience.differences(event, usual);
+    let others = known.iter().filter(|(_, known)| Some(&*known.user_id) != event.sender());
+    let mut all: BTreeMap<i64, (bool, bool)> = others.map(|(user, _)| (*user, counted(&found.usual))).collect();
+    for (user, outcome) in &found.members {
+        assert_ne!(counted(outcome), counted(&found.usual), "{user} is no exception");
+        assert!(all.insert(user.0, counted(outcome)).is_some(), "{user} is the sender, or not there");
+    }
+    all
+}
+
 /// The users of the generated events, and some others.
 fn user_id(user: i64) -> String {
     let named = usize::try_from(user).ok().and_then(|user| USERS.get(user));
@@ -88,6 +114,8 @@ proptest! {
             let json = event.to_string();
             let event = PreparedEvent::new(json.as_bytes(), world.context()).unwrap();
             prop_assert_eq!(in_one_pass(&audience, &event), one_by_one(&known, &event));
+            let usual = compiler.compile(&Ruleset::default());
+            prop_assert_eq!(by_differences(&audience, &known, &event, &usual), counted(&known, &event));
         }
     }
 }

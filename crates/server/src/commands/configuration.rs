@@ -3,11 +3,11 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::{CommandResult, load, print};
-use crate::listen::Listening;
+use crate::{email::Email, listen::Listening};
 
 #[derive(Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Say whether the configuration can be used, certificates included.
+    /// Say whether the configuration can be used, certificates and templates included.
     Check,
     /// Print the effective configuration, secrets redacted.
     Show,
@@ -22,6 +22,7 @@ pub(super) fn run(command: ConfigCommand, file: Option<PathBuf>) -> CommandResul
         ConfigCommand::Check => {
             let loaded = load(file.as_ref())?;
             Listening::certificates(&loaded.config, &loaded.sources)?;
+            Email::new(&loaded.config)?;
             print("The configuration is valid.\n")
         }
         ConfigCommand::Show => print(&load(file.as_ref())?.config.show()),

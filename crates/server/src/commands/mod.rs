@@ -1,7 +1,8 @@
-//! The command line: `synapse-rust [--config FILE] [serve | config … | room … | user … | backup … | health | …]`.
+//! The command line: `synapse-rust [--config FILE] [serve | config … | email … | room … | user … | backup … | health | …]`.
 
 mod backup;
 mod configuration;
+mod email;
 mod health;
 mod packaging;
 mod room;
@@ -20,7 +21,9 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 use config::Loaded;
 
-use self::{backup::BackupCommand, configuration::ConfigCommand, room::RoomCommand, user::UserCommand};
+use self::{
+    backup::BackupCommand, configuration::ConfigCommand, email::EmailCommand, room::RoomCommand, user::UserCommand,
+};
 
 /// A Matrix homeserver.
 #[derive(Parser)]
@@ -40,6 +43,9 @@ enum Command {
     /// Check, show or describe the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Try whether this server can send e-mail.
+    #[command(subcommand)]
+    Email(EmailCommand),
     /// Check and repair the rooms of this server.
     #[command(subcommand)]
     Room(RoomCommand),
@@ -72,6 +78,7 @@ pub fn run() -> ExitCode {
     let done = match line.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(line.config),
         Command::Config(command) => configuration::run(command, line.config),
+        Command::Email(command) => email::run(command, line.config),
         Command::Room(command) => room::run(command, line.config),
         Command::User(command) => user::run(command, line.config),
         Command::Backup(command) => backup::run(&command, line.config),

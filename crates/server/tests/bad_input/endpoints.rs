@@ -39,6 +39,10 @@ const NEW_ROOM: &[Need] = &[Token, NewRoom];
 /// Not in the list of the client-server API.
 const SHARED_SECRET_REGISTRATION: &str = "/_synapse/admin/v1/register";
 
+/// What asks for a mail.
+const REQUEST_TOKEN: &str = r#"{"client_secret": "x", "email": "{newName}@example.org", "send_attempt": 1,
+    "next_link": "https://example.org/"}"#;
+
 /// Any key of the body takes any value.
 const ANY: &str = "*";
 
@@ -137,6 +141,25 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         r#"{"auth": {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "{name}"}, "password": "{password}"},
             "erase": false}"#,
     ),
+    with("POST", "/register/email/requestToken", NOBODY, REQUEST_TOKEN),
+    with("POST", "/register/msisdn/requestToken", NOBODY, ""),
+    with("POST", "/account/password/email/requestToken", NOBODY, REQUEST_TOKEN),
+    with("POST", "/account/password/msisdn/requestToken", NOBODY, ""),
+    with("POST", "/account/3pid/email/requestToken", NOBODY, REQUEST_TOKEN),
+    with("POST", "/account/3pid/msisdn/requestToken", NOBODY, ""),
+    get("/account/3pid", USER, ""),
+    with("POST", "/account/3pid", USER, ""),
+    with(
+        "POST",
+        "/account/3pid/add",
+        USER,
+        r#"{"auth": {"type": "m.login.password", "identifier": {"type": "m.id.thirdparty", "medium": "email",
+            "address": "a@example.org"}, "password": "x", "threepid_creds": {"sid": "x", "client_secret": "x"}},
+            "client_secret": "x", "sid": "x"}"#,
+    ),
+    with("POST", "/account/3pid/bind", USER, ""),
+    with("POST", "/account/3pid/delete", USER, r#"{"medium": "email", "address": "a@example.org"}"#),
+    with("POST", "/account/3pid/unbind", USER, ""),
     get("/devices", USER, ""),
     get("/devices/{deviceId}", USER, ""),
     with("PUT", "/devices/{deviceId}", USER, r#"{"display_name": "a phone"}"#),
@@ -253,6 +276,41 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         free: &[],
     },
     get("/rooms/{roomId}/aliases", USER, ""),
+    get("/pushrules", USER, ""),
+    get("/pushrules/", USER, ""),
+    get("/pushrules/global", USER, ""),
+    get("/pushrules/global/", USER, ""),
+    get("/pushrules/global/{kind}/{ruleId}", USER, ""),
+    Endpoint {
+        query: "before=mine&after=mine",
+        free: &["conditions", "actions.0", "actions.1"],
+        ..with(
+            "PUT",
+            "/pushrules/global/{kind}/{ruleId}",
+            USER,
+            r#"{"actions": ["notify", {"set_tweak": "sound", "value": "bing"}],
+                "conditions": [{"kind": "event_match", "key": "type", "pattern": "m.room.*"}]}"#,
+        )
+    },
+    get("/pushrules/global/{kind}/{ruleId}/enabled", USER, ""),
+    with("PUT", "/pushrules/global/{kind}/{ruleId}/enabled", USER, r#"{"enabled": true}"#),
+    get("/pushrules/global/{kind}/{ruleId}/actions", USER, ""),
+    Endpoint {
+        free: &["actions.0", "actions.1"],
+        ..with(
+            "PUT",
+            "/pushrules/global/{kind}/{ruleId}/actions",
+            USER,
+            r#"{"actions": ["notify", {"set_tweak": "sound", "value": "bing"}]}"#,
+        )
+    },
+    with("POST", "/rooms/{roomId}/receipt/{receiptType}/{eventId}", USER, r#"{"thread_id": "main"}"#),
+    with(
+        "POST",
+        "/rooms/{roomId}/read_markers",
+        USER,
+        r#"{"m.fully_read": "{eventId}", "m.read": "{eventId}", "m.read.private": "{eventId}"}"#,
+    ),
     with("POST", "/user_directory/search", USER, r#"{"search_term": "bob", "limit": 5}"#),
     get(SHARED_SECRET_REGISTRATION, NOBODY, ""),
     with(

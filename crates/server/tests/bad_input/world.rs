@@ -42,10 +42,15 @@ impl World {
         let event_id = alice.send_text(&room_id, "hello").await;
         let filter = format!("/_matrix/client/v3/user/{}/filter", path_segment(&alice.id));
         let filter_id = alice.post(filter).json(&json!({ "room": { "timeline": { "limit": 5 } } })).await.ok();
+        let rule = "/_matrix/client/v3/pushrules/global/override/mine";
+        alice.put(rule).json(&json!({ "actions": [] })).await.ok();
         let names = vec![
             ("{eventId}", event_id),
             ("{filterId}", filter_id["filter_id"].as_str().unwrap().to_owned()),
             ("{bobId}", bob.id.clone()),
+            ("{kind}", "override".to_owned()),
+            ("{ruleId}", "mine".to_owned()),
+            ("{receiptType}", "m.read".to_owned()),
             ("{eventType}", "m.room.topic".to_owned()),
             ("{stateKey}", String::new()),
             ("{type}", "org.example.data".to_owned()),

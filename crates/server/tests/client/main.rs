@@ -13,8 +13,10 @@ mod devices;
 mod filter;
 mod login;
 mod profile;
+mod push_rules;
 mod reading_messages;
 mod reading_state;
+mod receipts;
 mod refresh;
 mod register;
 mod rooms_create;
@@ -25,6 +27,7 @@ mod rooms_send;
 mod rooms_upgrade;
 mod server;
 mod sync;
+mod unread;
 mod user_directory;
 
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use testing::{TestServer, User, on_both_databases, path_segment};
 
 use crate::{V3, count, run};
 
-const OF_ROOMS: [&str; 12] = [
+const OF_ROOMS: [&str; 18] = [
     "SELECT COUNT(*) FROM events WHERE room_sn = 1",
     "SELECT COUNT(*) FROM room_heads WHERE room_sn = 1",
     "SELECT COUNT(*) FROM current_state WHERE room_sn = 1",
@@ -13,7 +13,13 @@ const OF_ROOMS: [&str; 12] = [
     "SELECT COUNT(*) FROM memberships WHERE room_sn = 1",
     "SELECT COUNT(*) FROM membership_changes WHERE room_sn = 1",
     "SELECT COUNT(*) FROM client_transactions WHERE room_sn = 1",
-    "SELECT COUNT(*) FROM read_positions WHERE room_sn = 1",
+    "SELECT COUNT(*) FROM receipts WHERE room_sn = 1",
+    "SELECT COUNT(*) FROM fully_read WHERE room_sn = 1",
+    "SELECT COUNT(*) FROM unread_floors WHERE room_sn = 1",
+    "SELECT COUNT(*) FROM unread_differences WHERE room_sn = 1",
+    "SELECT COUNT(*) FROM unread_silences WHERE room_sn = 1",
+    "SELECT COUNT(*) FROM unread_totals WHERE room_sn = 1",
+    "SELECT COUNT(*) FROM room_threads WHERE room_sn = 1",
     "SELECT COUNT(*) FROM room_aliases WHERE room_sn = 1",
     "SELECT COUNT(*) FROM published_rooms WHERE room_sn = 1",
     "SELECT COUNT(*) FROM account_data WHERE room_sn = 1",
@@ -26,6 +32,18 @@ async fn rows(database: &Database) -> Vec<i64> {
         rows.push(count(database, sql).await);
     }
     rows
+}
+
+/// A room that is muted by one of its members, with a thread, and receipts.
+async fn has_much_of_everything_unread(alice: &User, bob: &User, room_id: &str) {
+    let rooms = format!("{V3}/rooms/{}", path_segment(room_id));
+    let root = alice.send_text(room_id, "root").await;
+    let thread = json!({ "rel_type": "m.thread", "event_id": root });
+    let message = json!({ "msgtype": "m.text", "body": "in the thread", "m.relates_to": thread });
+    alice.put(format!("{rooms}/send/m.room.message/thread")).json(&message).await.ok();
+    bob.post(format!("{rooms}/read_markers")).json(&json!({ "m.fully_read": root, "m.read": root })).await.ok();
+    let rule = format!("{V3}/pushrules/global/room/{}", path_segment(room_id));
+    bob.put(rule).json(&json!({ "actions": [] })).await.ok();
 }
 
 async fn leave(user: &User, room_id: &str) {
@@ -57,6 +75,7 @@ on_both_databases! {
         let kept = alice.create_room(&json!({ "preset": "public_chat" })).await;
         for room_id in [&doomed, &kept] {
             bob.join(room_id).await;
+            has_much_of_everything_unread(&alice, &bob, room_id).await;
             for number in 0..300 {
                 alice.send_text(room_id, &format!("message {number}")).await;
             }
@@ -65,7 +84,7 @@ on_both_databases! {
         }
         let database = server.database();
         let chains = count(&database, "SELECT COUNT(*) FROM auth_chain_events").await;
-        assert!(rows(&database).await[..11].iter().all(|rows| *rows > 0), "{:?}", rows(&database).await);
+        assert!(rows(&database).await[..17].iter().all(|rows| *rows > 0), "{:?}", rows(&database).await);
 
         leave(&alice, &doomed).await;
         forget(&alice, &doomed).await;
@@ -75,17 +94,17 @@ on_both_databases! {
             forget(&bob, room_id).await;
         }
         run(&database, PurgeForgottenRooms {}).await;
-        assert_eq!(texts(&bob, &doomed).await.len(), 300, "one who has left remembers it");
+        assert_eq!(texts(&bob, &doomed).await.len(), 302, "one who has left remembers it");
         forget(&bob, &doomed).await;
         let since = alice.sync(None, 0).await["next_batch"].as_str().unwrap().to_owned();
         run(&database, PurgeForgottenRooms {}).await;
-        assert_eq!(rows(&database).await, [0; 12]);
+        assert_eq!(rows(&database).await, [0; 18]);
         assert!(count(&database, "SELECT COUNT(*) FROM auth_chain_events").await < chains);
 
         let join = bob.post(format!("{V3}/join/{}", path_segment(&doomed))).json(&json!({})).await;
         join.error(404, "M_NOT_FOUND");
         bob.get(format!("{V3}/directory/room/{}", path_segment("#doomed:localhost"))).await.error(404, "M_NOT_FOUND");
-        assert_eq!(texts(&alice, &kept).await.len(), 300);
+        assert_eq!(texts(&alice, &kept).await.len(), 302);
         alice.send_text(&kept, "still here").await;
         bob.join(&kept).await;
         let synced = alice.sync(Some(&since), 0).await;
@@ -93,7 +112,7 @@ on_both_databases! {
         bob.sync(None, 0).await;
         server.shutdown().await;
         let again = TestServer::start(&db).await;
-        assert_eq!(texts(&alice.at(&again.client()), &kept).await.len(), 301);
+        assert_eq!(texts(&alice.at(&again.client()), &kept).await.len(), 303);
         again.shutdown().await;
     }
 
@@ -105,7 +124,7 @@ on_both_databases! {
         let auth = json!({ "type": "m.login.password", "identifier": user, "password": "password of alice" });
         alice.post(format!("{V3}/account/deactivate")).json(&json!({ "auth": auth })).await.ok();
         run(&server.database(), PurgeForgottenRooms {}).await;
-        assert_eq!(rows(&server.database()).await, [0; 12]);
+        assert_eq!(rows(&server.database()).await, [0; 18]);
         server.shutdown().await;
     }
 

@@ -10,6 +10,7 @@ use tasks::queue::{Handle, Job, JobError, Priority, Run};
 
 use super::REST;
 use crate::sessions::Sessions;
+use crate::threepids::MAX_SESSIONS;
 
 /// Rows that one step looks at or removes.
 const AT_ONCE: i64 = 500;
@@ -88,7 +89,9 @@ impl Handle<RemoveExpired> for CleanUp {
         until_nothing_is_left(run, what, || database.remove_spent_registration_tokens(expired_before, AT_ONCE)).await?;
         let sent_before = now.minus(KEEP_TRANSACTIONS);
         let what = "Removing transaction IDs";
-        until_nothing_is_left(run, what, || database.remove_old_transactions(sent_before, AT_ONCE)).await
+        until_nothing_is_left(run, what, || database.remove_old_transactions(sent_before, AT_ONCE)).await?;
+        let what = "Removing attempts to confirm e-mail addresses";
+        until_nothing_is_left(run, what, || database.prune_validation_sessions(now, MAX_SESSIONS)).await
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use homeserver_core::{Cache, CacheOptions, HeapSize, Position, RoomSn, UserSn};
 use parking_lot::{Mutex, RwLock};
-use storage::{Database, LogEntry, LogObserver, Membership, StorageError};
+use storage::{Database, LogEntry, LogObserver, Membership, ReceiptType, StorageError};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::{LogTail, UserRoomsCache, Wakeups};
@@ -156,7 +156,13 @@ async fn wake_readers(entries: &[LogEntry], members: &LocalMembers, wakeups: &Wa
                 wakeups.wake(entry.membership_change().map(|(_, user_sn, _)| user_sn));
                 rooms.extend(entry.room_sn());
             }
+            LogEntry::Receipt(receipt) if receipt.receipt_type == ReceiptType::Read => {
+                rooms.insert(receipt.room_sn);
+            }
+            LogEntry::Receipt(receipt) => wakeups.wake([receipt.user_sn]),
             LogEntry::AccountData { user_sn, .. } => wakeups.wake([*user_sn]),
+            // Each is told as account data too.
+            LogEntry::NotificationRules { .. } => {}
         }
     }
     for room_sn in rooms {

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use homeserver_core::{MemoryUsage, MemoryUser, Position, allocation_bytes};
+use homeserver_core::{MemoryUsage, MemoryUser, Position, UserSn, allocation_bytes};
 use parking_lot::RwLock;
-use storage::{LogEntry, StoredEvent};
+use storage::{LogEntry, Notice, Receipt, StoredEvent, Unread};
 
 /// Most entries kept.
 const MAX_ENTRIES: usize = 50_000;
@@ -136,15 +136,21 @@ impl Entries {
 
 /// What an entry takes.
 fn cost(entry: &LogEntry) -> u64 {
-    let of_event = match entry {
+    let on_heap = match entry {
         LogEntry::Event(event) => of_event(event),
-        LogEntry::AccountData { .. } | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => 0,
+        LogEntry::Receipt(receipt) => of_receipt(receipt),
+        LogEntry::AccountData { .. }
+        | LogEntry::NotificationRules { .. }
+        | LogEntry::StateResolved { .. }
+        | LogEntry::StateKnown { .. } => 0,
     };
-    size_of::<LogEntry>() as u64 + of_event
+    size_of::<LogEntry>() as u64 + on_heap
 }
 
+/// What is counted beside the value in an `Arc`.
+const REFERENCE_COUNTS_BYTES: usize = 2 * size_of::<usize>();
+
 fn of_event(event: &StoredEvent) -> u64 {
-    const REFERENCE_COUNTS_BYTES: usize = 2 * size_of::<usize>();
     let redacted = event.redacts.as_ref().map(|(_, json)| json);
     let texts = [Some(&event.client_json), event.replaced_json.as_ref(), event.redacted_because.as_ref(), redacted];
     let texts: usize = texts.into_iter().flatten().map(|json| allocation_bytes(json.len()) + SHARED_BYTES).sum();
@@ -152,8 +158,20 @@ fn of_event(event: &StoredEvent) -> u64 {
     let bytes = allocation_bytes(size_of::<StoredEvent>() + REFERENCE_COUNTS_BYTES)
         + allocation_bytes(event.event_id.len())
         + transaction
+        + event.unread.as_deref().map_or(0, of_unread)
         + texts;
     bytes as u64
+}
+
+/// Without those whom the event is silent for: the events of a room share them.
+fn of_unread(unread: &Unread) -> usize {
+    allocation_bytes(size_of::<Unread>() + REFERENCE_COUNTS_BYTES)
+        + allocation_bytes(unread.others.capacity() * size_of::<(UserSn, Notice)>())
+}
+
+fn of_receipt(receipt: &Receipt) -> u64 {
+    let receipt_bytes = allocation_bytes(size_of::<Receipt>() + REFERENCE_COUNTS_BYTES);
+    (receipt_bytes + allocation_bytes(receipt.event_id.len())) as u64
 }
 
 #[cfg(test)]
@@ -163,7 +181,7 @@ mod tests {
     use bytes::Bytes;
     use homeserver_core::{Cache, EventSn, MemoryBudget, RoomSn, Timestamp, TypeSn, UserSn};
 
-    use super::{LogEntry, LogTail, MemoryUser as _, Position, StoredEvent};
+    use super::{LogEntry, LogTail, MemoryUser as _, Notice, Position, StoredEvent, Unread};
 
     fn event(number: i64) -> LogEntry {
         LogEntry::Event(Arc::new(StoredEvent {
@@ -183,6 +201,10 @@ mod tests {
             transaction: None,
             membership: None,
             redacts: None,
+            unread: Some(Arc::new(Unread {
+                others: vec![(UserSn(2), Notice { notify: true, highlight: true }); 3],
+                ..Unread::default()
+            })),
         }))
     }
 

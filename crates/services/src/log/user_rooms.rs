@@ -3,22 +3,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use homeserver_core::{Cache, CacheOptions, HeapSize, MemoryUsage, Position, RoomSn, UserSn, table_bytes};
+use homeserver_core::{
+    Cache, CacheOptions, HeapSize, MemoryUsage, Position, RoomSn, UserSn, allocation_bytes, table_bytes,
+};
 use parking_lot::RwLock;
-use storage::{Database, LogEntry, Membership, StorageError};
+use storage::{Database, LogEntry, Membership, StorageError, UnreadThread};
 use tokio::sync::OnceCell;
 
-/// What a user is to a room, and up to where they have read it.
+/// What a user is to a room.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// What the user is to the room; `None` if only the reading is known yet.
+    /// What the user is to the room.
     pub membership: Option<Membership>,
     /// When that came about.
     pub since: Position,
     /// Whether the user has forgotten the room.
     pub is_forgotten: bool,
-    /// How many countable events the room had up to where the user has read it.
-    pub read_total: i64,
 }
 
 impl Place {
@@ -29,10 +29,23 @@ impl Place {
     }
 }
 
+/// What is unread of a room; `threads` are `None` if that has to be read.
+struct KnownUnread {
+    at: Position,
+    threads: Option<Arc<[UnreadThread]>>,
+}
+
+impl Default for KnownUnread {
+    fn default() -> Self {
+        Self { at: Position::START, threads: None }
+    }
+}
+
 /// The rooms of one user. Follows the log; may be ahead of the position that a reader has in mind.
 #[derive(Default)]
 pub struct UserRooms {
     places: RwLock<HashMap<RoomSn, Place>>,
+    unread: RwLock<HashMap<RoomSn, KnownUnread>>,
     loaded: OnceCell<()>,
 }
 
@@ -53,12 +66,8 @@ impl UserRooms {
     fn set_membership(&self, room_sn: RoomSn, membership: Membership, since: Position, is_forgotten: bool) -> bool {
         let mut places = self.places.write();
         let capacity = places.capacity();
-        let place = places.entry(room_sn).or_insert(Place {
-            membership: None,
-            since: Position::START,
-            is_forgotten: false,
-            read_total: 0,
-        });
+        let place =
+            places.entry(room_sn).or_insert(Place { membership: None, since: Position::START, is_forgotten: false });
         // What comes from the database may be older than what the log has told.
         if since >= place.since {
             (place.membership, place.since, place.is_forgotten) = (Some(membership), since, is_forgotten);
@@ -66,17 +75,50 @@ impl UserRooms {
         places.capacity() > capacity
     }
 
-    fn set_read_total(&self, room_sn: RoomSn, read_total: i64) {
-        if let Some(place) = self.places.write().get_mut(&room_sn) {
-            place.read_total = place.read_total.max(read_total);
+    /// What is unread of a room, as far as it is known, and at which position of the log it was that.
+    #[must_use]
+    pub fn unread(&self, room_sn: RoomSn) -> Option<(Position, Arc<[UnreadThread]>)> {
+        let unread = self.unread.read();
+        let known = unread.get(&room_sn)?;
+        Some((known.at, known.threads.clone()?))
+    }
+
+    /// Keeps what was unread of a room at a position, unless something newer is known of it. Returns whether the rooms take more
+    /// memory than before: then [`UserRoomsCache::reweigh`] is to be called.
+    pub fn set_unread(&self, room_sn: RoomSn, at: Position, threads: Arc<[UnreadThread]>) -> bool {
+        let mut unread = self.unread.write();
+        let capacity = unread.capacity();
+        let known = unread.entry(room_sn).or_default();
+        if known.at <= at {
+            *known = KnownUnread { at, threads: Some(threads) };
         }
+        unread.capacity() > capacity
+    }
+
+    /// The user has read the room further, or has come into it, at a position: what was unread before is no more.
+    /// Returns whether the rooms take more memory than before.
+    fn reset_unread(&self, room_sn: RoomSn, at: Position) -> bool {
+        let mut unread = self.unread.write();
+        let capacity = unread.capacity();
+        unread.insert(room_sn, KnownUnread { at, threads: None });
+        unread.capacity() > capacity
     }
 }
 
 impl HeapSize for UserRooms {
     fn heap_bytes(&self) -> usize {
+        let unread = self.unread.read();
         table_bytes::<(RoomSn, Place)>(self.places.read().capacity())
+            + table_bytes::<(RoomSn, KnownUnread)>(unread.capacity())
+            + unread.values().filter_map(|known| known.threads.as_deref()).map(threads_bytes).sum::<usize>()
     }
+}
+
+fn threads_bytes(threads: &[UnreadThread]) -> usize {
+    const REFERENCE_COUNTS_BYTES: usize = 2 * size_of::<usize>();
+    let roots = threads.iter().filter_map(|thread| thread.thread.as_ref());
+    allocation_bytes(REFERENCE_COUNTS_BYTES + size_of_val(threads))
+        + roots.map(|(_, event_id)| allocation_bytes(event_id.len())).sum::<usize>()
 }
 
 /// The rooms of the users who were around lately.
@@ -112,10 +154,7 @@ impl UserRoomsCache {
             let since = since.get(&stored.room_sn).copied().unwrap_or(Position::START);
             rooms.set_membership(stored.room_sn, stored.membership, since, stored.is_forgotten);
         }
-        for (room_sn, read_total) in self.database.read_totals(user_sn).await? {
-            rooms.set_read_total(room_sn, read_total);
-        }
-        self.users.reweigh(&user_sn);
+        self.reweigh(user_sn);
         Ok(())
     }
 
@@ -123,6 +162,11 @@ impl UserRoomsCache {
     #[must_use]
     pub fn usage(&self) -> MemoryUsage {
         self.users.usage()
+    }
+
+    /// Finds out anew what the rooms of a user take, which have grown.
+    pub fn reweigh(&self, user_sn: UserSn) {
+        self.users.reweigh(&user_sn);
     }
 
     /// Has a user's rooms read again, after a change that the log does not tell, such as forgetting a room.
@@ -134,14 +178,16 @@ impl UserRoomsCache {
         for entry in entries {
             if let Some((room_sn, user_sn, membership)) = entry.membership_change()
                 && let Some(rooms) = self.users.peek(&user_sn)
-                && rooms.set_membership(room_sn, membership, entry.position(), false)
+                && (rooms.set_membership(room_sn, membership, entry.position(), false)
+                    | rooms.reset_unread(room_sn, entry.position()))
             {
-                self.users.reweigh(&user_sn);
+                self.reweigh(user_sn);
             }
-            if let LogEntry::Event(event) = entry
-                && let Some(rooms) = self.users.peek(&event.sender_sn)
+            if let LogEntry::Receipt(receipt) = entry
+                && let Some(rooms) = self.users.peek(&receipt.user_sn)
+                && rooms.reset_unread(receipt.room_sn, receipt.position)
             {
-                rooms.set_read_total(event.room_sn, event.countable_total);
+                self.reweigh(receipt.user_sn);
             }
         }
     }
@@ -149,13 +195,20 @@ impl UserRoomsCache {
 
 #[cfg(test)]
 mod tests {
-    use super::{HeapSize as _, Membership, Position, RoomSn, UserRooms};
+    use storage::UnreadTotals;
+
+    use super::{HeapSize as _, Membership, Position, RoomSn, UnreadThread, UserRooms};
 
     #[test]
     fn what_is_counted_is_what_is_allocated() {
         for rooms in [0, 1, 10, 1_000] {
             let user = UserRooms::default();
-            let join = |room| user.set_membership(RoomSn(room), Membership::Join, Position(room), false);
+            let join = |room| {
+                let (room_sn, at) = (RoomSn(room), Position(room));
+                let thread = UnreadThread { room_sn, thread: None, totals: UnreadTotals::default() };
+                user.set_membership(room_sn, Membership::Join, at, false)
+                    | user.set_unread(room_sn, at, [thread].into())
+            };
             let mut has_grown = false;
             let taken =
                 allocation_counter::measure(|| (0..rooms).for_each(|room| has_grown |= join(room))).bytes_current;

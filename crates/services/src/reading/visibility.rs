@@ -210,6 +210,7 @@ mod tests {
             transaction: None,
             membership: None,
             redacts: None,
+            unread: None,
         }
     }
 

@@ -5,14 +5,15 @@ mod username;
 
 use std::sync::Arc;
 
-use homeserver_core::{Clock, Live, random_string};
+use homeserver_core::{Clock, Live, Timestamp, random_string};
 use ruma::{OwnedServerName, OwnedUserId};
-use storage::{Database, NewAccount, StorageError, TokenHash, Tx};
+use storage::{Database, NewAccount, StorageError, TokenHash, Tx, UserThreepid};
 
 pub use self::shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest};
 use crate::passwords::{PasswordError, Passwords};
 use crate::sessions::{CheckedDevice, IssuedTokens, Sessions, new_session};
-use crate::uia::{Authorisation, Flow, Stage};
+use crate::threepids::{EMAIL, Purpose};
+use crate::uia::{Authorisation, Flow, Stage, ValidatedEmail};
 
 /// Who may register.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -23,6 +24,18 @@ pub struct RegistrationOptions {
     pub require_token: bool,
     /// Guests, without any proof.
     pub allow_guests: bool,
+}
+
+/// What part e-mail addresses have in registration.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum EmailPolicy {
+    /// None: the server sends no mail.
+    #[default]
+    Unavailable,
+    /// Who wants to can confirm one.
+    Offered,
+    /// Who holds no token for the first account has to confirm one.
+    Required,
 }
 
 /// Why nobody was registered.
@@ -40,6 +53,12 @@ pub enum RegistrationError {
     /// The user ID is taken.
     #[error("This user name is taken")]
     UserInUse,
+    /// Another account has the e-mail address.
+    #[error("This e-mail address belongs to an account already")]
+    EmailInUse,
+    /// The e-mail address that was confirmed cannot be used any more.
+    #[error("The confirmation of the e-mail address cannot be used any more: ask for a new mail")]
+    ConfirmationUsedUp,
     /// The registration token was used by somebody else in the meantime.
     #[error("This registration token has been used up in the meantime")]
     TokenUsedUp,
@@ -88,6 +107,7 @@ pub struct Registration {
     clock: Arc<dyn Clock>,
     server_name: OwnedServerName,
     options: Live<RegistrationOptions>,
+    email: EmailPolicy,
     /// None if the server does not use passwords.
     passwords: Option<Arc<Passwords>>,
     sessions: Arc<Sessions>,
@@ -97,6 +117,8 @@ enum Created {
     Account(Vec<TokenHash>),
     UserInUse,
     TokenUsedUp,
+    EmailInUse,
+    ConfirmationUsedUp,
 }
 
 impl Registration {
@@ -110,7 +132,14 @@ impl Registration {
         passwords: Option<Arc<Passwords>>,
         sessions: Arc<Sessions>,
     ) -> Self {
-        Self { database, clock, server_name, options: Live::new(options), passwords, sessions }
+        let (options, email) = (Live::new(options), EmailPolicy::default());
+        Self { database, clock, server_name, options, email, passwords, sessions }
+    }
+
+    /// The same, with another part of e-mail addresses than none.
+    #[must_use]
+    pub fn with_email(self, email: EmailPolicy) -> Self {
+        Self { email, ..self }
     }
 
     /// Changes who may register from now on.
@@ -140,16 +169,23 @@ impl Registration {
     /// [`RegistrationError::Closed`] if there are none.
     pub async fn flows(&self) -> Result<Vec<Flow>, RegistrationError> {
         let options = *self.options.read();
-        if options.enabled && options.require_token {
-            return Ok(vec![&[Stage::RegistrationToken]]);
+        let mut flows = match (options.enabled, options.require_token) {
+            (false, _) => Vec::new(),
+            (true, false) => open_flows(self.email),
+            (true, true) => return Ok(token_flows(self.email)),
+        };
+        if self.database.admin_registration_token().await?.is_some() {
+            flows.push(&[Stage::FirstAccountToken]);
         }
-        let has_first_token = self.database.admin_registration_token().await?.is_some();
-        match (options.enabled, has_first_token) {
-            (true, false) => Ok(vec![&[Stage::Dummy]]),
-            (true, true) => Ok(vec![&[Stage::Dummy], &[Stage::FirstAccountToken]]),
-            (false, true) => Ok(vec![&[Stage::FirstAccountToken]]),
-            (false, false) => Err(RegistrationError::Closed),
-        }
+        if flows.is_empty() { Err(RegistrationError::Closed) } else { Ok(flows) }
+    }
+
+    /// Whether a new account can have an e-mail address at the moment.
+    ///
+    /// # Errors
+    /// [`RegistrationError::Closed`] if nobody can register.
+    pub async fn takes_email(&self) -> Result<bool, RegistrationError> {
+        Ok(self.flows().await?.iter().any(|flow| flow.contains(&Stage::RegistrationEmail)))
     }
 
     /// Whether a new user can be called `username`.
@@ -186,7 +222,7 @@ impl Registration {
                 Some(passwords.hash(password).await?)
             }
         };
-        self.create(user, password_hash, false, authorisation.registration_token).await
+        self.create(user, password_hash, false, authorisation).await
     }
 
     /// Registers a guest and logs it in.
@@ -198,7 +234,7 @@ impl Registration {
             return Err(RegistrationError::NoGuests);
         }
         let guest = NewUser { device: Some(device), ..NewUser::default() };
-        self.create(guest, None, true, None).await
+        self.create(guest, None, true, Authorisation::default()).await
     }
 
     /// Registers a user on the word of the operator.
@@ -220,7 +256,7 @@ impl Registration {
         user: NewUser,
         password_hash: Option<String>,
         is_guest: bool,
-        registration_token: Option<String>,
+        authorisation: Authorisation,
     ) -> Result<Registered, RegistrationError> {
         let username = user.username.unwrap_or_else(|| random_string(12));
         let user_id = self.user_id(&username)?;
@@ -241,15 +277,28 @@ impl Registration {
             if tx.account_exists(&account.user_id).await? {
                 return Ok(Created::UserInUse);
             }
-            if let Some(token) = &registration_token {
+            let email = match &authorisation.email {
+                None => None,
+                Some(email) => match confirmed(tx, email, now).await? {
+                    Ok(threepid) => Some(threepid),
+                    Err(refused) => return Ok(refused),
+                },
+            };
+            if let Some(token) = &authorisation.registration_token {
                 let Some(usable) = tx.use_registration_token(token, now).await? else {
                     return Ok(Created::TokenUsedUp);
                 };
                 account.is_admin |= usable.makes_admin;
             }
             let Some(user_sn) = tx.create_account(&account).await? else {
-                return give_back(tx, registration_token.as_deref()).await;
+                return give_back(tx, authorisation.registration_token.as_deref()).await;
             };
+            if let Some(threepid) = &email
+                && !tx.add_threepid(user_sn, threepid).await?
+            {
+                // Another node gave it to somebody else meanwhile. This runs again, and finds that.
+                return Err(StorageError::Constraint("user_threepids: the address is taken".to_owned()));
+            }
             if let Some(name) = &display_name {
                 tx.set_profile_field(user_sn, "displayname", name).await?;
             }
@@ -262,6 +311,8 @@ impl Registration {
         match created.await? {
             Created::UserInUse => Err(RegistrationError::UserInUse),
             Created::TokenUsedUp => Err(RegistrationError::TokenUsedUp),
+            Created::EmailInUse => Err(RegistrationError::EmailInUse),
+            Created::ConfirmationUsedUp => Err(RegistrationError::ConfirmationUsedUp),
             Created::Account(revoked) => {
                 self.sessions.forget(&revoked);
                 Ok(Registered { user_id, tokens: prepared.map(|prepared| prepared.issued) })
@@ -272,6 +323,42 @@ impl Registration {
     fn user_id(&self, username: &str) -> Result<OwnedUserId, RegistrationError> {
         username::new_user_id(username, &self.server_name).map_err(RegistrationError::InvalidUsername)
     }
+}
+
+/// The ways to register for everybody. Clients follow the first that they know, so the one without an address comes first.
+fn open_flows(email: EmailPolicy) -> Vec<Flow> {
+    match email {
+        EmailPolicy::Unavailable => vec![&[Stage::Dummy]],
+        EmailPolicy::Offered => vec![&[Stage::Dummy], &[Stage::RegistrationEmail]],
+        EmailPolicy::Required => vec![&[Stage::RegistrationEmail]],
+    }
+}
+
+/// The ways to register for those who hold a token. No flow is the beginning of another: whoever completes the token first may
+/// still want to confirm an address.
+fn token_flows(email: EmailPolicy) -> Vec<Flow> {
+    match email {
+        EmailPolicy::Unavailable => vec![&[Stage::RegistrationToken]],
+        EmailPolicy::Offered => {
+            vec![&[Stage::RegistrationToken, Stage::Dummy], &[Stage::RegistrationToken, Stage::RegistrationEmail]]
+        }
+        EmailPolicy::Required => vec![&[Stage::RegistrationToken, Stage::RegistrationEmail]],
+    }
+}
+
+/// Uses up the confirmation of an address, which the new account will have.
+async fn confirmed(
+    tx: &mut Tx,
+    email: &ValidatedEmail,
+    now: Timestamp,
+) -> Result<Result<UserThreepid, Created>, StorageError> {
+    let session = tx.take_validation(&email.session_id, Purpose::Registration.as_str(), now).await?;
+    let Some(session) = session else { return Ok(Err(Created::ConfirmationUsedUp)) };
+    if tx.threepid_owner(EMAIL, &session.address).await?.is_some() {
+        return Ok(Err(Created::EmailInUse));
+    }
+    let validated_at = session.validated_at.unwrap_or(now);
+    Ok(Ok(UserThreepid { medium: EMAIL.to_owned(), address: session.address, validated_at, added_at: now }))
 }
 
 /// Another node was faster to take the name.

@@ -69,7 +69,7 @@ pub(super) struct Head {
     pub(super) room_sn: RoomSn,
     pub(super) room_id: Option<OwnedRoomId>,
     pub(super) room_version: RoomVersion,
-    /// The number of appends, those under way included.
+    /// The version that the room comes to by all appends, those under way included.
     pub(super) version: i64,
     depth: i64,
     /// The stored state when the head was read, and the version of the head then.

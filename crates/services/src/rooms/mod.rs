@@ -19,6 +19,7 @@ mod resolving;
 mod restricted_join;
 mod sending;
 mod timeline;
+mod unread;
 mod upgrade;
 
 pub use aliases::Aliases;

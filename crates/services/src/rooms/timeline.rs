@@ -11,7 +11,7 @@ use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use storage::{
     Append, AppendOutcome, Database, Interned, Membership, NewEvent, RoomStates, Standing, Step, StorageError,
-    StoredEvent,
+    StoredEvent, later_version,
 };
 use tasks::limits::Limit;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
@@ -21,6 +21,7 @@ use super::head::{Draft, Head, HeadEvent, StateEvent, TransactionKey};
 use super::receiving::is_joint;
 use crate::identity::Identity;
 use crate::sessions::Requester;
+use crate::unread::Audiences;
 
 /// How often an event is built anew because the room has moved on, before the sender is told to come back.
 pub(super) const ATTEMPTS: usize = 8;
@@ -61,6 +62,7 @@ pub struct Timeline {
     states: Arc<RoomStates>,
     identity: Arc<Identity>,
     clock: Arc<dyn Clock>,
+    audiences: Arc<Audiences>,
     rooms: Cache<RoomSn, Slot>,
     last_creation_ms: SyncMutex<i64>,
     outage: Outage,
@@ -89,7 +91,8 @@ impl Outage {
 }
 
 impl Timeline {
-    /// The timelines of the rooms in `database`. So many signatures are checked at once as `signature_checks` allows.
+    /// The timelines of the rooms in `database`, for whose members `audiences` evaluates what comes into them. So many
+    /// signatures are checked at once as `signature_checks` allows.
     #[must_use]
     pub fn new(
         database: Database,
@@ -98,6 +101,7 @@ impl Timeline {
         identity: Arc<Identity>,
         clock: Arc<dyn Clock>,
         signature_checks: Arc<Limit>,
+        audiences: Arc<Audiences>,
     ) -> Self {
         // A head that is in use does not become old, and one that is not is one read.
         let options = CacheOptions { typical_bytes: 16 << 10, large_bytes: 256 << 10, expires: false };
@@ -108,6 +112,7 @@ impl Timeline {
             states,
             identity,
             clock,
+            audiences,
             rooms,
             last_creation_ms: SyncMutex::new(0),
             outage: Outage::default(),
@@ -285,12 +290,16 @@ impl Timeline {
         &self.signature_checks
     }
 
+    pub(super) fn audiences(&self) -> &Audiences {
+        &self.audiences
+    }
+
     fn slot(&self, room_sn: RoomSn) -> Slot {
         self.rooms.get_or_insert_with(&room_sn, Slot::default)
     }
 
-    /// There must be one slot for a room: versions of its head are numbers, and those of two slots could come to the same
-    /// number by other events, when a write has failed. Whoever waited for a slot that was dropped meanwhile takes its successor.
+    /// There is one slot for a room, because what is built in one would be refused for what is built in the other. Whoever waited
+    /// for a slot that was dropped meanwhile takes its successor.
     async fn lock(&self, room_sn: RoomSn) -> (Slot, OwnedMutexGuard<Option<Head>>) {
         loop {
             let slot = self.slot(room_sn);
@@ -322,6 +331,7 @@ impl Timeline {
             database: self.database.clone(),
             interned: self.interned.clone(),
             identity: self.identity.clone(),
+            audiences: self.audiences.clone(),
             now: self.clock.now().0,
             staged: Vec::new(),
             joined_change: 0,
@@ -341,12 +351,13 @@ impl Timeline {
 pub struct OpenRoom {
     slot: Slot,
     rooms: Cache<RoomSn, Slot>,
-    guard: OwnedMutexGuard<Option<Head>>,
+    pub(super) guard: OwnedMutexGuard<Option<Head>>,
     database: Database,
     interned: Arc<Interned>,
     identity: Arc<Identity>,
+    pub(super) audiences: Arc<Audiences>,
     now: i64,
-    staged: Vec<NewEvent>,
+    pub(super) staged: Vec<NewEvent>,
     joined_change: i64,
     invited_change: i64,
     transaction: Option<TransactionKey>,
@@ -355,7 +366,7 @@ pub struct OpenRoom {
 }
 
 impl OpenRoom {
-    fn head(&self) -> Result<&Head, RoomError> {
+    pub(super) fn head(&self) -> Result<&Head, RoomError> {
         self.guard.as_ref().ok_or(RoomError::NoSuchRoom)
     }
 
@@ -439,7 +450,7 @@ impl OpenRoom {
             depth: event.pdu.depth(),
             client_json: event.client_json,
             federation_json: event.federation_json,
-            is_countable: state_key_sn.is_none() && is_countable(&draft.event_type),
+            unread: Arc::default(),
             replaces: replaces.map(|replaced| (replaced.number, replaced.pdu.client_json().clone())),
             membership,
             redacts: redacted.map(|(pdu, number)| (number, pdu.client_json().clone())),
@@ -506,12 +517,15 @@ impl OpenRoom {
             let room_sn = self.interned.room(room_id.as_str()).await?;
             self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?.room_sn = room_sn;
         }
+        self.evaluate_staged().await?;
         let transaction = self.transaction.take();
         let head = self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?;
+        let new_version = later_version(head.version);
         let append = Append {
             room_sn: head.room_sn,
             room_version: head.room_version.as_str().into(),
             expected_version: head.version,
+            new_version,
             events: std::mem::take(&mut self.staged),
             resolved: None,
             extremities: None,
@@ -520,7 +534,7 @@ impl OpenRoom {
             invited_change: self.invited_change,
             also,
         };
-        head.version += 1;
+        head.version = new_version;
         if let Some(key) = transaction {
             head.remember_transaction(key);
         }
@@ -608,11 +622,6 @@ async fn outcome_of(
     outcome: oneshot::Receiver<Result<AppendOutcome, StorageError>>,
 ) -> Result<AppendOutcome, StorageError> {
     outcome.await.map_err(|_| StorageError::Unavailable("the database is closed".to_owned())).flatten()
-}
-
-/// Which events count as unread for those who have not read them.
-pub(super) fn is_countable(event_type: &str) -> bool {
-    matches!(event_type, "m.room.message" | "m.room.encrypted")
 }
 
 /// Local users redact events of others only by their power level; being of the same server is enough for servers only.

@@ -11,6 +11,7 @@ use super::form::EventForm;
 use super::joined::RoomAnswer;
 use super::stripped::StrippedRoom;
 use super::summary::Summary;
+use super::unread::write_unread;
 use crate::tokens::{history_token, sync_token};
 use crate::wire::{ADDED_BYTES, Reader, push_number, push_string, write_list, write_stripped};
 
@@ -65,9 +66,10 @@ impl Answer {
             out.extend_from_slice(b",\"summary\":");
             write_summary(out, summary);
         }
-        out.extend_from_slice(br#","unread_notifications":{"highlight_count":0,"notification_count":"#);
-        push_number(out, room.unread);
-        out.extend_from_slice(b"},\"ephemeral\":{\"events\":[]},\"account_data\":{\"events\":");
+        write_unread(out, &room.unread, pass.wants_threads());
+        out.extend_from_slice(b",\"ephemeral\":{\"events\":");
+        write_list(out, &room.ephemeral, |out, event| out.extend_from_slice(event));
+        out.extend_from_slice(b"},\"account_data\":{\"events\":");
         write_account_data(out, &account_data);
         out.extend_from_slice(b"}}");
     }

@@ -1,10 +1,10 @@
 //! Which rooms have something new for a user.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use homeserver_core::{Position, RoomSn};
-use storage::{KnownState, LogEntry, Membership, RoomHead, StoredEvent};
+use storage::{KnownState, LogEntry, Membership, Receipt, ReceiptType, RoomHead, StoredEvent};
 
 use super::{Pass, Sync};
 use crate::log::Place;
@@ -32,7 +32,8 @@ pub(super) struct RoomUpdate {
     pub(super) before: Before,
     /// All events of the pass, oldest first; `None` if they have to be read.
     pub(super) events: Option<Vec<Arc<StoredEvent>>>,
-    pub(super) read_total: i64,
+    /// The receipts of the pass that the user is shown, oldest first; `None` if they have to be read.
+    pub(super) receipts: Option<Vec<Arc<Receipt>>>,
 }
 
 impl RoomUpdate {
@@ -53,6 +54,14 @@ pub(super) enum Before {
     NotJoined,
 }
 
+impl Pass<'_> {
+    /// Whether the receipt is of interest: to be shown, or because it changes what is unread.
+    fn is_shown(&self, receipt: &Receipt) -> bool {
+        let is_own = receipt.user_sn == self.requester.user_sn;
+        is_own || (receipt.receipt_type == ReceiptType::Read && self.wants_receipts())
+    }
+}
+
 impl Sync {
     /// Finds the rooms that have something new. Work grows with what happened since, not with the user's rooms, as long as
     /// the tail of the log reaches back to where the user was.
@@ -60,13 +69,14 @@ impl Sync {
         let Some(from) = pass.from.filter(|_| !pass.request.full_state) else {
             let places = pass.rooms.places();
             let rooms = places.into_iter().map(|(room_sn, place)| (room_sn, place, None));
-            let rooms = self.updates(pass, &HashSet::new(), rooms).await?;
+            let rooms = self.updates(pass, &HashSet::new(), rooms, None).await?;
             return Ok(Changes { rooms, has_account_data: true });
         };
         let mut has_account_data = false;
         let mut completed = HashSet::new();
         // `None` where the events alone do not tell what changed.
         let mut events: BTreeMap<RoomSn, Option<Vec<Arc<StoredEvent>>>> = BTreeMap::new();
+        let mut receipts: HashMap<RoomSn, Vec<Arc<Receipt>>> = HashMap::new();
         let is_of_interest =
             |room_sn| pass.rooms.place(room_sn).is_some_and(|place| place.is_joined() || place.since > from);
         let is_in_memory = self.tail.visit(from, pass.to, |entry| match entry {
@@ -82,6 +92,11 @@ impl Sync {
                 events.insert(*room_sn, None);
                 completed.insert(*room_sn);
             }
+            LogEntry::Receipt(receipt) if is_of_interest(receipt.room_sn) && pass.is_shown(receipt) => {
+                events.entry(receipt.room_sn).or_insert_with(|| Some(Vec::new()));
+                receipts.entry(receipt.room_sn).or_default().push(receipt.clone());
+            }
+            LogEntry::Receipt(_) | LogEntry::NotificationRules { .. } => {}
             LogEntry::Event(_) | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => {}
             LogEntry::AccountData { user_sn, .. } => has_account_data |= *user_sn == pass.requester.user_sn,
         });
@@ -91,7 +106,7 @@ impl Sync {
         }
         let changed =
             events.into_iter().filter_map(|(room_sn, events)| Some((room_sn, pass.rooms.place(room_sn)?, events)));
-        let rooms = self.updates(pass, &completed, changed).await?;
+        let rooms = self.updates(pass, &completed, changed, Some(receipts)).await?;
         Ok(Changes { rooms, has_account_data })
     }
 
@@ -106,11 +121,13 @@ impl Sync {
         let has_events = |head: &&RoomHead| head.last_event_sn.position() > from;
         let mut changed: HashSet<RoomSn> = heads.iter().filter(has_events).map(|head| head.room_sn).collect();
         changed.extend(&completed);
+        let reader = pass.requester.user_sn;
+        changed.extend(self.database.rooms_with_receipts(&joined, reader, from, pass.to).await?);
         let changed = places
             .into_iter()
             .filter(|(room_sn, place)| changed.contains(room_sn) || place.since > from)
             .map(|(room_sn, place)| (room_sn, place, None));
-        self.updates(pass, &completed, changed).await
+        self.updates(pass, &completed, changed, None).await
     }
 
     async fn updates(
@@ -118,6 +135,7 @@ impl Sync {
         pass: &Pass<'_>,
         completed: &HashSet<RoomSn>,
         changed: impl Iterator<Item = (RoomSn, Place, Option<Vec<Arc<StoredEvent>>>)>,
+        mut receipts: Option<HashMap<RoomSn, Vec<Arc<Receipt>>>>,
     ) -> Result<Vec<RoomUpdate>, RoomError> {
         let mut updates = Vec::new();
         for (room_sn, place, events) in changed {
@@ -125,7 +143,6 @@ impl Sync {
             if !pass.request.filter.room.0.includes_room(&room_id) {
                 continue;
             }
-            let read_total = place.read_total;
             let Some((membership, since, before)) = self.memberships(pass, room_sn, place).await? else { continue };
             // Of a forgotten room only the leaving is told, to those who do not know of it yet.
             if place.is_forgotten && membership != Membership::Join && pass.from.is_none_or(|from| since <= from) {
@@ -137,8 +154,9 @@ impl Sync {
             }
             let is_completed =
                 completed.contains(&room_sn) || pass.from.is_some_and(|from| state.became_full_after(from));
+            let receipts = receipts.as_mut().map(|receipts| receipts.remove(&room_sn).unwrap_or_default());
             let mut update =
-                RoomUpdate { room_sn, room_id, state, is_completed, membership, since, before, events, read_total };
+                RoomUpdate { room_sn, room_id, state, is_completed, membership, since, before, events, receipts };
             if update.is_late(pass) {
                 update.before = Before::NotJoined;
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use homeserver_core::{EventSn, KeySn, Position, RoomSn, TypeSn};
-use storage::{FullState, KnownState, Membership, RoomHead, StoredEvent};
+use storage::{FullState, KnownState, Membership, RoomHead, StoredEvent, UnreadThread};
 
 use super::changes::{Before, RoomUpdate};
 use super::summary::Summary;
@@ -14,6 +14,7 @@ use crate::rooms::RoomError;
 
 /// What a user sees of a room that they are or were in.
 pub(super) struct RoomAnswer {
+    pub(super) room_sn: RoomSn,
     pub(super) room_id: Arc<str>,
     pub(super) timeline: Vec<Arc<StoredEvent>>,
     /// The reader's membership at each event of the timeline, where it is known.
@@ -24,13 +25,23 @@ pub(super) struct RoomAnswer {
     /// The events above as servers exchange them, if the client wants that.
     pub(super) pdus: HashMap<EventSn, Vec<u8>>,
     pub(super) summary: Option<Summary>,
-    pub(super) unread: i64,
+    /// Ephemeral events, as JSON.
+    pub(super) ephemeral: Vec<Vec<u8>>,
+    /// Whether the user has read further.
+    pub(super) is_read_further: bool,
+    /// What the user has not read.
+    pub(super) unread: Arc<[UnreadThread]>,
 }
 
 impl RoomAnswer {
     /// Whether there is nothing in it that a client would want to know.
     pub(super) fn is_empty(&self) -> bool {
-        self.timeline.is_empty() && self.state.is_empty() && self.summary.is_none() && !self.is_limited
+        self.timeline.is_empty()
+            && self.state.is_empty()
+            && self.summary.is_none()
+            && !self.is_limited
+            && self.ephemeral.is_empty()
+            && !self.is_read_further
     }
 }
 
@@ -45,8 +56,6 @@ pub(super) struct TimelinePart {
     pub(super) start: Position,
     /// The events of the pass that are not in the timeline, if they are known.
     pub(super) gap: Option<Vec<Arc<StoredEvent>>>,
-    /// How many countable events the room has up to the end of the pass, if that is known.
-    pub(super) total: Option<i64>,
 }
 
 impl TimelinePart {
@@ -69,6 +78,8 @@ impl Sync {
             joined.into_iter().partition(|update| pass.from.is_none() || update.before != Before::Unchanged);
         let mut answers = self.fresh_rooms(pass, &fresh).await?;
         answers.extend(self.known_rooms(pass, &known).await?);
+        self.add_unread(pass, &fresh, &known, &mut answers).await?;
+        self.add_receipts(pass, &fresh, &known, &mut answers).await?;
         Ok(answers)
     }
 
@@ -84,7 +95,7 @@ impl Sync {
             };
             let state = self.changed_state(pass, update, &timeline).await?;
             let summary = self.changed_summary(pass, update, &timeline).await?;
-            answers.push(self.finish_room(pass, update, timeline, state, summary).await?);
+            answers.push(Self::finish_room(pass, update, timeline, state, summary));
         }
         Ok(answers)
     }
@@ -109,8 +120,7 @@ impl Sync {
         };
         let gap = events.iter().filter(|event| !timeline.iter().any(|shown| shown.sn == event.sn)).cloned().collect();
         let memberships = vec![Some(Membership::Join); timeline.len()];
-        let total = events.last().map(|last| last.countable_total);
-        Ok(TimelinePart { events: timeline, memberships, is_limited, is_sieved: false, start, gap: Some(gap), total })
+        Ok(TimelinePart { events: timeline, memberships, is_limited, is_sieved: false, start, gap: Some(gap) })
     }
 
     /// The newest events of many rooms, from the database.
@@ -139,14 +149,13 @@ impl Sync {
             events.truncate(limit);
             let start = events.last().filter(|_| is_limited).map_or(after, |oldest| Position(oldest.sn.0 - 1));
             events.reverse();
-            let total = events.last().map(|last| last.countable_total);
             let filter = &pass.request.filter.room.0.timeline.0;
             let read = events.len();
             let events = self.filtered(filter, events, &update.room_id).await?;
             let is_sieved = events.len() < read;
             let memberships = vec![Some(Membership::Join); events.len()];
             let start = if limit == 0 && is_limited { pass.to } else { start };
-            let mut timeline = TimelinePart { events, memberships, is_limited, is_sieved, start, gap: None, total };
+            let mut timeline = TimelinePart { events, memberships, is_limited, is_sieved, start, gap: None };
             if is_sieved && is_limited {
                 self.look_further_back(pass, update, after, &mut timeline).await?;
             }
@@ -242,7 +251,7 @@ impl Sync {
             };
             let state = self.state_before(pass, &timeline, current).await?;
             let state = self.choose_state(pass, update, &timeline, state, true).await?;
-            answers.push(self.finish_room(pass, update, timeline, state, summary).await?);
+            answers.push(Self::finish_room(pass, update, timeline, state, summary));
         }
         Ok(answers)
     }
@@ -336,20 +345,16 @@ impl Sync {
         self.choose_state(pass, update, timeline, state, true).await
     }
 
-    async fn finish_room(
-        &self,
+    fn finish_room(
         pass: &Pass<'_>,
         update: &RoomUpdate,
         timeline: TimelinePart,
         state: Vec<Arc<StoredEvent>>,
         summary: Option<Summary>,
-    ) -> Result<RoomAnswer, RoomError> {
-        let total = match timeline.total {
-            Some(total) => total,
-            None => self.database.room_head(update.room_sn).await?.map_or(0, |head| head.countable_total),
-        };
+    ) -> RoomAnswer {
         let prev_batch = if timeline.events.is_empty() && !timeline.is_limited { pass.to } else { timeline.start };
-        Ok(RoomAnswer {
+        RoomAnswer {
+            room_sn: update.room_sn,
             room_id: update.room_id.clone(),
             timeline: timeline.events,
             memberships: timeline.memberships,
@@ -358,8 +363,10 @@ impl Sync {
             state,
             pdus: HashMap::new(),
             summary,
-            unread: total.saturating_sub(update.read_total).max(0),
-        })
+            ephemeral: Vec::new(),
+            is_read_further: false,
+            unread: Arc::default(),
+        }
     }
 }
 
@@ -371,6 +378,5 @@ pub(super) fn empty_timeline(at: Position) -> TimelinePart {
         is_sieved: false,
         start: at,
         gap: Some(Vec::new()),
-        total: None,
     }
 }

@@ -64,6 +64,7 @@ impl Sync {
             Vec::new()
         };
         Ok(RoomAnswer {
+            room_sn: update.room_sn,
             room_id: Arc::clone(&update.room_id),
             prev_batch: timeline.start,
             timeline: timeline.events,
@@ -72,7 +73,9 @@ impl Sync {
             state,
             pdus: HashMap::new(),
             summary: None,
-            unread: 0,
+            ephemeral: Vec::new(),
+            is_read_further: false,
+            unread: Arc::default(),
         })
     }
 

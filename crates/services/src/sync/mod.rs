@@ -19,20 +19,23 @@ mod form;
 mod joined;
 mod left;
 mod members;
+mod receipts;
 mod sieved;
 mod stripped;
 mod summary;
+mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use homeserver_core::{Clock, Position};
-use storage::{Database, Interned, KnownState, RoomStates, StorageError, StoredEvent};
+use storage::{AccountDataEntry, Database, Interned, KnownState, RoomStates, StorageError, StoredEvent};
 use tasks::limits::Limit;
 use tokio_util::sync::CancellationToken;
 
 use crate::filters::{FilterDefinition, RoomEventFilter};
 use crate::log::{LogTail, UserRooms, UserRoomsCache, Wakeups};
+use crate::push_rules::{PUSH_RULES, account_data_content};
 use crate::rooms::RoomError;
 use crate::sessions::Requester;
 use answer::Answer;
@@ -94,6 +97,16 @@ impl Pass<'_> {
     fn timeline_limit(&self) -> usize {
         let limit = self.request.filter.room.0.timeline.0.events.limit.and_then(|limit| usize::try_from(limit).ok());
         limit.unwrap_or(DEFAULT_TIMELINE_LIMIT).min(MAX_TIMELINE_LIMIT)
+    }
+
+    fn wants_receipts(&self) -> bool {
+        let filter = &self.request.filter.room.0.ephemeral.0.events;
+        filter.includes_type("m.receipt") && filter.limit != Some(0)
+    }
+
+    /// Whether the client wants to know of each thread what is unread.
+    fn wants_threads(&self) -> bool {
+        self.request.filter.room.0.timeline.0.unread_thread_notifications
     }
 
     fn lazy_loads_members(&self) -> bool {
@@ -240,6 +253,15 @@ impl Sync {
                         answer.add_room_account_data(room_id, change);
                     }
                 }
+            }
+        }
+        if filter.account_data.0.includes_type(PUSH_RULES) {
+            let stored = self.database.push_rules(pass.requester.user_sn).await?;
+            let position = stored.as_ref().map_or(Position::START, |stored| stored.position);
+            if pass.from.is_none_or(|from| position > from && position <= pass.to) {
+                let content = account_data_content(stored.as_ref(), &pass.requester.user_id);
+                let data_type = PUSH_RULES.to_owned();
+                answer.add_account_data(AccountDataEntry { room_sn: None, data_type, content, position });
             }
         }
         Ok(())

@@ -20,6 +20,7 @@ pub use self::stage::{Flow, Stage};
 use crate::accounts::{AccountError, Accounts};
 use crate::object::Object;
 use crate::sessions::Requester;
+use crate::threepids::{EMAIL, Purpose, validated_email};
 
 /// Sessions at any one time; the oldest make place for new ones.
 pub const MAX_SESSIONS: i64 = 10_000;
@@ -44,6 +45,16 @@ pub struct Auth {
     password: Option<String>,
     #[serde(default)]
     token: Option<String>,
+    #[serde(default, alias = "threepidCreds")]
+    threepid_creds: Option<Object<ThreepidCredentials>>,
+}
+
+/// Names a validation session, and proves that it is the client's own. An identity server that a client names as well does
+/// not matter: this server validates addresses itself.
+#[derive(Clone, Deserialize)]
+struct ThreepidCredentials {
+    sid: String,
+    client_secret: String,
 }
 
 /// Who a client says the user is.
@@ -51,12 +62,18 @@ pub struct Auth {
 /// <https://spec.matrix.org/v1.19/client-server-api/#identifier-types>
 #[derive(Clone, Deserialize, Debug)]
 pub struct UserIdentifier {
-    /// `m.id.user`, or a type that this server does not know.
+    /// `m.id.user`, `m.id.thirdparty`, or a type that this server does not know.
     #[serde(rename = "type")]
     pub kind: String,
     /// The user's ID or its localpart.
     #[serde(default)]
     pub user: Option<String>,
+    /// Of a third-party identifier: what kind of address it is.
+    #[serde(default)]
+    pub medium: Option<String>,
+    /// Of a third-party identifier: the address.
+    #[serde(default)]
+    pub address: Option<String>,
 }
 
 /// What is to be authorised.
@@ -76,6 +93,18 @@ pub struct Authorisation {
     /// The registration token that was presented.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration_token: Option<String>,
+    /// The e-mail address that was confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<ValidatedEmail>,
+}
+
+/// An e-mail address that was confirmed, which can be used once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct ValidatedEmail {
+    /// The validation session.
+    pub session_id: String,
+    /// The address in its canonical form.
+    pub address: String,
 }
 
 /// Why an operation is not authorised.
@@ -200,6 +229,8 @@ impl UserInteractiveAuth {
             Stage::Dummy => None,
             Stage::Password => self.try_password(operation, auth).await?,
             Stage::RegistrationToken | Stage::FirstAccountToken => self.try_token(session, *stage, auth).await?,
+            Stage::RegistrationEmail => self.try_email(session, operation, Purpose::Registration, auth).await?,
+            Stage::PasswordResetEmail => self.try_email(session, operation, Purpose::PasswordReset, auth).await?,
         };
         if mistake.is_none() && !session.completed.contains(stage) {
             session.completed.push(*stage);
@@ -216,8 +247,11 @@ impl UserInteractiveAuth {
             return Ok(Some(("M_FORBIDDEN", "There is no user whose password it could be")));
         };
         let Some(password) = &auth.password else { return Ok(Some(("M_MISSING_PARAM", "The password is missing"))) };
-        let named = auth.identifier.as_ref().and_then(|identifier| identifier.0.user.as_ref()).or(auth.user.as_ref());
-        if named.is_some_and(|name| !self.accounts.is_name_of(name, &requester.user_id)) {
+        let is_requester = match &auth.identifier {
+            Some(identifier) => self.accounts.is_identifier_of(&identifier.0, requester).await?,
+            None => auth.user.as_ref().is_none_or(|name| self.accounts.is_name_of(name, &requester.user_id)),
+        };
+        if !is_requester {
             return Err(UiaError::OtherUser);
         }
         let is_right = self.accounts.is_password_of(requester, password).await?;
@@ -240,6 +274,32 @@ impl UserInteractiveAuth {
             }
             _ => Ok(Some(("M_UNAUTHORIZED", "This registration token is not valid"))),
         }
+    }
+
+    async fn try_email(
+        &self,
+        session: &mut Session,
+        operation: Operation<'_>,
+        purpose: Purpose,
+        auth: &Auth,
+    ) -> Result<Option<(&'static str, &'static str)>, UiaError> {
+        let Some(Object(ThreepidCredentials { sid, client_secret })) = &auth.threepid_creds else {
+            return Ok(Some(("M_MISSING_PARAM", "The credentials of the e-mail address (threepid_creds) are missing")));
+        };
+        let found = validated_email(&self.database, &*self.clock, purpose, sid, client_secret).await?;
+        let Some(email) = found else {
+            return Ok(Some((
+                "M_UNAUTHORIZED",
+                "The e-mail address is not confirmed: follow the link in the mail first",
+            )));
+        };
+        if let Some(requester) = operation.requester
+            && self.database.threepid_owner(EMAIL, &email.address).await? != Some(requester.user_sn)
+        {
+            return Err(UiaError::OtherUser);
+        }
+        session.learned.email = Some(email);
+        Ok(None)
     }
 
     fn new_session(&self) -> Session {

@@ -19,6 +19,10 @@ pub enum Stage {
     RegistrationToken,
     /// The registration token that makes the first account an administrator. Clients see no difference.
     FirstAccountToken,
+    /// An e-mail address that the new account will have.
+    RegistrationEmail,
+    /// The e-mail address of the account whose password is to be replaced. Clients see no difference.
+    PasswordResetEmail,
 }
 
 impl Stage {
@@ -29,6 +33,7 @@ impl Stage {
             Self::Dummy => "m.login.dummy",
             Self::Password => "m.login.password",
             Self::RegistrationToken | Self::FirstAccountToken => "m.login.registration_token",
+            Self::RegistrationEmail | Self::PasswordResetEmail => "m.login.email.identity",
         }
     }
 }

@@ -11,7 +11,7 @@ use room_engine::auth::{AuthState, check};
 use ruma::OwnedEventId;
 use serde_json::json;
 use services::rooms::Reception;
-use storage::{Append, EventNumber, NewEvent, Standing};
+use storage::{Append, EventNumber, NewEvent, Standing, later_version};
 use testing::{TestDatabase, on_both_databases};
 
 use super::room::{Event, Plan, Room, State, join, join_rule, member, message, state, topic};
@@ -169,7 +169,7 @@ impl Room {
             depth: create.depth(),
             client_json: create.client_json().clone(),
             federation_json: create.federation_json().clone(),
-            is_countable: false,
+            unread: std::sync::Arc::default(),
             replaces: None,
             membership: None,
             redacts: None,
@@ -183,6 +183,7 @@ impl Room {
             room_sn: sn,
             room_version: self.version.as_str().into(),
             expected_version: 0,
+            new_version: later_version(0),
             events: vec![event],
             resolved: None,
             extremities: None,

@@ -15,6 +15,7 @@ use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId, owned_server_name};
 use services::identity::Identity;
 use services::limits::{Limit, LimitSize, Unobserved};
 use services::rooms::Timeline;
+use services::unread::Audiences;
 use storage::{Database, DatabaseOptions, Interned, LogEntry, LogObserver, NewAccount, RoomStates, Synchronous};
 use testing::TestDatabase;
 use tokio_util::sync::CancellationToken;
@@ -91,8 +92,10 @@ impl Server {
         let identity = Arc::new(Identity { server_name, key_pair });
         let size = LimitSize { running: NonZeroUsize::MIN, waiting: 1_000, longest_wait: Duration::from_secs(10) };
         let checks = Arc::new(Limit::new("signature_checks", size, Arc::new(Unobserved)));
-        let timeline =
-            Arc::new(Timeline::new(database.clone(), interned.clone(), states.clone(), identity, clock, checks));
+        let audiences = Audiences::follow(&database, interned.clone());
+        let (states_of, rooms) = (states.clone(), interned.clone());
+        let timeline = Timeline::new(database.clone(), rooms, states_of, identity, clock, checks, audiences);
+        let timeline = Arc::new(timeline);
         Self { database, interned, states, timeline, log, keys: Arc::new(key_ring()), rooms: Arc::default() }
     }
 

@@ -81,7 +81,7 @@ impl Head {
         self.state = state;
         self.joined_count += append.joined_change;
         self.invited_count += append.invited_change;
-        self.version += 1;
+        self.version = append.new_version;
         self.changed = true;
     }
 }

@@ -6,7 +6,6 @@ use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::Chunk;
 
 use super::{Append, Effect, Head, Written, WrittenEvent};
-use crate::events::Standing;
 use crate::transaction::{TableRows, Tx};
 use crate::{StorageError, Value, params};
 
@@ -29,7 +28,6 @@ pub(super) fn of_all<'a>(
         membership_changes,
         memberships,
         transactions(written),
-        read_positions(written),
         room_heads(heads),
     ]
 }
@@ -143,23 +141,6 @@ fn transactions<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
         })
         .collect();
     TableRows { into: "client_transactions (device_sn, room_sn, type_sn, transaction_id, event_sn)", rows }
-}
-
-/// Whoever sends into a room has read it up to there.
-fn read_positions<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
-    let mut read = HashMap::new();
-    for (append, WrittenEvent { event, stored, .. }) in each_event(written) {
-        if event.standing == Standing::Accepted {
-            read.insert((event.sender_sn, append.room_sn), (stored.countable_total, stored.sn));
-        }
-    }
-    let rows = read
-        .into_iter()
-        .map(|((user_sn, room_sn), (total, sn))| vec![user_sn.into(), room_sn.into(), total.into(), sn.into()])
-        .collect();
-    let into = "read_positions (user_sn, room_sn, countable_total, position) ON CONFLICT (user_sn, room_sn) \
-                DO UPDATE SET countable_total = excluded.countable_total, position = excluded.position";
-    TableRows { into, rows }
 }
 
 fn room_heads(heads: &HashMap<RoomSn, Head>) -> TableRows<'_> {

@@ -108,7 +108,7 @@ CREATE TABLE filters (
 
 CREATE TABLE rooms (room_sn SERIAL_KEY, room_id TEXT NOT NULL UNIQUE);
 
--- Where a room's timeline ends. head_version counts the appends: a writer that built on another version than the current one
+-- Where a room's timeline ends. head_version grows with each append: a writer that built on another version than the current one
 -- starts over. extremities: the numbers of the events that no event refers to yet, separated by commas.
 CREATE TABLE room_heads (
     room_sn BIGINT PRIMARY KEY,

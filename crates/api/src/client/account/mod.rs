@@ -26,6 +26,7 @@ impl From<AccountError> for ApiError {
         match error {
             AccountError::WrongPassword => Self::forbidden(error.to_string()),
             AccountError::Deactivated => Self::user_deactivated(error.to_string()),
+            AccountError::ConfirmationUsedUp => Self::threepid_auth_failed(error.to_string()),
             AccountError::PasswordsDisabled => Self::forbidden(error.to_string()),
             AccountError::LimitExceeded(error) => error.into(),
             AccountError::Password(error) => error.into(),

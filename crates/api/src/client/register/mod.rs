@@ -110,6 +110,8 @@ impl From<RegistrationError> for ApiError {
             RegistrationError::Closed | RegistrationError::PasswordsDisabled | RegistrationError::TokenUsedUp => {
                 Self::forbidden(error.to_string())
             }
+            RegistrationError::EmailInUse => Self::threepid_in_use(error.to_string()),
+            RegistrationError::ConfirmationUsedUp => Self::threepid_auth_failed(error.to_string()),
             RegistrationError::NoGuests => Self::guest_access_forbidden(error.to_string()),
             RegistrationError::InvalidUsername(sentence) => Self::invalid_username(sentence),
             RegistrationError::UserInUse => Self::user_in_use(error.to_string()),

@@ -1,19 +1,15 @@
-//! Lazy-loaded members, summaries, unread counts
+//! Lazy-loaded members, summaries
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use testing::{TestServer, on_both_databases};
 
-use super::{act, filtered, joined, members, next, send_texts, set, timeline, token};
+use super::{act, filtered, joined, members, next, set, timeline};
 
 fn lazy(redundant: bool) -> Value {
     let state = json!({ "lazy_load_members": true, "include_redundant_members": redundant });
     json!({ "room": { "state": state, "timeline": { "limit": 1 } } })
-}
-
-fn unread(answer: &Value, room: &str) -> i64 {
-    joined(answer, room)["unread_notifications"]["notification_count"].as_i64().unwrap()
 }
 
 on_both_databases! {
@@ -82,27 +78,5 @@ on_both_databases! {
         let answer = alice.sync(None, 0).await;
         let summary = &joined(&answer, &room)["summary"];
         assert_eq!((&summary["m.heroes"], &summary["m.joined_member_count"]), (&json!([bob.id]), &json!(1)));
-    }
-
-    async fn messages_of_others_are_unread_until_the_user_speaks(db: TestDatabase) {
-        let server = TestServer::start(&db).await;
-        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-        let room = alice.create_room(&json!({ "preset": "public_chat" })).await;
-        bob.join(&room).await;
-        bob.send_text(&room, "here").await;
-        let since = token(&bob).await;
-        send_texts(&alice, &room, 3).await;
-        let answer = bob.sync(Some(&since), 0).await;
-        assert_eq!(unread(&answer, &room), 3);
-        assert_eq!(unread(&bob.sync(None, 0).await, &room), 3);
-        send_texts(&alice, &room, 2).await;
-        assert_eq!(unread(&bob.sync(Some(next(&answer)), 0).await, &room), 5);
-        assert_eq!(unread(&alice.sync(None, 0).await, &room), 0);
-        bob.send_text(&room, "seen").await;
-        assert_eq!(unread(&bob.sync(Some(&since), 0).await, &room), 0);
-        assert_eq!(unread(&bob.sync(None, 0).await, &room), 0);
-        let since = token(&bob).await;
-        alice.send_text(&room, "one more").await;
-        assert_eq!(unread(&bob.sync(Some(&since), 0).await, &room), 1);
     }
 }

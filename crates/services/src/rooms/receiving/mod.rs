@@ -14,13 +14,13 @@ use room_engine::receipt::{Dropped, JudgedPdu, KeyLookup, ReceivedPdu, Rejected,
 use room_engine::state_map::{Place, StateMap};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedEventId, RoomId, UserId};
-use storage::{Append, EventNumber, Membership, NewEvent, Standing, StateBefore, StorageError};
+use storage::{Append, EventNumber, Membership, NewEvent, Standing, StateBefore, StorageError, Unread, later_version};
 
 use self::current::Outcome;
 pub(super) use self::joining::is_joint;
 use self::surroundings::Surroundings;
 use super::resolving::{Resolver, RoomContext, Unstored};
-use super::timeline::{ATTEMPTS, is_countable};
+use super::timeline::ATTEMPTS;
 use super::{RoomError, Timeline};
 
 /// What became of an event of another server.
@@ -153,6 +153,10 @@ impl Timeline {
             Some(place) => resolver.event_at(&before, place).await?,
             None => None,
         };
+        let unread = match standing {
+            Standing::Accepted => self.evaluate_received(resolver.room, pdu).await?,
+            _ => Unread::default(),
+        };
         let event = NewEvent {
             number,
             event_id: pdu.event_id().as_str().into(),
@@ -163,7 +167,7 @@ impl Timeline {
             depth: pdu.depth(),
             client_json: pdu.client_json().clone(),
             federation_json: pdu.federation_json().clone(),
-            is_countable: place.is_none() && is_countable(pdu.event_type()),
+            unread: std::sync::Arc::new(unread),
             replaces: replaces.map(|event| (EventNumber::known(event.stored.sn), event.stored.client_json)),
             membership: self.membership_of(pdu).await?,
             redacts: if standing == Standing::Accepted { self.redaction_by(resolver, pdu).await? } else { None },
@@ -181,6 +185,7 @@ impl Timeline {
             room_sn: resolver.room.room_sn,
             room_version: resolver.room.version.as_str().into(),
             expected_version: around.head_version,
+            new_version: later_version(around.head_version),
             events: vec![event],
             resolved: Some(outcome.effects),
             extremities: Some(outcome.extremities),
@@ -212,7 +217,11 @@ impl Timeline {
     }
 
     /// The event in the room's current state with an empty state key.
-    async fn stored_state(&self, room: &RoomContext, event_type: &str) -> Result<Option<Pdu>, RoomError> {
+    pub(in crate::rooms) async fn stored_state(
+        &self,
+        room: &RoomContext,
+        event_type: &str,
+    ) -> Result<Option<Pdu>, RoomError> {
         let (Some(type_sn), Some(key_sn)) =
             (self.interned().find_type(event_type).await?, self.interned().find_key("").await?)
         else {

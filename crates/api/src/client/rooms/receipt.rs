@@ -1,0 +1,46 @@
+//! `POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use ruma::{OwnedEventId, OwnedRoomId};
+use serde::Deserialize;
+use serde_json::Value;
+use services::receipts::{Marker, ReceiptError, Receipts};
+
+use crate::Empty;
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{GuestOrUser, Json, Path};
+
+#[derive(Deserialize, Debug)]
+pub(crate) struct Body {
+    thread_id: Option<Value>,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidreceiptreceipttypeeventid>
+pub(crate) async fn receipt(
+    GuestOrUser(requester): GuestOrUser,
+    Path((room_id, receipt_type, event_id)): Path<(OwnedRoomId, String, OwnedEventId)>,
+    State(receipts): State<Arc<Receipts>>,
+    Json(Body { thread_id }): Json<Body>,
+) -> ApiResult<Json<Empty>> {
+    let marker = Marker::parse(&receipt_type)?;
+    let thread_id = match &thread_id {
+        None => None,
+        Some(Value::String(thread_id)) => Some(thread_id.as_str()),
+        Some(_) => return Err(ApiError::invalid_param("thread_id: must be a string that is not empty")),
+    };
+    receipts.mark(&requester, &room_id, marker, &event_id, thread_id).await?;
+    Ok(Json(Empty {}))
+}
+
+impl From<ReceiptError> for ApiError {
+    fn from(error: ReceiptError) -> Self {
+        match error {
+            ReceiptError::NotInRoom => Self::forbidden(error.to_string()),
+            ReceiptError::NoSuchEvent(_) => Self::not_found(error.to_string()),
+            ReceiptError::UnknownType(_) | ReceiptError::InvalidThread(_) => Self::invalid_param(error.to_string()),
+            ReceiptError::Storage(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `POST …/email/requestToken` and `POST …/msisdn/requestToken`, for registration, a new password, and an account's addresses.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use services::registration::Registration;
+use services::threepids::{Purpose, ThirdPartyIdentifiers, TokenRequest};
+
+use crate::error::{ApiError, ApiResult};
+use crate::extract::Json;
+
+/// What all of them take. An identity server that the client names does not matter: this server validates addresses itself.
+#[derive(Deserialize)]
+pub(crate) struct Body {
+    client_secret: String,
+    email: String,
+    send_attempt: i64,
+    #[serde(default)]
+    next_link: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct RequestedToken {
+    sid: String,
+}
+
+impl From<Body> for TokenRequest {
+    fn from(body: Body) -> Self {
+        let Body { client_secret, email, send_attempt, next_link } = body;
+        Self { client_secret, email, send_attempt, next_link: next_link.filter(|link| !link.is_empty()) }
+    }
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3registeremailrequesttoken>
+pub(crate) async fn for_registration(
+    State(registration): State<Arc<Registration>>,
+    State(threepids): State<Arc<ThirdPartyIdentifiers>>,
+    Json(body): Json<Body>,
+) -> ApiResult<Json<RequestedToken>> {
+    if threepids.email_enabled() && !registration.takes_email().await? {
+        return Err(ApiError::forbidden("Registration on this server takes no e-mail address at the moment"));
+    }
+    let sid = threepids.request_token(Purpose::Registration, body.into()).await?;
+    Ok(Json(RequestedToken { sid }))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpasswordemailrequesttoken>
+pub(crate) async fn for_new_password(
+    State(threepids): State<Arc<ThirdPartyIdentifiers>>,
+    Json(body): Json<Body>,
+) -> ApiResult<Json<RequestedToken>> {
+    let sid = threepids.request_token(Purpose::PasswordReset, body.into()).await?;
+    Ok(Json(RequestedToken { sid }))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidemailrequesttoken>
+pub(crate) async fn for_account(
+    State(threepids): State<Arc<ThirdPartyIdentifiers>>,
+    Json(body): Json<Body>,
+) -> ApiResult<Json<RequestedToken>> {
+    let sid = threepids.request_token(Purpose::AddAddress, body.into()).await?;
+    Ok(Json(RequestedToken { sid }))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidmsisdnrequesttoken>
+pub(crate) async fn for_phone_number() -> ApiError {
+    ApiError::threepid_medium_not_supported("This server does not validate phone numbers")
+}

@@ -1,0 +1,243 @@
+//! How many events a user has not read, by room and thread.
+//!
+//! For almost everybody an event is the same: what it is to those who have the default rules. So each thread has running totals
+//! of that, which are the same for all of its readers, and a user's count is the total now less the total where the user
+//! stopped reading. What is written for single users is where that is wrong for them:
+//!
+//! * *differences*: running totals of what an event was to a user more, or less, than to others, such as a mention or the
+//!   user's own message. There is a row only for those events;
+//! * *silences*: periods in which a user is not notified of what others are notified of, as in a room that is muted. A silence
+//!   costs a row when it begins and when it ends, and nothing between.
+//!
+//! A message to a room of any size so writes a row or two, and a count is a few look-ups, however much is unread.
+
+use std::sync::Arc;
+
+use homeserver_core::{EventSn, Position, RoomSn, UserSn};
+
+use crate::{Database, StorageError, params};
+
+/// The thread number of the main timeline.
+pub(crate) const MAIN_TIMELINE: i64 = 0;
+
+/// What an event is to somebody who has not read it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Notice {
+    /// Whether it counts.
+    pub notify: bool,
+    /// Whether it also counts as one that is highlighted.
+    pub highlight: bool,
+}
+
+/// What an event is to the members of its room who are users of this server. To its sender it is nothing.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Unread {
+    /// The root of the thread that the event is in; `None` for the main timeline.
+    pub thread: Option<EventSn>,
+    /// What it is to all who are not named below.
+    pub usual: Notice,
+    /// Those whom it does not notify although it usually does, sorted.
+    pub silent: Arc<[UserSn]>,
+    /// Those to whom it is something else than usual and than nothing, sorted.
+    pub others: Vec<(UserSn, Notice)>,
+    /// The sender, if that is a user of this server.
+    pub local_sender: Option<UserSn>,
+}
+
+impl Unread {
+    /// What the event is to a member of the room.
+    #[must_use]
+    pub fn notice_of(&self, user_sn: UserSn) -> Notice {
+        if self.local_sender == Some(user_sn) || self.silent.binary_search(&user_sn).is_ok() {
+            return Notice::default();
+        }
+        let other = self.others.binary_search_by_key(&user_sn, |(user_sn, _)| *user_sn).ok();
+        other.and_then(|index| self.others.get(index)).map_or(self.usual, |(_, notice)| *notice)
+    }
+}
+
+/// Running totals, or the difference of two.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct UnreadTotals {
+    /// Events that notify.
+    pub notify: i64,
+    /// Those of them that highlight.
+    pub highlight: i64,
+}
+
+impl UnreadTotals {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { notify: self.notify + other.notify, highlight: self.highlight + other.highlight }
+    }
+
+    pub(crate) fn minus(self, other: Self) -> Self {
+        Self { notify: self.notify - other.notify, highlight: self.highlight - other.highlight }
+    }
+}
+
+impl From<Notice> for UnreadTotals {
+    fn from(notice: Notice) -> Self {
+        Self { notify: i64::from(notice.notify), highlight: i64::from(notice.highlight) }
+    }
+}
+
+/// What a user has not read of a thread.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnreadThread {
+    /// The room.
+    pub room_sn: RoomSn,
+    /// The root of the thread and its event ID; `None` for the main timeline.
+    pub thread: Option<(EventSn, Box<str>)>,
+    /// How much.
+    pub totals: UnreadTotals,
+}
+
+/// A count as the tables have it, silences not yet regarded.
+struct Counted {
+    unread: UnreadThread,
+    start: Position,
+    differences: UnreadTotals,
+    /// When the user's last silence in the room ends; zero if there was none.
+    silent_until: i64,
+}
+
+/// The last value up to `$until` of a column of the table `x`, of whose rows `$of` chooses those of one thread.
+macro_rules! last {
+    ($column:literal, $of:literal, $until:literal) => {
+        concat!(
+            "COALESCE((SELECT x.",
+            $column,
+            " FROM ",
+            $of,
+            " AND x.event_sn <= ",
+            $until,
+            " ORDER BY x.event_sn DESC LIMIT 1), 0)"
+        )
+    };
+}
+
+/// What a column grew by after the start of `s` and up to `$3`.
+macro_rules! growth {
+    ($column:literal, $of:literal) => {
+        concat!(last!($column, $of, "$3"), " - ", last!($column, $of, "s.start"))
+    };
+}
+
+macro_rules! usual_growth {
+    ($column:literal) => {
+        growth!($column, "unread_totals x WHERE x.room_sn = s.room_sn AND x.thread_sn = s.thread_sn")
+    };
+}
+
+macro_rules! own_growth {
+    ($column:literal) => {
+        growth!(
+            $column,
+            "unread_differences x WHERE x.user_sn = $1 AND x.room_sn = s.room_sn AND x.thread_sn = s.thread_sn"
+        )
+    };
+}
+
+const COUNTS: &str = concat!(
+    "WITH places AS (\
+     SELECT f.room_sn, 0 AS thread_sn, f.position AS floor FROM unread_floors f \
+     WHERE f.user_sn = $1 AND f.room_sn IN LIST($2) \
+     UNION ALL SELECT t.room_sn, t.thread_sn, f.position FROM unread_floors f \
+     JOIN room_threads t ON t.room_sn = f.room_sn AND t.last_event_sn > f.position \
+     WHERE f.user_sn = $1 AND f.room_sn IN LIST($2)), \
+     reads AS (SELECT p.room_sn, p.thread_sn, p.floor, COALESCE((SELECT MAX(r.event_sn) FROM receipts r \
+     WHERE r.room_sn = p.room_sn AND r.user_sn = $1 AND r.thread_sn = p.thread_sn), 0) AS seen FROM places p), \
+     s AS (SELECT room_sn, thread_sn, CASE WHEN seen > floor THEN seen ELSE floor END AS start FROM reads) \
+     SELECT s.room_sn, s.thread_sn, (SELECT e.event_id FROM events e WHERE e.event_sn = s.thread_sn), s.start, \
+     CASE WHEN s.thread_sn = 0 THEN ",
+    growth!("countable_total", "events x WHERE x.room_sn = s.room_sn"),
+    " ELSE ",
+    usual_growth!("notify_total"),
+    " END, ",
+    usual_growth!("highlight_total"),
+    ", ",
+    own_growth!("notify_total"),
+    ", ",
+    own_growth!("highlight_total"),
+    ", COALESCE((SELECT MAX(q.until) FROM unread_silences q WHERE q.user_sn = $1 AND q.room_sn = s.room_sn), 0) FROM s"
+);
+
+fn read_counted(row: &crate::Row<'_>) -> Result<Counted, StorageError> {
+    let thread_id: Option<String> = row.get(2)?;
+    let thread_sn: EventSn = row.get(1)?;
+    Ok(Counted {
+        unread: UnreadThread {
+            room_sn: row.get(0)?,
+            thread: thread_id.map(|thread_id| (thread_sn, thread_id.into_boxed_str())),
+            totals: UnreadTotals { notify: row.get(4)?, highlight: row.get(5)? },
+        },
+        start: row.get(3)?,
+        differences: UnreadTotals { notify: row.get(6)?, highlight: row.get(7)? },
+        silent_until: row.get(8)?,
+    })
+}
+
+impl Database {
+    /// What a user has not read of these rooms at a position of the log: threads with nothing unread may be among it.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn unread(
+        &self,
+        user_sn: UserSn,
+        rooms: &[i64],
+        at: Position,
+    ) -> Result<Vec<UnreadThread>, StorageError> {
+        let counted = self.query(COUNTS, params![user_sn, rooms, at], read_counted).await?;
+        let mut unread = Vec::with_capacity(counted.len());
+        for Counted { unread: mut thread, start, differences, silent_until } in counted {
+            if silent_until > start.0 && thread.totals != UnreadTotals::default() {
+                let silenced = self.silenced(user_sn, &thread, start, at).await?;
+                thread.totals = thread.totals.minus(silenced);
+            }
+            thread.totals = thread.totals.plus(differences);
+            unread.push(thread);
+        }
+        Ok(unread)
+    }
+
+    /// How much of what usually notifies was in silences of the user, after `start` and up to `end`.
+    async fn silenced(
+        &self,
+        user_sn: UserSn,
+        thread: &UnreadThread,
+        start: Position,
+        end: Position,
+    ) -> Result<UnreadTotals, StorageError> {
+        let sql = "SELECT since, until FROM unread_silences WHERE user_sn = $1 AND room_sn = $2 AND until > $3 AND since < $4";
+        let silences: Vec<(i64, i64)> =
+            self.query(sql, params![user_sn, thread.room_sn, start, end], |row| Ok((row.get(0)?, row.get(1)?))).await?;
+        let mut silenced = UnreadTotals::default();
+        for (since, until) in silences {
+            if since <= start.0 && until >= end.0 {
+                return Ok(thread.totals);
+            }
+            let first = self.usual_totals(thread, since.max(start.0)).await?;
+            let last = self.usual_totals(thread, until.min(end.0)).await?;
+            silenced = silenced.plus(last.minus(first));
+        }
+        Ok(silenced)
+    }
+
+    /// The usual totals of a thread up to a position.
+    async fn usual_totals(&self, thread: &UnreadThread, until: i64) -> Result<UnreadTotals, StorageError> {
+        let thread_sn = thread.thread.as_ref().map_or(MAIN_TIMELINE, |(sn, _)| sn.0);
+        let sql = "SELECT notify_total, highlight_total FROM unread_totals \
+                   WHERE room_sn = $1 AND thread_sn = $2 AND event_sn <= $3 ORDER BY event_sn DESC LIMIT 1";
+        let read = |row: &crate::Row<'_>| Ok(UnreadTotals { notify: row.get(0)?, highlight: row.get(1)? });
+        let totals = self.query_optional(sql, params![thread.room_sn, thread_sn, until], read).await?;
+        let mut totals = totals.unwrap_or_default();
+        if thread_sn == MAIN_TIMELINE {
+            let sql = "SELECT countable_total FROM events WHERE room_sn = $1 AND event_sn <= $2 \
+                       ORDER BY room_sn DESC, event_sn DESC LIMIT 1";
+            let notify = self.query_optional(sql, params![thread.room_sn, until], |row| row.get(0)).await?;
+            totals.notify = notify.unwrap_or(0);
+        }
+        Ok(totals)
+    }
+}
