@@ -195,8 +195,8 @@ mod tests {
     fn rows_that_others_change_are_left_out() {
         let sql = "SELECT a FROM t LIMIT $1 SKIP_LOCKED";
         let locked = "SELECT a FROM t LIMIT $1 FOR UPDATE SKIP LOCKED";
-        assert_eq!(Dialect::new(Engine::Postgres).statement(sql), locked);
-        assert_eq!(Dialect::new(Engine::Sqlite).statement(sql), "SELECT a FROM t LIMIT ?1");
+        assert_eq!(dialect(Engine::Postgres).statement(sql).sql, locked);
+        assert_eq!(dialect(Engine::Sqlite).statement(sql).sql, "SELECT a FROM t LIMIT ?1");
     }
 
     #[test]

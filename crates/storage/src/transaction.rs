@@ -459,6 +459,7 @@ mod tests {
 
     use super::{InDoubt, Tx, WriteConnection};
     use crate::dialect::{Dialect, Engine};
+    use crate::observing::Watch;
     use crate::{Database, DatabaseOptions, LogEntry};
 
     #[tokio::test]
@@ -466,7 +467,7 @@ mod tests {
         let db = TestDatabase::postgres().await;
         Database::open(&DatabaseOptions::new(db.url())).await.unwrap().close().await;
         let connection = Box::new(PgConnection::connect(db.url()).await.unwrap());
-        let dialect = Arc::new(Dialect::new(Engine::Postgres));
+        let dialect = Arc::new(Dialect::new(Engine::Postgres, Arc::new(Watch::new(None))));
         let mut tx = Tx::new(WriteConnection::Postgres(connection), dialect, Arc::default());
         tx.begin(3).await.unwrap();
         let (committed, last) = (tx.transaction_id.clone(), tx.last_reserved());

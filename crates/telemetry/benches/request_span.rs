@@ -1,7 +1,7 @@
 //! What it costs a request to be seen: its span with who asks, and the spans of three statements below it. The baseline is a
 //! process in which nobody looks.
 
-#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderMap;

@@ -64,7 +64,8 @@ impl Listening {
     pub(crate) fn duplicate(&self) -> io::Result<Self> {
         let socket = self.socket.duplicate()?;
         let (place, certificate) = (self.place.clone(), self.certificate.clone());
-        Ok(Self { socket, file: None, place, listener: self.listener, certificate })
+        let trusted_proxies = self.trusted_proxies.clone();
+        Ok(Self { socket, file: None, place, listener: self.listener, certificate, trusted_proxies })
     }
 
     /// Reads the certificate of every listener that has one.
