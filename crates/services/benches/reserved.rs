@@ -34,6 +34,7 @@ fn event(number: i64) -> StoredEvent {
         transaction: None,
         membership: None,
         redacts: None,
+        unread: None,
     }
 }
 

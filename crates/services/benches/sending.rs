@@ -1,10 +1,11 @@
 //! What it costs to send a message into a room with few and with many members of this server, on SQLite, and to count what is
 //! unread there. Beside it the plain way: to evaluate the message for each member by itself.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use ruma::signatures::Ed25519KeyPair;
 use ruma::{OwnedRoomId, OwnedUserId, UserId, owned_server_name};
 use serde_json::{Value, json};
 use services::identity::Identity;
+use services::limits::{Limit, LimitSize, Unobserved};
 use services::rooms::{Draft, Timeline};
 use services::unread::Audiences;
 use storage::{Database, DatabaseOptions, Interned, NewAccount, RoomStates, StoredEvent, Synchronous};
@@ -56,7 +58,9 @@ impl Room {
         let states = states.await.unwrap();
         let audiences = Audiences::follow(&database, interned.clone());
         let clock = Arc::new(SystemClock);
-        let timeline = Timeline::new(database.clone(), interned.clone(), states, identity, clock, audiences);
+        let size = LimitSize { running: NonZeroUsize::MIN, waiting: 1, longest_wait: Duration::from_secs(1) };
+        let checks = Arc::new(Limit::new("signature_checks", size, Arc::new(Unobserved)));
+        let timeline = Timeline::new(database.clone(), interned.clone(), states, identity, clock, checks, audiences);
         let timeline = Arc::new(timeline);
         let mut members = Vec::with_capacity(count);
         for number in 0..count {

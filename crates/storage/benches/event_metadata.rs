@@ -38,6 +38,7 @@ fn compact(number: i64) -> StoredEvent {
         transaction: transaction_id(number).map(|id| (DeviceSn(5), id.into())),
         membership: None,
         redacts: None,
+        unread: None,
     }
 }
 

@@ -35,7 +35,7 @@ pub struct RateLimits {
     pub invites: InviteRates,
     /// Invitations by e-mail address or telephone number, for each user. Nothing uses it yet.
     pub third_party_invite: Rate,
-    /// Messages that prove an e-mail address or telephone number, for each address of either kind. Nothing uses it yet.
+    /// Mails that prove an e-mail address, for each address of clients that ask for them.
     pub third_party_validation: Rate,
     /// New and upgraded rooms, for each user.
     pub room_creation: Rate,

@@ -35,6 +35,7 @@ fn event(number: i64) -> StoredEvent {
         transaction: Some((DeviceSn(5), "m1700000000000.12".into())),
         membership: None,
         redacts: None,
+        unread: None,
     }
 }
 

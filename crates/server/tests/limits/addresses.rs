@@ -57,6 +57,20 @@ on_both_databases! {
         refused(client.get(validity).await);
     }
 
+    async fn requests_for_mails_are_counted_by_address_whatever_they_are_for(db: TestDatabase) {
+        let server = server_with(&db, &at_once("third_party_validation", 2)).await;
+        let client = server.client();
+        let wish = json!({ "client_secret": "s3cret", "email": "alice@example.org", "send_attempt": 1 });
+        for purpose in ["register", "account/password"] {
+            let answer = client.post(format!("{V3}/{purpose}/email/requestToken")).json(&wish).await;
+            // There is no e-mail here.
+            assert_eq!(answer.status, 400, "{answer}");
+        }
+        for purpose in ["register", "account/password", "account/3pid"] {
+            refused(client.post(format!("{V3}/{purpose}/email/requestToken")).json(&wish).await);
+        }
+    }
+
     async fn the_room_directory_is_counted_by_user_or_else_by_address(db: TestDatabase) {
         let server = server_with(&db, &at_once("room_directory", 1)).await;
         let (client, alice) = (server.client(), server.register("alice").await);

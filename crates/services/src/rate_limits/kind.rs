@@ -37,11 +37,13 @@ pub enum Kind {
     RoomDirectory,
     /// Searching the user directory, by user.
     UserDirectory,
+    /// Asking for a mail that proves an e-mail address, by address of the client.
+    ThirdPartyValidation,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
@@ -60,6 +62,7 @@ impl Kind {
         Self::RoomCreation,
         Self::RoomDirectory,
         Self::UserDirectory,
+        Self::ThirdPartyValidation,
     ];
 
     /// Its name in metrics, which is that of its key in the configuration where it has one of its own.
@@ -84,6 +87,7 @@ impl Kind {
             Self::RoomCreation => "room_creation",
             Self::RoomDirectory => "room_directory",
             Self::UserDirectory => "user_directory",
+            Self::ThirdPartyValidation => "third_party_validation",
         }
     }
 
@@ -93,7 +97,7 @@ impl Kind {
             Self::Message => "You are sending too much",
             Self::AdminRedaction => "You are redacting too much",
             Self::Registration => "There are too many registrations from your address",
-            Self::RegistrationAvailable | Self::RegistrationTokenValidity => {
+            Self::RegistrationAvailable | Self::RegistrationTokenValidity | Self::ThirdPartyValidation => {
                 "There are too many of these requests from your address"
             }
             Self::LoginAddress => "There are too many logins from your address",

@@ -80,7 +80,7 @@ impl Sync {
         }
         let mut out = br#"{"type":"m.receipt","content":"#.to_vec();
         write_object(&mut out, events, |out, types| {
-            write_object(out, types, |out, users| write_object(out, users, |out, receipt| write_receipt(out, receipt)));
+            write_object(out, types, |out, users| write_object(out, users, write_receipt));
         });
         out.push(b'}');
         Ok(out)

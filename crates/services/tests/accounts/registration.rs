@@ -16,7 +16,7 @@ on_both_databases! {
         assert_eq!(registration.first_account_token().await.unwrap(), Some(token.clone()));
         assert!(registration.is_token_usable(&token).await.unwrap());
 
-        let presented = Authorisation { registration_token: Some(token.clone()) };
+        let presented = Authorisation { registration_token: Some(token.clone()), ..Authorisation::default() };
         let alice = registration.register(named("alice"), presented.clone()).await.unwrap();
         let account = parts.database.account_by_user_id(alice.user_id.as_str()).await.unwrap().unwrap();
         assert!(account.is_admin);
@@ -32,7 +32,7 @@ on_both_databases! {
         let registration = &parts.registration;
         let token = registration.first_account_token().await.unwrap().unwrap();
         registration.create_user("alice", Some("wonderland".to_owned()), false).await.unwrap();
-        let presented = Authorisation { registration_token: Some(token.clone()) };
+        let presented = Authorisation { registration_token: Some(token.clone()), ..Authorisation::default() };
         let refused = registration.register(named("Alice"), presented).await.unwrap_err();
         assert!(matches!(refused, RegistrationError::UserInUse), "{refused}");
         assert!(registration.is_token_usable(&token).await.unwrap());

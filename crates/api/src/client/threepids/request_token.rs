@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use services::rate_limits::{Key, Kind, RateLimits};
 use services::registration::Registration;
 use services::threepids::{Purpose, ThirdPartyIdentifiers, TokenRequest};
 
 use crate::error::{ApiError, ApiResult};
-use crate::extract::Json;
+use crate::extract::{ClientAddress, Json};
 
 /// What all of them take. An identity server that the client names does not matter: this server validates addresses itself.
 #[derive(Deserialize)]
@@ -34,10 +35,13 @@ impl From<Body> for TokenRequest {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3registeremailrequesttoken>
 pub(crate) async fn for_registration(
+    ClientAddress(address): ClientAddress,
+    State(rate_limits): State<Arc<RateLimits>>,
     State(registration): State<Arc<Registration>>,
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<RequestedToken>> {
+    rate_limits.spend(Kind::ThirdPartyValidation, Key::address(address), None)?.keep();
     if threepids.email_enabled() && !registration.takes_email().await? {
         return Err(ApiError::forbidden("Registration on this server takes no e-mail address at the moment"));
     }
@@ -47,18 +51,24 @@ pub(crate) async fn for_registration(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpasswordemailrequesttoken>
 pub(crate) async fn for_new_password(
+    ClientAddress(address): ClientAddress,
+    State(rate_limits): State<Arc<RateLimits>>,
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<RequestedToken>> {
+    rate_limits.spend(Kind::ThirdPartyValidation, Key::address(address), None)?.keep();
     let sid = threepids.request_token(Purpose::PasswordReset, body.into()).await?;
     Ok(Json(RequestedToken { sid }))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidemailrequesttoken>
 pub(crate) async fn for_account(
+    ClientAddress(address): ClientAddress,
+    State(rate_limits): State<Arc<RateLimits>>,
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<RequestedToken>> {
+    rate_limits.spend(Kind::ThirdPartyValidation, Key::address(address), None)?.keep();
     let sid = threepids.request_token(Purpose::AddAddress, body.into()).await?;
     Ok(Json(RequestedToken { sid }))
 }
