@@ -19,7 +19,7 @@ const GIVEN_AT_ONCE: u64 = 8;
 
 /// Divides `available` bytes. The shares are never more than that together.
 ///
-/// First everybody gets what it has for certain; then what it wants, which is what it uses and some more if it is full. What
+/// Nobody gets more than it makes use of. First everybody gets what it has for certain; then what it wants, which is what it uses and some more if it is full. What
 /// all want but is not there is divided by the cube roots of the merits, so that a cache with a thousand times the hits of
 /// another has ten times its room: more room makes more hits, and whoever has a little more must not end up with everything.
 /// What nobody wants is divided equally, so that all have room to grow.
@@ -28,7 +28,7 @@ pub(super) fn divide(available: u64, claims: Vec<Claim>) -> Vec<u64> {
     let least = available / count / CERTAIN;
     let gentle: Vec<u64> = claims.iter().map(|claim| claim.kept(least)).collect();
     // When the budget itself has shrunk, gentleness does not do.
-    let mut shares = if gentle.iter().sum::<u64>() <= available { gentle } else { vec![least; claims.len()] };
+    let mut shares = if gentle.iter().sum::<u64>() <= available { gentle } else { claims.iter().map(|claim| claim.most_bytes.min(least)).collect() };
     let wants: Vec<u64> = claims.iter().zip(&shares).map(|(claim, share)| claim.wants(least).max(*share)).collect();
     let merits: Vec<f64> = claims.iter().map(|claim| claim.merit.cbrt() + 0.01).collect();
     fill_up(&mut shares, &wants, &merits, available);
@@ -41,12 +41,12 @@ impl Claim {
     /// What of its room it is left with at least.
     fn kept(&self, least: u64) -> u64 {
         let used = self.used_bytes.min(self.capacity_bytes);
-        (used - used / GIVEN_AT_ONCE).max(least)
+        (used - used / GIVEN_AT_ONCE).max(least).min(self.most_bytes)
     }
 
     fn wants(&self, least: u64) -> u64 {
         let used = self.used_bytes;
-        (used + used / 16 + part(used, self.growth) + least).min(self.most_bytes.max(least))
+        (used + used / 16 + part(used, self.growth) + least).min(self.most_bytes)
     }
 }
 

@@ -335,7 +335,8 @@ mod tests {
         let federation = format!(
             r#"{{"auth_events":["$create","$levels","$rules"],"depth":7,"hashes":{{"sha256":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}},"prev_events":["$before{number}"],"room_id":"{room_id}","signatures":{{"example.org":{{"ed25519:a":"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"}}}}}}"#
         );
-        (client.into(), federation.into())
+        // As long as they are, like what is read from a database.
+        [client, federation].map(|json| Bytes::from(json.into_bytes().into_boxed_slice())).into()
     }
 
     #[test]
