@@ -53,7 +53,7 @@ mod tests {
     fn a_mail_says_from_whom_it_is_and_that_a_machine_sent_it() {
         let message = text("alice@example.com", "Hello").unwrap();
         for line in [
-            "From: \"Example\" <matrix@example.org>",
+            "From: Example <matrix@example.org>",
             "To: alice@example.com",
             "Subject: Hello",
             "Auto-Submitted: auto-generated",

@@ -24,10 +24,11 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The time after which one more action is allowed. Bounded, so that no sum of them is out of range.
+    /// The time after which one more action is allowed. Bounded, so that two bursts at
+    /// once, in nanoseconds, are in the range of what counts them.
     fn period(self) -> Duration {
         const SHORTEST: f64 = 1e-9;
-        const LONGEST: f64 = 1e5;
+        const LONGEST: f64 = 1e4;
         Duration::from_secs_f64((1.0 / self.per_second).clamp(SHORTEST, LONGEST))
     }
 }

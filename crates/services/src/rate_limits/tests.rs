@@ -88,8 +88,7 @@ fn the_extremes_of_the_configuration_neither_overflow_nor_stand_still() {
         limiter.ask(ALICE, u32::MAX, true).unwrap();
         limiter.ask(ALICE, u32::MAX, true).unwrap_err();
         clock.advance(Duration::from_hours(24 * 365 * 40));
-        let waits = limiter.ask(ALICE, u32::MAX, true).err();
-        assert_eq!(waits.is_none(), extreme.per_second > 1e-300, "{extreme:?}");
+        assert_eq!(limiter.ask(ALICE, u32::MAX, true), Ok(()), "{extreme:?}");
     }
 }
 
