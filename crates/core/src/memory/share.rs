@@ -28,7 +28,11 @@ pub(super) fn divide(available: u64, claims: Vec<Claim>) -> Vec<u64> {
     let least = available / count / CERTAIN;
     let gentle: Vec<u64> = claims.iter().map(|claim| claim.kept(least)).collect();
     // When the budget itself has shrunk, gentleness does not do.
-    let mut shares = if gentle.iter().sum::<u64>() <= available { gentle } else { claims.iter().map(|claim| claim.most_bytes.min(least)).collect() };
+    let mut shares = if gentle.iter().sum::<u64>() <= available {
+        gentle
+    } else {
+        claims.iter().map(|claim| claim.most_bytes.min(least)).collect()
+    };
     let wants: Vec<u64> = claims.iter().zip(&shares).map(|(claim, share)| claim.wants(least).max(*share)).collect();
     let merits: Vec<f64> = claims.iter().map(|claim| claim.merit.cbrt() + 0.01).collect();
     fill_up(&mut shares, &wants, &merits, available);
