@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn nobody_gets_more_than_is_of_use() {
         let small = Claim { most_bytes: 50, used_bytes: 50, capacity_bytes: 50, growth: 1.0, merit: 1e9 };
-        assert_eq!(divide(1_000, vec![small, IDLE]), [62, 938], "but for what is certain");
+        assert_eq!(divide(1_000, vec![small, IDLE]), [50, 950], "not even of what others have for certain");
         assert_eq!(divide(300, vec![small, IDLE]), [50, 250]);
     }
 }
