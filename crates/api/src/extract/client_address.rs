@@ -52,10 +52,11 @@ impl TrustedProxies {
     }
 }
 
-/// The address of the client, if it is known: that of the TCP peer, unless this is a trusted proxy or one on a unix socket. What
-/// that says in
-/// `X-Forwarded-For` or, without that header, in `Forwarded` is walked from its end, where the nearest hop stands, as long as the
-/// hops are trusted proxies too. The first one that is not is the client: everything before it is only what the client says.
+/// The address of the client, if it is known: that of the TCP peer, unless this is a trusted proxy or one on a unix socket.
+///
+/// What a proxy says in `X-Forwarded-For` or, without that header, in `Forwarded` is walked from its end, where the nearest hop
+/// stands, as long as the hops are trusted proxies too. The first one that is not is the client: everything before it is only
+/// what the client says.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc7239>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -92,7 +92,8 @@ fn at<'a>(body: &'a mut Value, place: &str) -> &'a mut Value {
     while !rest.is_empty() {
         let key = match &*value {
             Value::Object(map) => {
-                map.keys().find(|key| rest == *key || rest.starts_with(&format!("{key}."))).cloned().unwrap()
+                let is_first = |key: &&String| rest == *key || rest.starts_with(&format!("{key}."));
+                map.keys().filter(is_first).max_by_key(|key| key.len()).cloned().unwrap()
             }
             _ => rest.split('.').next().unwrap().to_owned(),
         };

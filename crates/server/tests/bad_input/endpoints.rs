@@ -292,6 +292,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
                 "conditions": [{"kind": "event_match", "key": "type", "pattern": "m.room.*"}]}"#,
         )
     },
+    with("DELETE", "/pushrules/global/{kind}/{ruleId}", USER, ""),
     get("/pushrules/global/{kind}/{ruleId}/enabled", USER, ""),
     with("PUT", "/pushrules/global/{kind}/{ruleId}/enabled", USER, r#"{"enabled": true}"#),
     get("/pushrules/global/{kind}/{ruleId}/actions", USER, ""),

@@ -63,12 +63,14 @@ fn names_in(expression: &str) -> BTreeSet<String> {
     }
     let mut names = BTreeSet::new();
     let mut word = String::new();
-    for character in plain.chars().chain([' ']) {
+    plain.push(' ');
+    for (at, character) in plain.char_indices() {
         if character.is_ascii_alphanumeric() || character == '_' || character == ':' {
             word.push(character);
             continue;
         }
-        let is_name = word.starts_with(|first: char| first.is_ascii_lowercase()) && character != '(';
+        let is_name =
+            word.starts_with(|first: char| first.is_ascii_lowercase()) && !plain[at..].trim_start().starts_with('(');
         if is_name && !["and", "or", "unless", "bool", "offset"].contains(&word.as_str()) {
             names.insert(word.clone());
         }

@@ -35,7 +35,12 @@ enum Look {
 }
 
 impl JobQueue {
-    pub(super) async fn dispatch(self: Arc<Self>, handlers: Handlers, observer: Arc<dyn JobObserver>) {
+    pub(super) async fn dispatch(
+        self: Arc<Self>,
+        handlers: Handlers,
+        observer: Arc<dyn JobObserver>,
+        started_at: Timestamp,
+    ) {
         let Handlers { kinds, scheduled } = handlers;
         let mut names: HashMap<Priority, Vec<String>> = HashMap::new();
         for kind in &kinds {
@@ -44,7 +49,6 @@ impl JobQueue {
         let kinds = kinds.into_iter().map(|kind| (kind.name, kind)).collect();
         let abilities = Abilities { kinds, names, scheduled, observer };
         let mut bell = self.database.job_bell();
-        let started_at = self.clock.now();
         let mut schedules: Option<HashMap<String, Timestamp>> = None;
         let mut is_failing = false;
         while !self.stopping.is_cancelled() {

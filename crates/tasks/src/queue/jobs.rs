@@ -169,9 +169,10 @@ impl JobQueue {
         };
         let every = Schedule::Every(REMOVE_ENDED_EVERY);
         let handlers = handlers.with_scheduled::<RemoveEndedJobs>(every, remover);
+        let started_at = self.clock.now();
         self.spawn({
             let queue = self.clone();
-            async move { queue.dispatch(handlers, observer).await }
+            async move { queue.dispatch(handlers, observer, started_at).await }
         });
         let queue = self.clone();
         self.renewing.spawn(async move {

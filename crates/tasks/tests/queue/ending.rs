@@ -33,6 +33,8 @@ on_both_databases! {
         }
         let job = node.until(id, JobState::Finished).await;
         assert_eq!((job.attempts, job.last_error), (4, None));
+        // The observer is told after the outcome is stored.
+        until(async || world.runs.ends.lock().len() == 4).await;
         assert_eq!(*world.runs.ends.lock(), [RunEnd::Retried, RunEnd::Retried, RunEnd::Retried, RunEnd::Finished]);
         node.queue.stop(LONG).await;
     }

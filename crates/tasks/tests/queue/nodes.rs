@@ -69,7 +69,7 @@ on_both_databases! {
         let mut victim = world.mortal_node().await;
         let id = world.schedule(&victim, errand(1)).await;
         victim.until(id, JobState::Running).await;
-        victim.die();
+        victim.die().await;
         let heir = world.node().await;
         world.clock.advance(LEASE - Duration::from_secs(1));
         let after = world.schedule(&heir, errand(2)).await;
@@ -91,7 +91,7 @@ on_both_databases! {
                 None => *id.insert(world.schedule(&victim, errand(1)).await),
             };
             until(async || world.begun().len() == round).await;
-            victim.die();
+            victim.die().await;
             assert_eq!(victim.job(id).await.state, JobState::Running);
             world.clock.advance(LEASE);
         }

@@ -202,8 +202,10 @@ impl World {
 }
 
 impl Node {
-    pub(crate) fn die(&mut self) {
-        self.runtime.take().unwrap().shutdown_background();
+    /// Ends all that the node does; it reads no clock any more, and so renews nothing, when this returns.
+    pub(crate) async fn die(&mut self) {
+        let runtime = self.runtime.take().unwrap();
+        tokio::task::spawn_blocking(move || runtime.shutdown_timeout(LONG)).await.unwrap();
     }
 
     pub(crate) async fn job(&self, job_id: JobId) -> JobRecord {

@@ -29,9 +29,6 @@ impl<W> LogLayer<W> {
     }
 }
 
-/// Records of the `log` crate come as events of this target, and name their own in a field.
-const LOG_CRATE: &str = "log";
-
 impl<S, W> Layer<S> for LogLayer<W>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -57,15 +54,10 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let metadata = event.metadata();
-        let mut target = metadata.target().to_owned();
-        if target == LOG_CRATE {
-            target = fields.text("log.target").unwrap_or(LOG_CRATE).to_owned();
-            fields.named.retain(|(name, _)| !name.starts_with("log."));
-        }
         let spans: Vec<_> = context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()).collect();
         let extensions: Vec<_> = spans.iter().map(|span| (span.name(), span.extensions())).collect();
         let spans: Vec<_> = extensions.iter().filter_map(|(name, span)| Some((*name, span.get::<Fields>()?))).collect();
-        let line = Line { level: *metadata.level(), target: &target, event: &fields, spans: &spans };
+        let line = Line { level: *metadata.level(), target: metadata.target(), event: &fields, spans: &spans };
         // Where nobody reads the log there is nobody to complain to.
         let _ = self.output.make_writer_for(metadata).write_all(line.written(self.format).as_bytes());
     }

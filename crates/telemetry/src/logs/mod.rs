@@ -12,7 +12,6 @@ use tracing_subscriber::{
     filter::{FilterExt as _, filter_fn},
     layer::{Layer, SubscriberExt as _},
     reload,
-    util::SubscriberInitExt as _,
 };
 
 use self::{layer::LogLayer, line::Format};
@@ -79,7 +78,9 @@ impl Logs {
 /// When the filter does not parse, the endpoint is of no use, or logs were installed before.
 pub fn install_logs(options: LogOptions<'_>) -> Result<(Logs, Option<Traces>), LogsError> {
     let (subscriber, logs, traces) = subscriber(options)?;
-    subscriber.try_init().map_err(|error| LogsError::Installed(error.to_string()))?;
+    // Records of the `log` crate stay outside. Whoever asks whether one is wanted leaves the answer behind in the thread, and the
+    // next line or span takes it for its own and is lost. The statements of sqlx do that.
+    tracing::subscriber::set_global_default(subscriber).map_err(|error| LogsError::Installed(error.to_string()))?;
     Ok((logs, traces))
 }
 
