@@ -107,7 +107,7 @@ impl LogFollower {
         let progress = Arc::new(LogProgress::default());
         progress.committed.store(tail.end().0, Ordering::Relaxed);
         progress.followed.store(tail.end().0, Ordering::Relaxed);
-        let options = CacheOptions { typical_bytes: 1 << 10, large_bytes: 256 << 10, ..CacheOptions::default() };
+        let options = CacheOptions { typical_bytes: 1 << 10, large_bytes: 1 << 20, ..CacheOptions::default() };
         let rooms = Cache::with(database.memory(), "room_members", options);
         let members = Arc::new(LocalMembers { database: database.clone(), rooms });
         database.memory().join("log_tail", &tail);

@@ -131,7 +131,7 @@ impl UserRoomsCache {
     /// Reads from `database` what is not remembered.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        let options = CacheOptions { typical_bytes: 4 << 10, large_bytes: 256 << 10, ..CacheOptions::default() };
+        let options = CacheOptions { typical_bytes: 4 << 10, large_bytes: 1 << 20, ..CacheOptions::default() };
         let users = Cache::with(database.memory(), "user_rooms", options);
         Self { database, users }
     }

@@ -86,7 +86,8 @@ impl Audiences {
         let compiler = Arc::new(Compiler::new(FIRST_RULE_BYTES));
         database.memory().join("push_rules", &compiler);
         // The log keeps the members up to date for as long as they are there.
-        let options = CacheOptions { typical_bytes: 8 << 10, large_bytes: 256 << 10, expires: false };
+        // A room of 50,000 members must find room, and one whose members are read for each event would be slow.
+        let options = CacheOptions { typical_bytes: 8 << 10, large_bytes: 16 << 20, expires: false };
         let rooms = Cache::with(database.memory(), "audiences", options);
         let audiences = Arc::new(Self {
             database: database.clone(),
@@ -108,6 +109,10 @@ impl Audiences {
     pub async fn unread(&self, event: &UnwrittenEvent<'_>) -> Result<Unread, StorageError> {
         let slot = self.slot(event.room_sn);
         let mut members = slot.members.lock().await;
+        if !self.is_current(event.room_sn, &slot) {
+            // It was dropped while it was waited for: since then the log has told it nothing.
+            *members = None;
+        }
         let members = self.up_to_date(event.room_sn, &slot, &mut members).await?;
         let none = BTreeMap::new();
         let context = RoomContext {
@@ -140,6 +145,11 @@ impl Audiences {
         if slot.count.swap(members, Ordering::Relaxed) != members {
             self.rooms.reweigh(&room_sn);
         }
+        self.is_current(room_sn, slot)
+    }
+
+    /// Whether the slot is the one that the log finds.
+    fn is_current(&self, room_sn: RoomSn, slot: &Arc<Slot>) -> bool {
         self.rooms.peek(&room_sn).is_some_and(|found| Arc::ptr_eq(&found, slot))
     }
 
