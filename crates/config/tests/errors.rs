@@ -50,7 +50,7 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
         (
             "limits.password_hashing = { runing = 1 }",
             "FILE: limits.password_hashing.runing: unknown key `runing`, expected one of \
-             `running`, `waiting`, `longest_wait`",
+             `running`, `waiting`, `longest_wait`; did you mean `running`?",
         ),
         (
             "[[listeners]]\nbind = '127.0.0.1:1'\ntrusted_proxies = ['localhost']",
@@ -113,7 +113,7 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
         (
             "[[listeners]]\nbind = '127.0.0.1:1'\nresources = ['clients']",
             "FILE: listeners[0].resources[0]: unknown variant `clients`, expected one of `client`, `federation`, \
-             `media`, `admin`, `health`, `metrics`",
+             `media`, `admin`, `health`, `metrics`; did you mean `client`?",
         ),
         (
             "[[listeners]]\nbind = '127.0.0.1:1'\ntls = { certificate = 'cert.pem' }",

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use room_engine::state_map::MemoryChunks;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{Instrument as _, debug_span};
+use tracing::{Instrument as _, Span, debug_span};
 
 use crate::append::{Append, AppendOutcome};
 use crate::dialect::{Dialect, Engine};
@@ -177,7 +177,8 @@ impl Database {
     {
         let (reply, answer) = oneshot::channel();
         let write = async {
-            self.enqueue(Write::Closure(Box::new(ClosureJob { closure, answer: None, reply }))).await?;
+            let asked_in = Span::current();
+            self.enqueue(Write::Closure(Box::new(ClosureJob { closure, answer: None, asked_in, reply }))).await?;
             answer.await.map_err(|_| closed())?
         };
         let operation = writer_of(std::any::type_name::<F>());
@@ -194,7 +195,8 @@ impl Database {
         append: Append,
     ) -> Result<oneshot::Receiver<Result<AppendOutcome, StorageError>>, StorageError> {
         let (reply, outcome) = oneshot::channel();
-        self.enqueue(Write::Append(Box::new(PendingAppend { append, outcome: None, reply }))).await?;
+        let asked_in = Span::current();
+        self.enqueue(Write::Append(Box::new(PendingAppend { append, outcome: None, asked_in, reply }))).await?;
         Ok(outcome)
     }
 

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
-use tracing::{Instrument as _, debug_span};
+use tracing::{Instrument as _, Span, debug_span};
 
 use crate::StorageError;
 use crate::append::{self, Append, AppendOutcome, Repetitions};
@@ -44,6 +44,8 @@ pub(crate) enum Write {
 pub(crate) struct PendingAppend {
     pub(crate) append: Append,
     pub(crate) outcome: Option<AppendOutcome>,
+    /// The span of whoever asked for it.
+    pub(crate) asked_in: Span,
     pub(crate) reply: oneshot::Sender<Result<AppendOutcome, StorageError>>,
 }
 
@@ -51,11 +53,14 @@ pub(crate) struct PendingAppend {
 pub(crate) trait Job: Send {
     fn run<'a>(&'a mut self, tx: &'a mut Tx) -> LocalFuture<'a, Result<(), StorageError>>;
     fn settle(self: Box<Self>, outcome: Result<(), StorageError>);
+    fn asked_in(&self) -> &Span;
 }
 
 pub(crate) struct ClosureJob<F, T> {
     pub(crate) closure: F,
     pub(crate) answer: Option<T>,
+    /// The span of whoever asked for it.
+    pub(crate) asked_in: Span,
     pub(crate) reply: oneshot::Sender<Result<T, StorageError>>,
 }
 
@@ -77,6 +82,10 @@ where
         // Whoever asked may have gone away; the write is done all the same.
         drop(reply.send(outcome.and_then(|()| answer.ok_or_else(unanswered))));
     }
+
+    fn asked_in(&self) -> &Span {
+        &self.asked_in
+    }
 }
 
 impl Write {
@@ -90,6 +99,24 @@ impl Write {
             }
         }
     }
+
+    fn asked_in(&self) -> &Span {
+        match self {
+            Self::Closure(job) => job.asked_in(),
+            Self::Append(pending) => &pending.asked_in,
+        }
+    }
+}
+
+/// The span of a transaction. It belongs to the trace of the first who asked; the traces of the others are linked.
+fn transaction_span(batch: &[Write]) -> Span {
+    let mut asked_in = batch.iter().map(|write| write.asked_in().id());
+    let first = asked_in.next().flatten();
+    let span = debug_span!(parent: first, "transaction", writes = batch.len());
+    asked_in.flatten().for_each(|other| {
+        span.follows_from(other);
+    });
+    span
 }
 
 /// Where the writer gets its connection.
@@ -214,7 +241,7 @@ impl Writer {
 
     /// Runs the batch in one transaction and publishes what it says; rolls back if anything fails.
     async fn commit(&mut self, tx: &mut Tx, batch: &mut [Write], repetitions: Repetitions) -> Result<(), StorageError> {
-        let span = debug_span!("transaction", writes = batch.len());
+        let span = transaction_span(batch);
         let outcome = self.run(tx, batch, repetitions).instrument(span).await;
         if outcome.is_err() {
             self.watch.write_failed();

@@ -15,7 +15,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering};
 
 use futures::FutureExt as _;
 use parking_lot::RwLock;
@@ -60,7 +60,7 @@ pub struct NotTaken<T>(pub T);
 
 #[derive(Default)]
 struct Counts {
-    depth: AtomicUsize,
+    depth: AtomicIsize,
     done: AtomicU64,
     dropped: AtomicU64,
 }
@@ -94,29 +94,40 @@ impl<T: Send + 'static> BoundedQueue<T> {
     /// # Errors
     /// [`NotTaken`] if there is no room and items without room are dropped, or the queue is closed.
     pub async fn push(&self, item: T) -> Result<(), NotTaken<T>> {
-        let Some(sender) = self.sender.read().clone() else { return Err(NotTaken(item)) };
-        // Before it is there: otherwise it could be taken out of the count before it was in it.
-        self.counts.depth.fetch_add(1, Ordering::Relaxed);
-        let refused = match self.when_full {
-            WhenFull::Wait => sender.send(item).await.map_err(|refused| NotTaken(refused.0)),
-            WhenFull::Drop => sender.try_send(item).map_err(|refused| match refused {
-                TrySendError::Full(item) => {
-                    self.counts.dropped.fetch_add(1, Ordering::Relaxed);
-                    NotTaken(item)
-                }
-                TrySendError::Closed(item) => NotTaken(item),
-            }),
-        };
-        if refused.is_err() {
-            self.counts.depth.fetch_sub(1, Ordering::Relaxed);
+        if self.when_full == WhenFull::Drop {
+            return self.push_at_once(item);
         }
-        refused
+        let Some(sender) = self.sender.read().clone() else { return Err(NotTaken(item)) };
+        self.counted(sender.send(item).await.map_err(|refused| NotTaken(refused.0)))
     }
 
-    /// What the queue has done and has to do. Those who wait for room are in its depth.
+    /// Adds an item without waiting for room, also where others wait.
+    ///
+    /// # Errors
+    /// [`NotTaken`] if there is no room, or the queue is closed.
+    pub fn push_at_once(&self, item: T) -> Result<(), NotTaken<T>> {
+        let Some(sender) = self.sender.read().clone() else { return Err(NotTaken(item)) };
+        self.counted(sender.try_send(item).map_err(|refused| match refused {
+            TrySendError::Full(item) => {
+                self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+                NotTaken(item)
+            }
+            TrySendError::Closed(item) => NotTaken(item),
+        }))
+    }
+
+    /// Counts an item that was taken. A worker may have come upon it before, so that for a moment there is less than nothing.
+    fn counted(&self, taken: Result<(), NotTaken<T>>) -> Result<(), NotTaken<T>> {
+        if taken.is_ok() {
+            self.counts.depth.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// What the queue has done and has to do.
     pub fn counts(&self) -> QueueCounts {
         QueueCounts {
-            depth: self.counts.depth.load(Ordering::Relaxed),
+            depth: usize::try_from(self.counts.depth.load(Ordering::Relaxed)).unwrap_or(0),
             done: self.counts.done.load(Ordering::Relaxed),
             dropped: self.counts.dropped.load(Ordering::Relaxed),
         }
@@ -191,10 +202,11 @@ mod tests {
         queue.push(2).await.unwrap();
         queue.push(3).await.unwrap();
         assert_eq!(queue.push(4).await.unwrap_err().0, 4);
-        assert_eq!(queue.counts(), QueueCounts { depth: 2, done: 0, dropped: 1 });
+        assert_eq!(queue.push_at_once(4).unwrap_err().0, 4);
+        assert_eq!(queue.counts(), QueueCounts { depth: 2, done: 0, dropped: 2 });
         gate.add_permits(3);
         queue.close().await;
-        assert_eq!(queue.counts(), QueueCounts { depth: 0, done: 3, dropped: 1 });
+        assert_eq!(queue.counts(), QueueCounts { depth: 0, done: 3, dropped: 2 });
         assert_eq!(queue.push(5).await.unwrap_err().0, 5);
     }
 
@@ -207,11 +219,17 @@ mod tests {
         }
         let mut fourth = Box::pin(queue.push(4));
         assert!(futures::poll!(&mut fourth).is_pending());
+        drop(queue.push_at_once(5).unwrap_err());
+        {
+            let mut gives_up = Box::pin(queue.push(6));
+            assert!(futures::poll!(&mut gives_up).is_pending());
+        }
+        assert_eq!(queue.counts().depth, 2, "those who wait are not in the queue");
         gate.add_permits(1);
         timeout(LONG, fourth).await.unwrap().unwrap();
         gate.add_permits(3);
         queue.close().await;
-        assert_eq!(queue.counts(), QueueCounts { depth: 0, done: 4, dropped: 0 });
+        assert_eq!(queue.counts(), QueueCounts { depth: 0, done: 4, dropped: 1 });
     }
 
     #[tokio::test]

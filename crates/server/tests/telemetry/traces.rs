@@ -45,8 +45,20 @@ on_both_databases! {
         assert!(statement.name.starts_with("SELECT "), "{}", statement.name);
         assert!(statement.start_time_unix_nano >= read.start_time_unix_nano);
         assert!(collector.below(&read).iter().any(|span| span.name == "messages"), "the service's span");
-        eventually("the writer's transaction", async || {
-            collector.spans().into_iter().find(|span| span.name == "transaction")
+        let transaction = eventually("the writer's transaction", async || {
+            collector.below(&sent).into_iter().find(|span| span.name == "transaction")
+        }).await;
+        let within = collector.below(&transaction);
+        assert!(within.iter().any(|span| attribute(&span.attributes, "db.query.text").is_some()), "{within:?}");
+        let name = json!({ "displayname": "Alice" });
+        alice.put(format!("/_matrix/client/v3/profile/{}/displayname", path_segment(&alice.id))).json(&name).await.ok();
+        let job = eventually("the run of a job", async || {
+            collector.spans().into_iter().find(|span| attribute(&span.attributes, "job_id").is_some())
+        }).await;
+        assert!(job.parent_span_id.is_empty());
+        assert_eq!(attribute(&job.attributes, "name"), Some(job.name.clone()));
+        eventually("the job's statements", async || {
+            collector.below(&job).into_iter().find(|span| attribute(&span.attributes, "db.query.text").is_some())
         }).await;
 
         let resource = collector.resource().attributes;

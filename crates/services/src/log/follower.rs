@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use homeserver_core::{Cache, CacheOptions, HeapSize, Position, RoomSn, UserSn};
 use parking_lot::{Mutex, RwLock};
 use storage::{Database, LogEntry, LogObserver, Membership, ReceiptType, StorageError};
-use tokio::sync::{OnceCell, mpsc};
+use tasks::bounded::{BoundedQueue, BoundedQueueOptions, WhenFull};
+use tokio::sync::OnceCell;
 
 use super::{LogTail, UserRoomsCache, Wakeups};
 
@@ -22,7 +23,7 @@ pub struct LogFollower {
     wakeups: Arc<Wakeups>,
     members: Arc<LocalMembers>,
     progress: Arc<LogProgress>,
-    queue: mpsc::Sender<Committed>,
+    queue: BoundedQueue<Committed>,
 }
 
 /// The entries of a transaction, and when they came.
@@ -111,8 +112,18 @@ impl LogFollower {
         let rooms = Cache::with(database.memory(), "room_members", options);
         let members = Arc::new(LocalMembers { database: database.clone(), rooms });
         database.memory().join("log_tail", &tail);
-        let (queue, waiting) = mpsc::channel(QUEUE_LENGTH);
-        tokio::spawn(follow(waiting, members.clone(), wakeups.clone(), progress.clone(), observer));
+        let reading = Arc::new(Reading {
+            members: members.clone(),
+            wakeups: wakeups.clone(),
+            progress: progress.clone(),
+            observer,
+        });
+        // One after the other, so that the progress is that of all before.
+        let options = BoundedQueueOptions { capacity: QUEUE_LENGTH, workers: 1, when_full: WhenFull::Drop };
+        let queue = BoundedQueue::start(options, move |committed| {
+            let reading = reading.clone();
+            async move { reading.wake(committed).await }
+        });
         let follower = Self { tail, user_rooms, wakeups, members, progress: progress.clone(), queue };
         database.observe(Arc::new(follower));
         progress
@@ -126,25 +137,27 @@ impl LogObserver for LogFollower {
         self.members.follow(entries);
         self.tail.push(entries);
         self.progress.arrived(entries);
-        if self.queue.try_send((Instant::now(), entries.to_vec())).is_err() {
+        if self.queue.push_at_once((Instant::now(), entries.to_vec())).is_err() {
             self.progress.overflows.fetch_add(1, Ordering::Relaxed);
             self.wakeups.wake_all();
         }
     }
 }
 
-async fn follow(
-    mut queue: mpsc::Receiver<Committed>,
+/// What is needed to wake the readers of a transaction.
+struct Reading {
     members: Arc<LocalMembers>,
     wakeups: Arc<Wakeups>,
     progress: Arc<LogProgress>,
     observer: FollowObserver,
-) {
-    while let Some((since, entries)) = queue.recv().await {
-        progress.begins(since);
-        wake_readers(&entries, &members, &wakeups).await;
-        progress.ends(&entries);
-        observer(since.elapsed());
+}
+
+impl Reading {
+    async fn wake(&self, (since, entries): Committed) {
+        self.progress.begins(since);
+        wake_readers(&entries, &self.members, &self.wakeups).await;
+        self.progress.ends(&entries);
+        (self.observer)(since.elapsed());
     }
 }
 

@@ -7,6 +7,7 @@ use rand::Rng as _;
 use storage::{ClaimedJob, StorageError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::Run;
 use super::handlers::Kind;
@@ -30,6 +31,12 @@ enum Outcome {
 
 impl JobQueue {
     /// Does a job that was claimed.
+    #[tracing::instrument(
+        name = "job",
+        parent = None,
+        skip_all,
+        fields(otel.name = kind.name, name = kind.name, job_id = job.claim.job_id.0, attempt = job.claim.attempt)
+    )]
     pub(super) async fn work(&self, kind: &Kind, job: ClaimedJob, observer: &dyn JobObserver) {
         let job_id = job.claim.job_id;
         let lease = self.leases.begin(job_id).await;
@@ -55,7 +62,7 @@ impl JobQueue {
     async fn run_to_end(&self, kind: &Kind, job: &ClaimedJob, run: &Arc<Run>, lost: &CancellationToken) -> Outcome {
         let interrupted = if kind.is_interruptible { &self.stopping } else { &self.dropping };
         // In a task of its own, so that a panic is the end of this job and of nothing else.
-        let mut running = tokio::spawn(kind.begin(job.payload.clone(), run.clone()));
+        let mut running = tokio::spawn(kind.begin(job.payload.clone(), run.clone()).in_current_span());
         let ended = tokio::select! {
             ended = &mut running => ended,
             () = lost.cancelled() => {

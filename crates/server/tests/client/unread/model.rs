@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use testing::{TestDatabase, TestServer, User, on_both_databases, path_segment};
+use testing::{TestServer, User, on_both_databases, path_segment};
 
 use super::counts;
 use crate::V3;
@@ -262,12 +262,11 @@ impl History {
     }
 }
 
-async fn histories(db: &TestDatabase, first_seed: u64) {
-    let server = TestServer::start(db).await;
+async fn histories(server: &TestServer, first_seed: u64) {
     for seed in first_seed..first_seed + HISTORIES {
         // Shown if the test fails.
         println!("seed {seed}");
-        let mut history = History::begin(&server, seed).await;
+        let mut history = History::begin(server, seed).await;
         for step in 0..STEPS {
             history.step().await;
             if step % 5 == 4 {
@@ -279,6 +278,11 @@ async fn histories(db: &TestDatabase, first_seed: u64) {
 
 on_both_databases! {
     async fn counts_are_those_of_a_model_that_goes_through_everything(db: TestDatabase) {
-        histories(&db, 1).await;
+        histories(&TestServer::start(&db).await, 1).await;
+    }
+
+    async fn counts_are_the_same_where_hardly_anything_stays_in_memory(db: TestDatabase) {
+        let settings = [("caches", "memory_budget", "1MiB".into()), ("caches", "time_to_live", "1ms".into())];
+        histories(&TestServer::start_with(&db, &settings).await, 100).await;
     }
 }
