@@ -189,7 +189,7 @@ fn add_cors_headers(response: &mut Response) {
     );
 }
 
-/// The server stays up where panics unwind; in a release build they end the process.
+/// A defect that one request meets must not be the end of all others.
 fn panicked(panic: &(dyn Any + Send)) -> ApiError {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     ApiError::internal("Handling a request", &std::io::Error::other(message.unwrap_or("panic").to_owned()))

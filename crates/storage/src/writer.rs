@@ -3,10 +3,12 @@
 //! While a commit waits for the disk, the writes that arrive gather for the next one, so that the cost of reaching stable
 //! storage is shared by all who wait for it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use parking_lot::RwLock;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -159,8 +161,16 @@ impl Writer {
         Self { watch, ..self }
     }
 
-    /// Serves writes until nobody can send any more.
-    pub(crate) fn serve_all(mut self, mut queue: mpsc::Receiver<Write>) {
+    /// Serves writes until nobody can send any more. Without it the process could only refuse, so a panic outside of a single
+    /// write is the end of the process, and whoever supervises it starts it again.
+    pub(crate) fn serve_or_abort(self, queue: mpsc::Receiver<Write>) {
+        if catch_unwind(AssertUnwindSafe(|| self.serve_all(queue))).is_err() {
+            tracing::error!("the writer's thread ended with a panic; the server ends with it");
+            std::process::abort();
+        }
+    }
+
+    fn serve_all(mut self, mut queue: mpsc::Receiver<Write>) {
         let mut tx = None;
         let mut batch = Vec::with_capacity(MAX_BATCH);
         let runtime = self.runtime.clone();
@@ -254,7 +264,9 @@ impl Writer {
         let run = async {
             let begun = timeout(CONNECT_TIMEOUT, tx.begin(positions_of(batch))).await;
             begun.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
-            run_batch(tx, batch, repetitions).await
+            // As if a statement had failed: it is rolled back, and those beside it are written.
+            let run = AssertUnwindSafe(run_batch(tx, batch, repetitions)).catch_unwind();
+            run.await.unwrap_or_else(|_| Err(StorageError::Statement("a write ended with a panic".to_owned())))
         };
         let error = match timeout(TRANSACTION_TIMEOUT, run).await.unwrap_or_else(|_| Err(too_slow())) {
             Ok(()) => {

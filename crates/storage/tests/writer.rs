@@ -68,6 +68,26 @@ on_both_databases! {
         assert_eq!(names(&database).await.len(), 1 + 60 - (0..60).filter(|number| number % 7 == 3).count());
     }
 
+    async fn a_write_that_panics_leaves_those_beside_it_alone_and_nothing_behind(db: TestDatabase) {
+        let database = open(&db).await;
+        let insert = "INSERT INTO server_values (name, value) VALUES ('half', 'x')";
+        let panics = database.write(async move |tx| -> Result<(), StorageError> {
+            tx.execute(insert, &[]).await?;
+            panic!("a defect");
+        });
+        let writes = (0..20).map(|number| {
+            let database = database.clone();
+            async move { set(&database, &format!("{number:02}"), "x").await }
+        });
+        let (panicked, others) = futures::join!(panics, futures::future::join_all(writes));
+        assert!(matches!(&panicked, Err(StorageError::Statement(_))), "{panicked:?}");
+        assert!(others.iter().all(Result::is_ok), "{others:?}");
+        set(&database, "later", "x").await.unwrap();
+        let names = names(&database).await;
+        assert_eq!(names.len(), 21, "{names:?}");
+        assert!(!names.contains(&"half".to_owned()));
+    }
+
     async fn a_failed_write_leaves_nothing_behind(db: TestDatabase) {
         let database = open(&db).await;
         let insert = "INSERT INTO server_values (name, value) VALUES ('half', 'x')";

@@ -219,7 +219,7 @@ mod tests {
         }
         let mut fourth = Box::pin(queue.push(4));
         assert!(futures::poll!(&mut fourth).is_pending());
-        drop(queue.push_at_once(5).unwrap_err());
+        assert_eq!(queue.push_at_once(5).unwrap_err().0, 5);
         {
             let mut gives_up = Box::pin(queue.push(6));
             assert!(futures::poll!(&mut gives_up).is_pending());
