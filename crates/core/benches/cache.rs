@@ -101,8 +101,8 @@ fn cache(criterion: &mut Criterion) {
     let kinds: [(&str, Box<dyn Keeps>); 4] = [
         ("cache", Box::new(own)),
         ("its table alone", Box::new(quick_cache::sync::Cache::<u64, Arc<str>>::new(2 * entries))),
-        ("mutex of map", Box::new(Mutex::new(HashMap::<u64, Arc<str>>::new()))),
-        ("mutex of lru", Box::new(Mutex::new(LruCache::<u64, Arc<str>>::new(entries)))),
+        ("baseline: map behind a mutex", Box::new(Mutex::new(HashMap::<u64, Arc<str>>::new()))),
+        ("baseline: LRU map behind a mutex", Box::new(Mutex::new(LruCache::<u64, Arc<str>>::new(entries)))),
     ];
     let value: Arc<str> = "@alice:example.org".into();
     for (_, kept) in &kinds {

@@ -270,4 +270,32 @@ pub(crate) const CLAIMS: &[Claim] = &[
         bench: ("services", "reserved"),
         remark: "",
     },
+    Claim {
+        text: "cache hit against an LRU map behind a mutex, 1 thread",
+        wanted: "quicker",
+        evidence: Times("cache hit/cache/1", "cache hit/baseline: LRU map behind a mutex/1"),
+        bench: ("homeserver-core", "cache"),
+        remark: "",
+    },
+    Claim {
+        text: "cache hit against an LRU map behind a mutex, 8 threads",
+        wanted: "quicker",
+        evidence: Times("cache hit/cache/8", "cache hit/baseline: LRU map behind a mutex/8"),
+        bench: ("homeserver-core", "cache"),
+        remark: "",
+    },
+    Claim {
+        text: "cache write against an LRU map behind a mutex, 1 thread",
+        wanted: "quicker",
+        evidence: Times("cache write/cache/1", "cache write/baseline: LRU map behind a mutex/1"),
+        bench: ("homeserver-core", "cache"),
+        remark: "",
+    },
+    Claim {
+        text: "cache write against an LRU map behind a mutex, 8 threads",
+        wanted: "quicker",
+        evidence: Times("cache write/cache/8", "cache write/baseline: LRU map behind a mutex/8"),
+        bench: ("homeserver-core", "cache"),
+        remark: "",
+    },
 ];
