@@ -36,6 +36,40 @@ pub enum RuleTest {
     Id,
 }
 
+impl Rule {
+    /// The same rule for another room, if this one is about `old` alone.
+    pub(crate) fn for_room(&self, old: &str, new: &str) -> Option<Self> {
+        let test = match &self.test {
+            RuleTest::Id => RuleTest::Id,
+            RuleTest::Pattern(_) => return None,
+            RuleTest::Conditions(conditions) => {
+                let mut conditions = conditions.clone().into_owned();
+                let mut is_about_old = false;
+                for condition in &mut conditions {
+                    if let Condition::EventMatch { key, pattern } = condition
+                        && key == "room_id"
+                        && pattern == old
+                    {
+                        *pattern = Cow::Owned(new.to_owned());
+                        is_about_old = true;
+                    }
+                }
+                if !is_about_old {
+                    return None;
+                }
+                RuleTest::Conditions(Cow::Owned(conditions))
+            }
+        };
+        // Clients give the rule by which they mute a room the room's ID. Two rules cannot have the same.
+        let id = match self.id.contains(old) {
+            true => self.id.replace(old, new),
+            false if matches!(test, RuleTest::Id) => return None,
+            false => format!("{} in {new}", self.id),
+        };
+        Some(Self { id: Cow::Owned(id), test, ..self.clone() })
+    }
+}
+
 /// What a client says of a rule that it adds or changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRule {

@@ -184,7 +184,13 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         user_rooms.clone(),
         rate_limits.clone(),
     ));
-    let sending = Arc::new(Sending::new(timeline.clone(), aliases.clone(), memberships.clone(), rate_limits.clone()));
+    let sending = Arc::new(Sending::new(
+        timeline.clone(),
+        aliases.clone(),
+        memberships.clone(),
+        rate_limits.clone(),
+        clock.clone(),
+    ));
     let searching = heavy_work.room_directory_search.clone();
     let directory = Arc::new(Directory::new(database.clone(), interned.clone(), timeline.clone(), searching));
     let searching = heavy_work.user_directory_search.clone();

@@ -6,8 +6,9 @@ use std::time::Duration;
 use config::{Config, Schedule};
 use homeserver_core::Clock;
 use services::background::{
-    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, JobState, LeaveAllRooms,
-    MembershipJobs, PurgeForgottenRooms, RemoveExpired, RemoveUnseenDevices, RoomPurge, UpdateMemberProfile,
+    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, InheritRoomSettings, JobState,
+    LeaveAllRooms, MembershipJobs, PurgeForgottenRooms, RemoveExpired, RemoveUnseenDevices, RoomPurge,
+    UpdateMemberProfile,
 };
 use services::mail::{MailJob, SendMail, ValidationMails};
 use services::{rooms::Memberships, sessions::Sessions};
@@ -60,7 +61,8 @@ pub(crate) fn handlers(needs: &Needs<'_>) -> Handlers {
     let counting = Counting::new(database.clone(), clock.clone());
     let handlers = Handlers::default()
         .with::<UpdateMemberProfile>(of_memberships.clone())
-        .with::<LeaveAllRooms>(of_memberships)
+        .with::<LeaveAllRooms>(of_memberships.clone())
+        .with::<InheritRoomSettings>(of_memberships)
         .with_scheduled::<RemoveExpired>(schedule(jobs.clean_up), clean_up.clone())
         .with_scheduled::<RemoveUnseenDevices>(schedule(jobs.clean_up), clean_up)
         .with_scheduled::<CollectStateChunks>(

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use homeserver_core::UserSn;
 use push_rules::{Action, NewRule, Place, RuleError, RuleKind, Ruleset};
-use ruma::UserId;
+use ruma::{RoomId, UserId};
 use serde::Serialize;
 use storage::{Database, StorageError, StoredPushRules};
 
@@ -126,6 +126,29 @@ impl PushRules {
         });
         Ok(changed.await??)
     }
+}
+
+/// Has what a user's rules say of a room hold for the room that replaced it, too. Whoever has too many rules keeps those.
+pub(crate) async fn follow_upgrade(
+    database: &Database,
+    user_sn: UserSn,
+    old_room_id: &RoomId,
+    new_room_id: &RoomId,
+) -> Result<(), StorageError> {
+    let stored = database.push_rules(user_sn).await?;
+    // Most users have no such rules, and need no write.
+    if !matches!(ruleset(stored.as_ref()).follow_upgrade(old_room_id.as_str(), new_room_id.as_str()), Ok(true)) {
+        return Ok(());
+    }
+    let (old_room_id, new_room_id) = (old_room_id.to_owned(), new_room_id.to_owned());
+    let changed = database.write(async move |tx| {
+        let mut rules = ruleset(tx.push_rules(user_sn).await?.as_ref());
+        if matches!(rules.follow_upgrade(old_room_id.as_str(), new_room_id.as_str()), Ok(true)) {
+            tx.set_push_rules(user_sn, &json(&rules.for_storage())).await?;
+        }
+        Ok(())
+    });
+    changed.await
 }
 
 /// The content of the account data [`m.push_rules`](https://spec.matrix.org/v1.19/client-server-api/#mpush_rules).

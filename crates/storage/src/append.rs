@@ -114,6 +114,8 @@ pub struct StateEffect {
     pub replaces: Option<EventSn>,
     /// Whose membership it changes, and into what.
     pub membership: Option<(UserSn, Membership)>,
+    /// What the membership was before, as far as that is known.
+    pub membership_before: Option<Membership>,
 }
 
 /// Events of one room that are written together.
@@ -260,6 +262,18 @@ pub(crate) struct Effect {
     pub(crate) event_sn: Option<EventSn>,
     pub(crate) replaces: Option<EventSn>,
     pub(crate) membership: Option<(UserSn, Membership)>,
+    /// Whether the user was in the room before and still is: only the profile has changed.
+    pub(crate) stays_joined: bool,
+}
+
+impl Effect {
+    pub(crate) fn of_resolution(effect: &StateEffect, position: Position) -> Self {
+        let StateEffect { place, replaces, membership, membership_before, .. } = *effect;
+        let stays_joined =
+            membership_before == Some(Membership::Join) && matches!(membership, Some((_, Membership::Join)));
+        let event_sn = effect.event.as_ref().map(EventNumber::sn);
+        Self { position, place, event_sn, replaces, membership, stays_joined }
+    }
 }
 
 type TransactionKey = (DeviceSn, RoomSn, TypeSn, Box<str>);
@@ -359,6 +373,7 @@ async fn write_append<'a>(
                     event_sn: Some(sn),
                     replaces: event.replaces.as_ref().map(|(replaced, _)| replaced.sn()),
                     membership: event.membership,
+                    stays_joined: unread::stays_joined(event),
                 });
             }
         }
@@ -395,8 +410,7 @@ async fn resolve(
             _ => tx.next_position().await?,
         };
         head.last = head.last.max(position.0);
-        let StateEffect { place, replaces, membership, .. } = *effect;
-        effects.push(Effect { position, place, event_sn, replaces, membership });
+        effects.push(Effect::of_resolution(effect, position));
     }
     let changes: Vec<_> = resolved.iter().map(|it| (it.place, it.event.as_ref().map(EventNumber::sn))).collect();
     apply(tx, head.state, &changes, chunks).await

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_rate_limit_overrides.sql"),
     include_str!("migrations/0005_unread.sql"),
     include_str!("migrations/0006_email.sql"),
+    include_str!("migrations/0007_membership_changes.sql"),
 ];
 
 /// The lock that keeps two nodes from migrating one PostgreSQL database at once.

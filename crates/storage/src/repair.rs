@@ -4,7 +4,7 @@ use homeserver_core::{EventSn, RoomSn, UserSn};
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::state_map::{Chunk, Place, StateMap};
 
-use crate::append::{Effect, EventNumber, StateEffect, later_version, rows};
+use crate::append::{Effect, StateEffect, later_version, rows};
 use crate::events::Standing;
 use crate::log::LogEntry;
 use crate::{Database, Membership, StorageError, Tx, auth_chains, params};
@@ -137,10 +137,8 @@ impl Tx {
         let mut effects = Vec::with_capacity(repair.effects.len());
         for effect in &repair.effects {
             last = self.next_position().await?;
-            let StateEffect { place, replaces, membership, .. } = *effect;
-            let event_sn = effect.event.as_ref().map(EventNumber::sn);
-            effects.push(Effect { position: last, place, event_sn, replaces, membership });
-            self.publish(LogEntry::StateResolved { position: last, room_sn, membership });
+            effects.push(Effect::of_resolution(effect, last));
+            self.publish(LogEntry::StateResolved { position: last, room_sn, membership: effect.membership });
         }
         let each = || effects.iter().map(|effect| (room_sn, effect));
         let [changes, current] = rows::state(each());

@@ -128,13 +128,13 @@ on_both_databases! {
             append.events[0].type_sn = place.event_type;
             let event = Some(append.events[0].number.clone());
             let replaces = replaces.map(EventNumber::sn);
-            append.resolved = Some(vec![StateEffect { place, event, replaces, membership: None }]);
+            append.resolved = Some(vec![StateEffect { place, event, replaces, membership: None, membership_before: None }]);
             append
         };
         let emptied = |version: i64, replaces: &EventNumber| {
             let mut append = message(1, &format!("$message {version}"), version, &version.to_string());
             append.resolved =
-                Some(vec![StateEffect { place, event: None, replaces: Some(replaces.sn()), membership: None }]);
+                Some(vec![StateEffect { place, event: None, replaces: Some(replaces.sn()), membership: None, membership_before: None }]);
             append
         };
         let first = filled(0, None);

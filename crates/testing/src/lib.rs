@@ -31,6 +31,7 @@
 mod both_databases;
 mod client;
 mod database;
+mod eventually;
 mod postgres_server;
 mod server_process;
 mod settings;
@@ -41,6 +42,7 @@ mod user;
 
 pub use client::{Answer, Client, Request, Unanswered, path_segment};
 pub use database::TestDatabase;
+pub use eventually::eventually;
 pub use postgres_server::{PostgresServer, StopMode, postgres_program};
 pub use server_process::ServerProcess;
 pub use settings::Setting;

@@ -20,6 +20,7 @@ pub(crate) enum Step {
     Rename,
     /// Into the lobby, or out of it.
     JoinOrLeave,
+    /// And leaves an older one.
     CreateRoom,
 }
 
@@ -97,8 +98,14 @@ pub(crate) async fn take(
         }
         Step::CreateRoom => {
             let reply = server.create_room(&user, "private_chat").await?;
-            client.borrow_mut().created(&reply);
-            Ok(())
+            let too_old = client.borrow_mut().created(&reply);
+            match too_old {
+                Some(room) => {
+                    let path = format!("/_matrix/client/v3/rooms/{}/leave", escaped(&room));
+                    server.post(Some(&user), &path, &json!({})).await.map(drop)
+                }
+                None => Ok(()),
+            }
         }
     }
 }

@@ -12,8 +12,9 @@ use crate::matrix::{Reply, User};
 
 /// Members of each of the rooms that last: large enough for a message to reach several who wait.
 const MEMBERS: usize = 16;
-/// Rooms that a client made last and sends into as well. Older ones stay on the server, and nobody asks for them any more,
-/// so memory that a server keeps for them for ever would show.
+/// Rooms that a client made last and sends into as well. It leaves older ones: what a request has to do must not grow with the
+/// length of the run. They stay on the server, and nobody asks for them any more, so memory that a server keeps for them for
+/// ever would show.
 const OWN_ROOMS: usize = 2;
 
 /// What the clients share.
@@ -98,17 +99,14 @@ impl Client {
         format!("Somebody, for the {}th time", self.names)
     }
 
-    pub(crate) fn created(&mut self, reply: &Reply) {
+    /// Remembers a room, and returns one that is to be left for it.
+    pub(crate) fn created(&mut self, reply: &Reply) -> Option<String> {
         #[derive(Deserialize)]
         struct Created {
             room_id: String,
         }
-        if let Ok(created) = reply.parse::<Created>() {
-            self.own_rooms.push_back(created.room_id);
-            if self.own_rooms.len() > OWN_ROOMS {
-                self.own_rooms.pop_front();
-            }
-        }
+        self.own_rooms.push_back(reply.parse::<Created>().ok()?.room_id);
+        if self.own_rooms.len() > OWN_ROOMS { self.own_rooms.pop_front() } else { None }
     }
 }
 

@@ -97,6 +97,30 @@ impl Ruleset {
         Ok(())
     }
 
+    /// Has what the user said of a room hold for the room that replaces it, too: rules with the room's ID, and those with a
+    /// condition that the event is in the room. Each gets a copy below it, unless the user has a rule of the copy's ID. Returns
+    /// whether there was anything to copy.
+    ///
+    /// # Errors
+    /// When the user would have too many rules; nothing has changed then.
+    pub fn follow_upgrade(&mut self, old_room_id: &str, new_room_id: &str) -> Result<bool, RuleError> {
+        let before = self.own_rules();
+        self.change(|changed| {
+            for kind in [RuleKind::Override, RuleKind::Room, RuleKind::Underride] {
+                let rules = changed.own_mut(kind);
+                let copies = rules.iter().enumerate();
+                let copies = copies.filter_map(|(index, rule)| Some((index, rule.for_room(old_room_id, new_room_id)?)));
+                for (index, copy) in copies.collect::<Vec<_>>().into_iter().rev() {
+                    if rules.iter().all(|rule| rule.id != copy.id) {
+                        rules.insert(index + 1, copy);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        Ok(self.own_rules() > before)
+    }
+
     /// Changes the rules, or leaves them as they are where the change fails or is beyond the limits.
     fn change(&mut self, change: impl FnOnce(&mut Self) -> Result<(), RuleError>) -> Result<(), RuleError> {
         let mut changed = self.clone();

@@ -10,6 +10,7 @@
 
 mod clean_up;
 mod interrupted;
+mod profiles;
 mod purging;
 mod state_chunks;
 mod statistics;

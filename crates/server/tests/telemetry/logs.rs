@@ -1,9 +1,9 @@
 use http::HeaderName;
 use serde_json::Value;
 use storage::{Database, DatabaseOptions};
-use testing::{ServerProcess, on_both_databases, path_segment};
+use testing::{ServerProcess, eventually, on_both_databases, path_segment};
 
-use crate::{eventually, start};
+use crate::start;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

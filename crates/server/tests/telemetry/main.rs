@@ -13,28 +13,13 @@ mod logs;
 mod metrics;
 mod traces;
 
-use std::time::{Duration, Instant};
-
 use testing::{Client, ServerProcess, Setting, TestDatabase};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse-rust");
-const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn start(db: &TestDatabase, settings: &[(&str, toml::Value)]) -> ServerProcess {
     let settings: Vec<Setting<'_>> = settings.iter().map(|(key, value)| ("telemetry", *key, value.clone())).collect();
     ServerProcess::start_with(PROGRAM, db, &settings).await
-}
-
-/// What `look` finds, as soon as it does.
-async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 async fn metrics_text(client: &Client) -> String {

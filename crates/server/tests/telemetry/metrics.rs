@@ -20,7 +20,7 @@ async fn of_used_server(db: &TestDatabase) -> String {
     alice.send_text(&room, "hello").await;
     let since = alice.sync(None, 0).await;
     alice.sync(since["next_batch"].as_str(), 10).await;
-    crate::eventually("the disk is looked at", async || {
+    testing::eventually("the disk is looked at", async || {
         let bytes = crate::metric(&server.client(), "data_dir_size_bytes").await;
         bytes.filter(|bytes| *bytes > 0.0)
     })

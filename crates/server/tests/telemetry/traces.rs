@@ -2,10 +2,10 @@ use std::time::{Duration, Instant};
 
 use http::HeaderName;
 use serde_json::json;
-use testing::{TestDatabase, on_both_databases, path_segment};
+use testing::{TestDatabase, eventually, on_both_databases, path_segment};
 
 use crate::collector::{Collector, attribute, hex};
-use crate::{eventually, metric, start};
+use crate::{metric, start};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

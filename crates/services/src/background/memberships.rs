@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use homeserver_core::UserSn;
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use storage::{Interned, StorageError};
 use tasks::queue::{Handle, Job, JobError, Priority, Run};
@@ -42,7 +42,25 @@ impl Job for LeaveAllRooms {
     }
 }
 
-/// Does both.
+/// The members of a room are to have what they have set for the room that it replaces.
+#[derive(Clone, Serialize, Deserialize, Debug)]
+pub struct InheritRoomSettings {
+    /// The room that was replaced.
+    pub old_room_id: OwnedRoomId,
+    /// The room that replaces it.
+    pub new_room_id: OwnedRoomId,
+}
+
+impl Job for InheritRoomSettings {
+    const NAME: &str = "inherit_room_settings";
+    const PRIORITY: Priority = Priority::Urgent;
+
+    fn key(&self) -> Option<String> {
+        Some(format!("{} {}", self.old_room_id, self.new_room_id))
+    }
+}
+
+/// Does all of these.
 #[derive(Clone)]
 pub struct MembershipJobs {
     interned: Arc<Interned>,
@@ -63,16 +81,16 @@ impl MembershipJobs {
 }
 
 /// Tells administrators how far it is.
-struct Rooms<'a> {
+struct Told<'a> {
     run: &'a Run,
-    user_id: &'a UserId,
     doing: &'static str,
+    of: &'a str,
 }
 
-impl Progress for Rooms<'_> {
-    async fn rooms_done(&self, done: usize, total: usize) {
-        let Self { run, user_id, doing } = self;
-        run.progress(done as u64, total as u64, format!("{doing} {user_id}")).await;
+impl Progress for Told<'_> {
+    async fn done(&self, done: usize, total: usize) {
+        let Self { run, doing, of } = self;
+        run.progress(done as u64, total as u64, format!("{doing} {of}")).await;
     }
 }
 
@@ -80,7 +98,7 @@ impl Handle<UpdateMemberProfile> for MembershipJobs {
     async fn run(&self, job: UpdateMemberProfile, run: &Run) -> Result<(), JobError> {
         let user_sn = UserSn(job.user_sn);
         let user_id = &*self.user_id(user_sn).await?;
-        let rooms = Rooms { run, user_id, doing: "Telling rooms of the new profile of" };
+        let rooms = Told { run, doing: "Telling rooms of the new profile of", of: user_id.as_str() };
         self.memberships.update_member_profile(user_sn, user_id, &rooms).await.map_err(of_rooms)
     }
 }
@@ -89,8 +107,15 @@ impl Handle<LeaveAllRooms> for MembershipJobs {
     async fn run(&self, job: LeaveAllRooms, run: &Run) -> Result<(), JobError> {
         let user_sn = UserSn(job.user_sn);
         let user_id = &*self.user_id(user_sn).await?;
-        let rooms = Rooms { run, user_id, doing: "Leaving all rooms of" };
+        let rooms = Told { run, doing: "Leaving all rooms of", of: user_id.as_str() };
         self.memberships.leave_all(user_sn, user_id, &rooms).await.map_err(of_rooms)
+    }
+}
+
+impl Handle<InheritRoomSettings> for MembershipJobs {
+    async fn run(&self, job: InheritRoomSettings, run: &Run) -> Result<(), JobError> {
+        let members = Told { run, doing: "Giving members of", of: job.new_room_id.as_str() };
+        self.memberships.inherit_all(&job.old_room_id, &job.new_room_id, &members).await.map_err(of_rooms)
     }
 }
 

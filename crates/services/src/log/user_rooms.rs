@@ -176,8 +176,10 @@ impl UserRoomsCache {
 
     pub(super) fn follow(&self, entries: &[LogEntry]) {
         for entry in entries {
+            // Who was in the room and still is has changed a profile at most.
             if let Some((room_sn, user_sn, membership)) = entry.membership_change()
                 && let Some(rooms) = self.users.peek(&user_sn)
+                && !(membership == Membership::Join && rooms.place(room_sn).is_some_and(|place| place.is_joined()))
                 && (rooms.set_membership(room_sn, membership, entry.position(), false)
                     | rooms.reset_unread(room_sn, entry.position()))
             {

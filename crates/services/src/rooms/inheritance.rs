@@ -9,7 +9,7 @@ use serde_json::Value;
 use storage::{Database, Interned, KnownState, RoomStates, StorageError};
 
 use super::member_content::Content;
-use crate::wire;
+use crate::{push_rules, wire};
 
 /// The room that the room with this create event replaces.
 pub(super) fn predecessor_of(create: &Pdu) -> Option<OwnedRoomId> {
@@ -18,7 +18,7 @@ pub(super) fn predecessor_of(create: &Pdu) -> Option<OwnedRoomId> {
     RoomId::parse(&*room_id).ok()
 }
 
-/// Gives a user's tags of a room to the room that replaced it, and has it be a direct chat where the other one is.
+/// Gives a user's tags and push rules of a room to the room that replaced it, and has it be a direct chat where the other one is.
 /// Nothing happens if the user was never in the old room, or the old room does not send people to the new one.
 pub(super) async fn inherit(
     database: &Database,
@@ -35,7 +35,8 @@ pub(super) async fn inherit(
         return Ok(());
     }
     inherit_tags(database, user_sn, old_sn, new_sn).await?;
-    inherit_direct_chat(database, user_sn, old_room_id, new_room_id).await
+    inherit_direct_chat(database, user_sn, old_room_id, new_room_id).await?;
+    push_rules::follow_upgrade(database, user_sn, old_room_id, new_room_id).await
 }
 
 /// Whether a room's tombstone names another room. Any room can claim to replace it.

@@ -21,6 +21,8 @@ use crate::sessions::Requester;
 
 /// Rooms in which the member event of a user is changed at the same time.
 const ROOM_CONCURRENCY: usize = 8;
+/// After so many members it is told how far something is.
+const PROGRESS_EVERY: usize = 100;
 
 /// What users do to the membership of others, or their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -303,21 +305,42 @@ impl Memberships {
         let put = Put { memberships: self, requester, room_sn, change: &change, spent: &spent };
         let changed = self.timeline.change(room_sn, &put).await;
         let (event_id, predecessor) = spent.settle(changed)?;
-        if let Some(predecessor) = predecessor {
-            let inherited = inherit(
-                &self.database,
-                &self.interned,
-                self.timeline.states(),
-                requester.user_sn,
-                &predecessor,
-                room_id,
-            )
-            .await;
-            if let Err(error) = inherited {
-                tracing::warn!(%error, %predecessor, %room_id, user_id = %requester.user_id, "settings were not taken over");
-            }
+        if let Some(predecessor) = predecessor
+            && let Err(error) = self.inherit(requester.user_sn, &predecessor, room_id).await
+        {
+            tracing::warn!(%error, %predecessor, %room_id, user_id = %requester.user_id, "settings were not taken over");
         }
         Ok(event_id)
+    }
+
+    async fn inherit(
+        &self,
+        user_sn: UserSn,
+        old_room_id: &RoomId,
+        new_room_id: &RoomId,
+    ) -> Result<(), storage::StorageError> {
+        inherit(&self.database, &self.interned, self.timeline.states(), user_sn, old_room_id, new_room_id).await
+    }
+
+    /// Gives those who are in a room already what they have set for the room that it has replaced just now.
+    ///
+    /// # Errors
+    /// [`RoomError::Storage`] if something cannot be read or written. To do it again is harmless.
+    pub async fn inherit_all(
+        &self,
+        old_room_id: &RoomId,
+        new_room_id: &RoomId,
+        progress: &impl Progress,
+    ) -> Result<(), RoomError> {
+        let Some(new_sn) = self.interned.find_room(new_room_id.as_str()).await? else { return Ok(()) };
+        let members = self.database.local_members(new_sn).await?;
+        for (done, user_sn) in members.iter().enumerate() {
+            if done % PROGRESS_EVERY == 0 {
+                progress.done(done, members.len()).await;
+            }
+            self.inherit(*user_sn, old_room_id, new_room_id).await?;
+        }
+        Ok(())
     }
 
     /// Adds to the content the membership, and the profile of a user of this server.
@@ -449,10 +472,10 @@ impl RoomChange for Put<'_> {
     }
 }
 
-/// Is told how far something is that takes many rooms.
+/// Is told how far something is that takes many steps.
 pub trait Progress: Sync {
-    /// So many of so many rooms are done.
-    fn rooms_done(&self, done: usize, total: usize) -> impl Future<Output = ()> + Send;
+    /// So many of so many rooms, or members, are done.
+    fn done(&self, done: usize, total: usize) -> impl Future<Output = ()> + Send;
 }
 
 /// Does something in all rooms, in some at the same time. What a room refuses is left out.
@@ -478,7 +501,7 @@ async fn for_each_room<P: Progress, F: Future<Output = Result<(), RoomError>>>(
             }
         }
         done += 1;
-        progress.rooms_done(done, total).await;
+        progress.done(done, total).await;
     }
     left.map_or(Ok(()), Err)
 }

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use homeserver_core::{Clock, Timestamp};
 use room_engine::{CanonicalObject, Membership, Numbers, Pdu};
 use ruma::{EventId, OwnedEventId, RoomId, UserId};
 use serde_json::value::RawValue;
+use storage::{Step, Tx};
+use tasks::queue::Job as _;
 
 use super::aliases::Aliases;
 use super::member_content::Content;
 use super::membership::Memberships;
 use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
+use crate::background::InheritRoomSettings;
 use crate::rate_limits::{Kind, RateLimits, SpentOnce};
 use crate::sessions::Requester;
 
@@ -21,6 +25,7 @@ pub struct Sending {
     aliases: Arc<Aliases>,
     memberships: Arc<Memberships>,
     rate_limits: Arc<RateLimits>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Sending {
@@ -31,8 +36,9 @@ impl Sending {
         aliases: Arc<Aliases>,
         memberships: Arc<Memberships>,
         rate_limits: Arc<RateLimits>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { timeline, aliases, memberships, rate_limits }
+        Self { timeline, aliases, memberships, rate_limits, clock }
     }
 
     /// Sends an event that is not state, and returns its ID.
@@ -127,7 +133,8 @@ impl Sending {
         let room_sn = self.timeline.find(room_id).await?;
         let spent = SpentOnce::new(&self.rate_limits);
         spent.check(Kind::Message, requester)?;
-        let put = Put { aliases: &self.aliases, requester, room_id, draft, spent: &spent };
+        let now = self.clock.now();
+        let put = Put { aliases: &self.aliases, requester, room_id, draft, spent: &spent, now };
         let changed = self.timeline.change(room_sn, &put).await;
         spent.settle(changed)
     }
@@ -140,13 +147,14 @@ struct Put<'a> {
     room_id: &'a RoomId,
     draft: &'a Draft,
     spent: &'a SpentOnce<'a>,
+    now: Timestamp,
 }
 
 impl RoomChange for Put<'_> {
     type Answer = OwnedEventId;
 
     async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<OwnedEventId>, RoomError> {
-        let Self { aliases, requester, room_id, draft, spent } = *self;
+        let Self { aliases, requester, room_id, draft, spent, now } = *self;
         let state_key = draft.state_key.as_deref().unwrap_or_default();
         let current = room.state(&draft.event_type, state_key).await?;
         // Others learn from the rules that they may not.
@@ -163,8 +171,19 @@ impl RoomChange for Put<'_> {
         }
         spent.spend(Kind::Message, requester)?;
         let staged = room.stage(requester.user_sn, &requester.user_id, draft).await?;
-        Ok((staged.event_id().to_owned(), None))
+        let inheriting = inheriting(room_id, draft)
+            .map(|job| Box::new(async move |tx: &mut Tx| job.schedule(tx, now).await.map(drop)) as Box<dyn Step>);
+        Ok((staged.event_id().to_owned(), inheriting))
     }
+}
+
+/// What follows if the event says that another room replaces this one: those who are in that room already had nothing to
+/// inherit when they came.
+fn inheriting(room_id: &RoomId, draft: &Draft) -> Option<InheritRoomSettings> {
+    let is_tombstone = draft.event_type == "m.room.tombstone" && draft.state_key.as_deref() == Some("");
+    let replacement = draft.content.string("replacement_room").filter(|_| is_tombstone)?;
+    let new_room_id = RoomId::parse(&*replacement).ok()?;
+    Some(InheritRoomSettings { old_room_id: room_id.to_owned(), new_room_id })
 }
 
 fn parse(content: &RawValue) -> Result<CanonicalObject, RoomError> {

@@ -111,7 +111,9 @@ pub(crate) fn memberships<'a>(effects: impl Iterator<Item = (RoomSn, &'a Effect)
     for (room_sn, effect) in effects {
         let Some((user_sn, membership)) = effect.membership else { continue };
         let code = membership.code();
-        changes.push(vec![user_sn.into(), effect.position.into(), room_sn.into(), code.into()]);
+        if !effect.stays_joined {
+            changes.push(vec![user_sn.into(), effect.position.into(), room_sn.into(), code.into()]);
+        }
         let event_sn = effect.event_sn.or(effect.replaces).map_or(NO_EVENT, |sn| sn.0);
         current.insert((room_sn, user_sn), (code, event_sn));
     }

@@ -73,11 +73,16 @@ fn thread_of(written: &WrittenEvent<'_>) -> i64 {
 /// Who was not in the room before the event, and is now.
 fn entering(event: &NewEvent) -> Option<UserSn> {
     let (user_sn, Membership::Join) = event.membership? else { return None };
+    (!stays_joined(event)).then_some(user_sn)
+}
+
+/// Whether the event leaves a user in the room who was in it before.
+pub(super) fn stays_joined(event: &NewEvent) -> bool {
     let before = event.replaces.as_ref().and_then(|(_, json)| {
         let content = Members::new(json).find(|(key, _)| *key == b"content")?.1;
         Some(Members::new(content).find(|(key, _)| *key == b"membership")?.1)
     });
-    (before != Some(b"\"join\"")).then_some(user_sn)
+    matches!(event.membership, Some((_, Membership::Join))) && before == Some(b"\"join\"")
 }
 
 /// Whether the totals of the event's thread have a row for it.

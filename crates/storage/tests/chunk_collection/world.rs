@@ -88,7 +88,7 @@ impl World {
         let event = message(self.events_made, standing, StateBefore { base, changes });
         let effect = |(place, sn): (Place, EventSn)| {
             let event = Some(EventNumber::known(sn));
-            StateEffect { place, event, replaces: None, membership: None }
+            StateEffect { place, event, replaces: None, membership: None, membership_before: None }
         };
         let append = Append {
             room_sn: RoomSn(room),

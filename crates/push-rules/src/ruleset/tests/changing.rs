@@ -179,3 +179,49 @@ proptest! {
         prop_assert_eq!(ids(&ours, RuleKind::Content), theirs);
     }
 }
+
+#[test]
+fn rules_about_a_room_are_copied_for_the_one_that_replaces_it_and_nothing_else_is() {
+    let mut ruleset = three();
+    let silent = |kind, test: &str| NewRule::parse(kind, format!(r#"{{{test}"actions":[]}}"#).as_bytes()).unwrap();
+    let in_room = |room: &str| {
+        let condition = format!(r#"{{"kind":"event_match","key":"room_id","pattern":"{room}"}}"#);
+        silent(RuleKind::Override, &format!(r#""conditions":[{condition},{{"kind":"other"}}],"#))
+    };
+    for (kind, id, rule) in [
+        (RuleKind::Override, "mine", in_room("!old:x")),
+        (RuleKind::Override, "!old:x", in_room("!old:x")),
+        (RuleKind::Override, "elsewhere", in_room("!other:x")),
+        (RuleKind::Room, "!old:x", silent(RuleKind::Room, "")),
+        (RuleKind::Room, "!other:x", silent(RuleKind::Room, "")),
+        (RuleKind::Sender, "@old:x", silent(RuleKind::Sender, "")),
+    ] {
+        ruleset.put(kind, id, rule, Place::default()).unwrap();
+    }
+    ruleset.set_enabled(RuleKind::Room, "!old:x", false).unwrap();
+    assert!(ruleset.follow_upgrade("!old:x", "!new:x").unwrap());
+    let own = |kind| ruleset.own(kind).iter().map(|rule| &*rule.id).collect::<Vec<_>>();
+    assert_eq!(own(RuleKind::Override), ["elsewhere", "!old:x", "!new:x", "mine", "mine in !new:x"]);
+    assert_eq!(own(RuleKind::Room), ["!other:x", "!old:x", "!new:x"]);
+    assert_eq!((own(RuleKind::Sender), own(RuleKind::Content)), (vec!["@old:x"], vec!["a", "b", "c"]));
+    let copied = &ruleset.own(RuleKind::Override)[2];
+    assert_eq!(copied.test, in_room("!new:x").test);
+    assert!(!ruleset.own(RuleKind::Room)[2].enabled, "what was switched off stays so");
+
+    let once = ruleset.clone();
+    assert!(!ruleset.follow_upgrade("!old:x", "!new:x").unwrap(), "there is nothing left to copy");
+    assert_eq!(ruleset, once);
+}
+
+#[test]
+fn too_many_rules_are_not_copied() {
+    let mut ruleset = Ruleset::default();
+    for number in 0..MAX_RULES - 1 {
+        put(&mut ruleset, &number.to_string(), Place::default()).unwrap();
+    }
+    let rule = NewRule::parse(RuleKind::Room, br#"{"actions":[]}"#).unwrap();
+    ruleset.put(RuleKind::Room, "!old:x", rule, Place::default()).unwrap();
+    let before = ruleset.clone();
+    assert!(matches!(ruleset.follow_upgrade("!old:x", "!new:x"), Err(RuleError::TooMany { .. })));
+    assert_eq!(ruleset, before);
+}

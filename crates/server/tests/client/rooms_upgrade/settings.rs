@@ -1,7 +1,7 @@
 //! What users have set for a room that is upgraded
 
 use serde_json::{Value, json};
-use testing::{TestServer, User, on_both_databases, path_segment};
+use testing::{TestServer, User, eventually, on_both_databases, path_segment};
 
 use super::{set, upgrade};
 use crate::V3;
@@ -16,6 +16,19 @@ fn direct_path(user: &User) -> String {
 
 async fn put(user: &User, path: String, content: Value) {
     assert!(user.put(path).json(&content).await.ok().is_object());
+}
+
+async fn mute(user: &User, room: &str) {
+    put(user, format!("{V3}/pushrules/global/room/{}", path_segment(room)), json!({ "actions": [] })).await;
+}
+
+/// The rooms that the user has rules for, the most important one first.
+async fn muted(user: &User) -> Vec<String> {
+    ids(&user.get(format!("{V3}/pushrules/")).await.ok()["global"])
+}
+
+fn ids(rules: &Value) -> Vec<String> {
+    rules["room"].as_array().unwrap().iter().map(|rule| rule["rule_id"].as_str().unwrap().to_owned()).collect()
 }
 
 on_both_databases! {
@@ -71,11 +84,57 @@ on_both_databases! {
         bob.join(&claimed).await;
         assert_eq!(bob.get(direct_path(&bob)).await.ok(), json!({ alice.id.clone(): [room] }));
 
-        // By hand, in two steps, counts as well.
+    }
+
+    async fn an_upgrade_by_hand_counts_as_well_also_for_those_who_were_in_the_new_room_before(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await;
+        put(&bob, direct_path(&bob), json!({ alice.id.clone(): [room] })).await;
+        put(&alice, tags_path(&alice, &room), json!({ "tags": { "u.work": {} } })).await;
+        mute(&alice, &room).await;
         let creation = json!({ "predecessor": { "room_id": room } });
         let by_hand = alice.create_room(&json!({ "preset": "public_chat", "creation_content": creation })).await;
+        assert_eq!(muted(&alice).await, [&*room]);
+        let since = alice.sync(None, 0).await["next_batch"].as_str().unwrap().to_owned();
         set(&alice, &room, "m.room.tombstone", "", json!({ "body": "x", "replacement_room": by_hand })).await;
         bob.join(&by_hand).await;
         assert_eq!(bob.get(direct_path(&bob)).await.ok(), json!({ alice.id.clone(): [room, by_hand] }));
+
+        let rules = async || {
+            let seen = alice.sync(Some(&since), 1_000).await;
+            let seen = seen["account_data"]["events"].as_array().cloned().unwrap_or_default();
+            seen.into_iter().find(|event| event["type"] == "m.push_rules").map(|event| ids(&event["content"]["global"]))
+        };
+        assert_eq!(eventually("the rules in a sync", rules).await, [&*room, &*by_hand]);
+        let tags = alice.get(tags_path(&alice, &by_hand)).await.ok();
+        assert_eq!(tags, json!({ "tags": { "u.work": {} } }));
+    }
+
+    async fn push_rules_follow_those_who_come_along(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await;
+        for user in [&alice, &bob] {
+            mute(user, &room).await;
+        }
+        // As some clients mute a room.
+        let path = format!("{V3}/pushrules/global/override/{}", path_segment(&room));
+        let conditions = json!([{ "kind": "event_match", "key": "room_id", "pattern": room }]);
+        put(&bob, path, json!({ "conditions": conditions, "actions": [] })).await;
+        let new = upgrade(&alice, &room, "12").await;
+        assert_eq!(muted(&alice).await, [&*room, &*new]);
+        assert_eq!(muted(&bob).await, [&*room], "bob has not come along yet");
+        bob.join(&new).await;
+        assert_eq!(muted(&bob).await, [&*room, &*new]);
+        let copied = bob.get(format!("{V3}/pushrules/global/override/{}", path_segment(&new))).await.ok();
+        assert_eq!(copied["conditions"], json!([{ "kind": "event_match", "key": "room_id", "pattern": new }]));
+        // They decide: what is said in the new room is silent for bob.
+        let path = format!("{V3}/rooms/{}/send/m.room.message/1", path_segment(&new));
+        put(&alice, path, json!({ "msgtype": "m.text", "body": "hello" })).await;
+        let seen = bob.sync(None, 0).await;
+        assert_eq!(seen["rooms"]["join"][&new]["unread_notifications"]["notification_count"], 0);
     }
 }

@@ -120,7 +120,8 @@ impl Present<'_> {
                 stored: self.event_id(is).await?,
                 expected: self.event_id(should).await?,
             });
-            effects.push(StateEffect { place, event: should.map(EventNumber::known), replaces: is, membership });
+            let event = should.map(EventNumber::known);
+            effects.push(StateEffect { place, event, replaces: is, membership, membership_before: None });
         }
         Ok(effects)
     }

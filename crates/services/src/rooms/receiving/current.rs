@@ -72,7 +72,7 @@ impl Outcome {
         (place, was, is): Change,
     ) -> Result<(), RoomError> {
         let event = is.map(|sn| if sn == UNSTORED { number.clone() } else { EventNumber::known(sn) });
-        let mut membership = None;
+        let (mut membership, mut membership_before) = (None, None);
         if let Some(user_id) = resolver.member_at(place).await? {
             let before = was.and_then(|sn| memberships.get(&sn)).copied();
             let after = is.and_then(|sn| memberships.get(&sn)).copied().unwrap_or(Membership::Leave);
@@ -80,8 +80,9 @@ impl Outcome {
             self.joined_change += change(Membership::Join);
             self.invited_change += change(Membership::Invite);
             membership = Some((resolver.interned.user(user_id.as_str()).await?, after));
+            membership_before = before;
         }
-        self.effects.push(StateEffect { place, event, replaces: was, membership });
+        self.effects.push(StateEffect { place, event, replaces: was, membership, membership_before });
         Ok(())
     }
 }
