@@ -29,6 +29,7 @@ fn event(number: i64) -> StoredEvent {
         countable_total: number,
         client_json: Bytes::from(client_json),
         replaces_sn: None,
+        previous_sn: None,
         replaced_json: None,
         redacted_because: None,
         transaction: None,
@@ -47,6 +48,24 @@ fn size(events: &[StoredEvent]) -> usize {
     events.iter().map(|event| event.client_json.len() + ADDED_BYTES).sum()
 }
 
+/// What a thousand lists of 1 to 24 numbers take, such as the members whom an event notifies, with what holds them.
+fn kept_by<T>(make: impl Fn(std::ops::Range<i64>) -> T) -> u64 {
+    const LISTS: usize = 1_000;
+    let mut lists = Vec::with_capacity(LISTS);
+    let lengths = (1..=24).cycle().take(LISTS);
+    let taken = measure(|| lists.extend(lengths.map(|length| make(0..length))));
+    drop(black_box(lists));
+    u64::try_from(taken.bytes_current).unwrap_or_default() + (LISTS * size_of::<T>()) as u64
+}
+
+fn one_by_one(numbers: std::ops::Range<i64>) -> Vec<i64> {
+    let mut list = Vec::new();
+    for number in numbers {
+        list.push(black_box(number));
+    }
+    list
+}
+
 fn reserved(criterion: &mut Criterion) {
     let events: Vec<StoredEvent> = (1..=EVENTS).map(event).collect();
     let finished = written(Vec::new(), &events);
@@ -61,6 +80,9 @@ fn reserved(criterion: &mut Criterion) {
         "counted: a list of {EVENTS} events, bytes: {} against {} bytes allocated",
         sized.bytes_total, by_event.bytes_total
     );
+
+    let [kept, grown] = [kept_by(|list| list.collect::<Box<[i64]>>()), kept_by(one_by_one)];
+    println!("counted: lists that no longer grow: {kept} against {grown} bytes kept");
 
     let mut group = criterion.benchmark_group("a list of 100 events");
     group.bench_function("buffer sized", |bencher| {

@@ -33,6 +33,7 @@ fn compact(number: i64) -> StoredEvent {
         countable_total: number,
         client_json: Bytes::new(),
         replaces_sn: None,
+        previous_sn: None,
         replaced_json: None,
         redacted_because: None,
         transaction: transaction_id(number).map(|id| (DeviceSn(5), id.into())),

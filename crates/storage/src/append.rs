@@ -377,6 +377,7 @@ async fn write_append<'a>(
                 });
             }
         }
+        let previous_sn = (head.last > 0).then_some(EventSn(head.last));
         if event.standing == Standing::Accepted {
             head.countable_total += i64::from(event.unread.usual.notify && event.unread.thread.is_none());
             head.last = sn.0;
@@ -384,7 +385,7 @@ async fn write_append<'a>(
         if event.standing.is_followed() {
             head.depth = head.depth.max(event.depth);
         }
-        let stored = Arc::new(append.stored(event, sn, head.countable_total));
+        let stored = Arc::new(append.stored(event, sn, previous_sn, head.countable_total));
         events.push(WrittenEvent { event, stored, state });
     }
     if let Some(resolved) = &append.resolved {
@@ -429,7 +430,7 @@ async fn apply(
 }
 
 impl Append {
-    fn stored(&self, event: &NewEvent, sn: EventSn, countable_total: i64) -> StoredEvent {
+    fn stored(&self, event: &NewEvent, sn: EventSn, previous_sn: Option<EventSn>, countable_total: i64) -> StoredEvent {
         StoredEvent {
             sn,
             event_id: event.event_id.clone(),
@@ -448,6 +449,7 @@ impl Append {
             membership: event.membership,
             redacts: event.redacts.as_ref().map(|(target, json)| (target.sn(), json.clone())),
             unread: (event.standing == Standing::Accepted).then(|| event.unread.clone()),
+            previous_sn,
         }
     }
 }

@@ -12,6 +12,7 @@ use tracing::{Instrument as _, Span, debug_span};
 
 use crate::append::{Append, AppendOutcome};
 use crate::dialect::{Dialect, Engine};
+use crate::known_rooms::WriterShare;
 use crate::log::LogObserver;
 use crate::observing::{DatabaseObserver, PoolState, Watch, writer_of};
 use crate::options::{DatabaseOptions, Target};
@@ -88,7 +89,9 @@ impl Database {
         let runtime = tokio::runtime::Handle::current();
         let chunks = Arc::new(ChunkCache::new(&options.memory));
         let job_bell = watch::Sender::new(());
-        let writer = Writer::new(source, dialect.clone(), chunks.clone(), observers.clone(), job_bell.clone(), runtime);
+        let share = WriterShare::of(&options.memory);
+        let writer =
+            Writer::new(source, dialect.clone(), chunks.clone(), share, observers.clone(), job_bell.clone(), runtime);
         let writer = writer.watched_by(watch.clone());
         let thread = std::thread::Builder::new()
             .name("synapse-writer".to_owned())

@@ -78,9 +78,9 @@ impl From<sqlx::Error> for StorageError {
         match &error {
             sqlx::Error::Database(database) => {
                 let code = database.code().unwrap_or_default().into_owned();
-                // Classes 08 (connection), 53 (resources), 57 (operator intervention, such as a shutdown); 25P03: a transaction
-                // that was idle for too long, because its client was not heard of.
-                if ["08", "53", "57", "25P03"].iter().any(|class| code.starts_with(class)) {
+                // Classes 08 (connection), 53 (resources), 57 (operator intervention, such as a shutdown), 58 (the system below,
+                // such as a disk with errors); 25P03: a transaction that was idle for too long, because its client was not heard of.
+                if ["08", "53", "57", "58", "25P03"].iter().any(|class| code.starts_with(class)) {
                     Self::Unavailable(error.to_string())
                 } else if code.starts_with("23") {
                     Self::Constraint(error.to_string())

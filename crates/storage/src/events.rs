@@ -85,6 +85,8 @@ pub struct StoredEvent {
     pub redacts: Option<(EventSn, Bytes)>,
     /// What it is to those who have not read it. Known for events that were just sent.
     pub unread: Option<Arc<Unread>>,
+    /// The event of its room that stands before it in the log. Known for events that were just sent; `None` also for the first.
+    pub previous_sn: Option<EventSn>,
 }
 
 /// The columns that [`read_event`] reads, from `events e`, `events p` (what `e` replaced) and `events r` (what redacted `e`).
@@ -137,6 +139,7 @@ pub(crate) fn read_event(row: &Row<'_>) -> Result<StoredEvent, StorageError> {
         membership: None,
         redacts: None,
         unread: None,
+        previous_sn: None,
     })
 }
 

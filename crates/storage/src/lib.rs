@@ -33,6 +33,7 @@ mod filters;
 mod history;
 mod interning;
 mod jobs;
+mod known_rooms;
 mod log;
 mod membership;
 mod migrations;

@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 use crate::append::unread::KnownTotals;
 use crate::append::{Head, later_version};
 use crate::dialect::{Dialect, Engine};
+use crate::known_rooms::{KnownRooms, WriterShare};
 use crate::log::LogEntry;
 use crate::state_chunks::{ChunkCache, ChunkView, WrittenState};
 use crate::value::{Row, Value, add_columns};
@@ -45,27 +46,6 @@ pub(crate) struct TableRows<'a> {
     pub(crate) rows: Vec<Vec<Value<'a>>>,
 }
 
-/// What this writer knows of rooms because it wrote it. It holds as long as nobody else has moved the log, which its position
-/// tells.
-#[derive(Default)]
-struct KnownRooms {
-    heads: HashMap<RoomSn, Head>,
-    /// What is in memory of the index of auth chains.
-    auth_chains: ChainCover,
-    /// Totals of unread events that were continued lately.
-    unread_totals: KnownTotals,
-    /// The position of the log behind the last transaction of this writer.
-    position: i64,
-}
-
-/// Rooms whose ends the writer remembers.
-const MAX_KNOWN_HEADS: usize = 10_000;
-/// Events, chains and links of auth chains that the writer remembers, together.
-const MAX_KNOWN_CHAIN_ROWS: usize = 300_000;
-
-/// Totals of unread events that the writer remembers.
-const MAX_KNOWN_TOTALS: usize = 200_000;
-
 /// What PostgreSQL says of a transaction's number that it has not given out (`invalid_parameter_value`).
 const NO_SUCH_NUMBER: &str = "22023";
 
@@ -76,13 +56,17 @@ pub(crate) struct InDoubt {
 }
 
 impl Tx {
-    pub(crate) fn new(connection: WriteConnection, dialect: Arc<Dialect>, chunks: Arc<ChunkCache>) -> Self {
-        let (published, known) = (Vec::new(), KnownRooms::default());
-        let chunks = ChunkView::new(chunks);
+    pub(crate) fn new(
+        connection: WriteConnection,
+        dialect: Arc<Dialect>,
+        chunks: Arc<ChunkCache>,
+        share: Arc<WriterShare>,
+    ) -> Self {
+        let (known, chunks) = (KnownRooms::new(share), ChunkView::new(chunks));
         Self {
             connection,
             dialect,
-            published,
+            published: Vec::new(),
             has_scheduled_jobs: false,
             reserved: 0..0,
             known,
@@ -102,43 +86,35 @@ impl Tx {
 
     /// The end of a room, if it is known without asking. Positions have to be reserved first.
     pub(crate) fn known_head(&self, room_sn: RoomSn) -> Option<Head> {
-        self.known.heads.get(&room_sn).cloned()
+        self.known.head(room_sn)
     }
 
     /// Keeps the ends of rooms for the transactions that follow.
     pub(crate) fn remember_heads(&mut self, heads: HashMap<RoomSn, Head>) {
-        if self.known.heads.len() + heads.len() > MAX_KNOWN_HEADS {
-            self.known.heads.clear();
-        }
         let changed = heads.iter().filter_map(|(room_sn, head)| Some((*room_sn, head.written_state()?)));
         self.written_states.extend(changed);
         let settled = heads.into_iter().filter_map(|(room_sn, head)| Some((room_sn, head.settled()?)));
-        self.known.heads.extend(settled);
+        self.known.add_heads(settled);
     }
 
     /// The index of auth chains as far as it is in memory, to be given back with [`Tx::keep_auth_chains`]. Positions have
     /// to be reserved first.
     pub(crate) fn take_auth_chains(&mut self) -> ChainCover {
-        std::mem::take(&mut self.known.auth_chains)
+        std::mem::take(self.known.auth_chains())
     }
 
     pub(crate) fn keep_auth_chains(&mut self, auth_chains: ChainCover) {
-        let (events, chains, links) = auth_chains.size();
-        if events + chains + links <= MAX_KNOWN_CHAIN_ROWS {
-            self.known.auth_chains = auth_chains;
-        }
+        *self.known.auth_chains() = auth_chains;
     }
 
     /// What is in memory of the totals of unread events, to be given back with [`Tx::keep_unread_totals`]. Positions have to
     /// be reserved first.
     pub(crate) fn take_unread_totals(&mut self) -> KnownTotals {
-        std::mem::take(&mut self.known.unread_totals)
+        std::mem::take(self.known.unread_totals())
     }
 
     pub(crate) fn keep_unread_totals(&mut self, unread_totals: KnownTotals) {
-        if unread_totals.len() <= MAX_KNOWN_TOTALS {
-            self.known.unread_totals = unread_totals;
-        }
+        *self.known.unread_totals() = unread_totals;
     }
 
     pub(crate) fn engine(&self) -> Engine {
@@ -150,18 +126,12 @@ impl Tx {
 
     /// Forgets what is known of rooms, because the transaction changes it in another way than by appending.
     pub(crate) fn forget_rooms(&mut self) {
-        self.known.heads.clear();
-        self.known.auth_chains = ChainCover::new();
-        self.known.unread_totals = KnownTotals::default();
+        self.known.clear();
     }
 
     fn has_reserved(&mut self, last: i64, count: i64) {
-        let first = last - count + 1;
-        if first != self.known.position + 1 {
-            self.known = KnownRooms::default();
-        }
-        self.known.position = last;
-        self.reserved = first..last + 1;
+        self.known.has_reserved(last, count);
+        self.reserved = last - count + 1..last + 1;
     }
 
     /// Runs a statement and maps every row of its answer.
@@ -297,7 +267,7 @@ impl Tx {
 
     /// The last position that was reserved by this transaction.
     pub(crate) fn last_reserved(&self) -> Position {
-        Position(self.known.position)
+        Position(self.known.position())
     }
 
     /// Waits for whoever has allocated positions, and keeps others from it until the commit: the row is theirs until they
@@ -320,7 +290,7 @@ impl Tx {
     pub async fn renew_head(&mut self, room_sn: RoomSn) -> Result<(), StorageError> {
         // Tells the writers of other nodes, which remember heads as long as only they move the log.
         self.next_position().await?;
-        self.known.heads.remove(&room_sn);
+        self.known.remove_head(room_sn);
         let sql = "UPDATE room_heads SET head_version = head_version + $2 WHERE room_sn = $1";
         self.execute(sql, params![room_sn, later_version(0)]).await.map(drop)
     }
@@ -344,6 +314,7 @@ impl Tx {
         self.published.clear();
         self.has_scheduled_jobs = false;
         self.reserved = 0..0;
+        self.known.keep_to_share();
         self.chunks.forget_own();
         self.written_states.clear();
         match &mut self.connection {
@@ -425,7 +396,7 @@ impl Tx {
 
     pub(crate) async fn rollback(&mut self) -> Result<(), StorageError> {
         self.published.clear();
-        self.known = KnownRooms::default();
+        self.known.roll_back();
         match &mut self.connection {
             WriteConnection::Sqlite(connection) if connection.is_autocommit() => Ok(()),
             WriteConnection::Sqlite(_) => self.execute("ROLLBACK", &[]).await.map(drop),
@@ -459,6 +430,7 @@ mod tests {
 
     use super::{InDoubt, Tx, WriteConnection};
     use crate::dialect::{Dialect, Engine};
+    use crate::known_rooms::WriterShare;
     use crate::observing::Watch;
     use crate::state_chunks::ChunkCache;
     use crate::{Database, DatabaseOptions, LogEntry};
@@ -469,8 +441,9 @@ mod tests {
         Database::open(&DatabaseOptions::new(db.url())).await.unwrap().close().await;
         let connection = Box::new(PgConnection::connect(db.url()).await.unwrap());
         let dialect = Arc::new(Dialect::new(Engine::Postgres, Arc::new(Watch::new(None))));
-        let chunks = Arc::new(ChunkCache::new(&MemoryBudget::default()));
-        let mut tx = Tx::new(WriteConnection::Postgres(connection), dialect, chunks);
+        let memory = MemoryBudget::default();
+        let (chunks, share) = (Arc::new(ChunkCache::new(&memory)), WriterShare::of(&memory));
+        let mut tx = Tx::new(WriteConnection::Postgres(connection), dialect, chunks, share);
         tx.begin(3).await.unwrap();
         let (committed, last) = (tx.transaction_id.clone(), tx.last_reserved());
         tx.commit().await.unwrap();

@@ -18,6 +18,7 @@ use tracing::{Instrument as _, Span, debug_span};
 use crate::StorageError;
 use crate::append::{self, Append, AppendOutcome, Repetitions};
 use crate::dialect::Dialect;
+use crate::known_rooms::WriterShare;
 use crate::log::{LogEntry, LogObserver};
 use crate::observing::Watch;
 use crate::postgres::no_answer;
@@ -134,6 +135,7 @@ pub(crate) struct Writer {
     source: WriterSource,
     dialect: Arc<Dialect>,
     chunks: Arc<ChunkCache>,
+    share: Arc<WriterShare>,
     observers: Observers,
     watch: Arc<Watch>,
     /// Rung when jobs have been scheduled.
@@ -148,12 +150,13 @@ impl Writer {
         source: WriterSource,
         dialect: Arc<Dialect>,
         chunks: Arc<ChunkCache>,
+        share: Arc<WriterShare>,
         observers: Observers,
         job_bell: watch::Sender<()>,
         runtime: tokio::runtime::Handle,
     ) -> Self {
         let watch = Arc::new(Watch::new(None));
-        Self { source, dialect, chunks, observers, watch, job_bell, runtime, in_doubt: None }
+        Self { source, dialect, chunks, share, observers, watch, job_bell, runtime, in_doubt: None }
     }
 
     /// Reports to `watch`.
@@ -327,7 +330,7 @@ impl Writer {
                 ))
             }
         };
-        let mut tx = Tx::new(connection, self.dialect.clone(), self.chunks.clone());
+        let mut tx = Tx::new(connection, self.dialect.clone(), self.chunks.clone(), self.share.clone());
         if let Some(in_doubt) = &self.in_doubt {
             let asked = timeout(CONNECT_TIMEOUT, tx.was_committed(in_doubt)).await;
             let was_committed = asked.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;

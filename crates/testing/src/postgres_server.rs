@@ -46,7 +46,12 @@ impl PostgresServer {
             let _ = fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700));
         }
         let mut server = Self { folder, port: 0 };
-        server.run("initdb", ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "--no-sync"]);
+        // With short files of its log the largest ones are those of tables.
+        let log_files = "--wal-segsize=1";
+        server.run(
+            "initdb",
+            ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "--no-sync", log_files],
+        );
         for _ in 0..PORT_ATTEMPTS {
             server.port = free_port();
             if server.try_to_start() {
@@ -78,6 +83,27 @@ impl PostgresServer {
         assert!(self.try_to_start(), "PostgreSQL does not start again: {}", self.log());
     }
 
+    /// Has all of its processes write no file beyond that size; `None` lifts the limit. A write that begins below and ends
+    /// beyond is cut short, which is what a full disk does.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn limit_files(&self, size_bytes: Option<u64>) {
+        let id_file = fs::read_to_string(self.folder.path().join("cluster/postmaster.pid"));
+        let id_file = id_file.expect("the server has a file with its process ID");
+        let server: i32 = id_file.lines().next().and_then(|line| line.parse().ok()).expect("it begins with the ID");
+        // What it starts later has its limits.
+        for id in std::iter::once(server).chain(children(server)) {
+            // Not done by this process: root in a container may change the limits of its own processes only.
+            let mut limiting = self.as_server("prlimit".as_ref());
+            let limit = size_bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+            limiting.arg(format!("--pid={id}")).arg(format!("--fsize={limit}:")).stderr(Stdio::null());
+            // A child may just have ended.
+            let is_limited = limiting.status().is_ok_and(|status| status.success());
+            assert!(is_limited || id != server, "the server's files can be limited");
+        }
+    }
+
     fn try_to_start(&self) -> bool {
         let options = format!(
             "-h 127.0.0.1 -p {} -c unix_socket_directories= -c fsync=off -c max_connections=100 -c shared_buffers=16MB",
@@ -98,7 +124,12 @@ impl PostgresServer {
 
     /// PostgreSQL does not run as root; its package makes an account for it.
     fn command(&self, program: &str) -> Command {
-        let program = postgres_program(program);
+        let mut command = self.as_server(&postgres_program(program));
+        command.env("PGDATA", self.folder.path().join("cluster"));
+        command
+    }
+
+    fn as_server(&self, program: &Path) -> Command {
         let mut command = if runs_as_root() {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
@@ -107,7 +138,6 @@ impl PostgresServer {
             Command::new(program)
         };
         command.current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env("PGDATA", self.folder.path().join("cluster"));
         command
     }
 
@@ -133,6 +163,19 @@ pub fn postgres_program(name: impl AsRef<OsStr>) -> PathBuf {
     let folder =
         folder.unwrap_or_else(|| panic!("{PROGRAMS_VARIABLE} is not set: run `cargo xtask test`, which sets it"));
     Path::new(&folder).join(name.as_ref())
+}
+
+/// The processes that a process has started and that still run.
+fn children(parent: i32) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = processes.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
+    let is_child = |id: &i32| {
+        let state = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        // After the name, which may have anything in it: the state, and the parent.
+        let parent_of = state.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<i32>().ok());
+        parent_of == Some(parent)
+    };
+    ids.filter(is_child).collect()
 }
 
 fn runs_as_root() -> bool {

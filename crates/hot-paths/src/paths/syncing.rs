@@ -30,6 +30,7 @@ fn event(number: i64) -> StoredEvent {
         countable_total: number,
         client_json: Bytes::from(client_json),
         replaces_sn: None,
+        previous_sn: None,
         replaced_json: None,
         redacted_because: None,
         transaction: Some((DeviceSn(5), "m1700000000000.12".into())),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use homeserver_core::EventSn;
+use homeserver_core::{EventSn, HeapSize, allocation_bytes, table_bytes};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -61,6 +61,20 @@ pub(super) struct ChainRecord {
 struct Citations {
     known_from: u32,
     links: BTreeSet<(u32, ChainPosition)>,
+}
+
+impl HeapSize for ChainCover {
+    fn heap_bytes(&self) -> usize {
+        /// What an entry of a B-tree takes, whose nodes are about three quarters full.
+        const LINK_BYTES: usize = size_of::<(u32, ChainPosition)>() * 3 / 2;
+        let spilled = self.chains.values().map(|record| &record.links).filter(|links| links.spilled());
+        let spilled = spilled.map(|links| allocation_bytes(links.capacity() * size_of::<(u32, ChainPosition)>()));
+        table_bytes::<(EventSn, ChainPosition)>(self.positions.capacity())
+            + table_bytes::<(Chain, ChainRecord)>(self.chains.capacity())
+            + spilled.sum::<usize>()
+            + table_bytes::<(Chain, Citations)>(self.citations.capacity())
+            + self.citations.values().map(|citations| citations.links.len() * LINK_BYTES).sum::<usize>()
+    }
 }
 
 impl ChainCover {

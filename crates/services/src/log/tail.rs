@@ -196,6 +196,7 @@ mod tests {
             countable_total: number,
             client_json: Bytes::from("x".repeat(500)),
             replaces_sn: None,
+            previous_sn: None,
             replaced_json: Some(Bytes::from("y".repeat(300))),
             redacted_because: None,
             transaction: None,

@@ -205,6 +205,7 @@ mod tests {
             countable_total: 0,
             client_json: Bytes::new(),
             replaces_sn: None,
+            previous_sn: None,
             replaced_json: None,
             redacted_because: None,
             transaction: None,

@@ -61,9 +61,12 @@ fn continued(pass: &Pass<'_>, update: &RoomUpdate) -> Option<Arc<[UnreadThread]>
     if at >= pass.to {
         return Some(threads);
     }
-    let events = update.events.as_ref().filter(|_| pass.from.is_some_and(|from| at >= from))?;
-    let first = events.partition_point(|event| event.sn.position() <= at);
-    with_events(pass, threads, events.get(first..)?)
+    let (from, events) = (pass.from?, update.events.as_ref()?);
+    let new = events.get(events.partition_point(|event| event.sn.position() <= at)..)?;
+    // What happened in the room before the pass, but after what is in memory, is not among its events.
+    let is_gapless =
+        at >= from || new.first().and_then(|event| event.previous_sn).is_some_and(|previous| previous.position() <= at);
+    if is_gapless { with_events(pass, threads, new) } else { None }
 }
 
 /// Adds events to what is unread; `None` if of one of them it is not known what it is to the user.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use homeserver_core::RoomSn;
+use homeserver_core::{HeapSize, RoomSn};
 use room_engine::state_map::{ChunkId, StateMap};
 
 use super::Append;
@@ -24,6 +24,12 @@ pub(crate) struct Head {
     pub(super) extremities: String,
     pub(super) state: StateMap,
     pub(super) changed: bool,
+}
+
+impl HeapSize for Head {
+    fn heap_bytes(&self) -> usize {
+        self.room_version.heap_bytes() + self.extremities.heap_bytes()
+    }
 }
 
 impl Head {

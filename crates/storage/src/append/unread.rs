@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use homeserver_core::{RoomSn, UserSn};
+use homeserver_core::{HeapSize, RoomSn, UserSn, table_bytes};
 
 use room_engine::Members;
 
@@ -34,6 +34,16 @@ impl KnownTotals {
         self.silences.values().map(|silent| silent.len() + 1).sum::<usize>()
             + self.totals.len()
             + self.differences.len()
+    }
+}
+
+impl HeapSize for KnownTotals {
+    fn heap_bytes(&self) -> usize {
+        let silent = self.silences.values().map(|silent| table_bytes::<(UserSn, i64)>(silent.capacity()));
+        table_bytes::<(RoomSn, HashMap<UserSn, i64>)>(self.silences.capacity())
+            + silent.sum::<usize>()
+            + table_bytes::<(Thread, UnreadTotals)>(self.totals.capacity())
+            + table_bytes::<(Reader, UnreadTotals)>(self.differences.capacity())
     }
 }
 

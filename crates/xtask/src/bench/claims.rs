@@ -261,6 +261,13 @@ pub(crate) const CLAIMS: &[Claim] = &[
         remark: "",
     },
     Claim {
+        text: "lists that no longer grow, `Box<[T]>` against vectors that have grown, 1 to 24 numbers",
+        wanted: "less memory",
+        evidence: Counted("lists that no longer grow"),
+        bench: ("services", "reserved"),
+        remark: "",
+    },
+    Claim {
         text: "40 KiB in pieces, buffer sized against one that grows",
         wanted: "less time",
         evidence: Times(
