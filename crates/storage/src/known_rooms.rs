@@ -39,13 +39,23 @@ pub(crate) struct WriterShare {
     hits: AtomicU64,
     misses: AtomicU64,
     evictions: AtomicU64,
+    budget: MemoryBudget,
 }
 
 impl WriterShare {
     pub(crate) fn of(memory: &MemoryBudget) -> Arc<Self> {
-        let share = Arc::new(Self::default());
+        let share = Arc::new(Self { budget: memory.clone(), ..Self::default() });
         memory.join("written_rooms", &share);
         share
+    }
+
+    fn capacity_bytes(&self) -> u64 {
+        self.capacity_bytes.load(Ordering::Relaxed)
+    }
+
+    fn say(&self, parts: &[Part; 3]) {
+        self.entries.store(parts.iter().map(|part| part.entries as u64).sum(), Ordering::Relaxed);
+        self.bytes.store(bytes_of(parts), Ordering::Relaxed);
     }
 }
 
@@ -134,14 +144,18 @@ impl KnownRooms {
 
     /// Keeps to the share. Called where nothing is lent.
     pub(crate) fn keep_to_share(&mut self) {
-        let capacity_bytes = self.share.capacity_bytes.load(Ordering::Relaxed);
-        let was_too_much = self.share.bytes.load(Ordering::Relaxed) > capacity_bytes;
+        let was_too_much = self.share.bytes.load(Ordering::Relaxed) > self.share.capacity_bytes();
         if !was_too_much && self.taken * WEIGHED_EVERY <= self.entries {
             return;
         }
         self.taken = 0;
         let mut parts = self.weigh();
-        while parts.iter().map(|part| part.bytes).sum::<u64>() > capacity_bytes {
+        self.share.say(&parts);
+        if bytes_of(&parts) > self.share.capacity_bytes() {
+            // Others may have room to spare.
+            self.share.budget.divide();
+        }
+        while bytes_of(&parts) > self.share.capacity_bytes() {
             // Which of the rest would be used again nobody knows.
             let Some(largest) = parts.iter_mut().max_by_key(|part| part.bytes).filter(|part| part.bytes > 0) else {
                 break;
@@ -155,8 +169,7 @@ impl KnownRooms {
             (largest.bytes, largest.entries) = (0, 0);
         }
         self.entries = parts.iter().map(|part| part.entries).sum();
-        self.share.entries.store(self.entries as u64, Ordering::Relaxed);
-        self.share.bytes.store(parts.iter().map(|part| part.bytes).sum(), Ordering::Relaxed);
+        self.share.say(&parts);
     }
 
     fn weigh(&self) -> [Part; 3] {
@@ -168,6 +181,10 @@ impl KnownRooms {
             part(Kind::UnreadTotals, self.unread_totals.len(), self.unread_totals.heap_bytes()),
         ]
     }
+}
+
+fn bytes_of(parts: &[Part; 3]) -> u64 {
+    parts.iter().map(|part| part.bytes).sum()
 }
 
 struct Part {
