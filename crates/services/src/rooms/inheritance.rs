@@ -39,6 +39,22 @@ pub(super) async fn inherit(
     push_rules::follow_upgrade(database, user_sn, old_room_id, new_room_id).await
 }
 
+/// Whether the room says that it replaces the other one. Any room can claim to be replaced by it.
+pub(super) async fn replaces(
+    database: &Database,
+    interned: &Interned,
+    state: &KnownState,
+    old_room_id: &RoomId,
+) -> Result<bool, StorageError> {
+    let type_sn = interned.event_type("m.room.create").await?;
+    let key_sn = interned.state_key("").await?;
+    let Some(create) = database.state_event(state, type_sn, key_sn).await? else { return Ok(false) };
+    let content = wire::member(&create.client_json, "content").unwrap_or_default();
+    let predecessor = wire::member(content, "predecessor").unwrap_or_default();
+    let named = wire::member(predecessor, "room_id").and_then(string_value);
+    Ok(named.is_some_and(|named| named == old_room_id.as_str()))
+}
+
 /// Whether a room's tombstone names another room. Any room can claim to replace it.
 async fn is_replaced_by(
     database: &Database,

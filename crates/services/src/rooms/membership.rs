@@ -9,7 +9,7 @@ use ruma::{OwnedEventId, OwnedRoomId, RoomId, RoomOrAliasId, UserId};
 use storage::{Database, Interned};
 
 use super::aliases::Aliases;
-use super::inheritance::{inherit, predecessor_of};
+use super::inheritance::{inherit, predecessor_of, replaces};
 use super::member_content::{Content, canonical, fill_profile, replace_profile, says_the_same};
 use super::restricted_join::Voucher;
 use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
@@ -333,6 +333,11 @@ impl Memberships {
         progress: &impl Progress,
     ) -> Result<(), RoomError> {
         let Some(new_sn) = self.interned.find_room(new_room_id.as_str()).await? else { return Ok(()) };
+        // Otherwise whoever may replace some room could have its settings put on any other, and all of its members looked at.
+        let state = self.timeline.states().of(new_sn);
+        if !replaces(&self.database, &self.interned, &state, old_room_id).await? {
+            return Ok(());
+        }
         let members = self.database.local_members(new_sn).await?;
         for (done, user_sn) in members.iter().enumerate() {
             if done % PROGRESS_EVERY == 0 {

@@ -97,6 +97,12 @@ on_both_databases! {
         let creation = json!({ "predecessor": { "room_id": room } });
         let by_hand = alice.create_room(&json!({ "preset": "public_chat", "creation_content": creation })).await;
         assert_eq!(muted(&alice).await, [&*room]);
+        // A room that says it is replaced by one that knows nothing of that puts no settings on it.
+        let trap = bob.create_room(&json!({ "preset": "public_chat" })).await;
+        alice.join(&trap).await;
+        let quiet = alice.create_room(&json!({})).await;
+        put(&alice, tags_path(&alice, &trap), json!({ "tags": { "u.trap": {} } })).await;
+        set(&bob, &trap, "m.room.tombstone", "", json!({ "body": "x", "replacement_room": quiet })).await;
         let since = alice.sync(None, 0).await["next_batch"].as_str().unwrap().to_owned();
         set(&alice, &room, "m.room.tombstone", "", json!({ "body": "x", "replacement_room": by_hand })).await;
         bob.join(&by_hand).await;
@@ -110,6 +116,7 @@ on_both_databases! {
         assert_eq!(eventually("the rules in a sync", rules).await, [&*room, &*by_hand]);
         let tags = alice.get(tags_path(&alice, &by_hand)).await.ok();
         assert_eq!(tags, json!({ "tags": { "u.work": {} } }));
+        alice.get(tags_path(&alice, &quiet)).await.error(404, "M_NOT_FOUND");
     }
 
     async fn push_rules_follow_those_who_come_along(db: TestDatabase) {
