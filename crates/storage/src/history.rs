@@ -9,10 +9,6 @@ use crate::{Database, FullState, KnownState, Membership, StorageError, params};
 /// The places in a room's state that decide what a user may read.
 #[derive(Clone, Copy, Debug)]
 pub struct ViewKeys {
-    /// `m.room.member`.
-    pub member_type: TypeSn,
-    /// The user's ID.
-    pub user_key: KeySn,
     /// `m.room.history_visibility`.
     pub visibility_type: TypeSn,
     /// The empty state key.
@@ -55,16 +51,14 @@ impl Database {
         user_sn: UserSn,
         keys: ViewKeys,
     ) -> Result<RoomView, StorageError> {
-        let sql = "SELECT CAST(1 AS BIGINT), c.position, m.membership, NULL FROM state_changes c \
-                   JOIN membership_changes m ON m.user_sn = $2 AND m.position = c.position \
-                   WHERE c.room_sn = $1 AND c.type_sn = $3 AND c.key_sn = $4 \
+        let sql = "SELECT CAST(1 AS BIGINT), position, membership, NULL FROM membership_changes \
+                   WHERE user_sn = $2 AND room_sn = $1 \
                    UNION ALL SELECT CAST(2 AS BIGINT), c.position, CAST(0 AS BIGINT), e.client_json FROM state_changes c \
-                   LEFT JOIN events e ON e.event_sn = c.event_sn WHERE c.room_sn = $1 AND c.type_sn = $5 AND c.key_sn = $6 \
+                   LEFT JOIN events e ON e.event_sn = c.event_sn WHERE c.room_sn = $1 AND c.type_sn = $3 AND c.key_sn = $4 \
                    UNION ALL SELECT CAST(3 AS BIGINT), CAST(0 AS BIGINT), \
                    CAST(CASE WHEN is_forgotten THEN 1 ELSE 0 END AS BIGINT), NULL FROM memberships \
                    WHERE room_sn = $1 AND user_sn = $2 ORDER BY 2";
-        let parameters =
-            params![state.room_sn(), user_sn, keys.member_type, keys.user_key, keys.visibility_type, keys.empty_key];
+        let parameters = params![state.room_sn(), user_sn, keys.visibility_type, keys.empty_key];
         let mut view = RoomView::default();
         for row in self.query(sql, parameters, read_view_row).await? {
             match row {

@@ -175,6 +175,40 @@ impl Database {
         self.query(sql, params![user_sn, after, until], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).await
     }
 
+    /// How a user's membership of one room changed after `after`, oldest first, with the last change before that.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn membership_history_after(
+        &self,
+        room_sn: RoomSn,
+        user_sn: UserSn,
+        after: Position,
+    ) -> Result<Vec<(Position, Membership)>, StorageError> {
+        let sql = "SELECT position, membership FROM membership_changes WHERE user_sn = $1 AND room_sn = $2 \
+                   AND position >= COALESCE((SELECT MAX(position) FROM membership_changes \
+                   WHERE user_sn = $1 AND room_sn = $2 AND position <= $3), 0) ORDER BY position";
+        self.query(sql, params![user_sn, room_sn, after], |row| Ok((row.get(0)?, row.get(1)?))).await
+    }
+
+    /// When a user who was not in a room at `at` had left it; `None` if the user had never been in it.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn last_departure(
+        &self,
+        room_sn: RoomSn,
+        user_sn: UserSn,
+        at: Position,
+    ) -> Result<Option<Position>, StorageError> {
+        let sql = "SELECT MIN(position) FROM membership_changes WHERE user_sn = $1 AND room_sn = $2 AND position <= $3 \
+                   AND position > (SELECT MAX(position) FROM membership_changes \
+                   WHERE user_sn = $1 AND room_sn = $2 AND position < $3 AND membership = $4)";
+        let departure =
+            self.query_optional(sql, params![user_sn, room_sn, at, Membership::Join], |row| row.get(0)).await?;
+        Ok(departure.flatten())
+    }
+
     /// How a user's membership of one room changed, oldest first.
     ///
     /// # Errors

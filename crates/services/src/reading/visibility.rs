@@ -39,11 +39,8 @@ impl Visibility {
         state: &KnownState,
         user_sn: UserSn,
     ) -> Result<Self, StorageError> {
-        let user_id = interned.user_id(user_sn).await?;
         // No row has the number 0, which stands for what was never seen.
         let keys = ViewKeys {
-            member_type: interned.find_type("m.room.member").await?.unwrap_or(TypeSn(0)),
-            user_key: interned.find_key(&user_id).await?.unwrap_or(KeySn(0)),
             visibility_type: interned.find_type("m.room.history_visibility").await?.unwrap_or(TypeSn(0)),
             empty_key: interned.find_key("").await?.unwrap_or(KeySn(0)),
         };

@@ -99,12 +99,6 @@ impl Sync {
 
     /// When the user was in the room last: somebody who has left can still be banned, and sees no state of the time between.
     async fn departure(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<Option<Position>, RoomError> {
-        let history = self.database.membership_history(update.room_sn, pass.requester.user_sn).await?;
-        let until = history.partition_point(|(position, _)| *position <= update.since);
-        let mut steps = history.get(..until).unwrap_or_default().windows(2).rev();
-        Ok(steps.find_map(|step| match step {
-            [(_, Membership::Join), (position, _)] => Some(*position),
-            _ => None,
-        }))
+        Ok(self.database.last_departure(update.room_sn, pass.requester.user_sn, update.since).await?)
     }
 }
