@@ -13,6 +13,11 @@ use storage::{AudienceMember, Notice, StorageError, Unread};
 use super::Audiences;
 use crate::wire;
 
+/// What a member takes.
+const MEMBER_BYTES: usize = 240;
+/// What the members of a room take, however few they are.
+const ROOM_BYTES: usize = 600;
+
 /// Users whom one user ignores; further ones are not regarded.
 const MAX_IGNORED: usize = 1_000;
 
@@ -33,8 +38,8 @@ pub(super) struct Members {
 }
 
 impl Members {
-    pub(super) async fn read(audiences: &Audiences, room_sn: RoomSn) -> Result<Self, StorageError> {
-        let mut members = Self {
+    fn empty() -> Self {
+        Self {
             audience: Audience::new(),
             users: HashSet::new(),
             ignored_by: HashMap::new(),
@@ -42,7 +47,11 @@ impl Members {
             joined_count: 0,
             rules_seen: 0,
             last_silent: Arc::default(),
-        };
+        }
+    }
+
+    pub(super) async fn read(audiences: &Audiences, room_sn: RoomSn) -> Result<Self, StorageError> {
+        let mut members = Self::empty();
         members.count(audiences, room_sn).await?;
         for member in audiences.database.audience(room_sn).await? {
             members.insert(audiences, room_sn, &member).await?;
@@ -99,6 +108,11 @@ impl Members {
             self.ignored_by.entry(ignored).or_default().insert(*user_sn);
         }
         Ok(())
+    }
+
+    /// What so many members take, about, with rules by reference. What is allocated for few grows by steps, so it is a bound.
+    pub(super) fn heap_bytes_of(members: usize) -> usize {
+        if members == 0 { 0 } else { ROOM_BYTES + members * MEMBER_BYTES }
     }
 
     fn forget_ignored(&mut self, user_sn: UserSn) {
@@ -187,7 +201,28 @@ fn ignored_users(content: &[u8]) -> Vec<Box<str>> {
 
 #[cfg(test)]
 mod tests {
+    use push_rules::Compiler;
+
     use super::*;
+
+    #[test]
+    fn what_is_counted_is_what_is_allocated() {
+        let rules = Compiler::new(1 << 20).compile(&Ruleset::default());
+        for members in [1, 2, 3, 5, 10, 100, 1_000, 10_000] {
+            let user_ids: Vec<String> =
+                (0..members).map(|number| format!("@somebody{number:05}:example.org")).collect();
+            let mut room = Members::empty();
+            let taken = allocation_counter::measure(|| {
+                for (user_sn, user_id) in (1..).map(UserSn).zip(&user_ids) {
+                    let rules = rules.clone();
+                    room.audience.insert(Member { user: user_sn, user_id, display_name: None, rules });
+                    room.users.insert(user_sn);
+                }
+            });
+            let (taken, counted) = (usize::try_from(taken.bytes_current).unwrap(), Members::heap_bytes_of(members));
+            assert!((taken..=taken * 2).contains(&counted), "{members} members: {counted} counted, {taken} taken");
+        }
+    }
 
     #[test]
     fn ignored_users_are_read_from_whatever_clients_wrote() {

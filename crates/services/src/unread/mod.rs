@@ -27,8 +27,6 @@ use self::changes::{Pending, RuleChanges};
 use self::members::Members;
 pub use self::thread::Threads;
 
-/// What a member of a room takes, about, with rules by reference.
-const MEMBER_BYTES: usize = 320;
 /// Bytes of compiled rules and patterns that are remembered for users who have others than the default ones, before they have
 /// a share of the memory for all caches.
 const FIRST_RULE_BYTES: u64 = 32 * 1024 * 1024;
@@ -56,7 +54,7 @@ struct Slot {
 
 impl HeapSize for Slot {
     fn heap_bytes(&self) -> usize {
-        self.count.load(Ordering::Relaxed) * MEMBER_BYTES
+        Members::heap_bytes_of(self.count.load(Ordering::Relaxed))
     }
 }
 
