@@ -12,6 +12,7 @@ use services::discovery::Discovery;
 use services::filters::Filters;
 use services::identity::Identity;
 use services::mail::Templates;
+use services::presence::Presences;
 use services::profiles::Profiles;
 use services::push_rules::PushRules;
 use services::rate_limits::RateLimits;
@@ -22,6 +23,7 @@ use services::rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Ti
 use services::sessions::Sessions;
 use services::sync::Sync;
 use services::threepids::ThirdPartyIdentifiers;
+use services::typing::Typing;
 use services::uia::UserInteractiveAuth;
 use services::user_directory::UserDirectory;
 use telemetry::RemoteTraces;
@@ -76,6 +78,10 @@ components! {
     push_rules: Arc<PushRules>,
     /// How far users have read.
     receipts: Arc<Receipts>,
+    /// Who types where.
+    typing: Arc<Typing>,
+    /// Who is there.
+    presences: Arc<Presences>,
     /// Filters that users have stored.
     filters: Arc<Filters>,
     /// Who this server is.

@@ -51,6 +51,11 @@ hash_iterations = 2
 [rooms]
 default_version = "12"
 
+[presence]
+enabled = true
+idle_after = "5m"
+offline_after = "30s"
+
 [network]
 trusted_ca = ["ca.pem"]
 verify_tls = true

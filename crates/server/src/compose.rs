@@ -22,6 +22,7 @@ use services::{
     limits::Limit,
     log::{LogFollower, LogTail, UserRoomsCache, Wakeups},
     passwords::Passwords,
+    presence::{PresenceOptions, Presences},
     profiles::Profiles,
     push_rules::PushRules,
     rate_limits::RateLimits,
@@ -32,6 +33,7 @@ use services::{
     sessions::{SessionOptions, Sessions},
     sync::Sync,
     threepids::ThirdPartyIdentifiers,
+    typing::Typing,
     uia::UserInteractiveAuth,
     unread::Audiences,
     user_directory::UserDirectory,
@@ -108,10 +110,23 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let tail = Arc::new(LogTail::new(database.settled_position().await?));
     let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
     let wakeups = Arc::new(Wakeups::default());
+    // Before the log's tail: whoever finds there that somebody types asks here who does.
+    let typing = Typing::start(database.clone(), interned.clone(), clock.clone(), stopping.clone()).await?;
+    let typing = Arc::new(typing);
     let log = metrics.log().clone();
     let lag = Box::new(move |lag| log.followed(lag));
     let progress = LogFollower::start_observed(&database, tail.clone(), user_rooms.clone(), wakeups.clone(), lag);
     observing::observe_log(&metrics, progress.clone());
+    let presences = Presences::start(
+        database.clone(),
+        interned.clone(),
+        clock.clone(),
+        user_rooms.clone(),
+        wakeups.clone(),
+        presence_options(config),
+        stopping.clone(),
+    );
+    let presences = presences.await?;
     let data_dir = config.server.data_dir.clone();
     let health = observing::health_probe(metrics.clone(), &database, progress, data_dir, stopping.clone());
 
@@ -223,6 +238,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         tail,
         user_rooms,
         wakeups,
+        typing.clone(),
+        presences.clone(),
         initial,
         stopping,
     ));
@@ -255,6 +272,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         account_data,
         push_rules,
         receipts,
+        typing,
+        presences,
         filters,
         identity,
         room_creation,
@@ -384,6 +403,15 @@ fn database_options(config: &Config, clock: Arc<dyn Clock>) -> DatabaseOptions {
             config::Synchronous::Full => storage::Synchronous::Full,
             config::Synchronous::Normal => storage::Synchronous::Normal,
         },
+    }
+}
+
+fn presence_options(config: &Config) -> PresenceOptions {
+    let presence = &config.presence;
+    PresenceOptions {
+        enabled: presence.enabled,
+        idle_after: presence.idle_after.duration(),
+        offline_after: presence.offline_after.duration(),
     }
 }
 

@@ -124,6 +124,7 @@ pub(crate) fn rate_of(config: &Config, kind: Kind) -> Option<Rate> {
         Kind::RoomDirectory => rates.room_directory,
         Kind::UserDirectory => rates.user_directory,
         Kind::ThirdPartyValidation => rates.third_party_validation,
+        Kind::Presence => rates.presence_per_user,
     };
     let burst = rate.burst.try_into().ok()?;
     Some(Rate { per_second: rate.per_second, burst })

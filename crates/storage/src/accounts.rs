@@ -131,6 +131,7 @@ impl Tx {
                    WHERE user_sn = $1 AND deactivated_at IS NULL";
         self.execute(sql, params![user_sn, now]).await?;
         self.delete_threepids(user_sn).await?;
+        self.end_presence(user_sn, now).await?;
         if erase {
             self.execute("DELETE FROM profile_fields WHERE user_sn = $1", params![user_sn]).await?;
         }

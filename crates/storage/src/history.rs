@@ -18,7 +18,7 @@ pub struct ViewKeys {
 /// What decides what a user may read of a room.
 #[derive(Clone, Default, Debug)]
 pub struct RoomView {
-    /// How the user's membership changed, oldest first.
+    /// How the user's membership changed from where the view begins, oldest first, with the last change before that.
     pub memberships: Vec<(Position, Membership)>,
     /// The client JSON of each `m.room.history_visibility`, oldest first; empty from where there was none any more.
     pub visibilities: Vec<(Position, Bytes)>,
@@ -41,7 +41,7 @@ fn read_view_row(row: &crate::Row<'_>) -> Result<ViewRow, StorageError> {
 }
 
 impl Database {
-    /// What decides what a user of this server may read of a room, in one question.
+    /// What decides what a user of this server may read of a room from `from` on, in one question.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -50,15 +50,17 @@ impl Database {
         state: &KnownState,
         user_sn: UserSn,
         keys: ViewKeys,
+        from: Position,
     ) -> Result<RoomView, StorageError> {
         let sql = "SELECT CAST(1 AS BIGINT), position, membership, NULL FROM membership_changes \
-                   WHERE user_sn = $2 AND room_sn = $1 \
+                   WHERE user_sn = $2 AND room_sn = $1 AND position >= COALESCE((SELECT MAX(position) \
+                   FROM membership_changes WHERE user_sn = $2 AND room_sn = $1 AND position <= $5), 0) \
                    UNION ALL SELECT CAST(2 AS BIGINT), c.position, CAST(0 AS BIGINT), e.client_json FROM state_changes c \
                    LEFT JOIN events e ON e.event_sn = c.event_sn WHERE c.room_sn = $1 AND c.type_sn = $3 AND c.key_sn = $4 \
                    UNION ALL SELECT CAST(3 AS BIGINT), CAST(0 AS BIGINT), \
                    CAST(CASE WHEN is_forgotten THEN 1 ELSE 0 END AS BIGINT), NULL FROM memberships \
                    WHERE room_sn = $1 AND user_sn = $2 ORDER BY 2";
-        let parameters = params![state.room_sn(), user_sn, keys.visibility_type, keys.empty_key];
+        let parameters = params![state.room_sn(), user_sn, keys.visibility_type, keys.empty_key, from];
         let mut view = RoomView::default();
         for row in self.query(sql, parameters, read_view_row).await? {
             match row {

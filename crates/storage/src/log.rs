@@ -6,6 +6,7 @@ use homeserver_core::{Position, RoomSn, UserSn};
 
 use crate::Membership;
 use crate::events::StoredEvent;
+use crate::presence::Presence;
 use crate::receipts::Receipt;
 
 /// Something new in the log. Whoever follows the log sees the entries of all transactions in the order of their positions.
@@ -43,6 +44,19 @@ pub enum LogEntry {
     },
     /// A user has read a room further.
     Receipt(Arc<Receipt>),
+    /// A user began to type in a room, or stopped.
+    Typing {
+        /// Where in the log.
+        position: Position,
+        /// In which room.
+        room_sn: RoomSn,
+        /// Who.
+        user_sn: UserSn,
+        /// Whether the user types no longer.
+        has_ended: bool,
+    },
+    /// A user's presence changed.
+    Presence(Arc<Presence>),
     /// What notifies a user changed: the user's push rules, or whom the user ignores.
     NotificationRules {
         /// Where in the log.
@@ -59,8 +73,10 @@ impl LogEntry {
         match self {
             Self::Event(event) => event.sn.position(),
             Self::Receipt(receipt) => receipt.position,
+            Self::Presence(presence) => presence.position,
             Self::AccountData { position, .. }
             | Self::NotificationRules { position, .. }
+            | Self::Typing { position, .. }
             | Self::StateResolved { position, .. }
             | Self::StateKnown { position, .. } => *position,
         }
@@ -72,9 +88,12 @@ impl LogEntry {
         let (room_sn, membership) = match self {
             Self::Event(event) => (event.room_sn, event.membership),
             Self::StateResolved { room_sn, membership, .. } => (*room_sn, *membership),
-            Self::AccountData { .. } | Self::NotificationRules { .. } | Self::Receipt(_) | Self::StateKnown { .. } => {
-                return None;
-            }
+            Self::AccountData { .. }
+            | Self::NotificationRules { .. }
+            | Self::Receipt(_)
+            | Self::Presence(_)
+            | Self::StateKnown { .. }
+            | Self::Typing { .. } => return None,
         };
         membership.map(|(user_sn, membership)| (room_sn, user_sn, membership))
     }
@@ -84,9 +103,11 @@ impl LogEntry {
     pub fn room_sn(&self) -> Option<RoomSn> {
         match self {
             Self::Event(event) => Some(event.room_sn),
-            Self::StateResolved { room_sn, .. } | Self::StateKnown { room_sn, .. } => Some(*room_sn),
+            Self::StateResolved { room_sn, .. } | Self::StateKnown { room_sn, .. } | Self::Typing { room_sn, .. } => {
+                Some(*room_sn)
+            }
             Self::Receipt(receipt) => Some(receipt.room_sn),
-            Self::AccountData { .. } | Self::NotificationRules { .. } => None,
+            Self::AccountData { .. } | Self::NotificationRules { .. } | Self::Presence(_) => None,
         }
     }
 }

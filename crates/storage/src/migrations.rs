@@ -14,6 +14,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_unread.sql"),
     include_str!("migrations/0006_email.sql"),
     include_str!("migrations/0007_membership_changes.sql"),
+    include_str!("migrations/0008_typing.sql"),
+    include_str!("migrations/0009_presence.sql"),
+    include_str!("migrations/0010_membership_changes_by_room.sql"),
 ];
 
 /// The lock that keeps two nodes from migrating one PostgreSQL database at once.

@@ -36,9 +36,10 @@ const LARGE: [&str; 4] = [
 ];
 
 /// What belongs to users, by whose numbers it is found.
-const OF_USERS: [&str; 8] = [
+const OF_USERS: [&str; 9] = [
     "DELETE FROM membership_changes WHERE user_sn IN LIST($1) AND room_sn = $2",
     "DELETE FROM receipts WHERE user_sn IN LIST($1) AND room_sn = $2",
+    "DELETE FROM typing WHERE user_sn IN LIST($1) AND room_sn = $2",
     "DELETE FROM fully_read WHERE user_sn IN LIST($1) AND room_sn = $2",
     "DELETE FROM unread_floors WHERE user_sn IN LIST($1) AND room_sn = $2",
     "DELETE FROM unread_differences WHERE user_sn IN LIST($1) AND room_sn = $2",

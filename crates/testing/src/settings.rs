@@ -13,7 +13,8 @@ pub type Setting<'a> = (&'a str, &'a str, Value);
 /// Writes the configuration of a server on `database`, with `further` settings over the usual ones, and returns its file.
 ///
 /// The server listens on a free port of 127.0.0.1 and lets everybody register. What only costs time, the cost of password
-/// hashes and the rate limits, is turned down; everything else is as documented.
+/// hashes and the rate limits, is turned down. Presence is off: it would wake those who wait for something else. Everything else
+/// is as documented.
 pub(crate) fn write(database: &TestDatabase, further: &[Setting<'_>]) -> PathBuf {
     let mut settings = toml! {
         [[listeners]]
@@ -27,6 +28,9 @@ pub(crate) fn write(database: &TestDatabase, further: &[Setting<'_>]) -> PathBuf
         hash_iterations = 1
 
         [rate_limits]
+        enabled = false
+
+        [presence]
         enabled = false
     };
     set(&mut settings, "server", "data_dir", database.folder().display().to_string().into());

@@ -11,6 +11,7 @@ mod filter;
 mod login;
 mod logout;
 mod paths;
+mod presence;
 mod profile;
 mod push_rules;
 mod refresh;
@@ -87,6 +88,7 @@ fn users(routes: ClientPaths) -> ClientPaths {
     let global = get(account_data::read_global).put(account_data::set_global);
     let room = get(account_data::read_room).put(account_data::set_room);
     routes
+        .v3("/presence/{userId}/status", get(presence::get).put(presence::set))
         .v3("/profile/{userId}", get(profile::whole))
         .v3("/profile/{userId}/{keyName}", get(profile::field).put(profile::set).delete(profile::remove))
         .v3("/user/{userId}/account_data/{type}", global)
@@ -96,7 +98,7 @@ fn users(routes: ClientPaths) -> ClientPaths {
 }
 
 fn changing_rooms(routes: ClientPaths) -> ClientPaths {
-    use rooms::{create, join, knock, membership, redact, send, state_put, upgrade};
+    use rooms::{create, join, knock, membership, redact, send, state_put, typing, upgrade};
     routes
         .v3("/createRoom", post(create::create))
         .v3("/join/{roomIdOrAlias}", post(join::join_by_id_or_alias))
@@ -110,6 +112,7 @@ fn changing_rooms(routes: ClientPaths) -> ClientPaths {
         .v3("/rooms/{roomId}/forget", post(membership::forget))
         .v3("/rooms/{roomId}/upgrade", post(upgrade::upgrade))
         .v3("/rooms/{roomId}/send/{eventType}/{txnId}", put(send::send))
+        .v3("/rooms/{roomId}/typing/{userId}", put(typing::typing))
         .v3("/rooms/{roomId}/redact/{eventId}/{txnId}", put(redact::redact))
         .v3("/rooms/{roomId}/state/{eventType}", put(state_put::set_without_key))
         .v3("/rooms/{roomId}/state/{eventType}/", put(state_put::set_without_key))

@@ -7,10 +7,12 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use services::filters::{FilterDefinition, FilterError, Filters, parse};
+use services::presence::Presences;
 use services::sessions::Requester;
 use services::sync::{Sync, SyncRequest};
 use services::tokens::parse_token;
 
+use super::presence::Presence;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{GuestOrUser, Query, json_bytes};
 
@@ -19,21 +21,13 @@ pub(super) struct Parameters {
     filter: Option<String>,
     #[serde(default)]
     full_state: bool,
-    set_presence: Option<Presence>,
+    #[serde(default)]
+    set_presence: Presence,
     since: Option<String>,
     #[serde(default)]
     timeout: u64,
     #[serde(default, alias = "org.matrix.msc4222.use_state_after")]
     use_state_after: bool,
-}
-
-/// What a client says about its user's presence.
-#[derive(Clone, Copy, Deserialize, Debug)]
-#[serde(rename_all = "lowercase")]
-enum Presence {
-    Online,
-    Offline,
-    Unavailable,
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
@@ -42,8 +36,8 @@ pub(super) async fn sync(
     Query(parameters): Query<Parameters>,
     State(filters): State<Arc<Filters>>,
     State(sync): State<Arc<Sync>>,
+    State(presences): State<Arc<Presences>>,
 ) -> ApiResult<Response> {
-    tracing::trace!(presence = ?parameters.set_presence, user = %requester.user_id, "sync");
     let since = match parameters.since.as_deref().filter(|since| !since.is_empty()) {
         Some(token) => {
             let position = parse_token(token);
@@ -58,6 +52,7 @@ pub(super) async fn sync(
         full_state: parameters.full_state,
         use_state_after: parameters.use_state_after,
     };
+    let _connected = presences.connect(&requester, parameters.set_presence.into()).await;
     let answer = Box::pin(sync.sync(&requester, &request)).await?;
     if requester.has_left() {
         return Err(ApiError::unknown_token("The session was ended while this request waited: log in again", false));

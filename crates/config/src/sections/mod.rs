@@ -13,6 +13,7 @@ mod listeners;
 mod media;
 mod network;
 mod passwords;
+mod presence;
 mod rate_limits;
 mod registration;
 mod rooms;
@@ -33,6 +34,7 @@ pub use listeners::{Listener, Resource, Tls};
 pub use media::Media;
 pub use network::Network;
 pub use passwords::Passwords;
+pub use presence::Presence;
 pub use rate_limits::{InviteRates, JoinRates, LoginRates, Rate, RateLimits};
 pub use registration::Registration;
 pub use rooms::Rooms;
@@ -55,6 +57,7 @@ pub struct Config {
     pub registration: Registration,
     pub passwords: Passwords,
     pub rooms: Rooms,
+    pub presence: Presence,
     pub network: Network,
     pub federation: Federation,
     pub rate_limits: RateLimits,
@@ -76,6 +79,7 @@ impl Default for Config {
             registration: Registration::default(),
             passwords: Passwords::default(),
             rooms: Rooms::default(),
+            presence: Presence::default(),
             network: Network::default(),
             federation: Federation::default(),
             rate_limits: RateLimits::default(),

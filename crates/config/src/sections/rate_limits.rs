@@ -44,7 +44,7 @@ pub struct RateLimits {
     pub federation: FederationRate,
     /// New media without content yet, for each user. Nothing uses it yet.
     pub media_create: Rate,
-    /// Changes of presence, for each user. Nothing uses it yet.
+    /// Changes of presence, for each user. One that a client only implies, by asking for news, is told later instead of refused.
     pub presence_per_user: Rate,
     /// Requests about delayed events, for each user. Nothing uses it yet.
     pub delayed_event_mgmt: Rate,

@@ -306,6 +306,9 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         )
     },
     with("POST", "/rooms/{roomId}/receipt/{receiptType}/{eventId}", USER, r#"{"thread_id": "main"}"#),
+    with("PUT", "/rooms/{roomId}/typing/{userId}", USER, r#"{"typing": true, "timeout": 30000}"#),
+    get("/presence/{userId}/status", USER, ""),
+    with("PUT", "/presence/{userId}/status", USER, r#"{"presence": "online", "status_msg": "here"}"#),
     with(
         "POST",
         "/rooms/{roomId}/read_markers",

@@ -36,7 +36,7 @@ pub(crate) struct Call {
 impl World {
     pub(crate) async fn new(db: &TestDatabase) -> Self {
         let secret = ("registration", "shared_secret", Toml::from(SHARED_SECRET));
-        let server = TestServer::start_with(db, &[secret]).await;
+        let server = TestServer::start_with(db, &[secret, ("presence", "enabled", true.into())]).await;
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);
         let room_id = alice.create_room(&json!({ "preset": "public_chat", "name": "a room" })).await;
         let event_id = alice.send_text(&room_id, "hello").await;

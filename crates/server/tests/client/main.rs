@@ -12,6 +12,7 @@ mod bad_input;
 mod devices;
 mod filter;
 mod login;
+mod presence;
 mod profile;
 mod push_rules;
 mod reading_messages;
@@ -27,6 +28,7 @@ mod rooms_send;
 mod rooms_upgrade;
 mod server;
 mod sync;
+mod typing;
 mod unread;
 mod user_directory;
 

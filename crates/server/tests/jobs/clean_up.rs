@@ -33,7 +33,11 @@ on_both_databases! {
             tx.execute(sql, params!["good", 2, 1, None::<i64>]).await?;
             let sql = "INSERT INTO uia_sessions (session_id, operation, completed, details, created_at) VALUES ($1, 'x', '[]', '{}', $2)";
             tx.execute(sql, params!["old", 1]).await?;
-            tx.execute(sql, params!["young", i64::MAX]).await.map(drop)
+            tx.execute(sql, params!["young", i64::MAX]).await?;
+            let sql = "INSERT INTO typing (room_sn, user_sn, has_ended, expires_at, position) VALUES (1, $1, $2, $3, 1)";
+            tx.execute(sql, params![101, true, 1]).await?;
+            tx.execute(sql, params![102, true, i64::MAX]).await?;
+            tx.execute(sql, params![103, false, 1]).await.map(drop)
         }).await.unwrap();
 
         run(&database, RemoveExpired {}).await;
@@ -47,6 +51,9 @@ on_both_databases! {
         let sessions: Vec<String> = database.query(sessions, &[], |row| row.get(0)).await.unwrap();
         assert_eq!(sessions, ["young"]);
         assert_eq!(count(&database, "SELECT COUNT(*) FROM client_transactions").await, 1);
+        let typing = "SELECT user_sn FROM typing ORDER BY user_sn";
+        let typing: Vec<i64> = database.query(typing, &[], |row| row.get(0)).await.unwrap();
+        assert_eq!(typing, [102, 103]);
 
         alice.get(format!("{V3}/account/whoami")).await.ok();
         // Its client is still told that it may refresh it, and can.

@@ -5,7 +5,7 @@ use testing::{TestServer, User, on_both_databases, path_segment};
 
 use crate::{V3, count, run};
 
-const OF_ROOMS: [&str; 18] = [
+const OF_ROOMS: [&str; 19] = [
     "SELECT COUNT(*) FROM events WHERE room_sn = 1",
     "SELECT COUNT(*) FROM room_heads WHERE room_sn = 1",
     "SELECT COUNT(*) FROM current_state WHERE room_sn = 1",
@@ -14,6 +14,7 @@ const OF_ROOMS: [&str; 18] = [
     "SELECT COUNT(*) FROM membership_changes WHERE room_sn = 1",
     "SELECT COUNT(*) FROM client_transactions WHERE room_sn = 1",
     "SELECT COUNT(*) FROM receipts WHERE room_sn = 1",
+    "SELECT COUNT(*) FROM typing WHERE room_sn = 1",
     "SELECT COUNT(*) FROM fully_read WHERE room_sn = 1",
     "SELECT COUNT(*) FROM unread_floors WHERE room_sn = 1",
     "SELECT COUNT(*) FROM unread_differences WHERE room_sn = 1",
@@ -34,7 +35,7 @@ async fn rows(database: &Database) -> Vec<i64> {
     rows
 }
 
-/// A room that is muted by one of its members, with a thread, and receipts.
+/// A room that is muted by one of its members, who types, with a thread, and receipts.
 async fn has_much_of_everything_unread(alice: &User, bob: &User, room_id: &str) {
     let rooms = format!("{V3}/rooms/{}", path_segment(room_id));
     let root = alice.send_text(room_id, "root").await;
@@ -42,6 +43,8 @@ async fn has_much_of_everything_unread(alice: &User, bob: &User, room_id: &str) 
     let message = json!({ "msgtype": "m.text", "body": "in the thread", "m.relates_to": thread });
     alice.put(format!("{rooms}/send/m.room.message/thread")).json(&message).await.ok();
     bob.post(format!("{rooms}/read_markers")).json(&json!({ "m.fully_read": root, "m.read": root })).await.ok();
+    let typing = format!("{rooms}/typing/{}", path_segment(&bob.id));
+    bob.put(typing).json(&json!({ "typing": true })).await.ok();
     let rule = format!("{V3}/pushrules/global/room/{}", path_segment(room_id));
     bob.put(rule).json(&json!({ "actions": [] })).await.ok();
 }
@@ -98,7 +101,7 @@ on_both_databases! {
         forget(&bob, &doomed).await;
         let since = alice.sync(None, 0).await["next_batch"].as_str().unwrap().to_owned();
         run(&database, PurgeForgottenRooms {}).await;
-        assert_eq!(rows(&database).await, [0; 18]);
+        assert_eq!(rows(&database).await, [0; OF_ROOMS.len()]);
         assert!(count(&database, "SELECT COUNT(*) FROM auth_chain_events").await < chains);
 
         let join = bob.post(format!("{V3}/join/{}", path_segment(&doomed))).json(&json!({})).await;
@@ -124,7 +127,7 @@ on_both_databases! {
         let auth = json!({ "type": "m.login.password", "identifier": user, "password": "password of alice" });
         alice.post(format!("{V3}/account/deactivate")).json(&json!({ "auth": auth })).await.ok();
         run(&server.database(), PurgeForgottenRooms {}).await;
-        assert_eq!(rows(&server.database()).await, [0; 18]);
+        assert_eq!(rows(&server.database()).await, [0; OF_ROOMS.len()]);
         server.shutdown().await;
     }
 

@@ -18,6 +18,8 @@ const AT_ONCE: i64 = 500;
 const KEEP_EXPIRED: Duration = Duration::from_secs(24 * 3600);
 /// Longer than a session of user-interactive authentication, or a nonce of the shared secret, can be used.
 const KEEP_UIA_SESSIONS: Duration = Duration::from_secs(3600);
+/// Longer than a client can be away and still believe that somebody types.
+const KEEP_TYPING: Duration = Duration::from_secs(3600);
 /// How long the answer to a repeated transaction ID is remembered.
 const KEEP_TRANSACTIONS: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -91,7 +93,10 @@ impl Handle<RemoveExpired> for CleanUp {
         let what = "Removing transaction IDs";
         until_nothing_is_left(run, what, || database.remove_old_transactions(sent_before, AT_ONCE)).await?;
         let what = "Removing attempts to confirm e-mail addresses";
-        until_nothing_is_left(run, what, || database.prune_validation_sessions(now, MAX_SESSIONS)).await
+        until_nothing_is_left(run, what, || database.prune_validation_sessions(now, MAX_SESSIONS)).await?;
+        let ended_before = now.minus(KEEP_TYPING);
+        let what = "Removing who was typing";
+        until_nothing_is_left(run, what, || database.remove_ended_typing(ended_before, AT_ONCE)).await
     }
 }
 

@@ -173,9 +173,14 @@ async fn wake_readers(entries: &[LogEntry], members: &LocalMembers, wakeups: &Wa
                 rooms.insert(receipt.room_sn);
             }
             LogEntry::Receipt(receipt) => wakeups.wake([receipt.user_sn]),
+            LogEntry::Typing { room_sn, .. } => {
+                rooms.insert(*room_sn);
+            }
             LogEntry::AccountData { user_sn, .. } => wakeups.wake([*user_sn]),
             // Each is told as account data too.
             LogEntry::NotificationRules { .. } => {}
+            // Not at once, and not for each: see `crate::presence`.
+            LogEntry::Presence(_) => {}
         }
     }
     for room_sn in rooms {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use homeserver_core::{MemoryUsage, MemoryUser, Position, UserSn, allocation_bytes};
 use parking_lot::RwLock;
-use storage::{LogEntry, Notice, Receipt, StoredEvent, Unread};
+use storage::{LogEntry, Notice, Presence, Receipt, StoredEvent, Unread};
 
 /// Most entries kept.
 const MAX_ENTRIES: usize = 50_000;
@@ -139,8 +139,10 @@ fn cost(entry: &LogEntry) -> u64 {
     let on_heap = match entry {
         LogEntry::Event(event) => of_event(event),
         LogEntry::Receipt(receipt) => of_receipt(receipt),
+        LogEntry::Presence(presence) => of_presence(presence),
         LogEntry::AccountData { .. }
         | LogEntry::NotificationRules { .. }
+        | LogEntry::Typing { .. }
         | LogEntry::StateResolved { .. }
         | LogEntry::StateKnown { .. } => 0,
     };
@@ -172,6 +174,12 @@ fn of_unread(unread: &Unread) -> usize {
 fn of_receipt(receipt: &Receipt) -> u64 {
     let receipt_bytes = allocation_bytes(size_of::<Receipt>() + REFERENCE_COUNTS_BYTES);
     (receipt_bytes + allocation_bytes(receipt.event_id.len())) as u64
+}
+
+fn of_presence(presence: &Presence) -> u64 {
+    let bytes = allocation_bytes(size_of::<Presence>() + REFERENCE_COUNTS_BYTES);
+    let status_message = presence.status_message.as_ref();
+    (bytes + status_message.map_or(0, |message| allocation_bytes(message.len()))) as u64
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Which rooms a user is in, in memory for those who are around.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use homeserver_core::{
@@ -60,6 +60,24 @@ impl UserRooms {
     #[must_use]
     pub fn places(&self) -> Vec<(RoomSn, Place)> {
         self.places.read().iter().map(|(room_sn, place)| (*room_sn, *place)).collect()
+    }
+
+    /// Whether the user is in one of these rooms.
+    #[must_use]
+    pub fn is_in_any_of(&self, rooms: &HashSet<RoomSn>) -> bool {
+        let places = self.places.read();
+        if places.len() <= rooms.len() {
+            places.iter().any(|(room_sn, place)| place.is_joined() && rooms.contains(room_sn))
+        } else {
+            rooms.iter().any(|room_sn| places.get(room_sn).is_some_and(Place::is_joined))
+        }
+    }
+
+    /// The rooms that the user is in.
+    #[must_use]
+    pub fn joined(&self) -> HashSet<RoomSn> {
+        let places = self.places.read();
+        places.iter().filter(|(_, place)| place.is_joined()).map(|(room_sn, _)| *room_sn).collect()
     }
 
     /// Returns whether the rooms take more memory than before.

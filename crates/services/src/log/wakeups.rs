@@ -41,6 +41,12 @@ impl Wakeups {
         }
     }
 
+    /// The users who wait.
+    #[must_use]
+    pub fn users(&self) -> Vec<UserSn> {
+        self.waiting.lock().keys().copied().collect()
+    }
+
     /// Wakes everybody among `users` who waits.
     pub fn wake(&self, users: impl IntoIterator<Item = UserSn>) {
         let mut waiting = self.waiting.lock();

@@ -39,11 +39,13 @@ pub enum Kind {
     UserDirectory,
     /// Asking for a mail that proves an e-mail address, by address of the client.
     ThirdPartyValidation,
+    /// Changing one's presence, by user.
+    Presence,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
@@ -63,6 +65,7 @@ impl Kind {
         Self::RoomDirectory,
         Self::UserDirectory,
         Self::ThirdPartyValidation,
+        Self::Presence,
     ];
 
     /// Its name in metrics, which is that of its key in the configuration where it has one of its own.
@@ -88,6 +91,7 @@ impl Kind {
             Self::RoomDirectory => "room_directory",
             Self::UserDirectory => "user_directory",
             Self::ThirdPartyValidation => "third_party_validation",
+            Self::Presence => "presence_per_user",
         }
     }
 
@@ -111,6 +115,7 @@ impl Kind {
             Self::InvitesPerUser => "There are too many invitations of this user",
             Self::InvitesPerIssuer => "You are inviting too many users",
             Self::RoomCreation => "You are creating too many rooms",
+            Self::Presence => "You are changing your presence too often",
             Self::RoomDirectory | Self::UserDirectory => "You are searching too often",
         }
     }

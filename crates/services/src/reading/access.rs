@@ -29,7 +29,7 @@ impl<'a> Access<'a> {
     ) -> Result<Self, RoomError> {
         let room_sn = interned.find_room(room_id.as_str()).await?.ok_or(RoomError::NoSuchRoom)?;
         let state = states.of(room_sn);
-        let visibility = Visibility::load(database, interned, &state, requester.user_sn).await?;
+        let visibility = Visibility::load(database, interned, &state, requester.user_sn, Position::START).await?;
         let access = Self { requester, room_id, room_sn, state, visibility };
         if access.is_joined() || access.was_joined() || access.visibility.is_world_readable() {
             Ok(access)

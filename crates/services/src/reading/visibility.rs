@@ -29,7 +29,7 @@ struct Span {
 }
 
 impl Visibility {
-    /// The view that `user_sn`, a user of this server, has of the room.
+    /// The view that `user_sn`, a user of this server, has of the room. Nothing is known of what was before `from`.
     ///
     /// # Errors
     /// [`StorageError`] if it cannot be read.
@@ -38,13 +38,14 @@ impl Visibility {
         interned: &Interned,
         state: &KnownState,
         user_sn: UserSn,
+        from: Position,
     ) -> Result<Self, StorageError> {
         // No row has the number 0, which stands for what was never seen.
         let keys = ViewKeys {
             visibility_type: interned.find_type("m.room.history_visibility").await?.unwrap_or(TypeSn(0)),
             empty_key: interned.find_key("").await?.unwrap_or(KeySn(0)),
         };
-        Ok(Self::of(database.room_view(state, user_sn, keys).await?))
+        Ok(Self::of(database.room_view(state, user_sn, keys, from).await?))
     }
 
     fn of(view: RoomView) -> Self {

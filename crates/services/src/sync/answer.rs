@@ -20,6 +20,8 @@ pub(super) struct Answer {
     next_batch: Position,
     account_data: Vec<AccountDataEntry>,
     room_account_data: BTreeMap<Arc<str>, Vec<AccountDataEntry>>,
+    /// Presence events, separated by commas.
+    presence: Vec<u8>,
     /// Members of the objects `rooms.join` and so on: `"!room:server":{…}`, separated by commas.
     joined: Vec<u8>,
     left: Vec<u8>,
@@ -33,6 +35,7 @@ impl Answer {
             next_batch,
             account_data: Vec::new(),
             room_account_data: BTreeMap::new(),
+            presence: Vec::new(),
             joined: Vec::new(),
             left: Vec::new(),
             invited: Vec::new(),
@@ -44,6 +47,7 @@ impl Answer {
     pub(super) fn is_empty(&self) -> bool {
         self.account_data.is_empty()
             && self.room_account_data.is_empty()
+            && self.presence.is_empty()
             && [&self.joined, &self.left, &self.invited, &self.knocked].iter().all(|section| section.is_empty())
     }
 
@@ -53,6 +57,14 @@ impl Answer {
 
     pub(super) fn add_room_account_data(&mut self, room_id: Arc<str>, entry: AccountDataEntry) {
         self.room_account_data.entry(room_id).or_default().push(entry);
+    }
+
+    /// Where to write one more presence event.
+    pub(super) fn begin_presence(&mut self) -> &mut Vec<u8> {
+        if !self.presence.is_empty() {
+            self.presence.push(b',');
+        }
+        &mut self.presence
     }
 
     pub(super) fn add_joined(&mut self, room: &RoomAnswer, pass: &Pass<'_>, now: Timestamp) {
@@ -102,13 +114,18 @@ impl Answer {
         }
         let sections = [("join", self.joined), ("leave", self.left), ("invite", self.invited), ("knock", self.knocked)];
         let length: usize = sections.iter().map(|(_, section)| section.len()).sum();
-        let mut out = Vec::with_capacity(length + 256);
+        let mut out = Vec::with_capacity(length + self.presence.len() + 256);
         out.extend_from_slice(b"{\"next_batch\":");
         push_string(&mut out, &sync_token(self.next_batch));
         if !self.account_data.is_empty() {
             out.extend_from_slice(b",\"account_data\":{\"events\":");
             write_account_data(&mut out, &self.account_data);
             out.push(b'}');
+        }
+        if !self.presence.is_empty() {
+            out.extend_from_slice(b",\"presence\":{\"events\":[");
+            out.extend_from_slice(&self.presence);
+            out.extend_from_slice(b"]}");
         }
         if length > 0 {
             out.extend_from_slice(b",\"rooms\":{");

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use homeserver_core::{Position, RoomSn};
-use storage::{KnownState, LogEntry, Membership, Receipt, ReceiptType, RoomHead, StoredEvent};
+use homeserver_core::{Position, RoomSn, UserSn};
+use storage::{KnownState, LogEntry, Membership, Presence, Receipt, ReceiptType, RoomHead, StoredEvent};
 
 use super::{Pass, Sync};
 use crate::log::Place;
@@ -14,6 +14,10 @@ use crate::rooms::RoomError;
 pub(super) struct Changes {
     pub(super) rooms: Vec<RoomUpdate>,
     pub(super) has_account_data: bool,
+    /// Whose presence changed; `None` if that has to be read.
+    pub(super) presence: Option<HashMap<UserSn, Arc<Presence>>>,
+    /// Who came into the user's rooms, perhaps.
+    pub(super) newcomers: HashSet<UserSn>,
 }
 
 /// A room with something new.
@@ -34,13 +38,28 @@ pub(super) struct RoomUpdate {
     pub(super) events: Option<Vec<Arc<StoredEvent>>>,
     /// The receipts of the pass that the user is shown, oldest first; `None` if they have to be read.
     pub(super) receipts: Option<Vec<Arc<Receipt>>>,
+    /// Whether somebody began or stopped typing in the pass; `None` if that has to be read.
+    pub(super) typing_changed: Option<bool>,
 }
 
 impl RoomUpdate {
+    /// Whether the user is in the room, and the client does not know that yet.
+    pub(super) fn is_fresh(&self, pass: &Pass<'_>) -> bool {
+        self.membership == Membership::Join && (pass.from.is_none() || self.before != Before::Unchanged)
+    }
+
     /// Whether the user was in the room before the pass, but the client could not be shown it.
     pub(super) fn is_late(&self, pass: &Pass<'_>) -> bool {
         self.is_completed && !pass.lazy_loads_members() && self.membership == Membership::Join
     }
+}
+
+/// What came in a pass that is not kept as part of rooms, as far as the user is shown it.
+#[derive(Default)]
+struct Ephemeral {
+    receipts: HashMap<RoomSn, Vec<Arc<Receipt>>>,
+    /// Rooms in which somebody began or stopped typing.
+    typing: HashSet<RoomSn>,
 }
 
 /// What a user was to a room at the start of a pass.
@@ -70,17 +89,27 @@ impl Sync {
             let places = pass.rooms.places();
             let rooms = places.into_iter().map(|(room_sn, place)| (room_sn, place, None));
             let rooms = self.updates(pass, &HashSet::new(), rooms, None).await?;
-            return Ok(Changes { rooms, has_account_data: true });
+            return Ok(Changes { rooms, has_account_data: true, presence: None, newcomers: HashSet::new() });
         };
         let mut has_account_data = false;
+        let wants_presence = self.presences.is_enabled() && pass.wants_presence();
+        let (mut presence, mut newcomers) = (HashMap::new(), HashSet::new());
         let mut completed = HashSet::new();
         // `None` where the events alone do not tell what changed.
         let mut events: BTreeMap<RoomSn, Option<Vec<Arc<StoredEvent>>>> = BTreeMap::new();
-        let mut receipts: HashMap<RoomSn, Vec<Arc<Receipt>>> = HashMap::new();
+        let mut ephemeral = Ephemeral::default();
         let is_of_interest =
             |room_sn| pass.rooms.place(room_sn).is_some_and(|place| place.is_joined() || place.since > from);
         let is_in_memory = self.tail.visit(from, pass.to, |entry| match entry {
+            LogEntry::Presence(changed) if wants_presence => {
+                presence.insert(changed.user_sn, changed.clone());
+            }
             LogEntry::Event(event) if is_of_interest(event.room_sn) => {
+                if let Some((user_sn, Membership::Join)) = event.membership
+                    && wants_presence
+                {
+                    newcomers.insert(user_sn);
+                }
                 if let Some(events) = events.entry(event.room_sn).or_insert_with(|| Some(Vec::new())) {
                     events.push(event.clone());
                 }
@@ -94,20 +123,25 @@ impl Sync {
             }
             LogEntry::Receipt(receipt) if is_of_interest(receipt.room_sn) && pass.is_shown(receipt) => {
                 events.entry(receipt.room_sn).or_insert_with(|| Some(Vec::new()));
-                receipts.entry(receipt.room_sn).or_default().push(receipt.clone());
+                ephemeral.receipts.entry(receipt.room_sn).or_default().push(receipt.clone());
             }
-            LogEntry::Receipt(_) | LogEntry::NotificationRules { .. } => {}
+            LogEntry::Typing { room_sn, .. } if is_of_interest(*room_sn) && pass.wants_typing() => {
+                events.entry(*room_sn).or_insert_with(|| Some(Vec::new()));
+                ephemeral.typing.insert(*room_sn);
+            }
+            LogEntry::Receipt(_) | LogEntry::Typing { .. } => {}
+            LogEntry::Presence(_) | LogEntry::NotificationRules { .. } => {}
             LogEntry::Event(_) | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => {}
             LogEntry::AccountData { user_sn, .. } => has_account_data |= *user_sn == pass.requester.user_sn,
         });
         if !is_in_memory {
             let rooms = self.changed_rooms(pass, from).await?;
-            return Ok(Changes { rooms, has_account_data: true });
+            return Ok(Changes { rooms, has_account_data: true, presence: None, newcomers });
         }
         let changed =
             events.into_iter().filter_map(|(room_sn, events)| Some((room_sn, pass.rooms.place(room_sn)?, events)));
-        let rooms = self.updates(pass, &completed, changed, Some(receipts)).await?;
-        Ok(Changes { rooms, has_account_data })
+        let rooms = self.updates(pass, &completed, changed, Some(ephemeral)).await?;
+        Ok(Changes { rooms, has_account_data, presence: Some(presence), newcomers })
     }
 
     /// The same from the database, for those who were away for long.
@@ -123,6 +157,9 @@ impl Sync {
         changed.extend(&completed);
         let reader = pass.requester.user_sn;
         changed.extend(self.database.rooms_with_receipts(&joined, reader, from, pass.to).await?);
+        if pass.wants_typing() {
+            changed.extend(self.database.rooms_with_typing(&joined, from, pass.to).await?);
+        }
         let changed = places
             .into_iter()
             .filter(|(room_sn, place)| changed.contains(room_sn) || place.since > from)
@@ -135,7 +172,7 @@ impl Sync {
         pass: &Pass<'_>,
         completed: &HashSet<RoomSn>,
         changed: impl Iterator<Item = (RoomSn, Place, Option<Vec<Arc<StoredEvent>>>)>,
-        mut receipts: Option<HashMap<RoomSn, Vec<Arc<Receipt>>>>,
+        mut ephemeral: Option<Ephemeral>,
     ) -> Result<Vec<RoomUpdate>, RoomError> {
         let mut updates = Vec::new();
         for (room_sn, place, events) in changed {
@@ -154,9 +191,20 @@ impl Sync {
             }
             let is_completed =
                 completed.contains(&room_sn) || pass.from.is_some_and(|from| state.became_full_after(from));
-            let receipts = receipts.as_mut().map(|receipts| receipts.remove(&room_sn).unwrap_or_default());
-            let mut update =
-                RoomUpdate { room_sn, room_id, state, is_completed, membership, since, before, events, receipts };
+            let receipts = ephemeral.as_mut().map(|new| new.receipts.remove(&room_sn).unwrap_or_default());
+            let typing_changed = ephemeral.as_ref().map(|new| new.typing.contains(&room_sn));
+            let mut update = RoomUpdate {
+                room_sn,
+                room_id,
+                state,
+                is_completed,
+                membership,
+                since,
+                before,
+                events,
+                receipts,
+                typing_changed,
+            };
             if update.is_late(pass) {
                 update.before = Before::NotJoined;
             }
@@ -182,7 +230,7 @@ impl Sync {
         {
             return Ok(Some((membership, place.since, Before::NotJoined)));
         }
-        let history = self.database.membership_history(room_sn, pass.requester.user_sn).await?;
+        let history = self.database.membership_history_after(room_sn, pass.requester.user_sn, pass.after()).await?;
         let seen = history.partition_point(|(position, _)| *position <= pass.to);
         let history = history.get(..seen).unwrap_or_default();
         let Some((since, membership)) = history.last().copied() else { return Ok(None) };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use homeserver_core::{EventSn, KeySn, Position, RoomSn, TypeSn};
 use storage::{FullState, KnownState, Membership, RoomHead, StoredEvent, UnreadThread};
 
-use super::changes::{Before, RoomUpdate};
+use super::changes::RoomUpdate;
 use super::summary::Summary;
 use super::{Pass, Sync};
 use crate::reading::Visibility;
@@ -74,12 +74,12 @@ impl Sync {
         updates: &[RoomUpdate],
     ) -> Result<Vec<RoomAnswer>, RoomError> {
         let joined: Vec<_> = updates.iter().filter(|update| update.membership == Membership::Join).collect();
-        let (fresh, known): (Vec<_>, Vec<_>) =
-            joined.into_iter().partition(|update| pass.from.is_none() || update.before != Before::Unchanged);
+        let (fresh, known): (Vec<_>, Vec<_>) = joined.into_iter().partition(|update| update.is_fresh(pass));
         let mut answers = self.fresh_rooms(pass, &fresh).await?;
         answers.extend(self.known_rooms(pass, &known).await?);
         self.add_unread(pass, &fresh, &known, &mut answers).await?;
         self.add_receipts(pass, &fresh, &known, &mut answers).await?;
+        self.add_typing(pass, &fresh, &known, &mut answers).await?;
         Ok(answers)
     }
 
@@ -284,11 +284,10 @@ impl Sync {
         update: &RoomUpdate,
         timeline: &mut TimelinePart,
     ) -> Result<(), RoomError> {
-        if timeline.events.first().is_none_or(|first| first.sn.position() >= update.since) {
+        let Some(first) = timeline.events.first().filter(|first| first.sn.position() < update.since) else {
             return Ok(());
-        }
-        let visibility =
-            Visibility::load(&self.database, &self.interned, &update.state, pass.requester.user_sn).await?;
+        };
+        let visibility = self.visibility(pass, update, first).await?;
         let before = timeline.events.len();
         timeline.events.retain(|event| visibility.may_see(event));
         timeline.is_limited |= timeline.events.len() < before;
@@ -297,6 +296,18 @@ impl Sync {
             timeline.start = Position(first.sn.0 - 1);
         }
         Ok(())
+    }
+
+    /// What the user may see of a room from an event on.
+    pub(super) async fn visibility(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        first: &StoredEvent,
+    ) -> Result<Visibility, RoomError> {
+        // What was just before decides, too, whether a change of visibility or membership is seen.
+        let from = Position(first.sn.0 - 1);
+        Ok(Visibility::load(&self.database, &self.interned, &update.state, pass.requester.user_sn, from).await?)
     }
 
     /// The state at the start of the timeline, or at its end if the client wants that: the current state with what

@@ -9,7 +9,6 @@ use storage::{Membership, StateEntry};
 use super::changes::{Before, RoomUpdate};
 use super::joined::{RoomAnswer, empty_timeline};
 use super::{Pass, Sync};
-use crate::reading::Visibility;
 use crate::rooms::RoomError;
 
 impl Sync {
@@ -39,17 +38,19 @@ impl Sync {
         let after = if was_joined { pass.after() } else { Position::START };
         let mut timelines = self.read_timelines(&end, &[update], after).await?;
         let mut timeline = timelines.remove(&update.room_sn).unwrap_or_else(|| empty_timeline(end.to));
-        let visibility =
-            Visibility::load(&self.database, &self.interned, &update.state, pass.requester.user_sn).await?;
-        // Everybody sees themselves go.
-        let read = timeline.events.len();
-        timeline.events.retain(|event| event.sn.position() == update.since || visibility.may_see(event));
-        timeline.is_sieved |= timeline.events.len() < read;
-        timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
+        if let Some(first) = timeline.events.first() {
+            let visibility = self.visibility(pass, update, first).await?;
+            // Everybody sees themselves go.
+            let read = timeline.events.len();
+            timeline.events.retain(|event| event.sn.position() == update.since || visibility.may_see(event));
+            timeline.is_sieved |= timeline.events.len() < read;
+            timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
+        }
         if let Some(first) = timeline.events.first() {
             timeline.start = Position(first.sn.0 - 1);
         }
-        let departure = self.departure(pass, update).await?.filter(|_| was_joined || visibility.was_ever_joined());
+        // Somebody who has left can still be banned, and sees no state of the time between.
+        let departure = self.database.last_departure(update.room_sn, pass.requester.user_sn, update.since).await?;
         let state = if let Some(departure) = departure {
             let inside = Pass { to: departure, ..*pass };
             let state = if was_joined && !pass.request.full_state {
@@ -95,10 +96,5 @@ impl Sync {
             Some(full) => Ok(self.database.state_at(full, member_type, at).await?),
             None => Ok(Vec::new()),
         }
-    }
-
-    /// When the user was in the room last: somebody who has left can still be banned, and sees no state of the time between.
-    async fn departure(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<Option<Position>, RoomError> {
-        Ok(self.database.last_departure(update.room_sn, pass.requester.user_sn, update.since).await?)
     }
 }

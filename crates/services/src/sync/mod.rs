@@ -19,10 +19,12 @@ mod form;
 mod joined;
 mod left;
 mod members;
+mod presence;
 mod receipts;
 mod sieved;
 mod stripped;
 mod summary;
+mod typing;
 mod unread;
 
 use std::sync::Arc;
@@ -35,9 +37,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::filters::{FilterDefinition, RoomEventFilter};
 use crate::log::{LogTail, UserRooms, UserRoomsCache, Wakeups};
+use crate::presence::Presences;
 use crate::push_rules::{PUSH_RULES, account_data_content};
 use crate::rooms::RoomError;
 use crate::sessions::Requester;
+use crate::typing::Typing;
 use answer::Answer;
 use changes::RoomUpdate;
 pub use counts::SyncCounts;
@@ -76,6 +80,8 @@ pub struct Sync {
     tail: Arc<LogTail>,
     user_rooms: Arc<UserRoomsCache>,
     wakeups: Arc<Wakeups>,
+    typing: Arc<Typing>,
+    presences: Arc<Presences>,
     sent_members: SentMembers,
     initial: Arc<Limit>,
     stopping: CancellationToken,
@@ -100,8 +106,21 @@ impl Pass<'_> {
     }
 
     fn wants_receipts(&self) -> bool {
+        self.wants_ephemeral("m.receipt")
+    }
+
+    fn wants_typing(&self) -> bool {
+        self.wants_ephemeral("m.typing")
+    }
+
+    fn wants_presence(&self) -> bool {
+        let filter = &self.request.filter.presence.0;
+        filter.includes_type("m.presence") && filter.limit != Some(0)
+    }
+
+    fn wants_ephemeral(&self, event_type: &str) -> bool {
         let filter = &self.request.filter.room.0.ephemeral.0.events;
-        filter.includes_type("m.receipt") && filter.limit != Some(0)
+        filter.includes_type(event_type) && filter.limit != Some(0)
     }
 
     /// Whether the client wants to know of each thread what is unread.
@@ -140,11 +159,27 @@ impl Sync {
         tail: Arc<LogTail>,
         user_rooms: Arc<UserRoomsCache>,
         wakeups: Arc<Wakeups>,
+        typing: Arc<Typing>,
+        presences: Arc<Presences>,
         initial: Arc<Limit>,
         stopping: CancellationToken,
     ) -> Self {
         let (sent_members, counters) = (SentMembers::new(database.memory()), counts::Counters::default());
-        Self { database, interned, states, clock, tail, user_rooms, wakeups, sent_members, initial, stopping, counters }
+        Self {
+            database,
+            interned,
+            states,
+            clock,
+            tail,
+            user_rooms,
+            wakeups,
+            typing,
+            presences,
+            sent_members,
+            initial,
+            stopping,
+            counters,
+        }
     }
 
     /// What the requests so far came to.
@@ -208,9 +243,12 @@ impl Sync {
         }
         let rooms = self.user_rooms.of(requester.user_sn).await?;
         let pass = Pass { requester, request, rooms: &rooms, from: since, to };
-        let changes = self.changes(&pass).await?;
+        let mut changes = self.changes(&pass).await?;
         if changes.has_account_data {
             self.add_account_data(&pass, &mut answer).await?;
+        }
+        if self.presences.is_enabled() && pass.wants_presence() {
+            self.add_presence(&pass, &mut changes, &mut answer).await?;
         }
         for updates in changes.rooms.chunks(ROOMS_AT_ONCE) {
             self.add_rooms(&pass, updates, &mut answer).await?;

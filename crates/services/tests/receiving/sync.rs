@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 use services::filters::FilterDefinition;
 use services::limits::{Limit, LimitSize, Unobserved};
 use services::log::{LogFollower, LogTail, UserRoomsCache, Wakeups};
+use services::presence::{PresenceOptions, Presences};
 use services::registration::{NewUser, Registration, RegistrationOptions};
 use services::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
 use services::sync::{Sync, SyncRequest};
+use services::typing::Typing;
 use services::uia::Authorisation;
 use testing::on_both_databases;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +55,15 @@ impl Client {
         let size = LimitSize { running: NonZeroUsize::MIN, waiting: 100, longest_wait: Duration::from_secs(10) };
         let initial = Arc::new(Limit::new("initial_sync", size, Arc::new(Unobserved)));
         let states = server.states.clone();
-        let sync = Sync::new(database, interned, states, clock, tail.clone(), user_rooms, wakeups, initial, stopping);
+        let typing = Typing::start(database.clone(), interned.clone(), clock.clone(), stopping.clone()).await.unwrap();
+        let (typing, log) = (Arc::new(typing), tail.clone());
+        let options = PresenceOptions { enabled: false, idle_after: Duration::ZERO, offline_after: Duration::ZERO };
+        let (db, rooms, waiting, until) = (database.clone(), user_rooms.clone(), wakeups.clone(), stopping.clone());
+        let presences = Presences::start(db, interned.clone(), clock.clone(), rooms, waiting, options, until);
+        let presences = presences.await.unwrap();
+        let sync = Sync::new(
+            database, interned, states, clock, log, user_rooms, wakeups, typing, presences, initial, stopping,
+        );
         Self { sync, requester, tail }
     }
 

@@ -19,4 +19,5 @@ pub(super) mod redact;
 pub(super) mod send;
 pub(super) mod state_get;
 pub(super) mod state_put;
+pub(super) mod typing;
 pub(super) mod upgrade;

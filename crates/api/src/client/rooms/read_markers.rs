@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use ruma::{EventId, OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
+use services::presence::Presences;
 use services::receipts::{Marker, Receipts};
 
 use crate::Empty;
@@ -26,8 +27,10 @@ pub(crate) async fn read_markers(
     GuestOrUser(requester): GuestOrUser,
     Path(room_id): Path<OwnedRoomId>,
     State(receipts): State<Arc<Receipts>>,
+    State(presences): State<Arc<Presences>>,
     Json(Markers { fully_read, read, read_private }): Json<Markers>,
 ) -> ApiResult<Json<Empty>> {
+    presences.act(&requester);
     let mut markers: Vec<(Marker, &EventId)> = Vec::new();
     for (name, event_id) in [("m.read", &read), ("m.read.private", &read_private), ("m.fully_read", &fully_read)] {
         if let Some(event_id) = event_id {

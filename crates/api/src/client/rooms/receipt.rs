@@ -6,6 +6,7 @@ use axum::extract::State;
 use ruma::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 use serde_json::Value;
+use services::presence::Presences;
 use services::receipts::{Marker, ReceiptError, Receipts};
 
 use crate::Empty;
@@ -22,8 +23,10 @@ pub(crate) async fn receipt(
     GuestOrUser(requester): GuestOrUser,
     Path((room_id, receipt_type, event_id)): Path<(OwnedRoomId, String, OwnedEventId)>,
     State(receipts): State<Arc<Receipts>>,
+    State(presences): State<Arc<Presences>>,
     Json(Body { thread_id }): Json<Body>,
 ) -> ApiResult<Json<Empty>> {
+    presences.act(&requester);
     let marker = Marker::parse(&receipt_type)?;
     let thread_id = match &thread_id {
         None => None,

@@ -6,6 +6,7 @@ use axum::extract::State;
 use ruma::OwnedRoomId;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use services::presence::Presences;
 use services::rooms::Sending;
 
 use crate::error::ApiResult;
@@ -21,8 +22,10 @@ pub(crate) async fn send(
     GuestOrUser(requester): GuestOrUser,
     Path((room_id, event_type, transaction_id)): Path<(OwnedRoomId, String, String)>,
     State(sending): State<Arc<Sending>>,
+    State(presences): State<Arc<Presences>>,
     Content(content): Content<Box<RawValue>>,
 ) -> ApiResult<Json<EventAnswer>> {
+    presences.act(&requester);
     let event_id = sending.send(&requester, &room_id, &event_type, &content, &transaction_id).await?;
     Ok(Json(EventAnswer { event_id }))
 }
