@@ -52,11 +52,13 @@ impl Database {
         keys: ViewKeys,
         from: Position,
     ) -> Result<RoomView, StorageError> {
+        // The changes of the visibility by their positions, so that no planner goes through all changes of the room.
         let sql = "SELECT CAST(1 AS BIGINT), position, membership, NULL FROM membership_changes \
                    WHERE user_sn = $2 AND room_sn = $1 AND position >= COALESCE((SELECT MAX(position) \
                    FROM membership_changes WHERE user_sn = $2 AND room_sn = $1 AND position <= $5), 0) \
                    UNION ALL SELECT CAST(2 AS BIGINT), c.position, CAST(0 AS BIGINT), e.client_json FROM state_changes c \
-                   LEFT JOIN events e ON e.event_sn = c.event_sn WHERE c.room_sn = $1 AND c.type_sn = $3 AND c.key_sn = $4 \
+                   LEFT JOIN events e ON e.event_sn = c.event_sn WHERE c.room_sn = $1 AND c.position IN \
+                   (SELECT position FROM state_changes WHERE room_sn = $1 AND type_sn = $3 AND key_sn = $4) \
                    UNION ALL SELECT CAST(3 AS BIGINT), CAST(0 AS BIGINT), \
                    CAST(CASE WHEN is_forgotten THEN 1 ELSE 0 END AS BIGINT), NULL FROM memberships \
                    WHERE room_sn = $1 AND user_sn = $2 ORDER BY 2";

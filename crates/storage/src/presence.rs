@@ -137,14 +137,15 @@ impl Database {
         self.query(presence_query!("p.state > 1"), &[], read).await
     }
 
-    /// The presence of up to `limit` users in these rooms who are not offline.
+    /// The presence of up to `limit` users in these rooms who are not offline. The zero keeps planners from going through
+    /// everybody's presence in the order of the log.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn presence_in_rooms(&self, rooms: &[i64], limit: i64) -> Result<Vec<Presence>, StorageError> {
         let sql = presence_query!(
             "p.state > 1 AND EXISTS (SELECT 1 FROM memberships m WHERE m.user_sn = p.user_sn AND m.membership = 1 ",
-            "AND m.room_sn IN LIST($1)) ORDER BY p.position DESC LIMIT $2"
+            "AND m.room_sn IN LIST($1)) ORDER BY p.position + 0 DESC LIMIT $2"
         );
         self.query(sql, params![rooms, limit], read).await
     }

@@ -168,7 +168,8 @@ impl Database {
         key_sn: KeySn,
     ) -> Result<Vec<StoredEvent>, StorageError> {
         let sql = event_query!(
-            "JOIN state_changes c ON c.event_sn = e.event_sn WHERE c.room_sn = $1 AND c.type_sn = $2 AND c.key_sn = $3 \
+            "JOIN state_changes c ON c.event_sn = e.event_sn WHERE c.room_sn = $1 AND c.position IN \
+             (SELECT position FROM state_changes WHERE room_sn = $1 AND type_sn = $2 AND key_sn = $3) \
              ORDER BY c.position"
         );
         self.query(sql, params![state.room_sn(), type_sn, key_sn], read_event).await
