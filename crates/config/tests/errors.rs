@@ -215,7 +215,7 @@ fn an_error_in_the_file_names_file_key_and_expectation() {
         (
             "[sever]",
             "FILE: sever: unknown key `sever`, expected one of `server`, `listeners`, `database`, `registration`, \
-             `passwords`, `rooms`, `network`, `federation`, `rate_limits`, `limits`, `caches`, `media`, `appservices`, \
+             `passwords`, `rooms`, `presence`, `network`, `federation`, `rate_limits`, `limits`, `caches`, `media`, `appservices`, \
              `email`, `jobs`, `telemetry`; did you mean `server`?",
         ),
     ] {
