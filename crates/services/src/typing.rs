@@ -25,8 +25,8 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(120);
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often it is looked who has stopped without saying so, while somebody types.
 const TICK: Duration = Duration::from_secs(1);
-/// How many of them one transaction ends.
-const AT_ONCE: i64 = 500;
+/// How many of them one transaction ends: others wait for it.
+const AT_ONCE: usize = 50;
 
 /// Why somebody cannot type. The texts are sentences for the client.
 #[derive(Debug, thiserror::Error)]
@@ -184,10 +184,8 @@ impl Ending {
         if !gone.is_empty() {
             self.database.stop_typing(gone, now).await?;
         }
-        let ended = self.database.end_expired_typing(now, now.plus(MAX_TIMEOUT), AT_ONCE).await?;
-        if ended > 0 {
-            tracing::debug!(ended, "ended what was typed for as long as it was said");
-        }
+        let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
+        while self.database.end_expired_typing(now, now.plus(MAX_TIMEOUT), limit).await? >= AT_ONCE {}
         Ok(())
     }
 }

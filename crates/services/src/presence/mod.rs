@@ -34,8 +34,8 @@ const TICK: Duration = Duration::from_secs(1);
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 /// Who was not seen for so long was left behind.
 const STALE_AFTER: Duration = Duration::from_secs(15 * 60);
-/// Of how many users one transaction tells.
-const AT_ONCE: usize = 500;
+/// Of how many users one transaction tells: others wait for it.
+const AT_ONCE: usize = 50;
 /// The longest status message, in bytes.
 const MAX_STATUS_MESSAGE_BYTES: usize = 2_048;
 

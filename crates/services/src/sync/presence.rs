@@ -41,7 +41,11 @@ impl Sync {
         if pass.from.is_some() && !fresh.is_empty() {
             tell(self.database.presence_in_rooms(&fresh, MAX_USERS).await?);
         }
-        let changed = changes.presence.take().unwrap_or_default();
+        let mut changed = changes.presence.take().unwrap_or_default();
+        // They may have come into rooms that the user is not in any more, or only invited to: it is asked below.
+        for newcomer in changes.newcomers.iter().filter_map(|user_sn| self.presences.present(*user_sn)) {
+            changed.entry(newcomer.user_sn).or_insert(newcomer);
+        }
         if !changed.is_empty() {
             let own = pass.rooms.joined();
             for (user_sn, presence) in changed {
@@ -50,10 +54,6 @@ impl Sync {
                     told.insert(user_sn, presence);
                 }
             }
-        }
-        let newcomers = changes.newcomers.iter().filter_map(|user_sn| self.presences.present(*user_sn));
-        for presence in newcomers {
-            told.entry(presence.user_sn).or_insert(presence);
         }
         // Whoever is in no room has a presence, too.
         if pass.from.is_none()
