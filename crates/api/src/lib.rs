@@ -40,6 +40,7 @@ mod client;
 mod edge;
 pub mod error;
 pub mod extract;
+mod federation;
 mod limits;
 pub mod ops;
 mod request_id;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use federation::{Gate, OwnKeys};
 use services::account_data::AccountData;
 use services::accounts::Accounts;
 use services::background::{BackgroundJobs, Statistics};
@@ -19,6 +20,7 @@ use services::rate_limits::RateLimits;
 use services::reading::{History, RoomState};
 use services::receipts::Receipts;
 use services::registration::{Registration, SharedSecret};
+use services::remote::RemoteQueries;
 use services::rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline};
 use services::sessions::Sessions;
 use services::sync::Sync;
@@ -104,6 +106,12 @@ components! {
     history: Arc<History>,
     /// What is the state of rooms, and who is in them.
     room_state: Arc<RoomState>,
+    /// Which other server makes a request.
+    gate: Arc<Gate>,
+    /// The keys of this server, for others.
+    own_keys: Arc<OwnKeys>,
+    /// What other servers tell.
+    remote: Arc<RemoteQueries>,
     /// How often things may be done.
     rate_limits: Arc<RateLimits>,
     /// What is new.

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use ::federation::ServerRates;
 use api::{ApiState, Components, RequestObserver};
 use axum::Router;
 use config::{ClientTraces, Config, Resource, Sources};
@@ -46,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     StartError, email,
     email::Email,
+    federation::{self, Federation},
     jobs,
     limits::{self, HeavyWork},
     observing::{self, ObservedDatabase},
@@ -76,6 +78,8 @@ pub(crate) struct Application {
     jobs: Arc<JobQueue>,
     heavy_work: HeavyWork,
     rate_limits: Arc<RateLimits>,
+    server_rates: Arc<ServerRates>,
+    is_federated: bool,
     database: Database,
 }
 
@@ -105,6 +109,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let interned = Arc::new(Interned::new(database.clone()));
     RoomCheck::new(database.clone(), interned.clone()).complete().await?;
     let identity = Arc::new(Identity { server_name: server_name.clone(), key_pair: signing_key });
+    let Federation { gate, own_keys, remote, rates: server_rates } =
+        Federation::new(config, &identity, &heavy_work, &metrics, &clock, database.memory())?;
     let patience = config.rooms.full_state_timeout.duration();
     let states = RoomStates::follow(&database, server_name.as_str(), patience, stopping.clone()).await?;
     let tail = Arc::new(LogTail::new(database.settled_position().await?));
@@ -285,6 +291,9 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         timeline,
         history,
         room_state,
+        gate,
+        own_keys,
+        remote,
         rate_limits: rate_limits.clone(),
         sync,
         background_jobs,
@@ -300,6 +309,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         reconfigurable,
         heavy_work,
         rate_limits,
+        server_rates,
+        is_federated: config.federation.enabled,
         jobs: queue,
         database,
     })
@@ -327,7 +338,8 @@ pub(crate) async fn registration(config: &Config) -> Result<(Registration, Datab
 impl Application {
     /// The routers of these resources, as one.
     pub(crate) fn router(&self, resources: &BTreeSet<Resource>) -> Router {
-        let resources: Vec<_> = resources.iter().copied().map(of_api).collect();
+        let is_served = |resource: &Resource| self.is_federated || *resource != Resource::Federation;
+        let resources: Vec<_> = resources.iter().copied().filter(is_served).map(of_api).collect();
         let observer = Some(self.observer.clone());
         let operations = api::ops::router(self.health.clone(), self.metrics.clone(), observer, &resources);
         api::router(self.state.clone(), &resources).merge(operations)
@@ -355,6 +367,7 @@ impl Application {
         self.reconfigurable.apply(config, sources)?;
         self.heavy_work.reconfigure(config);
         self.rate_limits.reconfigure(|kind| limits::rate_of(config, kind));
+        self.server_rates.reconfigure(federation::rate(config));
         Ok(())
     }
 

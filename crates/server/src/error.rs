@@ -50,6 +50,9 @@ pub enum StartError {
     /// Mail cannot be sent as the configuration asks for.
     #[error(transparent)]
     Mail(#[from] services::mail::MailError),
+    /// Connections to other servers cannot be encrypted as the configuration asks for.
+    #[error(transparent)]
+    Tls(#[from] federation::transport::TlsError),
     /// Metrics cannot be registered.
     #[error(transparent)]
     Metrics(#[from] telemetry::MetricsError),

@@ -12,6 +12,7 @@ mod compose;
 mod data_dir;
 mod email;
 mod error;
+mod federation;
 mod jobs;
 mod limits;
 mod listen;

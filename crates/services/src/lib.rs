@@ -20,6 +20,8 @@
 //! | the members of rooms with accounts here, for push rules | `audiences` | the log |
 //! | compiled push rules | `push_rules` | never changes |
 //! | which members clients were sent | `sent_members` | [`sync`] |
+//! | the keys of other servers | `server_keys` | they are asked for anew when they expire |
+//! | where other servers are | `server_destinations` | it is looked up anew after a while |
 //!
 //! What is needed to work is bounded otherwise:
 //!
@@ -30,7 +32,7 @@
 //! | when devices were last seen, until it is written | 10,000 devices |
 //! | writes, and transactions whose readers are to be woken | queues of fixed length |
 //! | translations of SQL statements | the statements in the program |
-//! | prepared statements and pages of SQLite | 256 statements and 4 MiB for each connection |
+//! | prepared statements and pages of SQLite | 256 statements for each connection, 32 MiB for the one that writes and 1 MiB for each that reads |
 
 pub mod account_data;
 pub mod accounts;
@@ -51,6 +53,7 @@ pub mod rate_limits;
 pub mod reading;
 pub mod receipts;
 pub mod registration;
+pub mod remote;
 pub mod rooms;
 pub mod sessions;
 pub mod sync;

@@ -176,7 +176,11 @@ fn is_member_field(field: &str) -> bool {
     matches!(field, "displayname" | "avatar_url")
 }
 
-fn check_name(field: &str) -> Result<(), ProfileError> {
+/// Refuses what cannot be the name of a field.
+///
+/// # Errors
+/// [`ProfileError::NameTooLong`], [`ProfileError::InvalidName`].
+pub fn check_name(field: &str) -> Result<(), ProfileError> {
     if field.len() > MAX_FIELD_BYTES {
         return Err(ProfileError::NameTooLong);
     }

@@ -72,7 +72,7 @@ impl Database {
         let watch = Arc::new(watch);
         let (readers, mut source, engine) = match options.target()? {
             Target::Sqlite(path) => {
-                let connection = sqlite::connect(&path, options)?;
+                let connection = sqlite::connect_writer(&path, options)?;
                 let source = WriterSource::Sqlite(Some(connection));
                 (Readers::Sqlite(SqliteReaders::open(&path, options, watch.clone())?), source, Engine::Sqlite)
             }

@@ -17,6 +17,11 @@ use crate::value::{Row, Value};
 const PREPARED_STATEMENTS: usize = 256;
 /// Pages that the write-ahead log grows to before they are moved into the database: about 2 MB.
 const LOG_PAGES: u32 = 500;
+/// What the connection that writes may keep of the database, in KiB. It alone changes the database, so what it keeps stays true, and
+/// what it inserts goes everywhere: event IDs are in no order.
+const WRITER_CACHE_KIB: u32 = 32 << 10;
+/// The same for each that reads: what it keeps is dropped with every commit, so it is for one statement.
+const READER_CACHE_KIB: u32 = 1 << 10;
 /// How long a connection waits for another process (such as `user create`) to finish its write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,7 +36,7 @@ pub(crate) struct SqliteReaders {
 impl SqliteReaders {
     pub(crate) fn open(path: &Path, options: &DatabaseOptions, watch: Arc<Watch>) -> Result<Self, StorageError> {
         let size = options.max_connections.max(1) as usize;
-        let idle = (0..size).map(|_| connect(path, options)).collect::<Result<Vec<_>, _>>()?;
+        let idle = (0..size).map(|_| connect(path, options, READER_CACHE_KIB)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { idle: Mutex::new(idle), permits: Semaphore::new(size), size, watch })
     }
 
@@ -65,8 +70,13 @@ impl SqliteReaders {
     }
 }
 
+/// Opens the connection that writes.
+pub(crate) fn connect_writer(path: &Path, options: &DatabaseOptions) -> Result<Connection, StorageError> {
+    connect(path, options, WRITER_CACHE_KIB)
+}
+
 /// Opens a connection with the settings that every connection needs.
-pub(crate) fn connect(path: &Path, options: &DatabaseOptions) -> Result<Connection, StorageError> {
+fn connect(path: &Path, options: &DatabaseOptions, cache_kib: u32) -> Result<Connection, StorageError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)
         .map_err(|error| StorageError::Unavailable(format!("cannot open {}: {error}", path.display())))?;
@@ -80,7 +90,7 @@ pub(crate) fn connect(path: &Path, options: &DatabaseOptions) -> Result<Connecti
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = {synchronous};
          PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -4096;
+         PRAGMA cache_size = -{cache_kib};
          PRAGMA wal_autocheckpoint = {LOG_PAGES};
          PRAGMA journal_size_limit = 4194304;"
     ))?;

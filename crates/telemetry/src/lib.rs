@@ -20,8 +20,8 @@ pub use health::{
 };
 pub use logs::{LogOptions, Logs, LogsError, check_filter, install_logs, subscriber};
 pub use metrics::{
-    CacheCounts, DatabaseMetrics, JobMetrics, JobReading, LimitMetrics, LogMetrics, LogReading, Metrics, MetricsError,
-    PoolReading, RateLimitMetrics, StatementTimes, StatisticsReading, SyncReading,
+    CacheCounts, DatabaseMetrics, FederationMetrics, JobMetrics, JobReading, LimitMetrics, LogMetrics, LogReading,
+    Metrics, MetricsError, PoolReading, RateLimitMetrics, StatementTimes, StatisticsReading, SyncReading,
 };
 pub use trace::{
     RemoteTraces, RequestFacts, RequestSpan, SpanCounts, TraceOptions, Traces, inject_trace_context, record_requester,

@@ -33,17 +33,20 @@ mod client;
 mod database;
 mod eventually;
 mod postgres_server;
+mod remote_server;
 mod server_process;
 mod settings;
 mod smtp;
 #[cfg(feature = "server")]
 mod test_server;
+mod tls;
 mod user;
 
 pub use client::{Answer, Client, Request, Unanswered, path_segment};
 pub use database::TestDatabase;
 pub use eventually::eventually;
 pub use postgres_server::{PostgresServer, StopMode, postgres_program};
+pub use remote_server::{ReceivedRequest, RemoteServer};
 pub use server_process::ServerProcess;
 pub use settings::Setting;
 pub use smtp::{ReceivedMail, SmtpMood, SmtpServer, SmtpTls};

@@ -3,7 +3,6 @@
 mod conversation;
 mod mail;
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,12 +13,10 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 pub use self::mail::ReceivedMail;
 use crate::settings::Setting;
+use crate::tls;
 
 /// Longer than the pauses between the first attempts to send a mail.
 const MAIL_LIMIT: Duration = Duration::from_secs(60);
@@ -74,7 +71,7 @@ impl SmtpServer {
     /// When it cannot listen.
     pub async fn start(tls: SmtpTls) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let acceptor = acceptor(&folder.path().join("ca.pem"));
+        let acceptor = tls::acceptor("127.0.0.1", &folder.path().join("ca.pem"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
         let address = listener.local_addr().expect("a listener has an address");
         let seen = Arc::new(Mutex::new(Seen {
@@ -199,19 +196,4 @@ impl Drop for SmtpServer {
     fn drop(&mut self) {
         self.accepting.abort();
     }
-}
-
-/// Encrypts with a new certificate for 127.0.0.1, which is written to `file`.
-fn acceptor(file: &std::path::Path) -> TlsAcceptor {
-    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate can be made");
-    fs::write(file, made.cert.pem()).expect("the certificate can be written");
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows the versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .expect("the key is that of the certificate");
-    TlsAcceptor::from(Arc::new(config))
 }

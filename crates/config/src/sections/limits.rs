@@ -15,7 +15,7 @@ pub struct Limits {
     /// Hashing passwords, at login and registration. By default one for each core, and 100 more may wait for each.
     #[schemars(example = example(2, 50, "10s"))]
     pub password_hashing: Option<Limit>,
-    /// Checking the signatures of events of other servers. By default one for each core, and 1,000 more may wait for each.
+    /// Checking the signatures of requests and events of other servers. By default one for each core, and 1,000 more may wait for each.
     #[schemars(example = example(2, 2000, "10s"))]
     pub signature_checks: Option<Limit>,
     /// Searching the user directory. By default one for each core, and 50 more may wait for each.
@@ -37,7 +37,7 @@ pub struct Limits {
     /// Making thumbnails. Nothing uses it yet.
     #[schemars(example = example(2, 50, "10s"))]
     pub thumbnails: Option<Limit>,
-    /// Requests to other servers. Nothing uses it yet.
+    /// Requests to other servers. By default 50 for each core, and 500 more may wait for each.
     #[schemars(example = example(50, 1000, "30s"))]
     pub federation_out: Option<Limit>,
 }
@@ -86,6 +86,8 @@ pub struct LimitSizes {
     pub initial_sync: LimitSize,
     /// Of `room_creation`.
     pub room_creation: LimitSize,
+    /// Of `federation_out`.
+    pub federation_out: LimitSize,
 }
 
 impl Limits {
@@ -108,6 +110,7 @@ impl Limits {
             large_room_state: size(&self.large_room_state, 2, 50, 10),
             initial_sync: size(&self.initial_sync, 2, 100, 30),
             room_creation: size(&self.room_creation, 4, 50, 10),
+            federation_out: size(&self.federation_out, 50, 500, 30),
         }
     }
 
@@ -122,6 +125,7 @@ impl Limits {
             large_room_state: Some(sizes.large_room_state.into()),
             initial_sync: Some(sizes.initial_sync.into()),
             room_creation: Some(sizes.room_creation.into()),
+            federation_out: Some(sizes.federation_out.into()),
             ..self.clone()
         }
     }

@@ -40,7 +40,7 @@ pub struct RateLimits {
     /// New and upgraded rooms, for each user.
     pub room_creation: Rate,
     /// Requests of other servers, for each server: over `sleep_limit` in `window_size` they are delayed by `sleep_delay`,
-    /// over `reject_limit` that wait they are refused, and `concurrent` run at once. Nothing uses it yet.
+    /// over `reject_limit` that wait they are refused, and `concurrent` run at once.
     pub federation: FederationRate,
     /// New media without content yet, for each user. Nothing uses it yet.
     pub media_create: Rate,

@@ -102,6 +102,27 @@ on_both_databases! {
         assert_eq!(told_next(&bob, &mut of_bob, &alice).await["presence"], "online");
     }
 
+    async fn who_joins_a_room_is_shown_to_its_members_alone(db: TestDatabase) {
+        let server = server(&db, "5m", "30s").await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let (mallory, trudy) = (server.register("mallory").await, server.register("trudy").await);
+        let room = alice.create_room(&json!({ "preset": "public_chat", "invite": [mallory.id] })).await;
+        trudy.join(&room).await;
+        let (of_mallory, of_trudy) = (hidden_sync(&mallory).await, hidden_sync(&trudy).await);
+        assert!(!of_mallory["rooms"]["invite"][&room].is_null(), "{of_mallory}");
+        set(&bob, json!({ "presence": "online", "status_msg": "just arrived" })).await.ok();
+        bob.join(&room).await;
+        alice.post(format!("{V3}/rooms/{}/kick", path_segment(&room))).json(&json!({ "user_id": trudy.id })).await.ok();
+
+        for (reader, before) in [(&mallory, of_mallory), (&trudy, of_trudy)] {
+            let since = path_segment(before["next_batch"].as_str().unwrap());
+            let answer = reader.get(format!("{V3}/sync?since={since}&set_presence=offline")).await.ok();
+            assert_eq!(answer.get("presence"), None, "{} is not in the room", reader.id);
+        }
+        assert_eq!(told(&hidden_sync(&alice).await, &bob)["status_msg"], "just arrived");
+        server.shutdown().await;
+    }
+
     async fn who_does_nothing_is_idle_and_who_is_gone_is_offline(db: TestDatabase) {
         let server = server(&db, "2s", "4s").await;
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);

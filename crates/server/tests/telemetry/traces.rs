@@ -2,10 +2,10 @@ use std::time::{Duration, Instant};
 
 use http::HeaderName;
 use serde_json::json;
-use testing::{TestDatabase, eventually, on_both_databases, path_segment};
+use testing::{RemoteServer, ServerProcess, TestDatabase, eventually, on_both_databases, path_segment};
 
 use crate::collector::{Collector, attribute, hex};
-use crate::{metric, start};
+use crate::{PROGRAM, metric, start};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -89,6 +89,28 @@ async fn a_homeservers_trace_is_continued_and_a_clients_as_configured() {
     );
     let own = eventually("the client's request", async || collector.request("client")).await;
     assert!(hex(&own.trace_id) != REMOTE_TRACE && own.parent_span_id.is_empty() && own.links.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trace_goes_on_to_the_other_server_that_is_asked() {
+    let (collector, endpoint) = Collector::start().await;
+    let (db, remote) = (TestDatabase::sqlite(), RemoteServer::start("remote.example").await);
+    let mut settings = remote.settings();
+    settings.push(("telemetry", "otlp_endpoint", endpoint.into()));
+    let server = ServerProcess::start_with(PROGRAM, &db, &settings).await;
+    let alice = server.register("alice").await;
+    let ask = alice.get("/_matrix/client/v3/profile/%40bob%3Aremote.example").header(REQUEST_ID, "the-question");
+    ask.await.error(404, "M_NOT_FOUND");
+    let told = remote.requests("/_matrix/federation/v1/query/profile").remove(0);
+    let told = told.headers[TRACEPARENT].to_str().unwrap().to_owned();
+
+    let question = eventually("the span of the question", async || collector.request("the-question")).await;
+    let sent = eventually("the span of the request to the other server", async || {
+        collector.below(&question).into_iter().find(|span| span.name == "request to server")
+    })
+    .await;
+    assert_eq!(told, format!("00-{}-{}-01", hex(&question.trace_id), hex(&sent.span_id)));
+    assert_eq!(attribute(&sent.attributes, "server").as_deref(), Some("remote.example"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

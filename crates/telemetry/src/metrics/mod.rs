@@ -2,6 +2,7 @@ mod build;
 mod caches;
 mod database;
 mod disk;
+mod federation;
 mod jobs;
 mod limits;
 mod log;
@@ -23,6 +24,7 @@ use tokio::runtime::Handle;
 use self::{caches::CacheMetrics, disk::DiskMetrics, runtime::RuntimeGauges, sync::SyncMetrics, traces::TraceMetrics};
 pub use self::{
     database::{DatabaseMetrics, PoolReading, StatementTimes},
+    federation::FederationMetrics,
     jobs::{JobMetrics, JobReading, StatisticsReading},
     limits::LimitMetrics,
     log::{LogMetrics, LogReading},

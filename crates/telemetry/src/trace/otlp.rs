@@ -160,8 +160,17 @@ fn resource(options: &TraceOptions) -> Resource {
 
 /// What is this server's own. The libraries that send traces make spans too, of which traces would have no end.
 fn is_traced(metadata: &Metadata<'_>) -> bool {
-    const CRATES: [&str; 8] =
-        [REQUEST_TARGET, "api", "services", "storage", "synapse_rust", "tasks", "room_engine", "push_rules"];
+    const CRATES: [&str; 9] = [
+        REQUEST_TARGET,
+        "api",
+        "federation",
+        "services",
+        "storage",
+        "synapse_rust",
+        "tasks",
+        "room_engine",
+        "push_rules",
+    ];
     let least = if metadata.is_span() { Level::DEBUG } else { Level::INFO };
     let target = metadata.target().split("::").next().unwrap_or_default();
     *metadata.level() <= least && CRATES.contains(&target)

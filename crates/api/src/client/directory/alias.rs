@@ -6,11 +6,14 @@ use axum::extract::State;
 use http::StatusCode;
 use ruma::{OwnedRoomAliasId, OwnedRoomId};
 use serde::{Deserialize, Serialize};
+use services::identity::Identity;
+use services::remote::{RemoteAlias, RemoteQueries};
 use services::rooms::{Aliases, RoomError};
 
 use crate::Empty;
+use crate::client::asking_others;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Authenticated, Json, Path};
+use crate::extract::{Authenticated, Json, OptionalAuthenticated, Path};
 
 #[derive(Serialize)]
 pub(crate) struct Resolved {
@@ -25,9 +28,17 @@ pub(crate) struct PointsTo {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directoryroomroomalias>
 pub(crate) async fn resolve(
+    OptionalAuthenticated(requester): OptionalAuthenticated,
     Path(alias): Path<OwnedRoomAliasId>,
+    State(identity): State<Arc<Identity>>,
     State(aliases): State<Arc<Aliases>>,
+    State(remote): State<Arc<RemoteQueries>>,
 ) -> ApiResult<Json<Resolved>> {
+    if alias.server_name() != identity.server_name {
+        asking_others(requester.as_ref())?;
+        let RemoteAlias { room_id, servers } = remote.alias(&alias).await?;
+        return Ok(Json(Resolved { room_id, servers: servers.into_iter().map(Into::into).collect() }));
+    }
     let (room_id, server) = aliases.resolve(&alias).await?;
     Ok(Json(Resolved { room_id, servers: vec![server.to_owned()] }))
 }

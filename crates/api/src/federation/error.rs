@@ -1,0 +1,45 @@
+//! What goes wrong between servers, as errors.
+
+use federation::{Refusal, RequestError, TooMany};
+use http::StatusCode;
+use services::remote::RemoteError;
+
+use crate::error::ApiError;
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Busy(busy) => busy.into(),
+            Refusal::TooMany(TooMany { retry_after }) => {
+                Self::limit_exceeded(retry_after).with_sentence(refusal.to_string())
+            }
+            _ => Self::new(StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED", refusal.to_string()),
+        }
+    }
+}
+
+impl From<RemoteError> for ApiError {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::NotFound(_) => Self::not_found(error.to_string()),
+            RemoteError::Request(error) => error.into(),
+        }
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            RequestError::Disabled => Self::forbidden(sentence),
+            RequestError::Itself | RequestError::Unsigned { .. } => Self::invalid_param(sentence),
+            RequestError::Busy(busy) => busy.into(),
+            RequestError::Unreachable { .. } => Self::connection_failed(sentence),
+            RequestError::TimedOut { .. } => Self::connection_timeout(sentence),
+            RequestError::Refused { status: StatusCode::FORBIDDEN, .. } => Self::forbidden(sentence),
+            RequestError::Refused { .. } | RequestError::BadAnswer { .. } => {
+                Self::unknown(sentence).with_status(StatusCode::BAD_GATEWAY)
+            }
+        }
+    }
+}

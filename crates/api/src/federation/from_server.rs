@@ -1,0 +1,31 @@
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use federation::{Admitted, Gate};
+use http::request::Parts;
+
+use crate::error::ApiError;
+
+/// Another server that has signed the request, which has no body.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#request-authentication>
+pub(crate) struct FromServer {
+    /// The server keeps its place among its requests until this one is answered.
+    _admitted: Admitted,
+}
+
+impl<S> FromRequestParts<S> for FromServer
+where
+    Arc<Gate>: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let gate = Arc::<Gate>::from_ref(state);
+        // What was signed: without the server's name, which some clients send too.
+        let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
+        let admitted = gate.admit(parts.method.as_str(), uri, &parts.headers).await?;
+        Ok(Self { _admitted: admitted })
+    }
+}

@@ -1,0 +1,24 @@
+//! The server-server API, as one list.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/>
+
+mod error;
+mod from_server;
+mod keys;
+mod query;
+mod version;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::state::ApiState;
+
+pub(crate) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/_matrix/key/v2/server", get(keys::own))
+        // Servers of old ask for one key.
+        .route("/_matrix/key/v2/server/{keyId}", get(keys::own))
+        .route("/_matrix/federation/v1/version", get(version::version))
+        .route("/_matrix/federation/v1/query/directory", get(query::directory))
+        .route("/_matrix/federation/v1/query/profile", get(query::profile))
+}

@@ -1,0 +1,62 @@
+//! `GET /_matrix/federation/v1/query/…`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use services::identity::Identity;
+use services::profiles::Profiles;
+use services::rooms::Aliases;
+
+use super::from_server::FromServer;
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{Json, Query};
+
+#[derive(Deserialize)]
+pub(crate) struct OfAlias {
+    room_alias: OwnedRoomAliasId,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Resolved {
+    room_id: OwnedRoomId,
+    servers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct OfUser {
+    user_id: OwnedUserId,
+    field: Option<String>,
+}
+
+/// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1querydirectory>
+pub(crate) async fn directory(
+    _: FromServer,
+    Query(query): Query<OfAlias>,
+    State(aliases): State<Arc<Aliases>>,
+) -> ApiResult<Json<Resolved>> {
+    // Of aliases of other servers it knows nothing.
+    let (room_id, server) = aliases.resolve(&query.room_alias).await?;
+    Ok(Json(Resolved { room_id, servers: vec![server.to_owned()] }))
+}
+
+/// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprofile>
+pub(crate) async fn profile(
+    _: FromServer,
+    Query(query): Query<OfUser>,
+    State(identity): State<Arc<Identity>>,
+    State(profiles): State<Arc<Profiles>>,
+) -> ApiResult<Json<Map<String, Value>>> {
+    if !identity.is_local(&query.user_id) {
+        return Err(ApiError::invalid_param("user_id: the user is not one of this server"));
+    }
+    Ok(Json(match query.field {
+        None => profiles.profile(&query.user_id).await?,
+        Some(field) => {
+            let value = profiles.field(&query.user_id, &field).await?;
+            Map::from_iter([(field, value)])
+        }
+    }))
+}

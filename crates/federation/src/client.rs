@@ -1,0 +1,273 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, HOST, HeaderMap, USER_AGENT};
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::Empty;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use room_engine::EventError;
+use ruma::signatures::Ed25519KeyPair;
+use ruma::{OwnedServerName, ServerName};
+use serde::Deserialize;
+use tasks::limits::{Busy, Limit};
+use tracing::Instrument as _;
+
+use crate::credentials::SignedRequest;
+use crate::discovery::Discovery;
+use crate::transport::{Dialler, KEPT_FOR, ServerConnector, cause, read_body};
+
+/// What this program calls itself.
+pub(crate) const AGENT: &str = concat!("synapse-rust/", env!("CARGO_PKG_VERSION"));
+/// From the place among those that run to the last byte of the answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Idle connections to one server.
+const MAX_IDLE: usize = 4;
+/// What another server says about an error is shown to users: not more of it than they read.
+const MAX_SENTENCE_CHARS: usize = 300;
+
+/// Why another server has not answered what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The configuration says so.
+    #[error("This server does not talk to others: federation is turned off")]
+    Disabled,
+    /// A request to itself.
+    #[error("This server does not ask itself")]
+    Itself,
+    /// Too many requests run already.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The request is longer than what is signed.
+    #[error("The request to {server} cannot be signed: {error}")]
+    Unsigned {
+        /// The other server.
+        server: OwnedServerName,
+        /// Why.
+        error: EventError,
+    },
+    /// It was not found, did not let itself be connected to, or did not finish its answer.
+    #[error("{server} cannot be reached: {reason}")]
+    Unreachable {
+        /// The other server.
+        server: OwnedServerName,
+        /// What happened.
+        reason: String,
+    },
+    /// It took too long.
+    #[error("{server} has not answered in time")]
+    TimedOut {
+        /// The other server.
+        server: OwnedServerName,
+    },
+    /// It answered with an error.
+    #[error("{server} refuses: {sentence}")]
+    Refused {
+        /// The other server.
+        server: OwnedServerName,
+        /// The status of its answer.
+        status: StatusCode,
+        /// The code of the error, if there is one.
+        errcode: Option<String>,
+        /// What it says.
+        sentence: String,
+    },
+    /// It answered with what nobody understands.
+    #[error("{server} answers with something else than what it was asked for: {reason}")]
+    BadAnswer {
+        /// The other server.
+        server: OwnedServerName,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl RequestError {
+    /// Whether the other server says that there is no such thing.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
+    }
+}
+
+/// How a request ended, for the metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// With an answer of this status.
+    Answered(StatusCode),
+    /// Without one.
+    Failed,
+    /// Not in time.
+    TimedOut,
+}
+
+/// Learns of requests to other servers.
+pub trait ClientObserver: Send + Sync {
+    /// A request is about to be sent; its trace may be told in the headers.
+    fn sending(&self, headers: &mut HeaderMap);
+
+    /// A request has ended.
+    fn ended(&self, outcome: Outcome, took: Duration);
+}
+
+/// Nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct Unobserved;
+
+impl ClientObserver for Unobserved {
+    fn sending(&self, _: &mut HeaderMap) {}
+
+    fn ended(&self, _: Outcome, _: Duration) {}
+}
+
+/// What a [`Client`] is made of.
+pub struct ClientOptions {
+    /// Whether this server talks to others at all.
+    pub is_enabled: bool,
+    /// The name of this server.
+    pub server_name: OwnedServerName,
+    /// What its requests are signed with.
+    pub key_pair: Arc<Ed25519KeyPair>,
+    /// How many requests run at once.
+    pub limit: Arc<Limit>,
+    /// Who learns of them.
+    pub observer: Arc<dyn ClientObserver>,
+}
+
+/// Asks other servers.
+pub struct Client {
+    options: ClientOptions,
+    discovery: Arc<Discovery>,
+    http: legacy::Client<ServerConnector, Empty<Bytes>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signing {
+    Signed,
+    Plain,
+}
+
+impl Client {
+    /// A client that finds servers by `discovery` and reaches them by `dialler`.
+    #[must_use]
+    pub fn new(options: ClientOptions, discovery: Arc<Discovery>, dialler: Dialler) -> Self {
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(KEPT_FOR).pool_max_idle_per_host(MAX_IDLE);
+        let http = builder.build(ServerConnector { dialler, discovery: discovery.clone() });
+        Self { options, discovery, http }
+    }
+
+    /// The name of this server.
+    #[must_use]
+    pub fn server_name(&self) -> &ServerName {
+        &self.options.server_name
+    }
+
+    /// Gets what is under `uri`, a path with its query, as this server. The answer has `limit_bytes` at most.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn get(&self, server: &ServerName, uri: &str, limit_bytes: usize) -> Result<Bytes, RequestError> {
+        self.request(server, uri, Signing::Signed, limit_bytes).await
+    }
+
+    /// As [`Client::get`], as anybody: for the keys, without which nobody could check who asks.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn get_unsigned(
+        &self,
+        server: &ServerName,
+        uri: &str,
+        limit_bytes: usize,
+    ) -> Result<Bytes, RequestError> {
+        self.request(server, uri, Signing::Plain, limit_bytes).await
+    }
+
+    async fn request(
+        &self,
+        server: &ServerName,
+        uri: &str,
+        signing: Signing,
+        limit_bytes: usize,
+    ) -> Result<Bytes, RequestError> {
+        if !self.options.is_enabled {
+            return Err(RequestError::Disabled);
+        }
+        if server == self.options.server_name {
+            return Err(RequestError::Itself);
+        }
+        let _permit = self.options.limit.enter().await?;
+        let span = tracing::info_span!("request to server", otel.kind = "client", %server, uri);
+        let started = Instant::now();
+        let sent = self.send(server, uri, signing, limit_bytes).instrument(span);
+        let (outcome, answer) = match tokio::time::timeout(TIMEOUT, sent).await {
+            Ok(Ok((status, answer))) => (Outcome::Answered(status), answer),
+            Ok(Err(error)) => (Outcome::Failed, Err(error)),
+            Err(_) => (Outcome::TimedOut, Err(RequestError::TimedOut { server: server.to_owned() })),
+        };
+        self.options.observer.ended(outcome, started.elapsed());
+        if let Err(error) = &answer {
+            tracing::debug!(%server, uri, %error, "a request to another server failed");
+        }
+        answer
+    }
+
+    /// The status, and the answer or the error that it is.
+    async fn send(
+        &self,
+        server: &ServerName,
+        uri: &str,
+        signing: Signing,
+        limit_bytes: usize,
+    ) -> Result<(StatusCode, Result<Bytes, RequestError>), RequestError> {
+        let unreachable = |reason: String| RequestError::Unreachable { server: server.to_owned(), reason };
+        let destination = self.discovery.find(server).await;
+        let mut request = Request::get(format!("https://{server}{uri}"))
+            .header(HOST, &*destination.host_header)
+            .header(USER_AGENT, AGENT)
+            .header(ACCEPT, "application/json")
+            .body(Empty::new())
+            .map_err(|error| unreachable(error.to_string()))?;
+        if signing == Signing::Signed {
+            let value = self.authorization(server, uri)?;
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        self.options.observer.sending(request.headers_mut());
+        let answer = self.http.request(request).await.map_err(|error| unreachable(cause(&error)))?;
+        let (status, body) = (answer.status(), answer.into_body());
+        let body = read_body(body, limit_bytes).await;
+        let bad = |reason| RequestError::BadAnswer { server: server.to_owned(), reason };
+        let answer = if status.is_success() { body.map_err(bad) } else { Err(refused(server, status, body.ok())) };
+        Ok((status, answer))
+    }
+
+    fn authorization(&self, server: &ServerName, uri: &str) -> Result<HeaderValue, RequestError> {
+        let ClientOptions { server_name, key_pair, .. } = &self.options;
+        let request = SignedRequest { destination: server, method: "GET", origin: server_name, uri };
+        let unsigned = |error| RequestError::Unsigned { server: server.to_owned(), error };
+        let header = request.sign(key_pair).map_err(unsigned)?.to_header();
+        // Names and Base64 are always fit for a header.
+        HeaderValue::try_from(header).map_err(|_| RequestError::BadAnswer {
+            server: server.to_owned(),
+            reason: "its name does not fit into a header".to_owned(),
+        })
+    }
+}
+
+fn refused(server: &ServerName, status: StatusCode, body: Option<Bytes>) -> RequestError {
+    #[derive(Default, Deserialize)]
+    struct Body {
+        errcode: Option<String>,
+        error: Option<String>,
+    }
+    let body: Body = body.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
+    let sentence = body.error.unwrap_or_else(|| format!("status {}", status.as_u16()));
+    RequestError::Refused {
+        server: server.to_owned(),
+        status,
+        errcode: body.errcode,
+        sentence: sentence.chars().filter(|character| !character.is_control()).take(MAX_SENTENCE_CHARS).collect(),
+    }
+}

@@ -1,0 +1,108 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::Bytes;
+use homeserver_core::{Clock, Live, Timestamp};
+use room_engine::{CanonicalObject, EventError, Numbers};
+use ruma::OwnedServerName;
+use ruma::signatures::{Ed25519KeyPair, KeyPair as _};
+use serde_json::json;
+
+/// How long others may believe a document.
+const VALID_FOR: Duration = Duration::from_hours(24);
+/// A document is signed anew when it is so old: nobody gets one that soon is not valid any more.
+const SIGNED_ANEW_AFTER: Duration = Duration::from_hours(6);
+
+/// The document that tells others the keys of this server.
+pub struct OwnKeys {
+    server_name: OwnedServerName,
+    key_pair: Arc<Ed25519KeyPair>,
+    clock: Arc<dyn Clock>,
+    signed: Live<Option<(Timestamp, Bytes)>>,
+}
+
+impl OwnKeys {
+    /// The keys of the server with this name.
+    #[must_use]
+    pub fn new(server_name: OwnedServerName, key_pair: Arc<Ed25519KeyPair>, clock: Arc<dyn Clock>) -> Self {
+        Self { server_name, key_pair, clock, signed: Live::new(None) }
+    }
+
+    /// The signed document, as JSON.
+    ///
+    /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server>
+    ///
+    /// # Errors
+    /// Only if the server's name or key cannot stand in JSON, which they can.
+    pub fn document(&self) -> Result<Bytes, EventError> {
+        let now = self.clock.now();
+        if let Some((signed_at, document)) = &*self.signed.read()
+            && now >= *signed_at
+            && now.since(*signed_at) < SIGNED_ANEW_AFTER
+        {
+            return Ok(document.clone());
+        }
+        let document = self.sign(now)?;
+        self.signed.replace(Some((now, document.clone())));
+        Ok(document)
+    }
+
+    fn sign(&self, now: Timestamp) -> Result<Bytes, EventError> {
+        let (name, key_id) = (self.server_name.as_str(), format!("ed25519:{}", self.key_pair.version()));
+        let public_key = STANDARD_NO_PAD.encode(self.key_pair.public_key());
+        let mut document = json!({
+            "server_name": name,
+            "valid_until_ts": now.plus(VALID_FOR).0,
+            "verify_keys": { &key_id: { "key": public_key } },
+            "old_verify_keys": {},
+        });
+        let message = CanonicalObject::from_serialize(&document, Numbers::Strict)?;
+        let signature = self.key_pair.sign(message.as_bytes()).base64();
+        if let Some(document) = document.as_object_mut() {
+            document.insert("signatures".to_owned(), json!({ name: { key_id: signature } }));
+        }
+        Ok(CanonicalObject::from_serialize(&document, Numbers::Strict)?.to_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use homeserver_core::FixedClock;
+    use ruma::server_name;
+
+    use super::*;
+    use crate::keys::PublishedKeys;
+    use crate::keys::testing::key_pair;
+
+    #[test]
+    fn others_believe_the_document_and_never_get_one_that_soon_is_not_valid() {
+        let name = server_name!("here.example");
+        let clock = Arc::new(FixedClock::new(Timestamp(1_700_000_000_000)));
+        let keys = OwnKeys::new(name.to_owned(), Arc::new(key_pair(7)), clock.clone());
+        let mut documents = HashSet::new();
+        for hour in 0..48 {
+            let (document, now) = (keys.document().unwrap(), clock.now());
+            let read = PublishedKeys::read(&document, name, now).unwrap();
+            assert!(read.has("ed25519:7"));
+            assert!(read.believed_until() >= now.plus(Duration::from_hours(18)), "{hour}");
+            documents.insert(document);
+            clock.advance(Duration::from_hours(1));
+        }
+        assert_eq!(documents.len(), 8, "it is signed every six hours, not for everybody");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_leaves_no_document_of_the_future() {
+        let name = server_name!("here.example");
+        let now = Timestamp(1_700_000_000_000);
+        let signed = Live::new(Some((now.plus(VALID_FOR), Bytes::from_static(b"{}"))));
+        let (key_pair, clock) = (Arc::new(key_pair(7)), Arc::new(FixedClock::new(now)));
+        let keys = OwnKeys { server_name: name.to_owned(), key_pair, clock, signed };
+        let read = PublishedKeys::read(&keys.document().unwrap(), name, now).unwrap();
+        assert_eq!(read.believed_until(), now.plus(VALID_FOR));
+    }
+}

@@ -1,0 +1,82 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeserver_core::{Cache, Clock, HeapSize, MemoryBudget, Timestamp};
+use ruma::ServerName;
+
+use super::published::MAX_BYTES;
+use super::{KeyError, PATH, PublishedKeys};
+use crate::client::{Client, RequestError};
+
+/// A server is not asked again so soon, whatever it answered: neither for a key that it does not have, nor while it is down.
+const PAUSE: Duration = Duration::from_mins(1);
+
+/// The keys of other servers, asked for when they are needed and kept for as long as they are valid.
+pub struct ServerKeys {
+    client: Arc<Client>,
+    clock: Arc<dyn Clock>,
+    known: Cache<String, Arc<Known>>,
+}
+
+struct Known {
+    asked_at: Timestamp,
+    answer: Result<Arc<PublishedKeys>, KeyError>,
+}
+
+impl HeapSize for Known {
+    fn heap_bytes(&self) -> usize {
+        match &self.answer {
+            Ok(keys) => keys.heap_bytes(),
+            Err(error) => size_of_val(error),
+        }
+    }
+}
+
+impl Known {
+    fn is_enough(&self, key_id: &str, now: Timestamp) -> bool {
+        let is_fresh = now >= self.asked_at && now.since(self.asked_at) < PAUSE;
+        is_fresh || self.answer.as_ref().is_ok_and(|keys| keys.has(key_id) && now <= keys.believed_until())
+    }
+}
+
+impl ServerKeys {
+    /// Keys that `client` asks for.
+    #[must_use]
+    pub fn new(client: Arc<Client>, clock: Arc<dyn Clock>, memory: &MemoryBudget) -> Self {
+        Self { client, clock, known: Cache::new(memory, "server_keys") }
+    }
+
+    /// The keys of a server, among them that one if it has it.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub async fn of(&self, server: &ServerName, key_id: &str) -> Result<Arc<PublishedKeys>, KeyError> {
+        let name = server.as_str();
+        if let Some(known) = self.known.get(name) {
+            if known.is_enough(key_id, self.clock.now()) {
+                return known.answer.clone();
+            }
+            self.known.remove(name);
+        }
+        let known = self.known.load(name, async { self.ask(server).await.map(Arc::new) }).await?;
+        known.answer.clone()
+    }
+
+    /// What the server answers, or that it was not asked.
+    async fn ask(&self, server: &ServerName) -> Result<Known, KeyError> {
+        let answer = self.client.get_unsigned(server, PATH, MAX_BYTES).await;
+        let now = self.clock.now();
+        let answer = match answer {
+            Ok(json) => PublishedKeys::read(&json, server, now),
+            Err(error) => {
+                let was_asked = !matches!(error, RequestError::Busy(_) | RequestError::Disabled | RequestError::Itself);
+                let error = KeyError::unreachable(server, &error);
+                if was_asked { Err(error) } else { return Err(error) }
+            }
+        };
+        if let Err(error) = &answer {
+            tracing::info!(%error, "a server cannot prove who it is");
+        }
+        Ok(Known { asked_at: now, answer: answer.map(Arc::new) })
+    }
+}

@@ -1,0 +1,33 @@
+//! Requests from and to other homeservers, below what they are about.
+//!
+//! # The way of a request to another server
+//!
+//! 1. [`Client`] takes a place among the requests that run at once, and signs the request ([`credentials`]).
+//! 2. [`Discovery`] finds out where the server is: from the configuration, `/.well-known`, or the DNS.
+//! 3. [`transport`] connects, unless the address is one of a private network, and checks the certificate. Connections are kept
+//!    for the next request to the same server.
+//! 4. The answer is read up to a limit and within a time.
+//!
+//! # The way of a request of another server
+//!
+//! [`Gate::admit`] reads the credentials, gets the keys of the server ([`ServerKeys`]), checks the signature, and lets no
+//! server have more than its share ([`ServerRates`]).
+//!
+//! Every byte that comes from another server is limited in size, and what waits for one is limited in time.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/>
+
+pub mod credentials;
+pub mod transport;
+
+mod client;
+mod discovery;
+mod gate;
+mod keys;
+mod rates;
+
+pub use client::{Client, ClientObserver, ClientOptions, Outcome, RequestError, Unobserved};
+pub use discovery::{Destination, Discovery, Host, Lookups, SystemLookups, Target};
+pub use gate::{Admitted, Gate, Refusal};
+pub use keys::{KeyError, OwnKeys, PublishedKeys, ServerKeys};
+pub use rates::{Admission, ServerRate, ServerRates, TooMany};

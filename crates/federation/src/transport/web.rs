@@ -1,0 +1,93 @@
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::header::{ACCEPT, USER_AGENT};
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower::Service;
+use url::Url;
+
+use super::KEPT_FOR;
+use super::dialler::Dialler;
+use super::stream::Stream;
+use crate::client::AGENT;
+use crate::discovery::{Host, Target};
+
+/// The port of HTTPS.
+const HTTPS_PORT: u16 = 443;
+
+/// Reads pages of hosts that others name.
+#[derive(Clone)]
+pub struct Web(Client<HostConnector, Empty<Bytes>>);
+
+impl Web {
+    /// Pages that `dialler` reaches.
+    #[must_use]
+    pub fn new(dialler: Dialler) -> Self {
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(KEPT_FOR).pool_max_idle_per_host(1);
+        Self(builder.build(HostConnector(dialler)))
+    }
+
+    /// Gets a page of `limit_bytes` at most. Redirects are an answer like any other.
+    pub(crate) async fn get(&self, url: &Url, limit_bytes: usize) -> Result<Response<Bytes>, String> {
+        let request = Request::get(url.as_str()).header(USER_AGENT, AGENT).header(ACCEPT, "application/json");
+        let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
+        let answer = self.0.request(request).await.map_err(|error| cause(&error))?;
+        let (parts, body) = answer.into_parts();
+        Ok(Response::from_parts(parts, read_body(body, limit_bytes).await?))
+    }
+}
+
+/// The whole of a body, if it is not longer than that.
+pub(crate) async fn read_body(body: Incoming, limit_bytes: usize) -> Result<Bytes, String> {
+    let read = Limited::new(body, limit_bytes).collect().await;
+    read.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            format!("the answer is longer than {limit_bytes} bytes")
+        } else {
+            error.to_string()
+        }
+    })
+}
+
+/// What is at the bottom of an error: the layers above only say that something failed.
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+/// Connects to the hosts in URIs.
+#[derive(Clone)]
+struct HostConnector(Dialler);
+
+impl Service<Uri> for HostConnector {
+    type Response = Stream;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Stream>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let dialler = self.0.clone();
+        async move {
+            let host = uri.host().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a URL without a host"))?;
+            let host = Host::parse(host);
+            let port = uri.port_u16().unwrap_or(HTTPS_PORT);
+            let targets = [Target { host: host.clone(), port, is_configured: false }];
+            dialler.connect(&targets, &host).await
+        }
+        .boxed()
+    }
+}

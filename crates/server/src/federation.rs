@@ -1,0 +1,94 @@
+//! Federation as the configuration wants it.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use config::Config;
+use federation::{
+    Client, ClientObserver, ClientOptions, Discovery, Gate, Outcome, OwnKeys, ServerKeys, ServerRate, ServerRates,
+    SystemLookups,
+    transport::{Dialler, Web, tls_config},
+};
+use homeserver_core::{Clock, MemoryBudget};
+use http::HeaderMap;
+use services::{identity::Identity, remote::RemoteQueries};
+use telemetry::{FederationMetrics, Metrics};
+
+use crate::{StartError, limits::HeavyWork};
+
+/// What talks to other servers.
+pub(crate) struct Federation {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) own_keys: Arc<OwnKeys>,
+    pub(crate) remote: Arc<RemoteQueries>,
+    pub(crate) rates: Arc<ServerRates>,
+}
+
+impl Federation {
+    /// Reads certificates, and connects to nobody yet.
+    pub(crate) fn new(
+        config: &Config,
+        identity: &Identity,
+        heavy_work: &HeavyWork,
+        metrics: &Metrics,
+        clock: &Arc<dyn Clock>,
+        memory: &MemoryBudget,
+    ) -> Result<Self, StartError> {
+        let network = &config.network;
+        let tls = tls_config(&network.trusted_ca, network.verify_tls)?;
+        let dialler = Dialler::new(tls, network.allow_private_addresses);
+        let lookups = Arc::new(SystemLookups::new(Web::new(dialler.clone())));
+        let discovery = Arc::new(Discovery::new(lookups, config.federation.server_addresses.clone(), memory));
+        let counts = FederationMetrics::new(metrics)?;
+        let (server_name, key_pair) = (identity.server_name.clone(), identity.key_pair.clone());
+        let options = ClientOptions {
+            is_enabled: config.federation.enabled,
+            server_name: server_name.clone(),
+            key_pair: key_pair.clone(),
+            limit: heavy_work.federation_out.clone(),
+            observer: Arc::new(Observer(counts.clone())),
+        };
+        let client = Arc::new(Client::new(options, discovery, dialler));
+        let keys = Arc::new(ServerKeys::new(client.clone(), clock.clone(), memory));
+        let rates = Arc::new(ServerRates::new(rate(config)));
+        metrics.before_reading({
+            let rates = rates.clone();
+            move || counts.set_refused(rates.refused())
+        });
+        let checks = heavy_work.signature_checks.clone();
+        Ok(Self {
+            gate: Arc::new(Gate::new(server_name.clone(), keys, checks, rates.clone(), clock.clone())),
+            own_keys: Arc::new(OwnKeys::new(server_name, key_pair, clock.clone())),
+            remote: Arc::new(RemoteQueries::new(client)),
+            rates,
+        })
+    }
+}
+
+/// How much one other server may ask for; `None` without a limit.
+pub(crate) fn rate(config: &Config) -> Option<ServerRate> {
+    let rate = config.rate_limits.enabled.then_some(&config.rate_limits.federation)?;
+    let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    Some(ServerRate {
+        window: rate.window_size.duration(),
+        sleep_limit: count(rate.sleep_limit),
+        sleep_delay: rate.sleep_delay.duration(),
+        reject_limit: count(rate.reject_limit),
+        concurrent: NonZeroUsize::new(count(rate.concurrent)).unwrap_or(NonZeroUsize::MIN),
+    })
+}
+
+struct Observer(FederationMetrics);
+
+impl ClientObserver for Observer {
+    fn sending(&self, headers: &mut HeaderMap) {
+        telemetry::inject_trace_context(headers);
+    }
+
+    fn ended(&self, outcome: Outcome, took: Duration) {
+        match outcome {
+            Outcome::Answered(status) => self.0.answered(status.as_u16(), took),
+            Outcome::Failed => self.0.failed(took),
+            Outcome::TimedOut => self.0.timed_out(took),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Another homeserver, which answers as the test says, and records what it is asked.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::Full;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use ruma::CanonicalJsonObject;
+use ruma::signatures::{Ed25519KeyPair, sign_json};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use toml::Table;
+
+use crate::settings::Setting;
+use crate::tls;
+
+const KEYS: &str = "/_matrix/key/v2/server";
+const FAR_FUTURE: i64 = 4_000_000_000_000;
+
+/// A homeserver of another name. It has a certificate and a signing key of its own, and stops when this is dropped.
+pub struct RemoteServer {
+    name: String,
+    address: SocketAddr,
+    folder: TempDir,
+    key_pair: Ed25519KeyPair,
+    shared: Arc<Mutex<Shared>>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Status and body by path, without the query.
+    answers: HashMap<String, (u16, Bytes)>,
+    /// Paths without an answer.
+    silent: Vec<String>,
+    requests: Vec<ReceivedRequest>,
+}
+
+/// What the server was asked.
+#[derive(Clone, Debug)]
+pub struct ReceivedRequest {
+    /// Path and query.
+    pub uri: String,
+    /// The headers.
+    pub headers: HeaderMap,
+}
+
+impl RemoteServer {
+    /// Starts a server that publishes its keys, and knows nothing else.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub async fn start(name: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let acceptor = tls::acceptor(name, &folder.path().join("ca.pem"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+        let address = listener.local_addr().expect("a listener has an address");
+        let document = Ed25519KeyPair::generate();
+        let key_pair = Ed25519KeyPair::from_der(&document, "remote".to_owned()).expect("a new key can be read");
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let accepting = tokio::spawn({
+            let shared = shared.clone();
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let (acceptor, shared) = (acceptor.clone(), shared.clone());
+                    tokio::spawn(async move {
+                        // A client that does not trust the certificate is the test's business.
+                        let Ok(stream) = acceptor.accept(stream).await else { return };
+                        let answer = hyper::service::service_fn(|request| answer(&shared, request));
+                        drop(
+                            hyper::server::conn::http1::Builder::new()
+                                .serve_connection(TokioIo::new(stream), answer)
+                                .await,
+                        );
+                    });
+                }
+            }
+        });
+        let server = Self { name: name.to_owned(), address, folder, key_pair, shared, accepting };
+        server.publish(&server.keys());
+        server
+    }
+
+    /// The settings with which a homeserver finds this one and trusts its certificate.
+    #[must_use]
+    pub fn settings(&self) -> Vec<Setting<'static>> {
+        let addresses = Table::from_iter([(self.name.clone(), self.address.to_string().into())]);
+        vec![
+            ("network", "trusted_ca", vec![self.certificate().display().to_string()].into()),
+            ("federation", "server_addresses", addresses.into()),
+        ]
+    }
+
+    /// The PEM file of the server's certificate, which is its own authority.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// The port it listens on, of 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The document of its keys, without a signature.
+    #[must_use]
+    pub fn keys(&self) -> Value {
+        let key = ruma::serde::Base64::<ruma::serde::base64::Standard, _>::new(self.key_pair.public_key());
+        json!({
+            "server_name": self.name,
+            "valid_until_ts": FAR_FUTURE,
+            "verify_keys": { "ed25519:remote": { "key": key.encode() } },
+            "old_verify_keys": {},
+        })
+    }
+
+    /// Publishes this document, signed.
+    pub fn publish(&self, keys: &Value) {
+        self.answer(KEYS, 200, self.signed(keys).to_string());
+    }
+
+    /// Answers requests for `path`, whatever their query, from now on.
+    pub fn answer(&self, path: &str, status: u16, body: impl Into<Bytes>) {
+        self.shared.lock().answers.insert(path.to_owned(), (status, body.into()));
+    }
+
+    /// Never answers requests for `path`.
+    pub fn never_answer(&self, path: &str) {
+        self.shared.lock().silent.push(path.to_owned());
+    }
+
+    /// What it was asked under `path`, so far.
+    #[must_use]
+    pub fn requests(&self, path: &str) -> Vec<ReceivedRequest> {
+        let is_of_path = |request: &&ReceivedRequest| request.uri.split('?').next() == Some(path);
+        self.shared.lock().requests.iter().filter(is_of_path).cloned().collect()
+    }
+
+    /// The `Authorization` header of a GET of this server.
+    ///
+    /// # Panics
+    /// When the URI is too strange to be signed.
+    #[must_use]
+    pub fn authorization(&self, destination: &str, uri: &str) -> String {
+        let request = json!({ "method": "GET", "uri": uri, "origin": self.name, "destination": destination });
+        let signed = self.signed(&request);
+        let signature = signed["signatures"][&self.name]["ed25519:remote"].as_str().expect("it was signed").to_owned();
+        let origin = &self.name;
+        format!(r#"X-Matrix origin="{origin}",destination="{destination}",key="ed25519:remote",sig="{signature}""#)
+    }
+
+    /// The object with the server's signature.
+    ///
+    /// # Panics
+    /// When it is not an object, or not canonical.
+    #[must_use]
+    pub fn signed(&self, object: &Value) -> Value {
+        let mut object: CanonicalJsonObject = serde_json::from_value(object.clone()).expect("the object is canonical");
+        sign_json(&self.name, &self.key_pair, &mut object).expect("the object can be signed");
+        serde_json::to_value(object).expect("JSON stays JSON")
+    }
+}
+
+impl Drop for RemoteServer {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn answer<B>(shared: &Mutex<Shared>, request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let found = {
+        let mut shared = shared.lock();
+        shared.requests.push(ReceivedRequest { uri: request.uri().to_string(), headers: request.headers().clone() });
+        if shared.silent.contains(&path) { Err(()) } else { Ok(shared.answers.get(&path).cloned()) }
+    };
+    match found {
+        Err(()) => std::future::pending().await,
+        Ok(None) => {
+            let body = json!({ "errcode": "M_UNRECOGNIZED", "error": "Nothing here" }).to_string();
+            Ok(response(404, body.into()))
+        }
+        Ok(Some((status, body))) => Ok(response(status, body)),
+    }
+}
+
+fn response(status: u16, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = http::StatusCode::from_u16(status).expect("a test knows its statuses");
+    response
+}
