@@ -48,7 +48,7 @@ impl Federation {
             observer: Arc::new(Observer(counts.clone())),
         };
         let client = Arc::new(Client::new(options, discovery, dialler));
-        let keys = Arc::new(ServerKeys::new(client.clone(), clock.clone(), memory));
+        let keys = Arc::new(ServerKeys::new(client.clone(), heavy_work.server_keys.clone(), clock.clone(), memory));
         let rates = Arc::new(ServerRates::new(rate(config)));
         metrics.before_reading({
             let rates = rates.clone();

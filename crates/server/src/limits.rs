@@ -22,6 +22,7 @@ pub(crate) struct HeavyWork {
     pub(crate) large_room_state: Arc<Limit>,
     pub(crate) initial_sync: Arc<Limit>,
     pub(crate) room_creation: Arc<Limit>,
+    pub(crate) server_keys: Arc<Limit>,
     pub(crate) federation_out: Arc<Limit>,
 }
 
@@ -49,6 +50,7 @@ impl HeavyWork {
             large_room_state: limit("large_room_state", sizes.large_room_state),
             initial_sync: limit("initial_sync", sizes.initial_sync),
             room_creation: limit("room_creation", sizes.room_creation),
+            server_keys: limit("server_keys", sizes.server_keys),
             federation_out: limit("federation_out", sizes.federation_out),
         }
     }
@@ -60,7 +62,7 @@ impl HeavyWork {
         }
     }
 
-    fn all(&self, sizes: &LimitSizes) -> [(&Arc<Limit>, config::LimitSize); 8] {
+    fn all(&self, sizes: &LimitSizes) -> [(&Arc<Limit>, config::LimitSize); 9] {
         [
             (&self.password_hashing, sizes.password_hashing),
             (&self.signature_checks, sizes.signature_checks),
@@ -69,6 +71,7 @@ impl HeavyWork {
             (&self.large_room_state, sizes.large_room_state),
             (&self.initial_sync, sizes.initial_sync),
             (&self.room_creation, sizes.room_creation),
+            (&self.server_keys, sizes.server_keys),
             (&self.federation_out, sizes.federation_out),
         ]
     }

@@ -1,6 +1,6 @@
 //! What goes wrong between servers, as errors.
 
-use federation::{Refusal, RequestError, TooMany};
+use federation::{KeyError, Refusal, RequestError, TooMany};
 use http::StatusCode;
 use services::remote::RemoteError;
 
@@ -9,7 +9,7 @@ use crate::error::ApiError;
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Busy(busy) => busy.into(),
+            Refusal::Busy(busy) | Refusal::Keys(KeyError::Busy(busy)) => busy.into(),
             Refusal::TooMany(TooMany { retry_after }) => {
                 Self::limit_exceeded(retry_after).with_sentence(refusal.to_string())
             }

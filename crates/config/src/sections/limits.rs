@@ -37,6 +37,10 @@ pub struct Limits {
     /// Making thumbnails. Nothing uses it yet.
     #[schemars(example = example(2, 50, "10s"))]
     pub thumbnails: Option<Limit>,
+    /// Asking other servers for their keys, which anybody can cause by pretending to be one. These are among the requests of
+    /// `federation_out`. By default 20 for each core, and 200 more may wait for each.
+    #[schemars(example = example(20, 400, "10s"))]
+    pub server_keys: Option<Limit>,
     /// Requests to other servers. By default 50 for each core, and 500 more may wait for each.
     #[schemars(example = example(50, 1000, "30s"))]
     pub federation_out: Option<Limit>,
@@ -86,6 +90,8 @@ pub struct LimitSizes {
     pub initial_sync: LimitSize,
     /// Of `room_creation`.
     pub room_creation: LimitSize,
+    /// Of `server_keys`.
+    pub server_keys: LimitSize,
     /// Of `federation_out`.
     pub federation_out: LimitSize,
 }
@@ -110,6 +116,7 @@ impl Limits {
             large_room_state: size(&self.large_room_state, 2, 50, 10),
             initial_sync: size(&self.initial_sync, 2, 100, 30),
             room_creation: size(&self.room_creation, 4, 50, 10),
+            server_keys: size(&self.server_keys, 20, 200, 10),
             federation_out: size(&self.federation_out, 50, 500, 30),
         }
     }
@@ -125,6 +132,7 @@ impl Limits {
             large_room_state: Some(sizes.large_room_state.into()),
             initial_sync: Some(sizes.initial_sync.into()),
             room_creation: Some(sizes.room_creation.into()),
+            server_keys: Some(sizes.server_keys.into()),
             federation_out: Some(sizes.federation_out.into()),
             ..self.clone()
         }

@@ -6,6 +6,7 @@ use room_engine::receipt::{KeyLookup, KeyRing, KeyUse, SignatureFault, VerifyKey
 use room_engine::{CanonicalObject, EventError, Numbers, ParseLimits};
 use ruma::{OwnedServerName, ServerName};
 use serde::Deserialize;
+use tasks::limits::Busy;
 
 use crate::client::RequestError;
 
@@ -19,6 +20,9 @@ const BELIEVED_FOR: Duration = Duration::from_hours(7 * 24);
 /// Why the keys of a server are not known.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum KeyError {
+    /// Too many servers are being asked.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// It was asked in vain, now or a moment ago.
     #[error("The keys of {server} cannot be read: {reason}")]
     Unreachable {
@@ -54,8 +58,11 @@ pub enum KeyError {
 }
 
 impl KeyError {
-    pub(super) fn unreachable(server: &ServerName, error: &RequestError) -> Self {
-        Self::Unreachable { server: server.to_owned(), reason: error.to_string() }
+    pub(super) fn of_request(server: &ServerName, error: &RequestError) -> Self {
+        match error {
+            RequestError::Busy(busy) => Self::Busy(*busy),
+            error => Self::Unreachable { server: server.to_owned(), reason: error.to_string() },
+        }
     }
 }
 

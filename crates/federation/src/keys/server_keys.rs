@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use homeserver_core::{Cache, Clock, HeapSize, MemoryBudget, Timestamp};
 use ruma::ServerName;
+use tasks::limits::Limit;
 
 use super::published::MAX_BYTES;
 use super::{KeyError, PATH, PublishedKeys};
@@ -14,6 +15,7 @@ const PAUSE: Duration = Duration::from_mins(1);
 /// The keys of other servers, asked for when they are needed and kept for as long as they are valid.
 pub struct ServerKeys {
     client: Arc<Client>,
+    limit: Arc<Limit>,
     clock: Arc<dyn Clock>,
     known: Cache<String, Arc<Known>>,
 }
@@ -40,10 +42,11 @@ impl Known {
 }
 
 impl ServerKeys {
-    /// Keys that `client` asks for.
+    /// Keys that `client` asks for, so many servers at once as `limit` says: whoever pretends to be servers that answer slowly does not
+    /// keep this one from asking others for something else.
     #[must_use]
-    pub fn new(client: Arc<Client>, clock: Arc<dyn Clock>, memory: &MemoryBudget) -> Self {
-        Self { client, clock, known: Cache::new(memory, "server_keys") }
+    pub fn new(client: Arc<Client>, limit: Arc<Limit>, clock: Arc<dyn Clock>, memory: &MemoryBudget) -> Self {
+        Self { client, limit, clock, known: Cache::new(memory, "server_keys") }
     }
 
     /// The keys of a server, among them that one if it has it.
@@ -64,13 +67,14 @@ impl ServerKeys {
 
     /// What the server answers, or that it was not asked.
     async fn ask(&self, server: &ServerName) -> Result<Known, KeyError> {
+        let _permit = self.limit.enter().await?;
         let answer = self.client.get_unsigned(server, PATH, MAX_BYTES).await;
         let now = self.clock.now();
         let answer = match answer {
             Ok(json) => PublishedKeys::read(&json, server, now),
             Err(error) => {
                 let was_asked = !matches!(error, RequestError::Busy(_) | RequestError::Disabled | RequestError::Itself);
-                let error = KeyError::unreachable(server, &error);
+                let error = KeyError::of_request(server, &error);
                 if was_asked { Err(error) } else { return Err(error) }
             }
         };

@@ -100,6 +100,25 @@ on_both_databases! {
         }
     }
 
+    async fn so_many_servers_are_asked_for_their_keys_at_once(db: TestDatabase) {
+        let limit = toml::toml! { running = 1 waiting = 0 longest_wait = "1s" };
+        let (server, remote) = servers(&db, &[("limits", "server_keys", limit.into())]).await;
+        remote.never_answer(KEYS);
+        let slow = ask(&server, &remote, OF_ALICE);
+        let other = async {
+            while remote.requests(KEYS).is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            let pretended = remote.authorization("localhost", OF_ALICE).replace("remote.example", "invalid.invalid");
+            ask_with(&server, OF_ALICE, &pretended).await
+        };
+        tokio::select! {
+            _ = slow => unreachable!("the other server never tells its keys"),
+            refused = other => refused.error(503, "M_LIMIT_EXCEEDED"),
+        };
+        server.shutdown().await;
+    }
+
     async fn a_server_that_asks_too_much_is_delayed_and_refused(db: TestDatabase) {
         let rate = toml::toml! { window_size = "1h" sleep_limit = 3 sleep_delay = "300ms" reject_limit = 2 concurrent = 1 };
         let settings = [("rate_limits", "enabled", true.into()), ("rate_limits", "federation", rate.into())];
