@@ -25,12 +25,10 @@ mod versions;
 
 use axum::Router;
 use axum::routing::{get, post, put};
-use services::sessions::Requester;
 
 use self::account::{deactivate::deactivate, password::change_password, whoami::whoami};
 use self::paths::ClientPaths;
 pub(crate) use self::register::NewAccount;
-use crate::error::{ApiError, ApiResult};
 use crate::state::ApiState;
 
 pub(crate) fn routes() -> Router<ApiState> {
@@ -44,11 +42,6 @@ pub(crate) fn routes() -> Router<ApiState> {
     let routes = directories(routes);
     let routes = notifications(routes);
     routes.into_router()
-}
-
-/// Refuses to ask another server for somebody whom nobody knows: it would be their tool against others.
-fn asking_others(requester: Option<&Requester>) -> ApiResult<()> {
-    requester.map(drop).ok_or_else(|| ApiError::missing_token("Log in to ask about what is of other servers"))
 }
 
 fn server(routes: ClientPaths) -> ClientPaths {

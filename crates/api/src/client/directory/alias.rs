@@ -11,9 +11,8 @@ use services::remote::{RemoteAlias, RemoteQueries};
 use services::rooms::{Aliases, RoomError};
 
 use crate::Empty;
-use crate::client::asking_others;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Authenticated, Json, OptionalAuthenticated, Path};
+use crate::extract::{Authenticated, Json, Path};
 
 #[derive(Serialize)]
 pub(crate) struct Resolved {
@@ -28,14 +27,12 @@ pub(crate) struct PointsTo {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directoryroomroomalias>
 pub(crate) async fn resolve(
-    OptionalAuthenticated(requester): OptionalAuthenticated,
     Path(alias): Path<OwnedRoomAliasId>,
     State(identity): State<Arc<Identity>>,
     State(aliases): State<Arc<Aliases>>,
     State(remote): State<Arc<RemoteQueries>>,
 ) -> ApiResult<Json<Resolved>> {
     if alias.server_name() != identity.server_name {
-        asking_others(requester.as_ref())?;
         let RemoteAlias { room_id, servers } = remote.alias(&alias).await?;
         return Ok(Json(Resolved { room_id, servers: servers.into_iter().map(Into::into).collect() }));
     }

@@ -9,20 +9,17 @@ use services::identity::Identity;
 use services::profiles::{self, Profiles};
 use services::remote::RemoteQueries;
 
-use crate::client::asking_others;
 use crate::error::ApiResult;
-use crate::extract::{Json, OptionalAuthenticated, Path};
+use crate::extract::{Json, Path};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid>
 pub(crate) async fn whole(
-    OptionalAuthenticated(requester): OptionalAuthenticated,
     Path(user_id): Path<OwnedUserId>,
     State(identity): State<Arc<Identity>>,
     State(profiles): State<Arc<Profiles>>,
     State(remote): State<Arc<RemoteQueries>>,
 ) -> ApiResult<Json<Map<String, Value>>> {
     if !identity.is_local(&user_id) {
-        asking_others(requester.as_ref())?;
         return Ok(Json(remote.profile(&user_id, None).await?));
     }
     Ok(Json(profiles.profile(&user_id).await?))
@@ -30,14 +27,12 @@ pub(crate) async fn whole(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuseridkeyname>
 pub(crate) async fn field(
-    OptionalAuthenticated(requester): OptionalAuthenticated,
     Path((user_id, field)): Path<(OwnedUserId, String)>,
     State(identity): State<Arc<Identity>>,
     State(profiles): State<Arc<Profiles>>,
     State(remote): State<Arc<RemoteQueries>>,
 ) -> ApiResult<Json<Map<String, Value>>> {
     if !identity.is_local(&user_id) {
-        asking_others(requester.as_ref())?;
         profiles::check_name(&field)?;
         return Ok(Json(remote.profile(&user_id, Some(&field)).await?));
     }
