@@ -147,7 +147,8 @@ impl Presences {
             user.state(&self.options) != told && user.may_tell_at_once()
         };
         let connected = Connected { presences: self.clone(), user_sn, device_sn };
-        if tells_at_once && let Err(error) = self.write(&[user_sn], None).await {
+        // In a box of its own: whoever waits afterwards does not keep room for it.
+        if tells_at_once && let Err(error) = Box::pin(self.write(&[user_sn], None)).await {
             tracing::warn!(%error, "who is there could not be written");
         }
         Some(connected)
