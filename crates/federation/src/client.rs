@@ -84,6 +84,12 @@ pub enum RequestError {
 }
 
 impl RequestError {
+    /// An answer that nobody understands, for that reason.
+    #[must_use]
+    pub fn bad_answer(server: &ServerName, reason: &str) -> Self {
+        Self::BadAnswer { server: server.to_owned(), reason: excerpt(reason) }
+    }
+
     /// Whether the other server says that there is no such thing.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
@@ -238,7 +244,7 @@ impl Client {
         let answer = self.http.request(request).await.map_err(|error| unreachable(cause(&error)))?;
         let (status, body) = (answer.status(), answer.into_body());
         let body = read_body(body, limit_bytes).await;
-        let bad = |reason| RequestError::BadAnswer { server: server.to_owned(), reason };
+        let bad = |reason: String| RequestError::bad_answer(server, &reason);
         let answer = if status.is_success() { body.map_err(bad) } else { Err(refused(server, status, body.ok())) };
         Ok((status, answer))
     }
@@ -264,10 +270,10 @@ fn refused(server: &ServerName, status: StatusCode, body: Option<Bytes>) -> Requ
     }
     let body: Body = body.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
     let sentence = body.error.unwrap_or_else(|| format!("status {}", status.as_u16()));
-    RequestError::Refused {
-        server: server.to_owned(),
-        status,
-        errcode: body.errcode,
-        sentence: sentence.chars().filter(|character| !character.is_control()).take(MAX_SENTENCE_CHARS).collect(),
-    }
+    RequestError::Refused { server: server.to_owned(), status, errcode: body.errcode, sentence: excerpt(&sentence) }
+}
+
+/// As much of what another server says, or of what is said about it, as people read. Some errors quote the whole of what is wrong.
+pub(crate) fn excerpt(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(MAX_SENTENCE_CHARS).collect()
 }

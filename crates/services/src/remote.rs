@@ -98,8 +98,7 @@ impl RemoteQueries {
             Err(error) if error.is_not_found() => return Err(RemoteError::NotFound(server.to_owned())),
             answer => answer?,
         };
-        let bad =
-            |error: serde_json::Error| RequestError::BadAnswer { server: server.to_owned(), reason: error.to_string() };
+        let bad = |error: serde_json::Error| RequestError::bad_answer(server, &error.to_string());
         Ok(serde_json::from_slice(&json).map_err(bad)?)
     }
 }

@@ -8,7 +8,7 @@ use ruma::{OwnedServerName, ServerName};
 use serde::Deserialize;
 use tasks::limits::Busy;
 
-use crate::client::RequestError;
+use crate::client::{RequestError, excerpt};
 
 /// The longest document of keys.
 pub(super) const MAX_BYTES: usize = 64 << 10;
@@ -104,7 +104,7 @@ impl PublishedKeys {
     /// # Errors
     /// [`KeyError`].
     pub fn read(json: &[u8], server: &ServerName, now: Timestamp) -> Result<Self, KeyError> {
-        let malformed = |reason: String| KeyError::Malformed { server: server.to_owned(), reason };
+        let malformed = |reason: String| KeyError::Malformed { server: server.to_owned(), reason: excerpt(&reason) };
         let limits = ParseLimits { numbers: Numbers::Lenient, max_bytes: MAX_BYTES, max_nesting: MAX_NESTING };
         let object = CanonicalObject::parse_within(json, limits);
         let object = object.map_err(|error: EventError| malformed(error.to_string()))?;

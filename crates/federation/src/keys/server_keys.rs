@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use homeserver_core::{Cache, Clock, HeapSize, MemoryBudget, Timestamp};
+use homeserver_core::{Cache, Clock, HeapSize, MemoryBudget, Timestamp, allocation_bytes};
 use ruma::ServerName;
 use tasks::limits::Limit;
 
@@ -29,7 +29,7 @@ impl HeapSize for Known {
     fn heap_bytes(&self) -> usize {
         match &self.answer {
             Ok(keys) => keys.heap_bytes(),
-            Err(error) => size_of_val(error),
+            Err(error) => allocation_bytes(error.to_string().len()),
         }
     }
 }
@@ -55,14 +55,24 @@ impl ServerKeys {
     /// [`KeyError`].
     pub async fn of(&self, server: &ServerName, key_id: &str) -> Result<Arc<PublishedKeys>, KeyError> {
         let name = server.as_str();
+        let mut before = None;
         if let Some(known) = self.known.get(name) {
             if known.is_enough(key_id, self.clock.now()) {
                 return known.answer.clone();
             }
             self.known.remove(name);
+            before = known.answer.as_ref().ok().cloned();
         }
-        let known = self.known.load(name, async { self.ask(server).await.map(Arc::new) }).await?;
-        known.answer.clone()
+        let asked = async {
+            let mut known = self.ask(server).await?;
+            // Whoever names a key that nobody has must not make the others forgotten of a server that is down for a moment.
+            if let Some(before) = before.filter(|keys| known.answer.is_err() && known.asked_at <= keys.believed_until())
+            {
+                known.answer = Ok(before);
+            }
+            Ok::<_, KeyError>(Arc::new(known))
+        };
+        self.known.load(name, asked).await?.answer.clone()
     }
 
     /// What the server answers, or that it was not asked.
@@ -79,7 +89,7 @@ impl ServerKeys {
             }
         };
         if let Err(error) = &answer {
-            tracing::info!(%error, "a server cannot prove who it is");
+            tracing::debug!(%error, "a server cannot prove who it is");
         }
         Ok(Known { asked_at: now, answer: answer.map(Arc::new) })
     }

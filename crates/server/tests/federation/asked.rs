@@ -1,5 +1,9 @@
 //! What another server asks this one.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeserver_core::{Clock as _, FixedClock, SystemClock};
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use testing::{Answer, RemoteServer, TestServer, on_both_databases, path_segment};
@@ -72,6 +76,22 @@ on_both_databases! {
         server.shutdown().await;
     }
 
+    async fn a_server_that_is_down_keeps_its_keys(db: TestDatabase) {
+        let remote = RemoteServer::start("remote.example").await;
+        let clock = Arc::new(FixedClock::new(SystemClock.now()));
+        let server = TestServer::start_at(clock.clone(), &db, &remote.settings()).await;
+        server.register("alice").await;
+        let good = remote.authorization("localhost", OF_ALICE);
+        ask_with(&server, OF_ALICE, &good).await.ok();
+        clock.advance(Duration::from_mins(2));
+        remote.answer(KEYS, 500, "down");
+        let unknown = good.replace("ed25519:remote", "ed25519:other");
+        ask_with(&server, OF_ALICE, &unknown).await.error(401, "M_UNAUTHORIZED");
+        assert_eq!(remote.requests(KEYS).len(), 2);
+        ask_with(&server, OF_ALICE, &good).await.ok();
+        server.shutdown().await;
+    }
+
     async fn keys_that_are_no_proof_are_refused(db: TestDatabase) {
         let remote = RemoteServer::start("remote.example").await;
         let keys = remote.keys();
@@ -107,7 +127,7 @@ on_both_databases! {
         let slow = ask(&server, &remote, OF_ALICE);
         let other = async {
             while remote.requests(KEYS).is_empty() {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
             let pretended = remote.authorization("localhost", OF_ALICE).replace("remote.example", "invalid.invalid");
             ask_with(&server, OF_ALICE, &pretended).await

@@ -73,6 +73,7 @@ on_both_databases! {
         let alice = server.register("alice").await;
         let long = format!(r#"{{"displayname":"{}"}}"#, "x".repeat(1 << 20));
         let deep = "[".repeat(100_000);
+        let quoted = format!(r#""{}""#, "x".repeat(100_000));
         for (status, body, expected) in [
             (404, "{}", (404, "M_NOT_FOUND")),
             (403, r#"{"errcode":"M_FORBIDDEN","error":"No profiles here"}"#, (403, "M_FORBIDDEN")),
@@ -80,12 +81,14 @@ on_both_databases! {
             (302, "", (502, "M_UNKNOWN")),
             (200, "no JSON", (502, "M_UNKNOWN")),
             (200, "[]", (502, "M_UNKNOWN")),
+            (200, &quoted, (502, "M_UNKNOWN")),
             (200, &long, (502, "M_UNKNOWN")),
             (200, &deep, (502, "M_UNKNOWN")),
         ] {
             remote.answer(PROFILE, status, body.to_owned());
             let answer = profile(&alice, "@bob:remote.example", "").await.error(expected.0, expected.1);
-            assert!(answer["error"].as_str().unwrap().contains("remote.example"), "{answer}");
+            let sentence = answer["error"].as_str().unwrap();
+            assert!(sentence.contains("remote.example") && sentence.len() < 1_000, "{answer}");
         }
         // Nobody listens, and nothing is a name.
         let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
