@@ -1,22 +1,24 @@
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HOST, HeaderMap, USER_AGENT};
-use http::{HeaderValue, Request, StatusCode};
-use http_body_util::Empty;
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use room_engine::EventError;
 use ruma::signatures::Ed25519KeyPair;
 use ruma::{OwnedServerName, ServerName};
 use serde::Deserialize;
-use tasks::limits::{Busy, Limit};
+use tasks::limits::{Busy, Limit, Permit};
 use tracing::Instrument as _;
 
 use crate::credentials::SignedRequest;
 use crate::discovery::Discovery;
-use crate::transport::{Dialler, KEPT_FOR, ServerConnector, cause, read_body};
+use crate::transport::{Connector, Dialler, KEPT_FOR, cause, connector, read_body};
 
 /// What this program calls itself.
 pub(crate) const AGENT: &str = concat!("synapse-rust/", env!("CARGO_PKG_VERSION"));
@@ -24,6 +26,8 @@ pub(crate) const AGENT: &str = concat!("synapse-rust/", env!("CARGO_PKG_VERSION"
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections to one server.
 const MAX_IDLE: usize = 4;
+/// The longest body of an error that is read.
+const MAX_ERROR_BYTES: usize = 64 << 10;
 /// What another server says about an error is shown to users: not more of it than they read.
 const MAX_SENTENCE_CHARS: usize = 300;
 
@@ -95,6 +99,12 @@ impl RequestError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
     }
+
+    /// Whether the other server says, with this code, that it refuses.
+    #[must_use]
+    pub fn has_code(&self, code: &str) -> bool {
+        matches!(self, Self::Refused { errcode: Some(errcode), .. } if errcode == code)
+    }
 }
 
 /// How a request ended, for the metrics.
@@ -145,13 +155,45 @@ pub struct ClientOptions {
 pub struct Client {
     options: ClientOptions,
     discovery: Arc<Discovery>,
-    http: legacy::Client<ServerConnector, Empty<Bytes>>,
+    http: legacy::Client<Connector, Empty<Bytes>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Signing {
+/// Whether the other server learns for certain who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signing {
+    /// As this server.
     Signed,
+    /// As anybody: for the keys, without which nobody could check who asks, and for what is open to all.
     Plain,
+}
+
+/// An answer whose body is read piece by piece. It keeps its place among the requests until it is dropped.
+pub struct OpenAnswer {
+    server: OwnedServerName,
+    /// The headers.
+    pub headers: HeaderMap,
+    body: Incoming,
+    _permit: Permit,
+}
+
+impl OpenAnswer {
+    /// The next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// [`RequestError`] if the body breaks off, or nothing comes for long.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, RequestError> {
+        let Self { server, body, .. } = self;
+        loop {
+            let frame = tokio::time::timeout(TIMEOUT, body.frame()).await;
+            let frame = frame.map_err(|_| RequestError::TimedOut { server: server.clone() })?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|error| RequestError::bad_answer(server, &cause(&error)))?;
+            // What is no data are trailers.
+            if let Ok(bytes) = frame.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
+    }
 }
 
 impl Client {
@@ -160,7 +202,19 @@ impl Client {
     pub fn new(options: ClientOptions, discovery: Arc<Discovery>, dialler: Dialler) -> Self {
         let mut builder = legacy::Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).pool_idle_timeout(KEPT_FOR).pool_max_idle_per_host(MAX_IDLE);
-        let http = builder.build(ServerConnector { dialler, discovery: discovery.clone() });
+        // The host of a URI is the name of a server.
+        let http = builder.build(connector(dialler, {
+            let discovery = discovery.clone();
+            move |uri: Uri| {
+                let discovery = discovery.clone();
+                async move {
+                    let name = uri.authority().and_then(|name| ServerName::parse(name.as_str()).ok());
+                    let name = name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a server name"))?;
+                    let destination = discovery.find(&name).await;
+                    Ok((destination.targets.clone(), destination.host.clone()))
+                }
+            }
+        }));
         Self { options, discovery, http }
     }
 
@@ -170,45 +224,65 @@ impl Client {
         &self.options.server_name
     }
 
-    /// Gets what is under `uri`, a path with its query, as this server. The answer has `limit_bytes` at most.
+    /// Gets what is under `uri`, a path with its query: a JSON text of `limit_bytes` at most.
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn get(&self, server: &ServerName, uri: &str, limit_bytes: usize) -> Result<Bytes, RequestError> {
-        self.request(server, uri, Signing::Signed, limit_bytes).await
-    }
-
-    /// As [`Client::get`], as anybody: for the keys, without which nobody could check who asks.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn get_unsigned(
-        &self,
-        server: &ServerName,
-        uri: &str,
-        limit_bytes: usize,
-    ) -> Result<Bytes, RequestError> {
-        self.request(server, uri, Signing::Plain, limit_bytes).await
-    }
-
-    async fn request(
+    pub async fn get(
         &self,
         server: &ServerName,
         uri: &str,
         signing: Signing,
         limit_bytes: usize,
     ) -> Result<Bytes, RequestError> {
+        let _permit = self.enter(server).await?;
+        let bad = |reason: String| RequestError::bad_answer(server, &reason);
+        let read = async |answer: Response<Incoming>| read_body(answer.into_body(), limit_bytes).await.map_err(bad);
+        let question = Question { server, uri, signing, accept: "application/json" };
+        self.request(&question, TIMEOUT, read).await
+    }
+
+    /// Gets what is under `uri`, whatever it is and however long, once the other server has it, for which it may take `wait`.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn open(
+        &self,
+        server: &ServerName,
+        uri: &str,
+        signing: Signing,
+        wait: Duration,
+    ) -> Result<OpenAnswer, RequestError> {
+        let permit = self.enter(server).await?;
+        let question = Question { server, uri, signing, accept: "*/*" };
+        let answer = self.request(&question, TIMEOUT + wait, async |answer| Ok(answer)).await?;
+        let (parts, body) = answer.into_parts();
+        Ok(OpenAnswer { server: server.to_owned(), headers: parts.headers, body, _permit: permit })
+    }
+
+    /// A place among the requests that run at once.
+    async fn enter(&self, server: &ServerName) -> Result<Permit, RequestError> {
         if !self.options.is_enabled {
             return Err(RequestError::Disabled);
         }
         if server == self.options.server_name {
             return Err(RequestError::Itself);
         }
-        let _permit = self.options.limit.enter().await?;
+        Ok(self.options.limit.enter().await?)
+    }
+
+    /// What `read` makes of the answer, all within that time.
+    async fn request<T>(
+        &self,
+        question: &Question<'_>,
+        timeout: Duration,
+        read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, RequestError>,
+    ) -> Result<T, RequestError> {
+        let Question { server, uri, .. } = *question;
         let span = tracing::info_span!("request to server", otel.kind = "client", %server, uri);
         let started = Instant::now();
-        let sent = self.send(server, uri, signing, limit_bytes).instrument(span);
-        let (outcome, answer) = match tokio::time::timeout(TIMEOUT, sent).await {
+        let sent = self.send(question, read).instrument(span);
+        let (outcome, answer) = match tokio::time::timeout(timeout, sent).await {
             Ok(Ok((status, answer))) => (Outcome::Answered(status), answer),
             Ok(Err(error)) => (Outcome::Failed, Err(error)),
             Err(_) => (Outcome::TimedOut, Err(RequestError::TimedOut { server: server.to_owned() })),
@@ -220,20 +294,19 @@ impl Client {
         answer
     }
 
-    /// The status, and the answer or the error that it is.
-    async fn send(
+    /// The status, and what was read or the error that the answer is.
+    async fn send<T>(
         &self,
-        server: &ServerName,
-        uri: &str,
-        signing: Signing,
-        limit_bytes: usize,
-    ) -> Result<(StatusCode, Result<Bytes, RequestError>), RequestError> {
+        question: &Question<'_>,
+        read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, RequestError>,
+    ) -> Result<(StatusCode, Result<T, RequestError>), RequestError> {
+        let Question { server, uri, signing, accept } = *question;
         let unreachable = |reason: String| RequestError::Unreachable { server: server.to_owned(), reason };
         let destination = self.discovery.find(server).await;
         let mut request = Request::get(format!("https://{server}{uri}"))
             .header(HOST, &*destination.host_header)
             .header(USER_AGENT, AGENT)
-            .header(ACCEPT, "application/json")
+            .header(ACCEPT, accept)
             .body(Empty::new())
             .map_err(|error| unreachable(error.to_string()))?;
         if signing == Signing::Signed {
@@ -242,11 +315,12 @@ impl Client {
         }
         self.options.observer.sending(request.headers_mut());
         let answer = self.http.request(request).await.map_err(|error| unreachable(cause(&error)))?;
-        let (status, body) = (answer.status(), answer.into_body());
-        let body = read_body(body, limit_bytes).await;
-        let bad = |reason: String| RequestError::bad_answer(server, &reason);
-        let answer = if status.is_success() { body.map_err(bad) } else { Err(refused(server, status, body.ok())) };
-        Ok((status, answer))
+        let status = answer.status();
+        if status.is_success() {
+            return Ok((status, read(answer).await));
+        }
+        let body = read_body(answer.into_body(), MAX_ERROR_BYTES).await;
+        Ok((status, Err(refused(server, status, body.ok()))))
     }
 
     fn authorization(&self, server: &ServerName, uri: &str) -> Result<HeaderValue, RequestError> {
@@ -260,6 +334,15 @@ impl Client {
             reason: "its name does not fit into a header".to_owned(),
         })
     }
+}
+
+/// What another server is asked.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    server: &'a ServerName,
+    uri: &'a str,
+    signing: Signing,
+    accept: &'static str,
 }
 
 fn refused(server: &ServerName, status: StatusCode, body: Option<Bytes>) -> RequestError {

@@ -26,7 +26,7 @@ mod gate;
 mod keys;
 mod rates;
 
-pub use client::{Client, ClientObserver, ClientOptions, Outcome, RequestError, Unobserved};
+pub use client::{Client, ClientObserver, ClientOptions, OpenAnswer, Outcome, RequestError, Signing, Unobserved};
 pub use discovery::{Destination, Discovery, Host, Lookups, SystemLookups, Target};
 pub use gate::{Admitted, Gate, Refusal};
 pub use keys::{KeyError, OwnKeys, PublishedKeys, ServerKeys};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use federation::{Client, RequestError};
+use federation::{Client, RequestError, Signing};
 use ruma::{OwnedRoomId, OwnedServerName, RoomAliasId, ServerName, UserId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -94,7 +94,7 @@ impl RemoteQueries {
     ) -> Result<T, RemoteError> {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let uri = format!("/_matrix/federation/v1/query/{what}?{query}");
-        let json = match self.client.get(server, &uri, MAX_ANSWER_BYTES).await {
+        let json = match self.client.get(server, &uri, Signing::Signed, MAX_ANSWER_BYTES).await {
             Err(error) if error.is_not_found() => return Err(RemoteError::NotFound(server.to_owned())),
             answer => answer?,
         };

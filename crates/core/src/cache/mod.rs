@@ -178,12 +178,27 @@ where
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
+        self.load_for(key, async { Ok((load.await?, None)) }).await
+    }
+
+    /// As [`Cache::load`], where what is loaded is kept for no longer than the time that comes with it; without one as usual.
+    ///
+    /// # Errors
+    /// What `load` fails with.
+    pub async fn load_for<Q, E>(
+        &self,
+        key: &Q,
+        load: impl Future<Output = Result<(V, Option<Duration>), E>>,
+    ) -> Result<V, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
         let table = self.0.table.load_full();
         match table.get_value_or_guard_async(key).await {
             Ok(slot) => Ok(slot.value),
             Err(guard) => {
-                let value = load.await?;
-                let slot = self.slot(value.clone(), self.time_to_live());
+                let (value, time_to_live) = load.await?;
+                let slot = self.slot(value.clone(), time_to_live.or_else(|| self.time_to_live()));
                 let bytes = slot_bytes::<K, V>() + slot.value_bytes;
                 // Refused if the key was removed in the meantime.
                 let _ = guard.insert(slot);

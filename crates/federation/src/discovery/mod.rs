@@ -8,6 +8,7 @@ mod system;
 mod well_known;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub trait Lookups: Send + Sync {
 pub struct Discovery {
     lookups: Arc<dyn Lookups>,
     addresses: BTreeMap<OwnedServerName, OwnedServerName>,
-    found: Cache<Box<str>, Arc<Destination>>,
+    found: Cache<String, Arc<Destination>>,
 }
 
 impl Discovery {
@@ -64,10 +65,12 @@ impl Discovery {
         if let Some(found) = self.found.get(server.as_str()) {
             return found;
         }
-        let (destination, time_to_live) = self.look_up(server).await;
-        let destination = Arc::new(destination);
-        self.found.insert_for(server.as_str().into(), destination.clone(), Some(time_to_live));
-        destination
+        let looked_up = async {
+            let (destination, time_to_live) = self.look_up(server).await;
+            Ok::<_, Infallible>((Arc::new(destination), Some(time_to_live)))
+        };
+        let Ok(found) = self.found.load_for(server.as_str(), looked_up).await;
+        found
     }
 
     async fn look_up(&self, server: &ServerName) -> (Destination, Duration) {
@@ -190,5 +193,32 @@ mod tests {
             discovery.find(&ServerName::parse("to-port.example").unwrap()).await;
         }
         assert_eq!(known.asked.lock().len(), 1, "an answer is remembered");
+    }
+
+    /// Answers after a while.
+    struct Slow(Arc<Known>);
+
+    impl Lookups for Slow {
+        fn well_known<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Option<(OwnedServerName, Duration)>> {
+            async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                self.0.well_known(host).await
+            }
+            .boxed()
+        }
+
+        fn srv<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Vec<(String, u16)>> {
+            self.0.srv(name)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_who_look_for_a_server_one_asks() {
+        let known = known();
+        let discovery = Discovery::new(Arc::new(Slow(known.clone())), BTreeMap::new(), &MemoryBudget::default());
+        let name = ServerName::parse("to-port.example").unwrap();
+        let found = futures::future::join_all((0..10).map(|_| discovery.find(&name))).await;
+        assert!(found.iter().all(|it| *it.host_header == *"matrix.example:443"));
+        assert_eq!(known.asked.lock().len(), 1);
     }
 }

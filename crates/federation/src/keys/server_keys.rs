@@ -7,7 +7,7 @@ use tasks::limits::Limit;
 
 use super::published::MAX_BYTES;
 use super::{KeyError, PATH, PublishedKeys};
-use crate::client::{Client, RequestError};
+use crate::client::{Client, RequestError, Signing};
 
 /// A server is not asked again so soon, whatever it answered: neither for a key that it does not have, nor while it is down.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -78,7 +78,7 @@ impl ServerKeys {
     /// What the server answers, or that it was not asked.
     async fn ask(&self, server: &ServerName) -> Result<Known, KeyError> {
         let _permit = self.limit.enter().await?;
-        let answer = self.client.get_unsigned(server, PATH, MAX_BYTES).await;
+        let answer = self.client.get(server, PATH, Signing::Plain, MAX_BYTES).await;
         let now = self.clock.now();
         let answer = match answer {
             Ok(json) => PublishedKeys::read(&json, server, now),

@@ -1,22 +1,19 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use http::Uri;
-use ruma::ServerName;
 use rustls::ClientConfig;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tower::Service;
+use tower::service_fn;
+use tower::util::BoxCloneSyncService;
 
 use super::address::is_public;
 use super::stream::Stream;
-use crate::discovery::{Discovery, Host, Target};
+use crate::discovery::{Host, Target};
 
 /// For looking a name up and reaching one of its addresses, each.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -93,30 +90,20 @@ impl Dialler {
     }
 }
 
-/// Connects to homeservers by their names, which stand in place of the host in the URIs.
-#[derive(Clone)]
-pub(crate) struct ServerConnector {
-    pub(crate) dialler: Dialler,
-    pub(crate) discovery: Arc<Discovery>,
-}
+/// Connects to where URIs lead.
+pub(crate) type Connector = BoxCloneSyncService<Uri, Stream, io::Error>;
 
-impl Service<Uri> for ServerConnector {
-    type Response = Stream;
-    type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<Stream>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { dialler, discovery } = self.clone();
+/// A connector that finds out by `find` what a URI means: the targets, and the name that their certificate must have.
+pub(crate) fn connector<F, D>(dialler: Dialler, find: F) -> Connector
+where
+    F: Fn(Uri) -> D + Clone + Send + Sync + 'static,
+    D: Future<Output = io::Result<(Box<[Target]>, Host)>> + Send + 'static,
+{
+    BoxCloneSyncService::new(service_fn(move |uri| {
+        let (found, dialler) = (find(uri), dialler.clone());
         async move {
-            let name = uri.authority().and_then(|name| ServerName::parse(name.as_str()).ok());
-            let name = name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a server name"))?;
-            let destination = discovery.find(&name).await;
-            dialler.connect(&destination.targets, &destination.host).await
+            let (targets, host) = found.await?;
+            dialler.connect(&targets, &host).await
         }
-        .boxed()
-    }
+    }))
 }

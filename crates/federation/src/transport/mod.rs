@@ -10,7 +10,7 @@ pub use self::dialler::Dialler;
 pub use self::tls::{TlsError, tls_config};
 pub use self::web::Web;
 
-pub(crate) use self::dialler::ServerConnector;
+pub(crate) use self::dialler::{Connector, connector};
 pub(crate) use self::web::{cause, read_body};
 
 /// How long a connection that nobody uses is kept.

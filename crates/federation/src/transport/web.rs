@@ -1,21 +1,16 @@
 use std::io;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use http::header::{ACCEPT, USER_AGENT};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tower::Service;
 use url::Url;
 
 use super::KEPT_FOR;
-use super::dialler::Dialler;
-use super::stream::Stream;
+use super::dialler::{Connector, Dialler, connector};
 use crate::client::AGENT;
 use crate::discovery::{Host, Target};
 
@@ -24,7 +19,7 @@ const HTTPS_PORT: u16 = 443;
 
 /// Reads pages of hosts that others name.
 #[derive(Clone)]
-pub struct Web(Client<HostConnector, Empty<Bytes>>);
+pub struct Web(Client<Connector, Empty<Bytes>>);
 
 impl Web {
     /// Pages that `dialler` reaches.
@@ -32,7 +27,7 @@ impl Web {
     pub fn new(dialler: Dialler) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).pool_idle_timeout(KEPT_FOR).pool_max_idle_per_host(1);
-        Self(builder.build(HostConnector(dialler)))
+        Self(builder.build(connector(dialler, find)))
     }
 
     /// Gets a page of `limit_bytes` at most. Redirects are an answer like any other.
@@ -66,28 +61,10 @@ pub(crate) fn cause(error: &dyn std::error::Error) -> String {
     deepest.to_string()
 }
 
-/// Connects to the hosts in URIs.
-#[derive(Clone)]
-struct HostConnector(Dialler);
-
-impl Service<Uri> for HostConnector {
-    type Response = Stream;
-    type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<Stream>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let dialler = self.0.clone();
-        async move {
-            let host = uri.host().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a URL without a host"))?;
-            let host = Host::parse(host);
-            let port = uri.port_u16().unwrap_or(HTTPS_PORT);
-            let targets = [Target { host: host.clone(), port, is_configured: false }];
-            dialler.connect(&targets, &host).await
-        }
-        .boxed()
-    }
+/// The host of a URI.
+async fn find(uri: Uri) -> io::Result<(Box<[Target]>, Host)> {
+    let host = uri.host().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a URL without a host"))?;
+    let host = Host::parse(host);
+    let port = uri.port_u16().unwrap_or(HTTPS_PORT);
+    Ok((Box::new([Target { host: host.clone(), port, is_configured: false }]), host))
 }
