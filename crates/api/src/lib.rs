@@ -42,6 +42,7 @@ pub mod error;
 pub mod extract;
 mod federation;
 mod limits;
+mod media;
 pub mod ops;
 mod request_id;
 mod router;

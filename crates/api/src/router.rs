@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::edge::EdgeLayer;
 use crate::error::ApiError;
 use crate::state::ApiState;
-use crate::{admin, client, federation, submit_token, well_known};
+use crate::{admin, client, federation, media, submit_token, well_known};
 
 /// A part of the API that a listener can serve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +40,9 @@ pub fn router(state: ApiState, resources: &[Resource]) -> Router {
     }
     if resources.contains(&Resource::Federation) {
         router = router.merge(federation::routes());
+    }
+    if resources.contains(&Resource::Media) {
+        router = router.merge(media::routes());
     }
     if resources.contains(&Resource::Admin) {
         router = router.merge(admin::routes());

@@ -13,6 +13,7 @@ use services::discovery::Discovery;
 use services::filters::Filters;
 use services::identity::Identity;
 use services::mail::Templates;
+use services::media::ContentRepository;
 use services::presence::Presences;
 use services::profiles::Profiles;
 use services::push_rules::PushRules;
@@ -112,6 +113,8 @@ components! {
     own_keys: Arc<OwnKeys>,
     /// What other servers tell.
     remote: Arc<RemoteQueries>,
+    /// What users upload, and what others did.
+    media: Arc<ContentRepository>,
     /// How often things may be done.
     rate_limits: Arc<RateLimits>,
     /// What is new.

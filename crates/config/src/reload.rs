@@ -1,13 +1,19 @@
 use toml::{Table, Value};
 
-use crate::Config;
+use crate::{Config, Media};
 
 /// The keys that a running server applies; every other key waits for a restart.
 ///
 /// Certificates are not here: the files are read again on every reload, whether or not their paths changed.
-const RELOADABLE: [&str; 15] = [
+const RELOADABLE: [&str; 21] = [
     "caches.memory_budget",
     "caches.time_to_live",
+    "media.allow_unauthenticated",
+    "media.max_image_pixels",
+    "media.max_pending_uploads",
+    "media.max_upload_size",
+    "media.remote_media_lifetime",
+    "media.unused_expiration_time",
     "passwords.enabled",
     "passwords.hash_iterations",
     "passwords.hash_memory",
@@ -41,6 +47,7 @@ impl Config {
     pub fn apply(&mut self, new: &Self) {
         self.caches.clone_from(&new.caches);
         self.limits.clone_from(&new.limits);
+        self.media = Media { path: self.media.path.take(), ..new.media.clone() };
         self.passwords.clone_from(&new.passwords);
         self.rate_limits.clone_from(&new.rate_limits);
         self.registration.allow_guests = new.registration.allow_guests;

@@ -105,6 +105,10 @@ memory_budget = "512MiB"
 [media]
 path = "data/media"
 max_upload_size = "100MiB"
+max_image_pixels = 32_000_000
+max_pending_uploads = 5
+unused_expiration_time = "24h"
+remote_media_lifetime = "90d"
 allow_unauthenticated = false
 
 [appservices]

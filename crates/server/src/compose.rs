@@ -22,6 +22,7 @@ use services::{
     identity::Identity,
     limits::Limit,
     log::{LogFollower, LogTail, UserRoomsCache, Wakeups},
+    media::{ContentRepository, MediaFiles},
     passwords::Passwords,
     presence::{PresenceOptions, Presences},
     profiles::Profiles,
@@ -52,7 +53,8 @@ use crate::{
     limits::{self, HeavyWork},
     observing::{self, ObservedDatabase},
     reconfiguring::{
-        Reconfigurable, capability_options, configure_memory, hash_cost, registration_options, shared_secret,
+        Reconfigurable, capability_options, configure_memory, hash_cost, media_options, registration_options,
+        shared_secret,
     },
 };
 
@@ -109,7 +111,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let interned = Arc::new(Interned::new(database.clone()));
     RoomCheck::new(database.clone(), interned.clone()).complete().await?;
     let identity = Arc::new(Identity { server_name: server_name.clone(), key_pair: signing_key });
-    let Federation { gate, own_keys, remote, rates: server_rates } =
+    let Federation { gate, own_keys, remote, remote_media, rates: server_rates } =
         Federation::new(config, &identity, &heavy_work, &metrics, &clock, database.memory())?;
     let patience = config.rooms.full_state_timeout.duration();
     let states = RoomStates::follow(&database, server_name.as_str(), patience, stopping.clone()).await?;
@@ -222,6 +224,17 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let large_rooms = heavy_work.large_room_state.clone();
     let room_state =
         Arc::new(RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone(), large_rooms));
+    let media = Arc::new(ContentRepository::new(
+        database.clone(),
+        clock.clone(),
+        identity.clone(),
+        rate_limits.clone(),
+        MediaFiles::new(config.media_path()),
+        remote_media,
+        heavy_work.thumbnails.clone(),
+        media_options(config),
+        stopping.clone(),
+    ));
     let background_jobs = Arc::new(BackgroundJobs::new(database.clone(), clock.clone()));
     let statistics = Arc::new(Statistics::new(database.clone()));
     let needs = jobs::Needs {
@@ -230,6 +243,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         clock: &clock,
         interned: &interned,
         sessions: &sessions,
+        media: &media,
         memberships: &memberships,
         metrics: &metrics,
         mails: mails.as_ref(),
@@ -260,6 +274,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         shared_secret: shared_secret.clone(),
         room_creation: room_creation.clone(),
         states: states.clone(),
+        media: media.clone(),
     };
     let components = Components {
         observer: Some(observer.clone()),
@@ -294,6 +309,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         gate,
         own_keys,
         remote,
+        media,
         rate_limits: rate_limits.clone(),
         sync,
         background_jobs,

@@ -10,7 +10,7 @@ use federation::{
 };
 use homeserver_core::{Clock, MemoryBudget};
 use http::HeaderMap;
-use services::{identity::Identity, remote::RemoteQueries};
+use services::{identity::Identity, media::RemoteMedia, remote::RemoteQueries};
 use telemetry::{FederationMetrics, Metrics};
 
 use crate::{StartError, limits::HeavyWork};
@@ -20,6 +20,7 @@ pub(crate) struct Federation {
     pub(crate) gate: Arc<Gate>,
     pub(crate) own_keys: Arc<OwnKeys>,
     pub(crate) remote: Arc<RemoteQueries>,
+    pub(crate) remote_media: RemoteMedia,
     pub(crate) rates: Arc<ServerRates>,
 }
 
@@ -58,6 +59,7 @@ impl Federation {
         Ok(Self {
             gate: Arc::new(Gate::new(server_name.clone(), keys, checks, rates.clone(), clock.clone())),
             own_keys: Arc::new(OwnKeys::new(server_name, key_pair, clock.clone())),
+            remote_media: RemoteMedia::new(client.clone()),
             remote: Arc::new(RemoteQueries::new(client)),
             rates,
         })

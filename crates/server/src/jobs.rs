@@ -11,6 +11,7 @@ use services::background::{
     UpdateMemberProfile,
 };
 use services::mail::{MailJob, SendMail, ValidationMails};
+use services::media::ContentRepository;
 use services::{rooms::Memberships, sessions::Sessions};
 use storage::{Database, Interned, StorageError};
 use tasks::queue::{Handlers, JobObserver, JobQueue, QueueOptions, RunEnd, Workers};
@@ -44,6 +45,7 @@ pub(crate) struct Needs<'a> {
     pub(crate) clock: &'a Arc<dyn Clock>,
     pub(crate) interned: &'a Arc<Interned>,
     pub(crate) sessions: &'a Arc<Sessions>,
+    pub(crate) media: &'a Arc<ContentRepository>,
     pub(crate) memberships: &'a Arc<Memberships>,
     pub(crate) metrics: &'a Arc<Metrics>,
     /// None if this server sends no mail.
@@ -52,10 +54,10 @@ pub(crate) struct Needs<'a> {
 
 /// Those who do the work.
 pub(crate) fn handlers(needs: &Needs<'_>) -> Handlers {
-    let Needs { config, database, clock, interned, sessions, memberships, metrics, mails } = *needs;
+    let Needs { config, database, clock, interned, sessions, media, memberships, metrics, mails } = *needs;
     let jobs = &config.jobs;
     let unseen_for = jobs.remove_devices_unseen_for.map(config::Period::duration);
-    let clean_up = CleanUp::new(database.clone(), clock.clone(), sessions.clone(), unseen_for);
+    let clean_up = CleanUp::new(database.clone(), clock.clone(), sessions.clone(), media.clone(), unseen_for);
     let of_memberships = MembershipJobs::new(interned.clone(), memberships.clone());
     let observer = Arc::new(Observer(metrics.clone()));
     let counting = Counting::new(database.clone(), clock.clone());

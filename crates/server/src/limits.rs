@@ -22,6 +22,7 @@ pub(crate) struct HeavyWork {
     pub(crate) large_room_state: Arc<Limit>,
     pub(crate) initial_sync: Arc<Limit>,
     pub(crate) room_creation: Arc<Limit>,
+    pub(crate) thumbnails: Arc<Limit>,
     pub(crate) server_keys: Arc<Limit>,
     pub(crate) federation_out: Arc<Limit>,
 }
@@ -50,6 +51,7 @@ impl HeavyWork {
             large_room_state: limit("large_room_state", sizes.large_room_state),
             initial_sync: limit("initial_sync", sizes.initial_sync),
             room_creation: limit("room_creation", sizes.room_creation),
+            thumbnails: limit("thumbnails", sizes.thumbnails),
             server_keys: limit("server_keys", sizes.server_keys),
             federation_out: limit("federation_out", sizes.federation_out),
         }
@@ -62,7 +64,7 @@ impl HeavyWork {
         }
     }
 
-    fn all(&self, sizes: &LimitSizes) -> [(&Arc<Limit>, config::LimitSize); 9] {
+    fn all(&self, sizes: &LimitSizes) -> [(&Arc<Limit>, config::LimitSize); 10] {
         [
             (&self.password_hashing, sizes.password_hashing),
             (&self.signature_checks, sizes.signature_checks),
@@ -71,6 +73,7 @@ impl HeavyWork {
             (&self.large_room_state, sizes.large_room_state),
             (&self.initial_sync, sizes.initial_sync),
             (&self.room_creation, sizes.room_creation),
+            (&self.thumbnails, sizes.thumbnails),
             (&self.server_keys, sizes.server_keys),
             (&self.federation_out, sizes.federation_out),
         ]
@@ -131,6 +134,7 @@ pub(crate) fn rate_of(config: &Config, kind: Kind) -> Option<Rate> {
         Kind::UserDirectory => rates.user_directory,
         Kind::ThirdPartyValidation => rates.third_party_validation,
         Kind::Presence => rates.presence_per_user,
+        Kind::MediaCreate => rates.media_create,
     };
     let burst = rate.burst.try_into().ok()?;
     Some(Rate { per_second: rate.per_second, burst })

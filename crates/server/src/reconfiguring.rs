@@ -7,6 +7,7 @@ use homeserver_core::MemoryBudget;
 use services::{
     capabilities::{Capabilities, CapabilityOptions},
     discovery::Discovery,
+    media::{ContentRepository, MediaOptions},
     passwords::{HashCost, Passwords},
     registration::{Registration, RegistrationOptions, SharedSecret},
     rooms::{RoomCreation, supported_versions},
@@ -25,6 +26,7 @@ pub(crate) struct Reconfigurable {
     pub(crate) shared_secret: Arc<SharedSecret>,
     pub(crate) room_creation: Arc<RoomCreation>,
     pub(crate) states: Arc<RoomStates>,
+    pub(crate) media: Arc<ContentRepository>,
 }
 
 impl Reconfigurable {
@@ -43,6 +45,7 @@ impl Reconfigurable {
         self.shared_secret.reconfigure(shared_secret(config));
         self.room_creation.reconfigure(config.rooms.default_version.clone());
         self.states.set_patience(config.rooms.full_state_timeout.duration());
+        self.media.reconfigure(media_options(config));
         configure_memory(&self.memory, config);
         Ok(())
     }
@@ -73,6 +76,18 @@ pub(crate) fn registration_options(config: &Config) -> RegistrationOptions {
         enabled: config.registration.enabled,
         require_token: config.registration.require_token,
         allow_guests: config.registration.allow_guests,
+    }
+}
+
+pub(crate) fn media_options(config: &Config) -> MediaOptions {
+    let media = &config.media;
+    MediaOptions {
+        most_bytes: media.max_upload_size.bytes(),
+        most_pixels: media.max_image_pixels.into(),
+        most_announced: media.max_pending_uploads,
+        announced_for: media.unused_expiration_time.duration(),
+        keep_fetched_for: media.remote_media_lifetime.map(config::Period::duration),
+        allow_unauthenticated: media.allow_unauthenticated,
     }
 }
 

@@ -44,6 +44,7 @@ pub mod filters;
 pub mod identity;
 pub mod log;
 pub mod mail;
+pub mod media;
 pub mod object;
 pub mod passwords;
 pub mod presence;

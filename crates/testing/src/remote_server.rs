@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
@@ -37,11 +37,19 @@ pub struct RemoteServer {
 
 #[derive(Default)]
 struct Shared {
-    /// Status and body by path, without the query.
-    answers: HashMap<String, (u16, Bytes)>,
+    /// By path, without the query.
+    answers: HashMap<String, PreparedAnswer>,
     /// Paths without an answer.
     silent: Vec<String>,
     requests: Vec<ReceivedRequest>,
+}
+
+/// What a test has it answer.
+#[derive(Clone)]
+struct PreparedAnswer {
+    status: u16,
+    headers: HeaderMap,
+    body: Bytes,
 }
 
 /// What the server was asked.
@@ -130,7 +138,17 @@ impl RemoteServer {
 
     /// Answers requests for `path`, whatever their query, from now on.
     pub fn answer(&self, path: &str, status: u16, body: impl Into<Bytes>) {
-        self.shared.lock().answers.insert(path.to_owned(), (status, body.into()));
+        self.answer_with(path, status, &[], body);
+    }
+
+    /// As [`RemoteServer::answer`], with headers.
+    ///
+    /// # Panics
+    /// When a value cannot stand in a header.
+    pub fn answer_with(&self, path: &str, status: u16, headers: &[(HeaderName, &str)], body: impl Into<Bytes>) {
+        let header = |(name, value): &(HeaderName, &str)| (name.clone(), value.parse().expect("a header value"));
+        let answer = PreparedAnswer { status, headers: headers.iter().map(header).collect(), body: body.into() };
+        self.shared.lock().answers.insert(path.to_owned(), answer);
     }
 
     /// Never answers requests for `path`.
@@ -187,14 +205,15 @@ async fn answer<B>(shared: &Mutex<Shared>, request: Request<B>) -> Result<Respon
         Err(()) => std::future::pending().await,
         Ok(None) => {
             let body = json!({ "errcode": "M_UNRECOGNIZED", "error": "Nothing here" }).to_string();
-            Ok(response(404, body.into()))
+            Ok(response(PreparedAnswer { status: 404, headers: HeaderMap::new(), body: body.into() }))
         }
-        Ok(Some((status, body))) => Ok(response(status, body)),
+        Ok(Some(prepared)) => Ok(response(prepared)),
     }
 }
 
-fn response(status: u16, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = http::StatusCode::from_u16(status).expect("a test knows its statuses");
+fn response(prepared: PreparedAnswer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(prepared.body));
+    *response.headers_mut() = prepared.headers;
+    *response.status_mut() = http::StatusCode::from_u16(prepared.status).expect("a test knows its statuses");
     response
 }

@@ -5,6 +5,7 @@
 mod error;
 mod from_server;
 mod keys;
+mod media;
 mod query;
 mod version;
 
@@ -19,6 +20,8 @@ pub(crate) fn routes() -> Router<ApiState> {
         // Servers of old ask for one key.
         .route("/_matrix/key/v2/server/{keyId}", get(keys::own))
         .route("/_matrix/federation/v1/version", get(version::version))
+        .route("/_matrix/federation/v1/media/download/{mediaId}", get(media::download))
+        .route("/_matrix/federation/v1/media/thumbnail/{mediaId}", get(media::thumbnail))
         .route("/_matrix/federation/v1/query/directory", get(query::directory))
         .route("/_matrix/federation/v1/query/profile", get(query::profile))
 }

@@ -34,7 +34,7 @@ pub struct Limits {
     /// Creating and upgrading rooms. By default four for each core, and 50 more may wait for each.
     #[schemars(example = example(8, 400, "10s"))]
     pub room_creation: Option<Limit>,
-    /// Making thumbnails. Nothing uses it yet.
+    /// Making thumbnails. By default one for each core, and 50 more may wait for each.
     #[schemars(example = example(2, 50, "10s"))]
     pub thumbnails: Option<Limit>,
     /// Asking other servers for their keys, which anybody can cause by pretending to be one. These are among the requests of
@@ -73,7 +73,7 @@ pub struct LimitSize {
     pub longest_wait: Duration,
 }
 
-/// The limits that are in use, with every default filled in.
+/// All limits, with every default filled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitSizes {
     /// Of `password_hashing`.
@@ -90,6 +90,8 @@ pub struct LimitSizes {
     pub initial_sync: LimitSize,
     /// Of `room_creation`.
     pub room_creation: LimitSize,
+    /// Of `thumbnails`.
+    pub thumbnails: LimitSize,
     /// Of `server_keys`.
     pub server_keys: LimitSize,
     /// Of `federation_out`.
@@ -97,7 +99,7 @@ pub struct LimitSizes {
 }
 
 impl Limits {
-    /// The figures of all limits that are in use.
+    /// The figures of all limits.
     pub fn sizes(&self) -> LimitSizes {
         let cores = u32::try_from(cores()).unwrap_or(1);
         let size = |limit: &Option<Limit>, running_per_core: u32, waiting_per_core: u32, longest_wait| LimitSize {
@@ -116,6 +118,7 @@ impl Limits {
             large_room_state: size(&self.large_room_state, 2, 50, 10),
             initial_sync: size(&self.initial_sync, 2, 100, 30),
             room_creation: size(&self.room_creation, 4, 50, 10),
+            thumbnails: size(&self.thumbnails, 1, 50, 10),
             server_keys: size(&self.server_keys, 20, 200, 10),
             federation_out: size(&self.federation_out, 50, 500, 30),
         }

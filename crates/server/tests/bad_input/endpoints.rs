@@ -38,6 +38,12 @@ const NEW_ROOM: &[Need] = &[Token, NewRoom];
 
 /// Not in the list of the client-server API.
 const SHARED_SECRET_REGISTRATION: &str = "/_synapse/admin/v1/register";
+const CREATE_MEDIA: &str = "/_matrix/media/v1/create";
+const MEDIA_CONFIG: &str = "/_matrix/client/v1/media/config";
+/// Of this server: another one would be asked.
+const DOWNLOAD: &str = "/_matrix/client/v1/media/download/localhost/{mediaId}";
+const NAMED_DOWNLOAD: &str = "/_matrix/client/v1/media/download/localhost/{mediaId}/{fileName}";
+const THUMBNAIL: &str = "/_matrix/client/v1/media/thumbnail/localhost/{mediaId}";
 
 /// What asks for a mail.
 const REQUEST_TOKEN: &str = r#"{"client_secret": "x", "email": "{newName}@example.org", "send_attempt": 1,
@@ -98,6 +104,11 @@ const fn content(method: &'static str, path: &'static str, needs: &'static [Need
 pub(crate) const ENDPOINTS: &[Endpoint] = &[
     get("/_matrix/client/versions", NOBODY, ""),
     get("/capabilities", USER, ""),
+    with("POST", CREATE_MEDIA, USER, ""),
+    get(MEDIA_CONFIG, USER, ""),
+    get(DOWNLOAD, USER, "timeout_ms=0"),
+    get(NAMED_DOWNLOAD, USER, "timeout_ms=0"),
+    get(THUMBNAIL, USER, "width=32&height=32&method=crop&animated=true&timeout_ms=0"),
     get(
         "/sync",
         USER,
@@ -335,7 +346,8 @@ fn declared() -> Vec<String> {
             ROUTES.split(&call).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
         paths.map(|path| format!("{prefix}{path}")).collect::<Vec<_>>()
     };
-    let mut all = vec![SHARED_SECRET_REGISTRATION.to_owned()];
+    let others = [SHARED_SECRET_REGISTRATION, CREATE_MEDIA, MEDIA_CONFIG, DOWNLOAD, NAMED_DOWNLOAD, THUMBNAIL];
+    let mut all = Vec::from(others.map(str::to_owned));
     all.extend(paths("v3", ""));
     all.extend(paths("v1_and_v3", ""));
     all.extend(paths("v1", "/_matrix/client/v1"));

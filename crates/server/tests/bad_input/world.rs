@@ -12,6 +12,10 @@ use crate::endpoints::Endpoint;
 /// The shared secret of the test's server.
 const SHARED_SECRET: &str = "a secret";
 
+/// The smallest GIF there is.
+const PICTURE: &[u8] =
+    b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
 /// A server with some content.
 pub(crate) struct World {
     server: TestServer,
@@ -36,7 +40,16 @@ pub(crate) struct Call {
 impl World {
     pub(crate) async fn new(db: &TestDatabase) -> Self {
         let secret = ("registration", "shared_secret", Toml::from(SHARED_SECRET));
-        let server = TestServer::start_with(db, &[secret, ("presence", "enabled", true.into())]).await;
+        let server = TestServer::start_with(
+            db,
+            &[
+                secret,
+                ("presence", "enabled", true.into()),
+                // As many as there are wrong requests.
+                ("media", "max_pending_uploads", 100_000.into()),
+            ],
+        )
+        .await;
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);
         let room_id = alice.create_room(&json!({ "preset": "public_chat", "name": "a room" })).await;
         let event_id = alice.send_text(&room_id, "hello").await;
@@ -44,7 +57,11 @@ impl World {
         let filter_id = alice.post(filter).json(&json!({ "room": { "timeline": { "limit": 5 } } })).await.ok();
         let rule = "/_matrix/client/v3/pushrules/global/override/mine";
         alice.put(rule).json(&json!({ "actions": [] })).await.ok();
+        let media = alice.post("/_matrix/media/v3/upload").body(PICTURE).await.ok();
+        let media_id = media["content_uri"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
         let names = vec![
+            ("{mediaId}", media_id),
+            ("{fileName}", "a name.gif".to_owned()),
             ("{eventId}", event_id),
             ("{filterId}", filter_id["filter_id"].as_str().unwrap().to_owned()),
             ("{bobId}", bob.id.clone()),

@@ -12,6 +12,7 @@ mod bad_input;
 mod devices;
 mod filter;
 mod login;
+mod media;
 mod presence;
 mod profile;
 mod push_rules;

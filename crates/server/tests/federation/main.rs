@@ -1,9 +1,14 @@
 //! This server and another one, over HTTP and TLS, on both databases.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail loudly in the functions around it too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly in the functions around it too"
+)]
 
 mod asked;
 mod asking;
+mod media;
 
 use testing::{RemoteServer, Setting, TestDatabase, TestServer};
 

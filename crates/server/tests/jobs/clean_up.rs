@@ -65,6 +65,50 @@ on_both_databases! {
         server.shutdown().await;
     }
 
+    async fn media_that_nobody_will_have_any_more_is_removed(db: TestDatabase) {
+        let settings = [("media", "remote_media_lifetime", "30days".into())];
+        let server = TestServer::start_with(&db, &settings).await;
+        let alice = server.register("alice").await;
+        let database = server.database();
+        let announce = || async { alice.post("/_matrix/media/v1/create").await.ok() };
+        announce().await;
+        execute(&database, "UPDATE media SET expires_at = 1").await;
+        announce().await;
+        let upload = alice.post("/_matrix/media/v3/upload").body("kept").await.ok();
+        execute(&database, "UPDATE media SET created_at = 1 WHERE file IS NOT NULL").await;
+        let own: Vec<String> = database.query("SELECT file FROM media WHERE file IS NOT NULL", &[], |row| row.get(0)).await.unwrap();
+        let media = db.folder().join("media");
+        let path = |file: &str| media.join(&file[..2]).join(&file[2..4]).join(file);
+        assert!(path(&own[0]).is_file());
+        let [old, young, small] = ["o", "y", "s"].map(|letter| letter.repeat(32));
+        for file in [&old, &young, &small] {
+            std::fs::create_dir_all(path(file).parent().unwrap()).unwrap();
+            std::fs::write(path(file), "fetched").unwrap();
+        }
+        let stored = [old.clone(), young.clone(), small.clone()];
+        database.write(async move |tx| {
+            let [old, young, small] = &stored;
+            let sql = "INSERT INTO media (server_name, media_id, created_at, file, size_bytes) VALUES ('a.example', $1, $2, $3, 7)";
+            tx.execute(sql, params!["old", 1, old]).await?;
+            tx.execute(sql, params!["young", i64::MAX, young]).await?;
+            let sql = "INSERT INTO media_thumbnails (server_name, media_id, width, height, is_cropped, file, size_bytes, content_type) \
+                       VALUES ('a.example', 'old', 32, 32, $1, $2, 7, 'image/png')";
+            tx.execute(sql, params![true, small]).await.map(drop)
+        }).await.unwrap();
+        let read = async |id: &str| alice.get(format!("/_matrix/client/v1/media/download/a.example/{id}")).await.status.as_u16();
+        assert_eq!((read("old").await, read("young").await), (200, 200));
+
+        run(&database, RemoveExpired {}).await;
+        assert_eq!(count(&database, "SELECT COUNT(*) FROM media WHERE file IS NULL").await, 1);
+        assert_eq!(count(&database, "SELECT COUNT(*) FROM media_thumbnails").await, 0);
+        assert_eq!([&old, &young, &small].map(|file| path(file).exists()), [false, true, false]);
+        assert_eq!(read("young").await, 200);
+        assert_eq!(read("old").await, 502, "it is asked for again, of a server that there is not");
+        let kept = upload["content_uri"].as_str().unwrap().strip_prefix("mxc://").unwrap();
+        assert_eq!(alice.get(format!("/_matrix/client/v1/media/download/{kept}")).await.body, "kept");
+        server.shutdown().await;
+    }
+
     async fn devices_that_were_not_seen_for_long_are_deleted_if_so_configured(db: TestDatabase) {
         let settings = [("jobs", "remove_devices_unseen_for", "30days".into())];
         let server = TestServer::start_with(&db, &settings).await;

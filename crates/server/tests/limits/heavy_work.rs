@@ -82,10 +82,17 @@ on_both_databases! {
             ("limits", "large_room_state", one()),
             ("limits", "initial_sync", one()),
             ("limits", "room_creation", one()),
+            ("limits", "thumbnails", one()),
         ])
         .await;
         let alice = server.register("alice").await;
+        // The smallest picture there is: one point of it.
+        let gif = &b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"[..];
         for _ in 0..3 {
+            let upload = alice.post("/_matrix/media/v3/upload").body(gif).await.ok();
+            let place = upload["content_uri"].as_str().unwrap().strip_prefix("mxc://").unwrap();
+            let thumbnail = format!("/_matrix/client/v1/media/thumbnail/{place}?width=32&height=32");
+            assert_eq!(alice.get(thumbnail).await.status, 200);
             let room = alice.create_room(&json!({ "room_version": "10" })).await;
             alice.post(format!("{V3}/rooms/{room}/upgrade")).json(&json!({ "new_version": "11" })).await.ok();
             alice.sync(None, 0).await;
@@ -95,7 +102,7 @@ on_both_databases! {
         }
         let text = metrics(&server.client()).await;
         for (limit, count) in
-            [("room_creation", 6), ("initial_sync", 3), ("user_directory_search", 3), ("room_directory_search", 3)]
+            [("room_creation", 6), ("initial_sync", 3), ("user_directory_search", 3), ("room_directory_search", 3), ("thumbnails", 3)]
         {
             let line = format!("limit_wait_seconds_count{{limit=\"{limit}\"}} {count}\n");
             assert!(text.contains(&line), "{line} in {text}");

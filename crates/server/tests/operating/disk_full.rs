@@ -45,6 +45,7 @@ async fn a_full_disk_refuses_writes_and_nothing_else_until_there_is_room() {
             send(&alice, &room_id, "meanwhile"),
             alice.post("/_matrix/client/v3/createRoom").json(&json!({})),
             server.client().post("/_matrix/client/v3/login").json(&login),
+            alice.post("/_matrix/media/v3/upload").body("a picture"),
         ] {
             let answer = request.await;
             assert!(answer.headers.contains_key("retry-after"), "{answer}");

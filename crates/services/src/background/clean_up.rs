@@ -1,4 +1,4 @@
-//! Removing what is of no use any more from accounts.
+//! Removing what is of no use any more from accounts, and from the media.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use storage::Database;
 use tasks::queue::{Handle, Job, JobError, Priority, Run};
 
 use super::REST;
+use crate::media::ContentRepository;
 use crate::sessions::Sessions;
 use crate::threepids::MAX_SESSIONS;
 
@@ -23,7 +24,7 @@ const KEEP_TYPING: Duration = Duration::from_secs(3600);
 /// How long the answer to a repeated transaction ID is remembered.
 const KEEP_TRANSACTIONS: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Tokens, sessions and transaction IDs that have run out are to be removed.
+/// Tokens, sessions, transaction IDs and media that have run out are to be removed.
 #[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
 pub struct RemoveExpired {}
 
@@ -49,6 +50,7 @@ pub struct CleanUp {
     database: Database,
     clock: Arc<dyn Clock>,
     sessions: Arc<Sessions>,
+    media: Arc<ContentRepository>,
     /// Devices unused for longer are deleted.
     unseen_for: Option<Duration>,
 }
@@ -60,9 +62,10 @@ impl CleanUp {
         database: Database,
         clock: Arc<dyn Clock>,
         sessions: Arc<Sessions>,
+        media: Arc<ContentRepository>,
         unseen_for: Option<Duration>,
     ) -> Self {
-        Self { database, clock, sessions, unseen_for }
+        Self { database, clock, sessions, media, unseen_for }
     }
 
     async fn remove_access_tokens(&self, run: &Run) -> Result<(), JobError> {
@@ -96,7 +99,11 @@ impl Handle<RemoveExpired> for CleanUp {
         until_nothing_is_left(run, what, || database.prune_validation_sessions(now, MAX_SESSIONS)).await?;
         let ended_before = now.minus(KEEP_TYPING);
         let what = "Removing who was typing";
-        until_nothing_is_left(run, what, || database.remove_ended_typing(ended_before, AT_ONCE)).await
+        until_nothing_is_left(run, what, || database.remove_ended_typing(ended_before, AT_ONCE)).await?;
+        let (what, media) = ("Removing media", &self.media);
+        media.remove_abandoned().await?;
+        until_nothing_is_left(run, what, || media.remove_expired(AT_ONCE)).await?;
+        until_nothing_is_left(run, what, || media.remove_fetched(AT_ONCE)).await
     }
 }
 
@@ -123,9 +130,10 @@ impl Handle<RemoveUnseenDevices> for CleanUp {
     }
 }
 
-async fn until_nothing_is_left<F>(run: &Run, what: &str, step: impl Fn() -> F) -> Result<(), JobError>
+async fn until_nothing_is_left<F, E>(run: &Run, what: &str, step: impl Fn() -> F) -> Result<(), JobError>
 where
-    F: Future<Output = Result<u64, storage::StorageError>>,
+    F: Future<Output = Result<u64, E>>,
+    JobError: From<E>,
 {
     let mut removed = 0;
     loop {

@@ -41,11 +41,13 @@ pub enum Kind {
     ThirdPartyValidation,
     /// Changing one's presence, by user.
     Presence,
+    /// Uploading media, or announcing that, by user.
+    MediaCreate,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
@@ -66,6 +68,7 @@ impl Kind {
         Self::UserDirectory,
         Self::ThirdPartyValidation,
         Self::Presence,
+        Self::MediaCreate,
     ];
 
     /// Its name in metrics, which is that of its key in the configuration where it has one of its own.
@@ -92,6 +95,7 @@ impl Kind {
             Self::UserDirectory => "user_directory",
             Self::ThirdPartyValidation => "third_party_validation",
             Self::Presence => "presence_per_user",
+            Self::MediaCreate => "media_create",
         }
     }
 
@@ -116,6 +120,7 @@ impl Kind {
             Self::InvitesPerIssuer => "You are inviting too many users",
             Self::RoomCreation => "You are creating too many rooms",
             Self::Presence => "You are changing your presence too often",
+            Self::MediaCreate => "You are uploading too many files",
             Self::RoomDirectory | Self::UserDirectory => "You are searching too often",
         }
     }

@@ -207,7 +207,7 @@ pub(crate) const CLAIMS: &[Claim] = &[
         wanted: "80 to 95 % less memory",
         evidence: Counted("a body of 100 MiB"),
         bench: ("api", "bodies"),
-        remark: "axum's bodies; uploads take this way when there is media",
+        remark: "axum's bodies; uploads take this way",
     },
     Claim {
         text: "64 writes in shared commits against one by one, SQLite",

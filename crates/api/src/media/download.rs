@@ -1,0 +1,52 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use ruma::OwnedServerName;
+use serde::Deserialize;
+use services::media::{ContentRepository, MediaId, Patience};
+
+use super::answer::{Reader, answer};
+use crate::error::ApiResult;
+use crate::extract::{GuestOrUser, Path, Query};
+
+/// How long clients wait that do not say for how long, in milliseconds; and at most.
+const USUAL_WAIT_MS: u64 = 20_000;
+const MOST_WAIT_MS: u64 = 60_000;
+
+#[derive(Deserialize)]
+pub(crate) struct Waiting {
+    timeout_ms: Option<u64>,
+}
+
+impl Waiting {
+    /// Until the content is there, if it was announced and not uploaded yet.
+    pub(crate) fn wait(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms.unwrap_or(USUAL_WAIT_MS).min(MOST_WAIT_MS))
+    }
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownloadservernamemediaid>
+pub(super) async fn download(
+    _: GuestOrUser,
+    Path((server_name, media_id)): Path<(OwnedServerName, MediaId)>,
+    Query(waiting): Query<Waiting>,
+    State(media): State<Arc<ContentRepository>>,
+) -> ApiResult<Response> {
+    let patience = Patience { wait: waiting.wait(), may_fetch: true };
+    Ok(answer(media.download(&server_name, media_id, patience).await?, Reader::KnownHere))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownloadservernamemediaidfilename>
+pub(super) async fn named(
+    _: GuestOrUser,
+    Path((server_name, media_id, file_name)): Path<(OwnedServerName, MediaId, String)>,
+    Query(waiting): Query<Waiting>,
+    State(media): State<Arc<ContentRepository>>,
+) -> ApiResult<Response> {
+    let patience = Patience { wait: waiting.wait(), may_fetch: true };
+    let mut found = media.download(&server_name, media_id, patience).await?;
+    found.file_name = Some(file_name);
+    Ok(answer(found, Reader::KnownHere))
+}

@@ -1,0 +1,78 @@
+//! The paths that need no token: frozen, unless the configuration says otherwise.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use ruma::OwnedServerName;
+use serde::Deserialize;
+use services::media::{ContentRepository, MediaId, OpenMedia, Patience};
+
+use super::answer::{Reader, answer};
+use super::{Thumbnail, Waiting};
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{Path, Query};
+
+#[derive(Deserialize)]
+pub(super) struct Fetching {
+    allow_remote: Option<bool>,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3downloadservernamemediaid>
+pub(super) async fn download(
+    Path((server_name, media_id)): Path<(OwnedServerName, MediaId)>,
+    Query(waiting): Query<Waiting>,
+    Query(fetching): Query<Fetching>,
+    State(media): State<Arc<ContentRepository>>,
+) -> ApiResult<Response> {
+    let found = find(&media, &server_name, media_id, &waiting, &fetching).await?;
+    Ok(answer(found, Reader::Anybody))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3downloadservernamemediaidfilename>
+pub(super) async fn named(
+    Path((server_name, media_id, file_name)): Path<(OwnedServerName, MediaId, String)>,
+    Query(waiting): Query<Waiting>,
+    Query(fetching): Query<Fetching>,
+    State(media): State<Arc<ContentRepository>>,
+) -> ApiResult<Response> {
+    let mut found = find(&media, &server_name, media_id, &waiting, &fetching).await?;
+    found.file_name = Some(file_name);
+    Ok(answer(found, Reader::Anybody))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3thumbnailservernamemediaid>
+pub(super) async fn thumbnail(
+    Path((server_name, media_id)): Path<(OwnedServerName, MediaId)>,
+    Query(thumbnail): Query<Thumbnail>,
+    Query(waiting): Query<Waiting>,
+    Query(fetching): Query<Fetching>,
+    State(media): State<Arc<ContentRepository>>,
+) -> ApiResult<Response> {
+    must_be_open(&media)?;
+    let patience = patience(&waiting, &fetching);
+    let found = media.thumbnail(&server_name, media_id, thumbnail.request(), patience).await?;
+    Ok(answer(found, Reader::Anybody))
+}
+
+async fn find(
+    media: &ContentRepository,
+    server_name: &OwnedServerName,
+    media_id: MediaId,
+    waiting: &Waiting,
+    fetching: &Fetching,
+) -> ApiResult<OpenMedia> {
+    must_be_open(media)?;
+    Ok(media.download(server_name, media_id, patience(waiting, fetching)).await?)
+}
+
+fn patience(waiting: &Waiting, fetching: &Fetching) -> Patience {
+    Patience { wait: waiting.wait(), may_fetch: fetching.allow_remote.unwrap_or(true) }
+}
+
+fn must_be_open(media: &ContentRepository) -> ApiResult<()> {
+    if media.allows_unauthenticated() {
+        return Ok(());
+    }
+    Err(ApiError::not_found("Media needs an access token here: use the paths below /_matrix/client/v1/media"))
+}

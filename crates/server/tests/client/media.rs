@@ -1,0 +1,251 @@
+//! `/_matrix/media/…` and `/_matrix/client/v1/media/…`
+
+use std::io::Cursor;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
+use image::{DynamicImage, GenericImageView as _, ImageFormat, Rgb, RgbImage};
+use serde_json::json;
+use testing::{Answer, TestServer, User, on_both_databases};
+
+use crate::V3;
+
+const UPLOAD: &str = "/_matrix/media/v3/upload";
+const CREATE: &str = "/_matrix/media/v1/create";
+const MEDIA: &str = "/_matrix/client/v1/media";
+const OLD: &str = "/_matrix/media/v3";
+
+/// What stands behind `mxc://` in the answer to an upload or a creation.
+fn place(answer: Answer) -> String {
+    let body = answer.ok();
+    let place = body["content_uri"].as_str().unwrap().strip_prefix("mxc://").unwrap();
+    assert!(place.starts_with("localhost/") && place.len() > "localhost/".len() + 16, "{place}");
+    place.to_owned()
+}
+
+async fn upload(user: &User, content_type: &str, content: impl Into<bytes::Bytes>) -> String {
+    place(user.post(UPLOAD).header(CONTENT_TYPE, content_type).body(content).await)
+}
+
+fn picture(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let picture: DynamicImage = RgbImage::from_pixel(width, height, Rgb([200, 100, 50])).into();
+    picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+fn files(folder: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+on_both_databases! {
+    async fn what_was_uploaded_is_downloaded_as_it_was(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let content: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
+        let named = alice.post(format!("{UPLOAD}?filename=a%20cat%3B%20asleep.png"));
+        let place = place(named.header(CONTENT_TYPE, "image/png").body(content.clone()).await);
+        let answer = bob.get(format!("{MEDIA}/download/{place}")).await;
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &content[..]));
+        for (header, value) in [
+            (CONTENT_TYPE, "image/png"),
+            (CONTENT_LENGTH, "3000000"),
+            (CONTENT_DISPOSITION, "inline; filename=\"a cat; asleep.png\""),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (CACHE_CONTROL, "private, max-age=31536000, immutable"),
+        ] {
+            assert_eq!(answer.headers[&header], value, "{header}");
+        }
+        assert!(answer.headers[CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("sandbox; default-src 'none';"));
+        assert_eq!(answer.headers["cross-origin-resource-policy"], "cross-origin");
+
+        let renamed = bob.get(format!("{MEDIA}/download/{place}/K%C3%A4tzchen.png")).await;
+        assert_eq!(renamed.headers[CONTENT_DISPOSITION], "inline; filename*=utf-8''K%C3%A4tzchen.png");
+        assert_eq!(renamed.body.len(), content.len());
+
+        // What could run in a browser is never shown there, and what has no type is nothing in particular.
+        let page = upload(&alice, "text/html", "<script>alert(1)</script>").await;
+        let answer = bob.get(format!("{MEDIA}/download/{page}")).await;
+        assert_eq!(answer.headers[CONTENT_TYPE], "text/html");
+        assert_eq!(answer.headers[CONTENT_DISPOSITION], "attachment");
+        let untold = place_of_untyped(&alice).await;
+        let answer = bob.get(format!("{MEDIA}/download/{untold}")).await;
+        assert_eq!(answer.headers[CONTENT_TYPE], "application/octet-stream");
+        assert_eq!(answer.body.len(), 0);
+        server.shutdown().await;
+    }
+
+    async fn only_those_with_a_token_read_and_only_users_write(db: TestDatabase) {
+        let server = TestServer::start_with(&db, &[("registration", "allow_guests", true.into())]).await;
+        let (alice, anybody) = (server.register("alice").await, server.client());
+        let place = upload(&alice, "text/plain", "hello").await;
+        let guest = anybody.post(format!("{V3}/register?kind=guest")).json(&json!({})).await.ok();
+        let guest = guest["access_token"].as_str().unwrap();
+        for path in [format!("download/{place}"), format!("download/{place}/x"), format!("thumbnail/{place}?width=1&height=1")] {
+            anybody.get(format!("{MEDIA}/{path}")).await.error(401, "M_MISSING_TOKEN");
+            // The old paths know nothing, whoever asks.
+            alice.get(format!("{OLD}/{path}")).await.error(404, "M_NOT_FOUND");
+            anybody.get(format!("/_matrix/media/r0/{path}")).await.error(404, "M_NOT_FOUND");
+        }
+        assert_eq!(anybody.get(format!("{MEDIA}/download/{place}")).token(guest).await.body, "hello");
+        anybody.post(UPLOAD).body("x").await.error(401, "M_MISSING_TOKEN");
+        anybody.post(CREATE).await.error(401, "M_MISSING_TOKEN");
+        anybody.post(UPLOAD).token(guest).body("x").await.error(403, "M_GUEST_ACCESS_FORBIDDEN");
+        anybody.get(format!("{MEDIA}/config")).await.error(401, "M_MISSING_TOKEN");
+        for path in [format!("{MEDIA}/config"), format!("{OLD}/config")] {
+            assert_eq!(alice.get(path).await.ok(), json!({ "m.upload.size": 100 << 20 }));
+        }
+        server.shutdown().await;
+    }
+
+    async fn the_old_paths_are_open_if_the_operator_says_so(db: TestDatabase) {
+        let server = TestServer::start_with(&db, &[("media", "allow_unauthenticated", true.into())]).await;
+        let (alice, anybody) = (server.register("alice").await, server.client());
+        let place = upload(&alice, "image/png", picture(500, 500)).await;
+        let answer = anybody.get(format!("{OLD}/download/{place}")).await;
+        assert_eq!((answer.status.as_u16(), &answer.headers[CACHE_CONTROL]), (200, &"public, max-age=86400".parse().unwrap()));
+        assert_eq!(anybody.get(format!("/_matrix/media/r0/thumbnail/{place}?width=32&height=32")).await.status, 200);
+        anybody.get(format!("{OLD}/download/localhost/nothing")).await.error(404, "M_NOT_FOUND");
+        anybody.get(format!("{OLD}/download/remote.example/a?allow_remote=false")).await.error(404, "M_NOT_FOUND");
+        server.shutdown().await;
+    }
+
+    async fn too_large_and_strange_uploads_leave_nothing_behind(db: TestDatabase) {
+        let mut server = TestServer::start_with(&db, &[("media", "max_upload_size", "100kB".into())]).await;
+        let alice = server.register("alice").await;
+        let path = format!("{UPLOAD}?filename=x");
+        alice.post(&path).body(vec![7; 100_001]).await.error(413, "M_TOO_LARGE");
+        let path = format!("{MEDIA}/download");
+        for (place, code) in [
+            ("localhost/nothing", (404, "M_NOT_FOUND")),
+            ("localhost/..%2F..%2Fhomeserver.db", (400, "M_INVALID_PARAM")),
+            ("localhost/%2e%2e", (400, "M_INVALID_PARAM")),
+            ("..%2F/x", (400, "M_INVALID_PARAM")),
+            ("localhost/a?timeout_ms=soon", (400, "M_INVALID_PARAM")),
+        ] {
+            alice.get(format!("{path}/{place}")).await.error(code.0, code.1);
+        }
+        assert_eq!(files(&db.folder().join("media")), 0, "no file is left");
+        assert_eq!(alice.post(UPLOAD).body(vec![7; 100_000]).await.status, 200);
+        server.reload_with(&db, &[("media", "max_upload_size", "99kB".into())]);
+        alice.post(UPLOAD).body(vec![7; 100_000]).await.error(413, "M_TOO_LARGE");
+        assert_eq!(alice.get(format!("{MEDIA}/config")).await.ok(), json!({ "m.upload.size": 99_000 }));
+        server.shutdown().await;
+    }
+
+    async fn an_announced_upload_is_made_once_and_by_who_announced_it(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let created = alice.post(CREATE).json(&json!({})).await;
+        assert!(created.json["unused_expires_at"].as_u64().unwrap() > 1_700_000_000_000, "{created}");
+        let place = place(created);
+        let path = format!("{MEDIA}/download/{place}");
+        let began = Instant::now();
+        bob.get(format!("{path}?timeout_ms=300")).await.error(504, "M_NOT_YET_UPLOADED");
+        assert!(began.elapsed() >= Duration::from_millis(300));
+
+        bob.put(format!("{UPLOAD}/{place}")).body("his").await.error(403, "M_FORBIDDEN");
+        alice.put(format!("{UPLOAD}/localhost/unknown")).body("x").await.error(404, "M_NOT_FOUND");
+        alice.put(format!("{UPLOAD}/elsewhere.example/unknown")).body("x").await.error(404, "M_NOT_FOUND");
+        // Whoever waits has it as soon as it is there.
+        let waiting = async { bob.get(format!("{path}?timeout_ms=60000")).await };
+        let uploading = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let request = alice.put(format!("{UPLOAD}/{place}?filename=n.txt")).header(CONTENT_TYPE, "text/plain");
+            assert_eq!(request.body("hers").await.ok(), json!({}));
+        };
+        let (answer, ()) = tokio::join!(waiting, uploading);
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"hers"[..]));
+        assert_eq!(answer.headers[CONTENT_DISPOSITION], "inline; filename=n.txt");
+        alice.put(format!("{UPLOAD}/{place}")).body("other").await.error(409, "M_CANNOT_OVERWRITE_MEDIA");
+        assert_eq!(bob.get(&path).await.body, "hers");
+        assert_eq!(files(&db.folder().join("media")), 1);
+        server.shutdown().await;
+    }
+
+    async fn announced_uploads_are_few_and_end(db: TestDatabase) {
+        let settings = [("media", "max_pending_uploads", 2.into()), ("media", "unused_expiration_time", "1s".into())];
+        let server = TestServer::start_with(&db, &settings).await;
+        let alice = server.register("alice").await;
+        let first = place(alice.post(CREATE).await);
+        place(alice.post(CREATE).await);
+        let refused = alice.post(CREATE).await;
+        assert!(refused.headers.contains_key("retry-after"), "{refused}");
+        refused.error(429, "M_LIMIT_EXCEEDED");
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        alice.put(format!("{UPLOAD}/{first}")).body("late").await.error(404, "M_NOT_FOUND");
+        alice.get(format!("{MEDIA}/download/{first}")).await.error(404, "M_NOT_FOUND");
+        place(alice.post(CREATE).await);
+        server.shutdown().await;
+    }
+
+    async fn thumbnails_are_made_once_for_each_of_a_few_sizes(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let place = upload(&alice, "image/png", picture(1000, 500)).await;
+        let path = format!("{MEDIA}/thumbnail/{place}");
+        for (query, size) in [
+            ("width=300&height=200&method=scale", (320, 160)),
+            ("width=10&height=10", (320, 160)),
+            ("width=32&height=32&method=crop", (32, 32)),
+            ("width=20&height=20&method=crop&animated=false", (32, 32)),
+            ("width=640&height=480&animated=true", (640, 320)),
+        ] {
+            let answer = bob.get(format!("{path}?{query}")).await;
+            assert_eq!((answer.status.as_u16(), &answer.headers[CONTENT_TYPE]), (200, &"image/jpeg".parse().unwrap()), "{query}");
+            assert_eq!(answer.headers[CONTENT_DISPOSITION], "inline");
+            assert_eq!(image::load_from_memory(&answer.body).unwrap().dimensions(), size, "{query}");
+        }
+        // The one that may move is made for itself, and kept for all when it does not.
+        let made = files(&db.folder().join("media"));
+        bob.get(format!("{path}?width=320&height=240")).await;
+        assert_eq!((made, files(&db.folder().join("media"))), (4, 4));
+        // Larger than any that is made: as it is.
+        let whole = bob.get(format!("{path}?width=2000&height=2000")).await;
+        assert_eq!(whole.body, picture(1000, 500));
+
+        for query in ["", "width=1", "width=0&height=1", "width=-1&height=1", "width=a&height=1", "width=1&height=1&method=x"] {
+            let answer = bob.get(format!("{path}?{query}")).await;
+            assert_eq!(answer.status, 400, "{query}: {answer}");
+        }
+        let text = upload(&alice, "image/png", "no picture").await;
+        bob.get(format!("{MEDIA}/thumbnail/{text}?width=32&height=32")).await.error(400, "M_UNKNOWN");
+        bob.get(format!("{MEDIA}/thumbnail/localhost/none?width=32&height=32")).await.error(404, "M_NOT_FOUND");
+        server.shutdown().await;
+    }
+
+    async fn no_thumbnail_is_made_of_a_picture_that_is_too_large(db: TestDatabase) {
+        let server = TestServer::start_with(&db, &[("media", "max_image_pixels", 10_000.into())]).await;
+        let alice = server.register("alice").await;
+        let place = upload(&alice, "image/png", picture(101, 100)).await;
+        alice.get(format!("{MEDIA}/thumbnail/{place}?width=32&height=32")).await.error(413, "M_TOO_LARGE");
+        // Few bytes that say that they are many pixels.
+        let mut bomb = picture(1, 1);
+        bomb[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
+        let place = upload(&alice, "image/png", bomb).await;
+        let answer = alice.get(format!("{MEDIA}/thumbnail/{place}?width=32&height=32")).await;
+        assert!(matches!(answer.status.as_u16(), 400 | 413), "{answer}");
+        server.shutdown().await;
+    }
+
+    async fn uploads_have_a_rate(db: TestDatabase) {
+        let rate: toml::Value = toml::Table::from_iter([("per_second".to_owned(), 0.01.into()), ("burst".to_owned(), 2.into())]).into();
+        let settings = [("rate_limits", "enabled", true.into()), ("rate_limits", "media_create", rate)];
+        let server = TestServer::start_with(&db, &settings).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        upload(&alice, "text/plain", "1").await;
+        place(alice.post(CREATE).await);
+        alice.post(UPLOAD).body("3").await.error(429, "M_LIMIT_EXCEEDED");
+        alice.post(CREATE).await.error(429, "M_LIMIT_EXCEEDED");
+        upload(&bob, "text/plain", "1").await;
+        server.shutdown().await;
+    }
+}
+
+async fn place_of_untyped(user: &User) -> String {
+    place(user.post(UPLOAD).await)
+}

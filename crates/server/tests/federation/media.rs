@@ -1,0 +1,193 @@
+//! Media of this server for others, and of others for this one.
+
+use std::io::Cursor;
+use std::path::Path;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
+use image::{DynamicImage, GenericImageView as _, ImageFormat, RgbImage};
+use testing::{Answer, RemoteServer, TestServer, on_both_databases};
+
+use crate::{metrics, servers};
+
+const MEDIA: &str = "/_matrix/client/v1/media";
+const FEDERATION: &str = "/_matrix/federation/v1/media";
+const UPLOAD: &str = "/_matrix/media/v3/upload";
+/// Where the other server has its media by the old paths.
+const OLD: &str = "/_matrix/media/v3/download/remote.example";
+
+async fn ask(server: &TestServer, remote: &RemoteServer, uri: &str) -> Answer {
+    server.client().get(uri).header(AUTHORIZATION, &remote.authorization("localhost", uri)).await
+}
+
+fn picture(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let picture: DynamicImage = RgbImage::new(width, height).into();
+    picture.write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+fn files(folder: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+/// The headers and the body of the second of two parts.
+fn second_part(answer: &Answer) -> (String, Vec<u8>) {
+    assert_eq!(answer.status, 200, "{answer}");
+    let content_type = answer.headers[CONTENT_TYPE].to_str().unwrap();
+    let boundary = format!("--{}", content_type.strip_prefix("multipart/mixed; boundary=").unwrap());
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let (first, rest) = text.strip_prefix(&boundary).unwrap().split_once(&boundary).unwrap();
+    assert_eq!(first, "\r\nContent-Type: application/json\r\n\r\n{}\r\n");
+    assert!(rest.ends_with(&format!("\r\n{boundary}--\r\n")), "{rest}");
+    let (headers, _) = rest.split_once("\r\n\r\n").unwrap();
+    let from = answer.body.len() - text_bytes(&answer.body, &boundary);
+    let body = &answer.body[from..answer.body.len() - boundary.len() - "\r\n--\r\n".len()];
+    (headers.trim().to_owned(), body.to_vec())
+}
+
+/// How many bytes follow the headers of the second part.
+fn text_bytes(body: &[u8], boundary: &str) -> usize {
+    let at = |needle: &[u8], from: usize| {
+        body[from..]
+            .windows(needle.len())
+            .position(|window| window == needle)
+            .map(|at| from + at + needle.len())
+            .unwrap()
+    };
+    body.len() - at(b"\r\n\r\n", at(boundary.as_bytes(), boundary.len()))
+}
+
+fn parts(headers: &str, content: &[u8]) -> Vec<u8> {
+    let mut body = b"--gc0p4Jq0M2Yt08j\r\nContent-Type: application/json\r\n\r\n{}\r\n--gc0p4Jq0M2Yt08j\r\n".to_vec();
+    body.extend_from_slice(headers.as_bytes());
+    body.extend_from_slice(b"\r\n\r\n");
+    body.extend_from_slice(content);
+    body.extend_from_slice(b"\r\n--gc0p4Jq0M2Yt08j--\r\n");
+    body
+}
+
+fn answer_in_parts(remote: &RemoteServer, media_id: &str, headers: &str, content: &[u8]) {
+    let content_type = (CONTENT_TYPE, "multipart/mixed; boundary=gc0p4Jq0M2Yt08j");
+    remote.answer_with(&format!("{FEDERATION}/download/{media_id}"), 200, &[content_type], parts(headers, content));
+}
+
+on_both_databases! {
+    async fn another_server_has_media_of_this_one_in_two_parts(db: TestDatabase) {
+        let (server, remote) = servers(&db, &[]).await;
+        let alice = server.register("alice").await;
+        let content = [&b"\r\n--x\r\n\r\n"[..], &picture(400, 400), &[0; 200_000]].concat();
+        let request = alice.post(format!("{UPLOAD}?filename=n.bin")).header(CONTENT_TYPE, "x/y").body(content.clone());
+        let uri = request.await.ok()["content_uri"].as_str().unwrap().to_owned();
+        let id = uri.strip_prefix("mxc://localhost/").unwrap();
+        let (headers, body) = second_part(&ask(&server, &remote, &format!("{FEDERATION}/download/{id}")).await);
+        assert_eq!(headers, "content-type: x/y\r\ncontent-disposition: attachment; filename=n.bin");
+        assert_eq!(body, content);
+
+        let uri = alice.post(UPLOAD).body(picture(1000, 500)).await.ok()["content_uri"].as_str().unwrap().to_owned();
+        let id = uri.strip_prefix("mxc://localhost/").unwrap();
+        let path = format!("{FEDERATION}/thumbnail/{id}?width=300&height=200&method=scale");
+        let (headers, body) = second_part(&ask(&server, &remote, &path).await);
+        assert_eq!(headers, "content-type: image/jpeg\r\ncontent-disposition: inline");
+        assert_eq!(image::load_from_memory(&body).unwrap().dimensions(), (320, 160));
+
+        ask(&server, &remote, &format!("{FEDERATION}/download/none")).await.error(404, "M_NOT_FOUND");
+        server.client().get(format!("{FEDERATION}/download/{id}")).await.error(401, "M_UNAUTHORIZED");
+        alice.get(format!("{FEDERATION}/download/{id}")).await.error(401, "M_UNAUTHORIZED");
+        server.shutdown().await;
+    }
+
+    async fn media_of_another_server_is_fetched_once(db: TestDatabase) {
+        let (server, remote) = servers(&db, &[]).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let content = picture(1000, 500);
+        answer_in_parts(&remote, "abc", "Content-Type: image/png\r\nContent-Disposition: inline; filename=\"b c.png\"", &content);
+        let path = format!("{MEDIA}/download/remote.example/abc");
+        let (first, second) = tokio::join!(async { alice.get(&path).await }, async { bob.get(&path).await });
+        for answer in [first, second, alice.get(&path).await] {
+            assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &content[..]));
+            assert_eq!(answer.headers[CONTENT_TYPE], "image/png");
+            assert_eq!(answer.headers[CONTENT_DISPOSITION], "inline; filename=\"b c.png\"");
+        }
+        let thumbnail = bob.get(format!("{MEDIA}/thumbnail/remote.example/abc?width=32&height=32&method=crop")).await;
+        assert_eq!(image::load_from_memory(&thumbnail.body).unwrap().dimensions(), (32, 32));
+        let requests = remote.requests(&format!("{FEDERATION}/download/abc"));
+        assert_eq!(requests.len(), 1);
+        assert!(requests[0].uri.ends_with("?timeout_ms=20000"), "{}", requests[0].uri);
+        assert!(requests[0].headers[AUTHORIZATION].to_str().unwrap().starts_with("X-Matrix "));
+        // It is not this server's to give away.
+        ask(&server, &remote, &format!("{FEDERATION}/download/abc")).await.error(404, "M_NOT_FOUND");
+        assert_eq!(files(&db.folder().join("media")), 2);
+        server.shutdown().await;
+    }
+
+    async fn a_server_of_old_is_asked_by_the_old_path(db: TestDatabase) {
+        let (server, remote) = servers(&db, &[]).await;
+        let alice = server.register("alice").await;
+        remote.answer_with(&format!("{OLD}/abc"), 200, &[(CONTENT_TYPE, "text/plain")], "from long ago");
+        let answer = alice.get(format!("{MEDIA}/download/remote.example/abc")).await;
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"from long ago"[..]));
+        assert_eq!(answer.headers[CONTENT_TYPE], "text/plain");
+        let asked = remote.requests(&format!("{OLD}/abc")).remove(0);
+        assert!(asked.uri.contains("allow_remote=false"), "{}", asked.uri);
+        assert!(!asked.headers.contains_key(AUTHORIZATION));
+        server.shutdown().await;
+    }
+
+    async fn whatever_another_server_sends_nothing_bad_is_kept(db: TestDatabase) {
+        let (server, remote) = servers(&db, &[("media", "max_upload_size", "100kB".into())]).await;
+        let alice = server.register("alice").await;
+        let path = |id: &str| format!("{MEDIA}/download/remote.example/{id}");
+        answer_in_parts(&remote, "large", "Content-Type: x/y", &vec![7; 100_001]);
+        answer_in_parts(&remote, "huge", "Content-Type: x/y", &vec![7; 500_000]);
+        remote.answer_with(&format!("{OLD}/old"), 200, &[], vec![7; 100_001]);
+        for id in ["large", "huge", "old"] {
+            alice.get(path(id)).await.error(502, "M_TOO_LARGE");
+        }
+        answer_in_parts(&remote, "elsewhere", &format!("{LOCATION}: https://127.0.0.1/secret"), b"");
+        let multipart = (CONTENT_TYPE, "multipart/mixed; boundary=gc0p4Jq0M2Yt08j");
+        let whole = parts("Content-Type: x/y", b"content");
+        for (id, headers, body) in [
+            ("json", vec![], b"{}".to_vec()),
+            ("no-boundary", vec![(CONTENT_TYPE, "multipart/mixed")], whole.clone()),
+            ("half", vec![multipart.clone()], whole[..whole.len() - 25].to_vec()),
+            ("one-part", vec![multipart.clone()], b"--gc0p4Jq0M2Yt08j\r\n\r\n{}\r\n--gc0p4Jq0M2Yt08j--\r\n".to_vec()),
+            ("empty", vec![multipart], vec![]),
+        ] {
+            remote.answer_with(&format!("{FEDERATION}/download/{id}"), 200, &headers, body);
+        }
+        for id in ["elsewhere", "json", "no-boundary", "half", "one-part", "empty"] {
+            alice.get(path(id)).await.error(502, "M_UNKNOWN");
+        }
+        let errors = [
+            ("none", 404, "M_NOT_FOUND", (404, "M_NOT_FOUND")),
+            ("later", 504, "M_NOT_YET_UPLOADED", (504, "M_NOT_YET_UPLOADED")),
+            ("forbidden", 403, "M_FORBIDDEN", (403, "M_FORBIDDEN")),
+            ("broken", 500, "M_UNKNOWN", (502, "M_UNKNOWN")),
+        ];
+        for (id, status, code, expected) in errors {
+            remote.answer(&format!("{FEDERATION}/download/{id}"), status, format!(r#"{{"errcode":"{code}","error":"No"}}"#));
+            alice.get(path(id)).await.error(expected.0, expected.1);
+        }
+        assert_eq!(files(&db.folder().join("media")), 0, "no file is left");
+        // And what was refused is asked for again.
+        answer_in_parts(&remote, "none", "Content-Type: text/html", b"here it is");
+        let answer = alice.get(path("none")).await;
+        assert_eq!((&answer.body[..], &answer.headers[CONTENT_DISPOSITION]), (&b"here it is"[..], &"attachment".parse().unwrap()));
+        let text = metrics(&server).await;
+        assert!(text.contains("limit_running{limit=\"federation_out\"} 0\n"), "{text}");
+        server.shutdown().await;
+    }
+
+    async fn a_server_that_hangs_holds_nobody_for_long(db: TestDatabase) {
+        let (server, remote) = servers(&db, &[]).await;
+        let alice = server.register("alice").await;
+        remote.never_answer(&format!("{FEDERATION}/download/abc"));
+        let asked = tokio::time::timeout(Duration::from_secs(45), async {
+            alice.get(format!("{MEDIA}/download/remote.example/abc?timeout_ms=1")).await
+        });
+        asked.await.expect("an answer in time").error(504, "M_CONNECTION_TIMEOUT");
+        server.shutdown().await;
+    }
+}

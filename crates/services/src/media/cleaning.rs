@@ -1,0 +1,42 @@
+//! Removing what is of no use any more.
+
+use std::time::Duration;
+
+use super::{ContentRepository, MediaError};
+
+/// Longer than any content is on its way.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+impl ContentRepository {
+    /// Removes up to `limit` IDs whose content never came. Returns how many.
+    ///
+    /// # Errors
+    /// [`MediaError::Storage`].
+    pub(crate) async fn remove_expired(&self, limit: i64) -> Result<u64, MediaError> {
+        Ok(self.database.remove_expired_media(self.clock.now(), limit).await?)
+    }
+
+    /// Removes up to `limit` contents of other servers that were fetched long ago, if they are not kept for good.
+    ///
+    /// # Errors
+    /// [`MediaError::Storage`].
+    pub(crate) async fn remove_fetched(&self, limit: i64) -> Result<u64, MediaError> {
+        let Some(age) = self.options.read().keep_fetched_for else { return Ok(0) };
+        let (media, files) = self.database.remove_media_of_others(self.clock.now().minus(age), limit).await?;
+        for key in &media {
+            self.contents.remove(key);
+        }
+        for file in &files {
+            self.files.remove(file).await;
+        }
+        Ok(media.len() as u64)
+    }
+
+    /// Removes files that somebody had begun when the server was killed.
+    ///
+    /// # Errors
+    /// [`MediaError::File`].
+    pub(crate) async fn remove_abandoned(&self) -> Result<u64, MediaError> {
+        Ok(self.files.remove_abandoned(ABANDONED_AFTER).await?)
+    }
+}

@@ -1,0 +1,144 @@
+//! Media of other servers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use federation::{Client, OpenAnswer, RequestError, Signing};
+use futures::{Stream, stream};
+use http::HeaderMap;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
+use multer::{Constraints, Field, Multipart, SizeLimit};
+use ruma::ServerName;
+use ruma::http_headers::ContentDisposition;
+use storage::MediaContent;
+
+use super::uploading::{content_of, receive};
+use super::{MediaError, MediaFiles};
+
+/// More than the headers of two parts and the first part take.
+const AROUND_BYTES: u64 = 64 << 10;
+/// What a server answers that does not know these paths yet.
+const UNRECOGNIZED: &str = "M_UNRECOGNIZED";
+const NOT_YET_UPLOADED: &str = "M_NOT_YET_UPLOADED";
+
+/// Fetches media of other servers.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#content-repository>
+#[derive(Clone)]
+pub struct RemoteMedia {
+    client: Arc<Client>,
+}
+
+impl RemoteMedia {
+    /// Fetches by `client`.
+    #[must_use]
+    pub fn new(client: Arc<Client>) -> Self {
+        Self { client }
+    }
+
+    /// Fetches a content into a file. If it was announced and not uploaded, the other server may wait for it for so long.
+    pub(super) async fn fetch(
+        &self,
+        files: &MediaFiles,
+        server: &ServerName,
+        media_id: &str,
+        wait: Duration,
+        most_bytes: u64,
+    ) -> Result<MediaContent, MediaError> {
+        let wait_ms = wait.as_millis();
+        let uri = format!("/_matrix/federation/v1/media/download/{media_id}?timeout_ms={wait_ms}");
+        let fetched = match self.client.open(server, &uri, Signing::Signed, wait).await {
+            Ok(answer) => from_parts(files, server, answer, most_bytes).await,
+            Err(error) if error.is_not_found() && error.has_code(UNRECOGNIZED) => {
+                let uri = format!(
+                    "/_matrix/media/v3/download/{server}/{media_id}?allow_remote=false&allow_redirect=false\
+                     &timeout_ms={wait_ms}"
+                );
+                let answer = self.client.open(server, &uri, Signing::Plain, wait).await.map_err(told)?;
+                from_body(files, server, answer, most_bytes).await
+            }
+            Err(error) => Err(told(error)),
+        };
+        if let Err(error) = &fetched {
+            tracing::debug!(%server, media_id, %error, "media was not fetched");
+        }
+        fetched
+    }
+}
+
+/// The content of an answer in two parts, of which the second one is it.
+async fn from_parts(
+    files: &MediaFiles,
+    server: &ServerName,
+    answer: OpenAnswer,
+    most_bytes: u64,
+) -> Result<MediaContent, MediaError> {
+    let bad = |reason: &str| MediaError::from(RequestError::bad_answer(server, reason));
+    let boundary = boundary(&answer.headers).ok_or_else(|| bad("its answer has no boundary between the parts"))?;
+    let limit = SizeLimit::new().whole_stream(most_bytes.saturating_add(AROUND_BYTES));
+    let body = pieces(answer);
+    let mut parts = Multipart::with_constraints(body, boundary, Constraints::new().size_limit(limit));
+    let broken = |error: multer::Error| match error {
+        multer::Error::StreamSizeExceeded { .. } => too_large(server, most_bytes),
+        error => bad(&error.to_string()),
+    };
+    // The first part tells of the media; there is nothing in it so far.
+    drop(parts.next_field().await.map_err(broken)?.ok_or_else(|| bad("its answer has no parts"))?);
+    let part = parts.next_field().await.map_err(broken)?.ok_or_else(|| bad("its answer has one part only"))?;
+    if part.headers().contains_key(LOCATION) {
+        return Err(bad("it names another place where the media is, which is not followed"));
+    }
+    let (content_type, file_name) = described(part.headers());
+    let body =
+        stream::try_unfold(part, async |mut part: Field<'static>| Ok(part.chunk().await?.map(|piece| (piece, part))));
+    let body = futures::TryStreamExt::map_err(body, broken);
+    let kept = receive(files, body, most_bytes, || too_large(server, most_bytes)).await?;
+    Ok(content_of(kept, content_type.as_deref(), file_name.as_deref()))
+}
+
+/// The content that is the whole answer.
+async fn from_body(
+    files: &MediaFiles,
+    server: &ServerName,
+    answer: OpenAnswer,
+    most_bytes: u64,
+) -> Result<MediaContent, MediaError> {
+    let (content_type, file_name) = described(&answer.headers);
+    let body = futures::TryStreamExt::map_err(pieces(answer), MediaError::from);
+    let kept = receive(files, body, most_bytes, || too_large(server, most_bytes)).await?;
+    Ok(content_of(kept, content_type.as_deref(), file_name.as_deref()))
+}
+
+fn pieces(answer: OpenAnswer) -> impl Stream<Item = Result<Bytes, RequestError>> + Send + 'static {
+    stream::try_unfold(answer, async |mut answer| Ok(answer.piece().await?.map(|piece| (piece, answer))))
+}
+
+fn too_large(server: &ServerName, most_bytes: u64) -> MediaError {
+    MediaError::RemoteTooLarge { server: server.to_owned(), most_bytes }
+}
+
+/// What the error of another server means.
+fn told(error: RequestError) -> MediaError {
+    if error.has_code(NOT_YET_UPLOADED) {
+        MediaError::NotYetUploaded
+    } else if error.is_not_found() {
+        MediaError::NotFound
+    } else {
+        error.into()
+    }
+}
+
+fn boundary(headers: &HeaderMap) -> Option<String> {
+    let content_type: mime::Mime = headers.get(CONTENT_TYPE)?.to_str().ok()?.parse().ok()?;
+    let is_multipart = content_type.type_() == mime::MULTIPART;
+    content_type.get_param(mime::BOUNDARY).filter(|_| is_multipart).map(|boundary| boundary.to_string())
+}
+
+/// The type, and the name of the file.
+fn described(headers: &HeaderMap) -> (Option<String>, Option<String>) {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let disposition = headers.get(CONTENT_DISPOSITION);
+    let disposition = disposition.and_then(|value| ContentDisposition::try_from(value.as_bytes()).ok());
+    (content_type, disposition.and_then(|disposition| disposition.filename))
+}

@@ -1,0 +1,203 @@
+//! The files of media. Each has a random name, so that nothing outside this server decides where anything is written.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use homeserver_core::random_string;
+use tokio::fs::{self, File};
+use tokio::io::AsyncWriteExt as _;
+
+/// The names of files: more than enough that no two ever are the same.
+const NAME_LENGTH: usize = 32;
+/// The folder of files that are not complete.
+const INCOMING: &str = "incoming";
+
+/// A folder of files. Several nodes may share it.
+#[derive(Clone, Debug)]
+pub struct MediaFiles {
+    folder: PathBuf,
+}
+
+/// A file that is being written. It is removed if it is dropped before it is kept.
+pub(super) struct Draft {
+    name: String,
+    written: Written,
+    file: File,
+    size_bytes: u64,
+}
+
+/// Where a draft is, until it is kept.
+struct Written(Option<PathBuf>);
+
+/// A file that is complete.
+pub(super) struct Kept {
+    pub(super) name: String,
+    pub(super) size_bytes: u64,
+}
+
+impl MediaFiles {
+    /// Files in `folder`, which is made with the first of them.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Begins a file.
+    pub(super) async fn begin(&self) -> io::Result<Draft> {
+        let name = random_string(NAME_LENGTH);
+        let incoming = self.folder.join(INCOMING);
+        fs::create_dir_all(&incoming).await?;
+        let path = incoming.join(&name);
+        let file = File::create_new(&path).await?;
+        Ok(Draft { name, written: Written(Some(path)), file, size_bytes: 0 })
+    }
+
+    /// Keeps what was written: it survives a power loss from now on.
+    pub(super) async fn keep(&self, draft: Draft) -> io::Result<Kept> {
+        let Draft { name, mut written, mut file, size_bytes } = draft;
+        file.flush().await?;
+        file.sync_all().await?;
+        let path = self.path(&name)?;
+        let folder = path.parent().unwrap_or(&self.folder).to_owned();
+        fs::create_dir_all(&folder).await?;
+        if let Some(draft) = &written.0 {
+            fs::rename(draft, &path).await?;
+        }
+        written.0 = None;
+        // The entry of the file, and those of the folders that may be new.
+        for folder in folder.ancestors().take_while(|folder| folder.starts_with(&self.folder)) {
+            File::open(folder).await?.sync_all().await?;
+        }
+        Ok(Kept { name, size_bytes })
+    }
+
+    /// Opens a file.
+    pub(super) async fn open(&self, name: &str) -> io::Result<File> {
+        File::open(self.path(name)?).await
+    }
+
+    /// Removes a file that nothing refers to. What cannot be removed takes room, and harms nobody.
+    pub(super) async fn remove(&self, name: &str) {
+        let removed = match self.path(name) {
+            Ok(path) => fs::remove_file(path).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(file = name, %error, "a file of media could not be removed");
+        }
+    }
+
+    /// Where a file is: in one of 3,844 folders of that many, so that none of them becomes too large.
+    pub(super) fn path(&self, name: &str) -> io::Result<PathBuf> {
+        let is_name = name.len() == NAME_LENGTH && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let parts = name.get(..2).zip(name.get(2..4)).filter(|_| is_name);
+        let (first, second) = parts.ok_or_else(|| io::Error::other("not the name of a file of media"))?;
+        Ok(self.folder.join(first).join(second).join(name))
+    }
+
+    /// Removes what was begun longer than `age` ago and never finished: whoever wrote it was killed.
+    pub(crate) async fn remove_abandoned(&self, age: Duration) -> io::Result<u64> {
+        let mut removed = 0;
+        let mut entries = match fs::read_dir(self.folder.join(INCOMING)).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        while let Some(entry) = entries.next_entry().await? {
+            // Another node may have finished it in the meantime.
+            let Ok(modified) = entry.metadata().await.and_then(|metadata| metadata.modified()) else { continue };
+            let is_old = SystemTime::now().duration_since(modified).is_ok_and(|passed| passed > age);
+            if is_old && fs::remove_file(entry.path()).await.is_ok() {
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+impl Draft {
+    /// How much was written.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Writes what comes next.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes).await?;
+        self.size_bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            remove_now(path);
+        }
+    }
+}
+
+/// Dropped is what nobody waits for any more, so there is nobody to await it either.
+fn remove_now(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!(file = %path.display(), %error, "an unfinished file of media could not be removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_there_once_it_is_kept_and_gone_if_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let media = MediaFiles::new(folder.path().join("media"));
+        let mut draft = media.begin().await.unwrap();
+        draft.write(b"a pic").await.unwrap();
+        draft.write(b"ture").await.unwrap();
+        let kept = media.keep(draft).await.unwrap();
+        assert_eq!(kept.size_bytes, 9);
+        let path = media.path(&kept.name).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"a picture");
+
+        let mut draft = media.begin().await.unwrap();
+        draft.write(b"half of it").await.unwrap();
+        assert_eq!(files(folder.path()).len(), 2);
+        drop(draft);
+        assert_eq!(files(folder.path()), [path]);
+        media.remove(&kept.name).await;
+        media.remove(&kept.name).await;
+        assert!(files(folder.path()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_server_has_begun_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let media = MediaFiles::new(folder.path().to_owned());
+        assert_eq!(media.remove_abandoned(Duration::ZERO).await.unwrap(), 0);
+        let mut draft = media.begin().await.unwrap();
+        draft.write(b"half of it").await.unwrap();
+        std::mem::forget(draft);
+        assert_eq!(media.remove_abandoned(Duration::from_secs(3600)).await.unwrap(), 0);
+        assert_eq!(media.remove_abandoned(Duration::ZERO).await.unwrap(), 1);
+        assert!(files(folder.path()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn nothing_but_the_name_of_a_file_is_looked_for() {
+        let media = MediaFiles::new(PathBuf::from("/nowhere"));
+        for name in
+            ["", "a", "../../../../../../../../../etc/pass", "/etc/passwd/etc/passwd/etc/passw", &"ä".repeat(16)]
+        {
+            assert!(media.path(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The content repository: what users upload, what is fetched of other servers, and smaller pictures of both.
+//!
+//! Contents are in [files](MediaFiles), what is known of them in the database. A file is complete, and on the disk, before the
+//! database tells of it. Contents never change, so what is known of them is remembered.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#content-repository>
+
+mod cleaning;
+mod error;
+mod fetching;
+mod files;
+mod id;
+mod repository;
+mod thumbnail;
+mod uploading;
+
+use std::time::Duration;
+
+use tokio::fs::File;
+
+pub use self::error::MediaError;
+pub use self::fetching::RemoteMedia;
+pub use self::files::MediaFiles;
+pub use self::id::MediaId;
+pub use self::repository::ContentRepository;
+pub use self::thumbnail::ThumbnailRequest;
+pub use self::uploading::{Announced, Upload};
+
+/// What the content repository takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MediaOptions {
+    /// The largest content, uploaded here or fetched of others.
+    pub most_bytes: u64,
+    /// The largest picture of which a thumbnail is made.
+    pub most_pixels: u64,
+    /// Of the IDs that a user was given before the content, so many wait for it at most.
+    pub most_announced: u32,
+    /// How long they wait.
+    pub announced_for: Duration,
+    /// How long contents of other servers are kept; for good if that is not said.
+    pub keep_fetched_for: Option<Duration>,
+    /// Whether downloads by the old paths, which need no token, are answered.
+    pub allow_unauthenticated: bool,
+}
+
+/// Who asks for media, and for how long they wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// Until something is there, if it was announced and not uploaded yet.
+    pub wait: Duration,
+    /// Whether another server may be asked.
+    pub may_fetch: bool,
+}
+
+/// Media, ready to be sent.
+#[derive(Debug)]
+pub struct OpenMedia {
+    /// The file, from its beginning.
+    pub file: File,
+    /// How long that is.
+    pub size_bytes: u64,
+    /// What it is, as whoever uploaded it said: not to be believed.
+    pub content_type: Option<String>,
+    /// What they called it: any text.
+    pub file_name: Option<String>,
+}

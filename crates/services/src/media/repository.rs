@@ -1,0 +1,292 @@
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeserver_core::{Cache, Clock, Live};
+use ruma::ServerName;
+use storage::{Database, MediaContent, MediaKey, ThumbnailKey};
+use tasks::limits::Limit;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::thumbnail::{Picture, make, moves};
+use super::uploading::content_of;
+use super::{MediaError, MediaFiles, MediaId, MediaOptions, OpenMedia, Patience, RemoteMedia, ThumbnailRequest};
+use crate::identity::Identity;
+use crate::rate_limits::RateLimits;
+
+/// How many arrivals are told before those who wait look for themselves.
+const ARRIVALS: usize = 64;
+/// How often those who wait look for themselves: the content may have been uploaded to another node.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Media of this server's users, and of others'.
+pub struct ContentRepository {
+    pub(super) database: Database,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) rate_limits: Arc<RateLimits>,
+    pub(super) files: MediaFiles,
+    pub(super) options: Live<MediaOptions>,
+    remote: RemoteMedia,
+    thumbnails: Arc<Limit>,
+    pub(super) contents: Cache<MediaKey, Arc<MediaContent>>,
+    arrivals: broadcast::Sender<MediaKey>,
+    stopping: CancellationToken,
+}
+
+impl ContentRepository {
+    /// Media whose contents are in `files`. Those of other servers come by `remote`; so many thumbnails are made at once as
+    /// `thumbnails` allows. Whoever waits is told that there is nothing when `stopping` is cancelled.
+    #[expect(clippy::too_many_arguments, reason = "it is what it touches")]
+    #[must_use]
+    pub fn new(
+        database: Database,
+        clock: Arc<dyn Clock>,
+        identity: Arc<Identity>,
+        rate_limits: Arc<RateLimits>,
+        files: MediaFiles,
+        remote: RemoteMedia,
+        thumbnails: Arc<Limit>,
+        options: MediaOptions,
+        stopping: CancellationToken,
+    ) -> Self {
+        let contents = Cache::new(database.memory(), "media");
+        let (options, arrivals) = (Live::new(options), broadcast::Sender::new(ARRIVALS));
+        Self {
+            database,
+            clock,
+            identity,
+            rate_limits,
+            files,
+            options,
+            remote,
+            thumbnails,
+            contents,
+            arrivals,
+            stopping,
+        }
+    }
+
+    /// Changes what is taken.
+    pub fn reconfigure(&self, options: MediaOptions) {
+        self.options.replace(options);
+    }
+
+    /// The largest content that can be uploaded.
+    #[must_use]
+    pub fn most_bytes(&self) -> u64 {
+        self.options.read().most_bytes
+    }
+
+    /// Whether downloads by the old paths, which need no token, are answered.
+    #[must_use]
+    pub fn allows_unauthenticated(&self) -> bool {
+        self.options.read().allow_unauthenticated
+    }
+
+    /// A content.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownloadservernamemediaid>
+    ///
+    /// # Errors
+    /// [`MediaError`].
+    pub async fn download(
+        &self,
+        server_name: &ServerName,
+        media_id: MediaId,
+        patience: Patience,
+    ) -> Result<OpenMedia, MediaError> {
+        let key = MediaKey { server_name: server_name.to_string(), media_id: media_id.into_string() };
+        Ok(self.opened(&key, server_name, patience).await?.1)
+    }
+
+    /// A content as a small picture.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediathumbnailservernamemediaid>
+    ///
+    /// # Errors
+    /// [`MediaError`].
+    pub async fn thumbnail(
+        &self,
+        server_name: &ServerName,
+        media_id: MediaId,
+        request: ThumbnailRequest,
+        patience: Patience,
+    ) -> Result<OpenMedia, MediaError> {
+        let key = MediaKey { server_name: server_name.to_string(), media_id: media_id.into_string() };
+        let (content, opened) = self.opened(&key, server_name, patience).await?;
+        let path = self.files.path(&content.file)?;
+        let moving = path.clone();
+        if request.may_move && self.heavily(move || moves(&moving)).await? {
+            return Ok(opened);
+        }
+        let size = request.size();
+        if let Some(made) = self.database.media_thumbnail(&key, size).await? {
+            return self.open(&key, &made).await;
+        }
+        let most_pixels = self.options.read().most_pixels;
+        let is_remote = server_name != self.identity.server_name;
+        match self.heavily(move || make(&path, size, most_pixels)).await {
+            Ok(Picture::AsItIs) => Ok(opened),
+            Ok(Picture::Made { bytes, content_type }) => self.keep(key, size, &bytes, content_type).await,
+            Err(MediaError::PictureTooLarge { most_pixels, .. }) => {
+                Err(MediaError::PictureTooLarge { most_pixels, is_remote })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does what is heavy on a thread for such work, within the limit.
+    async fn heavily<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
+    ) -> Result<T, MediaError> {
+        let permit = self.thumbnails.enter().await?;
+        let done = tokio::task::spawn_blocking(move || {
+            // Until the work is done, whether or not anybody still waits for it.
+            let _permit = permit;
+            work()
+        });
+        done.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "reading a picture failed");
+            Err(MediaError::NotAPicture)
+        })
+    }
+
+    /// Keeps a thumbnail for whoever asks next.
+    async fn keep(
+        &self,
+        key: MediaKey,
+        size: ThumbnailKey,
+        bytes: &[u8],
+        content_type: &str,
+    ) -> Result<OpenMedia, MediaError> {
+        let mut draft = self.files.begin().await?;
+        draft.write(bytes).await?;
+        let made = content_of(self.files.keep(draft).await?, Some(content_type), None);
+        let opened = self.open(&key, &made).await;
+        let inserted = self.database.insert_media_thumbnail(key, size, made.clone()).await;
+        if !matches!(inserted, Ok(true)) {
+            // Somebody else was faster. Who has the file open still reads it.
+            self.files.remove(&made.file).await;
+        }
+        inserted?;
+        opened
+    }
+
+    /// What there is under `key`, once it is there, and its file.
+    async fn opened(
+        &self,
+        key: &MediaKey,
+        server_name: &ServerName,
+        patience: Patience,
+    ) -> Result<(Arc<MediaContent>, OpenMedia), MediaError> {
+        let content = self.content(key, server_name, patience).await?;
+        match self.open(key, &content).await {
+            Err(MediaError::NotFound) => {}
+            opened => return Ok((content, opened?)),
+        }
+        // What was remembered may have been removed by another node; then it is looked for anew.
+        let found = self.content(key, server_name, patience).await?;
+        if found.file == content.file {
+            return Err(MediaError::NotFound);
+        }
+        let opened = self.open(key, &found).await?;
+        Ok((found, opened))
+    }
+
+    /// What there is under `key`, once it is there.
+    async fn content(
+        &self,
+        key: &MediaKey,
+        server_name: &ServerName,
+        patience: Patience,
+    ) -> Result<Arc<MediaContent>, MediaError> {
+        if let Some(content) = self.contents.get(key) {
+            return Ok(content);
+        }
+        if server_name == self.identity.server_name {
+            let content = Arc::new(self.awaited(key, patience.wait).await?);
+            self.contents.insert(key.clone(), content.clone());
+            return Ok(content);
+        }
+        let load = async {
+            if let Some(content) = self.database.media(key).await?.and_then(|media| media.content) {
+                return Ok(Arc::new(content));
+            }
+            if !patience.may_fetch {
+                return Err(MediaError::NotFound);
+            }
+            // Not in everybody's future: what is fetched is seldom, and takes much room.
+            Box::pin(self.fetch(key, server_name, patience.wait)).await.map(Arc::new)
+        };
+        self.contents.load(key, load).await
+    }
+
+    /// Media of this server, once its content is there.
+    async fn awaited(&self, key: &MediaKey, wait: Duration) -> Result<MediaContent, MediaError> {
+        let deadline = Instant::now() + wait;
+        let mut arrivals = self.arrivals.subscribe();
+        loop {
+            let media = self.database.media(key).await?.ok_or(MediaError::NotFound)?;
+            if let Some(content) = media.content {
+                return Ok(content);
+            }
+            if media.expires_at.is_some_and(|expires_at| expires_at <= self.clock.now()) {
+                return Err(MediaError::NotFound);
+            }
+            let arrival = async { while matches!(arrivals.recv().await, Ok(arrived) if arrived != *key) {} };
+            let look_at = deadline.min(Instant::now() + LOOK_EVERY);
+            let _ = self.stopping.run_until_cancelled(tokio::time::timeout_at(look_at, arrival)).await;
+            if Instant::now() >= deadline || self.stopping.is_cancelled() {
+                // What came at the last moment is there, too.
+                let media = self.database.media(key).await?.ok_or(MediaError::NotFound)?;
+                return media.content.ok_or(MediaError::NotYetUploaded);
+            }
+        }
+    }
+
+    async fn fetch(
+        &self,
+        key: &MediaKey,
+        server_name: &ServerName,
+        wait: Duration,
+    ) -> Result<MediaContent, MediaError> {
+        let most_bytes = self.options.read().most_bytes;
+        let content = self.remote.fetch(&self.files, server_name, &key.media_id, wait, most_bytes).await?;
+        let inserted = self.database.insert_media(key.clone(), None, self.clock.now(), content.clone()).await;
+        if matches!(inserted, Ok(true)) {
+            return Ok(content);
+        }
+        // Another node was faster, or nothing can be written.
+        self.files.remove(&content.file).await;
+        inserted?;
+        let media = self.database.media(key).await?;
+        media.and_then(|media| media.content).ok_or(MediaError::NotFound)
+    }
+
+    /// Tells those who wait.
+    pub(super) fn arrived(&self, key: MediaKey) {
+        // Nobody may be waiting.
+        let _ = self.arrivals.send(key);
+    }
+
+    async fn open(&self, key: &MediaKey, content: &MediaContent) -> Result<OpenMedia, MediaError> {
+        match self.files.open(&content.file).await {
+            Ok(file) => Ok(OpenMedia {
+                file,
+                size_bytes: content.size_bytes,
+                content_type: content.content_type.clone(),
+                file_name: content.file_name.clone(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::warn!(media_id = key.media_id, server = key.server_name, "the file of media is gone");
+                self.contents.remove(key);
+                Err(MediaError::NotFound)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

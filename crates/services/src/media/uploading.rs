@@ -1,0 +1,204 @@
+//! Taking contents in.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use homeserver_core::{Timestamp, random_string};
+use ruma::ServerName;
+use storage::{Filled, MediaContent, MediaKey};
+
+use super::files::{Draft, Kept, MediaFiles};
+use super::{ContentRepository, MediaError, MediaId};
+use crate::rate_limits::Kind;
+use crate::sessions::Requester;
+
+/// Random, so that nobody guesses what others have uploaded: 143 bits.
+const ID_LENGTH: usize = 24;
+/// For how long nothing may come of a content that is on its way.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a content is on its way at most.
+const TIMEOUT: Duration = Duration::from_secs(3600);
+/// The longest name and the longest type, in characters. Longer names are cut, longer types are none.
+const MAX_NAME_CHARS: usize = 255;
+
+/// What somebody uploads.
+pub struct Upload<B> {
+    /// What it is, as they say.
+    pub content_type: Option<String>,
+    /// What they call it.
+    pub file_name: Option<String>,
+    /// How long it is, as they say.
+    pub announced_bytes: Option<u64>,
+    /// The content, piece by piece.
+    pub body: B,
+}
+
+/// An ID that was given out before its content.
+#[derive(Debug)]
+pub struct Announced {
+    /// The `mxc://` URI.
+    pub content_uri: String,
+    /// Until when the content can be uploaded.
+    pub unused_expires_at: Timestamp,
+}
+
+impl ContentRepository {
+    /// Takes a content in. Returns its `mxc://` URI.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav3upload>
+    ///
+    /// # Errors
+    /// [`MediaError`].
+    pub async fn upload<B, E>(&self, requester: &Requester, upload: Upload<B>) -> Result<String, MediaError>
+    where
+        B: Stream<Item = Result<Bytes, E>>,
+    {
+        self.rate_limits.spend_by_user(Kind::MediaCreate, requester)?.keep();
+        let content = self.take_in(upload).await?;
+        let key = self.new_key();
+        let (uri, now) = (uri(&key), self.clock.now());
+        let file = content.file.clone();
+        let written = self.database.insert_media(key, Some(requester.user_sn), now, content).await;
+        self.unless_written(written.is_ok(), &file).await;
+        written?;
+        Ok(uri)
+    }
+
+    /// Gives out an ID whose content is uploaded later.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav1create>
+    ///
+    /// # Errors
+    /// [`MediaError::LimitExceeded`], [`MediaError::TooManyAnnounced`].
+    pub async fn announce(&self, requester: &Requester) -> Result<Announced, MediaError> {
+        self.rate_limits.spend_by_user(Kind::MediaCreate, requester)?.keep();
+        let options = *self.options.read();
+        let (key, now) = (self.new_key(), self.clock.now());
+        let (content_uri, unused_expires_at) = (uri(&key), now.plus(options.announced_for));
+        let most = options.most_announced;
+        let (database, user_sn) = (&self.database, requester.user_sn);
+        match database.insert_media_without_content(key, user_sn, now, unused_expires_at, most).await? {
+            true => Ok(Announced { content_uri, unused_expires_at }),
+            false => Err(MediaError::TooManyAnnounced(most)),
+        }
+    }
+
+    /// Takes in the content for an ID that was given out before.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixmediav3uploadservernamemediaid>
+    ///
+    /// # Errors
+    /// [`MediaError`].
+    pub async fn upload_to<B, E>(
+        &self,
+        requester: &Requester,
+        server_name: &ServerName,
+        media_id: MediaId,
+        upload: Upload<B>,
+    ) -> Result<(), MediaError>
+    where
+        B: Stream<Item = Result<Bytes, E>>,
+    {
+        if server_name != self.identity.server_name {
+            return Err(MediaError::NotFound);
+        }
+        let key = MediaKey { server_name: server_name.to_string(), media_id: media_id.into_string() };
+        let media = self.database.media(&key).await?.ok_or(MediaError::NotFound)?;
+        // Before the content comes, which may be large.
+        fillable(media.fillable_by(requester.user_sn, self.clock.now()))?;
+        let content = self.take_in(upload).await?;
+        let file = content.file.clone();
+        let filled = self.database.fill_media(key.clone(), requester.user_sn, self.clock.now(), content).await;
+        self.unless_written(matches!(filled, Ok(Filled::Done)), &file).await;
+        fillable(filled?)?;
+        self.arrived(key);
+        Ok(())
+    }
+
+    async fn take_in<B, E>(&self, upload: Upload<B>) -> Result<MediaContent, MediaError>
+    where
+        B: Stream<Item = Result<Bytes, E>>,
+    {
+        let most_bytes = self.options.read().most_bytes;
+        if upload.announced_bytes.is_some_and(|bytes| bytes > most_bytes) {
+            return Err(MediaError::TooLarge { most_bytes });
+        }
+        let body = upload.body.map(|piece| piece.map_err(|_| MediaError::Incomplete));
+        let kept = receive(&self.files, body, most_bytes, || MediaError::TooLarge { most_bytes }).await?;
+        let (content_type, file_name) = (upload.content_type, upload.file_name);
+        Ok(content_of(kept, content_type.as_deref(), file_name.as_deref()))
+    }
+
+    /// Nothing else refers to the file.
+    async fn unless_written(&self, is_written: bool, file: &str) {
+        if !is_written {
+            self.files.remove(file).await;
+        }
+    }
+
+    fn new_key(&self) -> MediaKey {
+        MediaKey { server_name: self.identity.server_name.to_string(), media_id: random_string(ID_LENGTH) }
+    }
+}
+
+/// Writes a content that comes in pieces into a file.
+pub(super) async fn receive<B>(
+    files: &MediaFiles,
+    body: B,
+    most_bytes: u64,
+    too_large: impl Fn() -> MediaError,
+) -> Result<Kept, MediaError>
+where
+    B: Stream<Item = Result<Bytes, MediaError>>,
+{
+    let draft = files.begin().await?;
+    let written = tokio::time::timeout(TIMEOUT, write_all(draft, body, most_bytes, too_large)).await;
+    Ok(files.keep(written.map_err(|_| MediaError::TooSlow)??).await?)
+}
+
+async fn write_all<B>(
+    mut draft: Draft,
+    body: B,
+    most_bytes: u64,
+    too_large: impl Fn() -> MediaError,
+) -> Result<Draft, MediaError>
+where
+    B: Stream<Item = Result<Bytes, MediaError>>,
+{
+    let mut body = std::pin::pin!(body);
+    loop {
+        let piece = tokio::time::timeout(IDLE_TIMEOUT, body.next()).await.map_err(|_| MediaError::TooSlow)?;
+        let Some(piece) = piece else { return Ok(draft) };
+        let piece = piece?;
+        if draft.size_bytes() + piece.len() as u64 > most_bytes {
+            return Err(too_large());
+        }
+        draft.write(&piece).await?;
+    }
+}
+
+/// A content with what was said of it, as far as that can be stored and sent.
+pub(super) fn content_of(kept: Kept, content_type: Option<&str>, file_name: Option<&str>) -> MediaContent {
+    let is_type = |text: &&str| text.len() <= MAX_NAME_CHARS && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let name = |name: &str| name.chars().filter(|character| !character.is_control()).take(MAX_NAME_CHARS).collect();
+    MediaContent {
+        file: kept.name,
+        size_bytes: kept.size_bytes,
+        content_type: content_type.filter(is_type).map(str::to_owned),
+        file_name: file_name.map(name).filter(|name: &String| !name.is_empty()),
+    }
+}
+
+fn fillable(filled: Filled) -> Result<(), MediaError> {
+    match filled {
+        Filled::Done => Ok(()),
+        Filled::NoSuchMedia => Err(MediaError::NotFound),
+        Filled::OfSomebodyElse => Err(MediaError::OfSomebodyElse),
+        Filled::Before => Err(MediaError::AlreadyUploaded),
+    }
+}
+
+fn uri(key: &MediaKey) -> String {
+    format!("mxc://{}/{}", key.server_name, key.media_id)
+}
