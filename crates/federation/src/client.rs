@@ -100,6 +100,15 @@ impl RequestError {
         matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
     }
 
+    /// Whether the other server does not know the path: it says so, or what refuses is something else in front of it.
+    #[must_use]
+    pub fn is_unrecognized(&self) -> bool {
+        match self {
+            Self::Refused { status, errcode: None, .. } => status.is_client_error(),
+            error => error.has_code("M_UNRECOGNIZED"),
+        }
+    }
+
     /// Whether the other server says, with this code, that it refuses.
     #[must_use]
     pub fn has_code(&self, code: &str) -> bool {

@@ -196,7 +196,7 @@ on_both_databases! {
             ("width=640&height=480&animated=true", (640, 320)),
         ] {
             let answer = bob.get(format!("{path}?{query}")).await;
-            assert_eq!((answer.status.as_u16(), &answer.headers[CONTENT_TYPE]), (200, &"image/jpeg".parse().unwrap()), "{query}");
+            assert_eq!((answer.status.as_u16(), &answer.headers[CONTENT_TYPE]), (200, &"image/png".parse().unwrap()), "{query}");
             assert_eq!(answer.headers[CONTENT_DISPOSITION], "inline");
             assert_eq!(image::load_from_memory(&answer.body).unwrap().dimensions(), size, "{query}");
         }

@@ -89,7 +89,7 @@ on_both_databases! {
         let id = uri.strip_prefix("mxc://localhost/").unwrap();
         let path = format!("{FEDERATION}/thumbnail/{id}?width=300&height=200&method=scale");
         let (headers, body) = second_part(&ask(&server, &remote, &path).await);
-        assert_eq!(headers, "content-type: image/jpeg\r\ncontent-disposition: inline");
+        assert_eq!(headers, "content-type: image/png\r\ncontent-disposition: inline");
         assert_eq!(image::load_from_memory(&body).unwrap().dimensions(), (320, 160));
 
         ask(&server, &remote, &format!("{FEDERATION}/download/none")).await.error(404, "M_NOT_FOUND");
@@ -132,6 +132,10 @@ on_both_databases! {
         let asked = remote.requests(&format!("{OLD}/abc")).remove(0);
         assert!(asked.uri.contains("allow_remote=false"), "{}", asked.uri);
         assert!(!asked.headers.contains_key(AUTHORIZATION));
+        // Also where a proxy lets nothing else through.
+        remote.answer(&format!("{FEDERATION}/download/behind"), 404, "<html>Not found</html>");
+        remote.answer(&format!("{OLD}/behind"), 200, "behind a proxy");
+        assert_eq!(alice.get(format!("{MEDIA}/download/remote.example/behind")).await.body, "behind a proxy");
         server.shutdown().await;
     }
 

@@ -62,3 +62,11 @@ fn the_configuration_in_the_image_is_valid() {
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("data_dir = \"/data\"") && shown.contains("bind = \"0.0.0.0:8008\""), "{shown}");
 }
+
+/// `.cargo` among it: options of the allocator and of SQLite stand there.
+#[test]
+fn the_build_of_the_image_has_all_that_the_build_needs() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.dockerignore")).unwrap();
+    let let_through: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    assert_eq!(let_through, BTreeSet::from([".cargo", "Cargo.lock", "Cargo.toml", "LICENSE", "crates"]));
+}

@@ -18,8 +18,6 @@ use super::{MediaError, MediaFiles};
 
 /// More than the headers of two parts and the first part take.
 const AROUND_BYTES: u64 = 64 << 10;
-/// What a server answers that does not know these paths yet.
-const UNRECOGNIZED: &str = "M_UNRECOGNIZED";
 const NOT_YET_UPLOADED: &str = "M_NOT_YET_UPLOADED";
 
 /// Fetches media of other servers.
@@ -50,7 +48,7 @@ impl RemoteMedia {
         let uri = format!("/_matrix/federation/v1/media/download/{media_id}?timeout_ms={wait_ms}");
         let fetched = match self.client.open(server, &uri, Signing::Signed, wait).await {
             Ok(answer) => from_parts(files, server, answer, most_bytes).await,
-            Err(error) if error.is_not_found() && error.has_code(UNRECOGNIZED) => {
+            Err(error) if error.is_unrecognized() => {
                 let uri = format!(
                     "/_matrix/media/v3/download/{server}/{media_id}?allow_remote=false&allow_redirect=false\
                      &timeout_ms={wait_ms}"

@@ -16,7 +16,7 @@ use super::MediaError;
 const SCALED: [(u32, u32); 3] = [(320, 240), (640, 480), (800, 600)];
 /// Longer sides of cut pictures.
 const CROPPED: [u32; 5] = [32, 96, 320, 640, 800];
-/// What a picture without transparent places is written with, of 100.
+/// What photographs are written with, of 100.
 const JPEG_QUALITY: u8 = 80;
 /// Most that is allocated for each pixel: four channels of 16 bits.
 const MOST_BYTES_PER_PIXEL: u64 = 8;
@@ -67,9 +67,7 @@ pub(super) enum Picture {
 pub(super) fn make(path: &Path, size: ThumbnailKey, most_pixels: u64) -> Result<Picture, MediaError> {
     let moves = moves(path)?;
     let mut reader = ImageReader::new(BufReader::new(File::open(path)?)).with_guessed_format()?;
-    if !reader.format().is_some_and(is_read) {
-        return Err(MediaError::NotAPicture);
-    }
+    let format = reader.format().filter(|format| is_read(*format)).ok_or(MediaError::NotAPicture)?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(most_pixels.saturating_mul(MOST_BYTES_PER_PIXEL));
     reader.limits(limits);
@@ -86,7 +84,10 @@ pub(super) fn make(path: &Path, size: ThumbnailKey, most_pixels: u64) -> Result<
     }
     let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     picture.apply_orientation(orientation);
-    write(&fitted(picture, size))
+    let picture = fitted(picture, size);
+    // Drawings and writing stay as sharp as they were.
+    let is_exact = matches!(format, ImageFormat::Png | ImageFormat::Gif) || picture.color().has_alpha();
+    if is_exact { write_png(&picture) } else { write_jpeg(&picture) }
 }
 
 fn is_read(format: ImageFormat) -> bool {
@@ -152,19 +153,21 @@ fn cut(picture: &DynamicImage, width: u32, height: u32) -> DynamicImage {
     picture.crop_imm(small(left), small(top), small(cut_width), small(cut_height))
 }
 
-fn write(picture: &DynamicImage) -> Result<Picture, MediaError> {
-    let mut bytes = Vec::new();
-    let content_type = if picture.color().has_alpha() {
-        picture.to_rgba8().write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).map_err(unreadable)?;
-        "image/png"
-    } else {
-        picture
-            .to_rgb8()
-            .write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY))
-            .map_err(unreadable)?;
-        "image/jpeg"
+fn write_png(picture: &DynamicImage) -> Result<Picture, MediaError> {
+    let mut bytes = Cursor::new(Vec::new());
+    let written = match picture.color().has_alpha() {
+        true => picture.to_rgba8().write_to(&mut bytes, ImageFormat::Png),
+        false => picture.to_rgb8().write_to(&mut bytes, ImageFormat::Png),
     };
-    Ok(Picture::Made { bytes, content_type })
+    written.map_err(unreadable)?;
+    Ok(Picture::Made { bytes: bytes.into_inner(), content_type: "image/png" })
+}
+
+fn write_jpeg(picture: &DynamicImage) -> Result<Picture, MediaError> {
+    let mut bytes = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
+    picture.to_rgb8().write_with_encoder(encoder).map_err(unreadable)?;
+    Ok(Picture::Made { bytes, content_type: "image/jpeg" })
 }
 
 #[cfg(test)]
@@ -227,9 +230,14 @@ mod tests {
 
     #[test]
     fn a_picture_is_scaled_to_fit_and_cut_to_the_ratio() {
+        for (format, expected) in
+            [(ImageFormat::Png, "image/png"), (ImageFormat::Jpeg, "image/jpeg"), (ImageFormat::WebP, "image/jpeg")]
+        {
+            let large = written(&halves(1000, 500), format);
+            let (scaled, content_type) = made(&large, request(320, 240, false)).unwrap();
+            assert_eq!((scaled.dimensions(), content_type), ((320, 160), expected));
+        }
         let large = written(&halves(1000, 500), ImageFormat::Png);
-        let (scaled, content_type) = made(&large, request(320, 240, false)).unwrap();
-        assert_eq!((scaled.dimensions(), content_type), ((320, 160), "image/jpeg"));
         let (cut, _) = made(&large, request(96, 96, true)).unwrap();
         assert_eq!(cut.dimensions(), (96, 96));
         let (left, right) = (cut.get_pixel(2, 50), cut.get_pixel(93, 50));
