@@ -186,6 +186,12 @@ pub struct OpenAnswer {
 }
 
 impl OpenAnswer {
+    /// Who answers.
+    #[must_use]
+    pub fn server(&self) -> &ServerName {
+        &self.server
+    }
+
     /// The next piece of the body; `None` at its end.
     ///
     /// # Errors

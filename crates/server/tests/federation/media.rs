@@ -144,7 +144,7 @@ on_both_databases! {
         let alice = server.register("alice").await;
         let path = |id: &str| format!("{MEDIA}/download/remote.example/{id}");
         answer_in_parts(&remote, "large", "Content-Type: x/y", &vec![7; 100_001]);
-        answer_in_parts(&remote, "huge", "Content-Type: x/y", &vec![7; 500_000]);
+        answer_in_parts(&remote, "huge", "Content-Type: x/y", &vec![7; 5_000_000]);
         remote.answer_with(&format!("{OLD}/old"), 200, &[], vec![7; 100_001]);
         for id in ["large", "huge", "old"] {
             alice.get(path(id)).await.error(502, "M_TOO_LARGE");
@@ -157,11 +157,14 @@ on_both_databases! {
             ("no-boundary", vec![(CONTENT_TYPE, "multipart/mixed")], whole.clone()),
             ("half", vec![multipart.clone()], whole[..whole.len() - 25].to_vec()),
             ("one-part", vec![multipart.clone()], b"--gc0p4Jq0M2Yt08j\r\n\r\n{}\r\n--gc0p4Jq0M2Yt08j--\r\n".to_vec()),
+            ("empty-boundary", vec![(CONTENT_TYPE, "multipart/mixed; boundary=\"\"")], whole.clone()),
+            ("headers", vec![multipart.clone()], parts(&format!("X: {}", "y".repeat(3_000_000)), b"content")),
+            ("first-part", vec![multipart.clone()], [b"--gc0p4Jq0M2Yt08j\r\n\r\n".to_vec(), vec![b'y'; 3_000_000], whole.clone()].concat()),
             ("empty", vec![multipart], vec![]),
         ] {
             remote.answer_with(&format!("{FEDERATION}/download/{id}"), 200, &headers, body);
         }
-        for id in ["elsewhere", "json", "no-boundary", "half", "one-part", "empty"] {
+        for id in ["elsewhere", "json", "no-boundary", "empty-boundary", "headers", "first-part", "half", "one-part", "empty"] {
             alice.get(path(id)).await.error(502, "M_UNKNOWN");
         }
         let errors = [

@@ -1,6 +1,7 @@
 //! Media of other servers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use federation::{Client, OpenAnswer, RequestError, Signing};
 use futures::{Stream, stream};
 use http::HeaderMap;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
-use multer::{Constraints, Field, Multipart, SizeLimit};
+use multer::{Field, Multipart};
 use ruma::ServerName;
 use ruma::http_headers::ContentDisposition;
 use storage::MediaContent;
@@ -16,8 +17,10 @@ use storage::MediaContent;
 use super::uploading::{content_of, receive};
 use super::{MediaError, MediaFiles};
 
-/// More than the headers of two parts and the first part take.
-const AROUND_BYTES: u64 = 64 << 10;
+/// More than the headers of two parts and the first part take, with what of the content comes along with them.
+const AROUND_BYTES: u64 = 1 << 20;
+/// The longest boundary between parts, by RFC 2046.
+const MAX_BOUNDARY_BYTES: usize = 70;
 const NOT_YET_UPLOADED: &str = "M_NOT_YET_UPLOADED";
 
 /// Fetches media of other servers.
@@ -74,11 +77,15 @@ async fn from_parts(
 ) -> Result<MediaContent, MediaError> {
     let bad = |reason: &str| MediaError::from(RequestError::bad_answer(server, reason));
     let boundary = boundary(&answer.headers).ok_or_else(|| bad("its answer has no boundary between the parts"))?;
-    let limit = SizeLimit::new().whole_stream(most_bytes.saturating_add(AROUND_BYTES));
-    let body = pieces(answer);
-    let mut parts = Multipart::with_constraints(body, boundary, Constraints::new().size_limit(limit));
+    // What comes before the content is searched for its end again and again, and kept in memory until then.
+    let most_before = Arc::new(AtomicU64::new(AROUND_BYTES));
+    let body = pieces(answer, most_before.clone());
+    let mut parts = Multipart::new(body, boundary);
     let broken = |error: multer::Error| match error {
-        multer::Error::StreamSizeExceeded { .. } => too_large(server, most_bytes),
+        multer::Error::StreamReadFailed(cause) => match cause.downcast::<RequestError>() {
+            Ok(error) => MediaError::from(*error),
+            Err(cause) => bad(&cause.to_string()),
+        },
         error => bad(&error.to_string()),
     };
     // The first part tells of the media; there is nothing in it so far.
@@ -88,6 +95,7 @@ async fn from_parts(
         return Err(bad("it names another place where the media is, which is not followed"));
     }
     let (content_type, file_name) = described(part.headers());
+    most_before.store(u64::MAX, Ordering::Relaxed);
     let body =
         stream::try_unfold(part, async |mut part: Field<'static>| Ok(part.chunk().await?.map(|piece| (piece, part))));
     let body = futures::TryStreamExt::map_err(body, broken);
@@ -103,13 +111,32 @@ async fn from_body(
     most_bytes: u64,
 ) -> Result<MediaContent, MediaError> {
     let (content_type, file_name) = described(&answer.headers);
-    let body = futures::TryStreamExt::map_err(pieces(answer), MediaError::from);
+    let unlimited = Arc::new(AtomicU64::new(u64::MAX));
+    let body = futures::TryStreamExt::map_err(pieces(answer, unlimited), MediaError::from);
     let kept = receive(files, body, most_bytes, || too_large(server, most_bytes)).await?;
     Ok(content_of(kept, content_type.as_deref(), file_name.as_deref()))
 }
 
-fn pieces(answer: OpenAnswer) -> impl Stream<Item = Result<Bytes, RequestError>> + Send + 'static {
-    stream::try_unfold(answer, async |mut answer| Ok(answer.piece().await?.map(|piece| (piece, answer))))
+/// The pieces of an answer, of which `most_bytes` at most are read until that is changed.
+fn pieces(
+    answer: OpenAnswer,
+    most_bytes: Arc<AtomicU64>,
+) -> impl Stream<Item = Result<Bytes, RequestError>> + Send + 'static {
+    stream::try_unfold((answer, 0), move |(mut answer, read)| {
+        let most_bytes = most_bytes.clone();
+        async move {
+            // The parser takes all that it can have without waiting, before it looks at any of it.
+            tokio::task::yield_now().await;
+            if read > most_bytes.load(Ordering::Relaxed) {
+                return Err(RequestError::bad_answer(answer.server(), "too much stands before the content"));
+            }
+            let piece = answer.piece().await?;
+            Ok(piece.map(|piece| {
+                let read = read + piece.len() as u64;
+                (piece, (answer, read))
+            }))
+        }
+    })
 }
 
 fn too_large(server: &ServerName, most_bytes: u64) -> MediaError {
@@ -130,7 +157,8 @@ fn told(error: RequestError) -> MediaError {
 fn boundary(headers: &HeaderMap) -> Option<String> {
     let content_type: mime::Mime = headers.get(CONTENT_TYPE)?.to_str().ok()?.parse().ok()?;
     let is_multipart = content_type.type_() == mime::MULTIPART;
-    content_type.get_param(mime::BOUNDARY).filter(|_| is_multipart).map(|boundary| boundary.to_string())
+    let boundary = content_type.get_param(mime::BOUNDARY).filter(|_| is_multipart)?.to_string();
+    (1..=MAX_BOUNDARY_BYTES).contains(&boundary.len()).then_some(boundary)
 }
 
 /// The type, and the name of the file.
