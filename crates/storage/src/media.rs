@@ -224,6 +224,27 @@ impl Database {
         .await
     }
 
+    /// Forgets a picture that was made of media, if it is in that file.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn remove_media_thumbnail(
+        &self,
+        key: MediaKey,
+        size: ThumbnailKey,
+        file: String,
+    ) -> Result<(), StorageError> {
+        let sql = "DELETE FROM media_thumbnails \
+                   WHERE server_name = $1 AND media_id = $2 AND width = $3 AND height = $4 AND is_cropped = $5 AND file = $6";
+        let ThumbnailKey { width, height, is_cropped } = size;
+        self.write(async move |tx| {
+            let (width, height) = (i64::from(width), i64::from(height));
+            let values = params![&key.server_name, &key.media_id, width, height, is_cropped, &file];
+            tx.execute(sql, values).await.map(drop)
+        })
+        .await
+    }
+
     /// Removes up to `limit` IDs that have expired without content.
     ///
     /// # Errors

@@ -204,6 +204,13 @@ on_both_databases! {
         let made = files(&db.folder().join("media"));
         bob.get(format!("{path}?width=320&height=240")).await;
         assert_eq!((made, files(&db.folder().join("media"))), (4, 4));
+        // A file that somebody has removed is made anew.
+        let database = server.database();
+        let sql = "SELECT file FROM media_thumbnails WHERE width = 32";
+        let made: Vec<String> = database.query(sql, &[], |row| row.get(0)).await.unwrap();
+        std::fs::remove_file(db.folder().join("media").join(&made[0][..2]).join(&made[0][2..4]).join(&made[0])).unwrap();
+        assert_eq!(bob.get(format!("{path}?width=32&height=32&method=crop")).await.status, 200);
+        assert_eq!(files(&db.folder().join("media")), 4);
         // Larger than any that is made: as it is.
         let whole = bob.get(format!("{path}?width=2000&height=2000")).await;
         assert_eq!(whole.body, picture(1000, 500));

@@ -124,7 +124,13 @@ impl ContentRepository {
         }
         let size = request.size();
         if let Some(made) = self.database.media_thumbnail(&key, size).await? {
-            return self.open(&key, &made).await;
+            match self.open(&key, &made).await {
+                // Somebody has removed the file: it is made anew.
+                Err(MediaError::NotFound) => {
+                    self.database.remove_media_thumbnail(key.clone(), size, made.file).await?;
+                }
+                opened => return opened,
+            }
         }
         let most_pixels = self.options.read().most_pixels;
         let is_remote = server_name != self.identity.server_name;
@@ -167,12 +173,10 @@ impl ContentRepository {
         draft.write(bytes).await?;
         let made = content_of(self.files.keep(draft).await?, Some(content_type), None);
         let opened = self.open(&key, &made).await;
-        let inserted = self.database.insert_media_thumbnail(key, size, made.clone()).await;
-        if !matches!(inserted, Ok(true)) {
+        if !self.database.insert_media_thumbnail(key, size, made.clone()).await? {
             // Somebody else was faster. Who has the file open still reads it.
             self.files.remove(&made.file).await;
         }
-        inserted?;
         opened
     }
 
@@ -261,7 +265,7 @@ impl ContentRepository {
             return Ok(content);
         }
         // Another node was faster, or nothing can be written.
-        self.files.remove(&content.file).await;
+        self.remove_unless_known(key, &content.file).await;
         inserted?;
         let media = self.database.media(key).await?;
         media.and_then(|media| media.content).ok_or(MediaError::NotFound)

@@ -57,12 +57,13 @@ impl ContentRepository {
         self.rate_limits.spend_by_user(Kind::MediaCreate, requester)?.keep();
         let content = self.take_in(upload).await?;
         let key = self.new_key();
-        let (uri, now) = (uri(&key), self.clock.now());
-        let file = content.file.clone();
-        let written = self.database.insert_media(key, Some(requester.user_sn), now, content).await;
-        self.unless_written(written.is_ok(), &file).await;
-        written?;
-        Ok(uri)
+        let (now, file) = (self.clock.now(), content.file.clone());
+        let written = self.database.insert_media(key.clone(), Some(requester.user_sn), now, content).await;
+        if !matches!(written, Ok(true)) {
+            self.remove_unless_known(&key, &file).await;
+        }
+        // An ID that was there before is as good as impossible; what is under it is somebody else's.
+        if written? { Ok(uri(&key)) } else { Err(MediaError::AlreadyUploaded) }
     }
 
     /// Gives out an ID whose content is uploaded later.
@@ -110,7 +111,9 @@ impl ContentRepository {
         let content = self.take_in(upload).await?;
         let file = content.file.clone();
         let filled = self.database.fill_media(key.clone(), requester.user_sn, self.clock.now(), content).await;
-        self.unless_written(matches!(filled, Ok(Filled::Done)), &file).await;
+        if !matches!(filled, Ok(Filled::Done)) {
+            self.remove_unless_known(&key, &file).await;
+        }
         fillable(filled?)?;
         self.arrived(key);
         Ok(())
@@ -130,10 +133,16 @@ impl ContentRepository {
         Ok(content_of(kept, content_type.as_deref(), file_name.as_deref()))
     }
 
-    /// Nothing else refers to the file.
-    async fn unless_written(&self, is_written: bool, file: &str) {
-        if !is_written {
-            self.files.remove(file).await;
+    /// Removes a file that was not needed after all. A transaction that seems to have failed may have been committed, so the
+    /// database is asked; where it does not tell, the file stays.
+    pub(super) async fn remove_unless_known(&self, key: &MediaKey, file: &str) {
+        match self.database.media(key).await {
+            Ok(media) => {
+                if media.and_then(|media| media.content).is_none_or(|content| content.file != file) {
+                    self.files.remove(file).await;
+                }
+            }
+            Err(error) => tracing::warn!(file, %error, "a file of media that may be of no use stays"),
         }
     }
 
