@@ -56,7 +56,7 @@ pub(super) async fn thumbnail(
 }
 
 async fn find(
-    media: &ContentRepository,
+    media: &Arc<ContentRepository>,
     server_name: &OwnedServerName,
     media_id: MediaId,
     waiting: &Waiting,

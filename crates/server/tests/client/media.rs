@@ -9,7 +9,8 @@ use http::header::{
 };
 use image::{DynamicImage, GenericImageView as _, ImageFormat, Rgb, RgbImage};
 use serde_json::json;
-use testing::{Answer, TestServer, User, on_both_databases};
+use testing::{Answer, TestServer, User, eventually, on_both_databases};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::V3;
 
@@ -134,6 +135,27 @@ on_both_databases! {
         server.reload_with(&db, &[("media", "max_upload_size", "99kB".into())]);
         alice.post(UPLOAD).body(vec![7; 100_000]).await.error(413, "M_TOO_LARGE");
         assert_eq!(alice.get(format!("{MEDIA}/config")).await.ok(), json!({ "m.upload.size": 99_000 }));
+        server.shutdown().await;
+    }
+
+    async fn an_upload_that_breaks_off_leaves_nothing_behind(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let address = server.client().base_url().strip_prefix("http://").unwrap().to_owned();
+        let mut connection = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let head = format!(
+            "POST {UPLOAD} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Length: 1000000\r\n\r\n",
+            alice.token
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        connection.write_all(&[7; 100_000]).await.unwrap();
+        let media = db.folder().join("media");
+        eventually("the upload has begun", async || (files(&media) == 1).then_some(())).await;
+        drop(connection);
+        eventually("the file is gone", async || (files(&media) == 0).then_some(())).await;
+        let database = server.database();
+        let rows: Vec<i64> = database.query("SELECT COUNT(*) FROM media", &[], |row| row.get(0)).await.unwrap();
+        assert_eq!(rows, [0]);
         server.shutdown().await;
     }
 

@@ -12,9 +12,8 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use multer::{Field, Multipart};
 use ruma::ServerName;
 use ruma::http_headers::ContentDisposition;
-use storage::MediaContent;
 
-use super::uploading::{content_of, receive};
+use super::uploading::{Received, receive};
 use super::{MediaError, MediaFiles};
 
 /// More than the headers of two parts and the first part take, with what of the content comes along with them.
@@ -46,7 +45,7 @@ impl RemoteMedia {
         media_id: &str,
         wait: Duration,
         most_bytes: u64,
-    ) -> Result<MediaContent, MediaError> {
+    ) -> Result<Received, MediaError> {
         let wait_ms = wait.as_millis();
         let uri = format!("/_matrix/federation/v1/media/download/{media_id}?timeout_ms={wait_ms}");
         let fetched = match self.client.open(server, &uri, Signing::Signed, wait).await {
@@ -74,7 +73,7 @@ async fn from_parts(
     server: &ServerName,
     answer: OpenAnswer,
     most_bytes: u64,
-) -> Result<MediaContent, MediaError> {
+) -> Result<Received, MediaError> {
     let bad = |reason: &str| MediaError::from(RequestError::bad_answer(server, reason));
     let boundary = boundary(&answer.headers).ok_or_else(|| bad("its answer has no boundary between the parts"))?;
     // What comes before the content is searched for its end again and again, and kept in memory until then.
@@ -99,8 +98,8 @@ async fn from_parts(
     let body =
         stream::try_unfold(part, async |mut part: Field<'static>| Ok(part.chunk().await?.map(|piece| (piece, part))));
     let body = futures::TryStreamExt::map_err(body, broken);
-    let kept = receive(files, body, most_bytes, || too_large(server, most_bytes)).await?;
-    Ok(content_of(kept, content_type.as_deref(), file_name.as_deref()))
+    let draft = receive(files, body, most_bytes, || too_large(server, most_bytes)).await?;
+    Ok(Received { draft, content_type, file_name })
 }
 
 /// The content that is the whole answer.
@@ -109,12 +108,12 @@ async fn from_body(
     server: &ServerName,
     answer: OpenAnswer,
     most_bytes: u64,
-) -> Result<MediaContent, MediaError> {
+) -> Result<Received, MediaError> {
     let (content_type, file_name) = described(&answer.headers);
     let unlimited = Arc::new(AtomicU64::new(u64::MAX));
     let body = futures::TryStreamExt::map_err(pieces(answer, unlimited), MediaError::from);
-    let kept = receive(files, body, most_bytes, || too_large(server, most_bytes)).await?;
-    Ok(content_of(kept, content_type.as_deref(), file_name.as_deref()))
+    let draft = receive(files, body, most_bytes, || too_large(server, most_bytes)).await?;
+    Ok(Received { draft, content_type, file_name })
 }
 
 /// The pieces of an answer, of which `most_bytes` at most are read until that is changed.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::thumbnail::{Picture, make, moves};
-use super::uploading::content_of;
+use super::uploading::{Received, to_the_end};
 use super::{MediaError, MediaFiles, MediaId, MediaOptions, OpenMedia, Patience, RemoteMedia, ThumbnailRequest};
 use crate::identity::Identity;
 use crate::rate_limits::RateLimits;
@@ -93,7 +93,7 @@ impl ContentRepository {
     /// # Errors
     /// [`MediaError`].
     pub async fn download(
-        &self,
+        self: &Arc<Self>,
         server_name: &ServerName,
         media_id: MediaId,
         patience: Patience,
@@ -109,7 +109,7 @@ impl ContentRepository {
     /// # Errors
     /// [`MediaError`].
     pub async fn thumbnail(
-        &self,
+        self: &Arc<Self>,
         server_name: &ServerName,
         media_id: MediaId,
         request: ThumbnailRequest,
@@ -136,7 +136,7 @@ impl ContentRepository {
         let is_remote = server_name != self.identity.server_name;
         match self.heavily(move || make(&path, size, most_pixels)).await {
             Ok(Picture::AsItIs) => Ok(opened),
-            Ok(Picture::Made { bytes, content_type }) => self.keep(key, size, &bytes, content_type).await,
+            Ok(Picture::Made { bytes, content_type }) => self.keep(key, size, bytes, content_type).await,
             Err(MediaError::PictureTooLarge { most_pixels, .. }) => {
                 Err(MediaError::PictureTooLarge { most_pixels, is_remote })
             }
@@ -163,26 +163,30 @@ impl ContentRepository {
 
     /// Keeps a thumbnail for whoever asks next.
     async fn keep(
-        &self,
+        self: &Arc<Self>,
         key: MediaKey,
         size: ThumbnailKey,
-        bytes: &[u8],
+        bytes: Vec<u8>,
         content_type: &str,
     ) -> Result<OpenMedia, MediaError> {
-        let mut draft = self.files.begin().await?;
-        draft.write(bytes).await?;
-        let made = content_of(self.files.keep(draft).await?, Some(content_type), None);
-        let opened = self.open(&key, &made).await;
-        if !self.database.insert_media_thumbnail(key, size, made.clone()).await? {
-            // Somebody else was faster. Who has the file open still reads it.
-            self.files.remove(&made.file).await;
-        }
-        opened
+        let (this, content_type) = (self.clone(), Some(content_type.to_owned()));
+        to_the_end(async move {
+            let mut draft = this.files.begin().await?;
+            draft.write(&bytes).await?;
+            let made = Received { draft, content_type, file_name: None }.keep(&this.files).await?;
+            let opened = this.open(&key, &made).await;
+            if !this.database.insert_media_thumbnail(key, size, made.clone()).await? {
+                // Somebody else was faster. Who has the file open still reads it.
+                this.files.remove(&made.file).await;
+            }
+            opened
+        })
+        .await
     }
 
     /// What there is under `key`, once it is there, and its file.
     async fn opened(
-        &self,
+        self: &Arc<Self>,
         key: &MediaKey,
         server_name: &ServerName,
         patience: Patience,
@@ -203,7 +207,7 @@ impl ContentRepository {
 
     /// What there is under `key`, once it is there.
     async fn content(
-        &self,
+        self: &Arc<Self>,
         key: &MediaKey,
         server_name: &ServerName,
         patience: Patience,
@@ -253,22 +257,27 @@ impl ContentRepository {
     }
 
     async fn fetch(
-        &self,
+        self: &Arc<Self>,
         key: &MediaKey,
         server_name: &ServerName,
         wait: Duration,
     ) -> Result<MediaContent, MediaError> {
         let most_bytes = self.options.read().most_bytes;
-        let content = self.remote.fetch(&self.files, server_name, &key.media_id, wait, most_bytes).await?;
-        let inserted = self.database.insert_media(key.clone(), None, self.clock.now(), content.clone()).await;
-        if matches!(inserted, Ok(true)) {
-            return Ok(content);
-        }
-        // Another node was faster, or nothing can be written.
-        self.remove_unless_known(key, &content.file).await;
-        inserted?;
-        let media = self.database.media(key).await?;
-        media.and_then(|media| media.content).ok_or(MediaError::NotFound)
+        let received = self.remote.fetch(&self.files, server_name, &key.media_id, wait, most_bytes).await?;
+        let (this, key) = (self.clone(), key.clone());
+        to_the_end(async move {
+            let content = received.keep(&this.files).await?;
+            let inserted = this.database.insert_media(key.clone(), None, this.clock.now(), content.clone()).await;
+            if matches!(inserted, Ok(true)) {
+                return Ok(content);
+            }
+            // Another node was faster, or nothing can be written.
+            this.remove_unless_known(&key, &content.file).await;
+            inserted?;
+            let media = this.database.media(&key).await?;
+            media.and_then(|media| media.content).ok_or(MediaError::NotFound)
+        })
+        .await
     }
 
     /// Tells those who wait.

@@ -1,5 +1,6 @@
 //! Taking contents in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,8 +8,9 @@ use futures::{Stream, StreamExt as _};
 use homeserver_core::{Timestamp, random_string};
 use ruma::ServerName;
 use storage::{Filled, MediaContent, MediaKey};
+use tracing::Instrument as _;
 
-use super::files::{Draft, Kept, MediaFiles};
+use super::files::{Draft, MediaFiles};
 use super::{ContentRepository, MediaError, MediaId};
 use crate::rate_limits::Kind;
 use crate::sessions::Requester;
@@ -50,20 +52,25 @@ impl ContentRepository {
     ///
     /// # Errors
     /// [`MediaError`].
-    pub async fn upload<B, E>(&self, requester: &Requester, upload: Upload<B>) -> Result<String, MediaError>
+    pub async fn upload<B, E>(self: &Arc<Self>, requester: &Requester, upload: Upload<B>) -> Result<String, MediaError>
     where
         B: Stream<Item = Result<Bytes, E>>,
     {
         self.rate_limits.spend_by_user(Kind::MediaCreate, requester)?.keep();
-        let content = self.take_in(upload).await?;
-        let key = self.new_key();
-        let (now, file) = (self.clock.now(), content.file.clone());
-        let written = self.database.insert_media(key.clone(), Some(requester.user_sn), now, content).await;
-        if !matches!(written, Ok(true)) {
-            self.remove_unless_known(&key, &file).await;
-        }
-        // An ID that was there before is as good as impossible; what is under it is somebody else's.
-        if written? { Ok(uri(&key)) } else { Err(MediaError::AlreadyUploaded) }
+        let received = self.take_in(upload).await?;
+        let (this, user_sn) = (self.clone(), requester.user_sn);
+        to_the_end(async move {
+            let content = received.keep(&this.files).await?;
+            let key = this.new_key();
+            let (now, file) = (this.clock.now(), content.file.clone());
+            let written = this.database.insert_media(key.clone(), Some(user_sn), now, content).await;
+            if !matches!(written, Ok(true)) {
+                this.remove_unless_known(&key, &file).await;
+            }
+            // An ID that was there before is as good as impossible; what is under it is somebody else's.
+            if written? { Ok(uri(&key)) } else { Err(MediaError::AlreadyUploaded) }
+        })
+        .await
     }
 
     /// Gives out an ID whose content is uploaded later.
@@ -92,7 +99,7 @@ impl ContentRepository {
     /// # Errors
     /// [`MediaError`].
     pub async fn upload_to<B, E>(
-        &self,
+        self: &Arc<Self>,
         requester: &Requester,
         server_name: &ServerName,
         media_id: MediaId,
@@ -108,18 +115,23 @@ impl ContentRepository {
         let media = self.database.media(&key).await?.ok_or(MediaError::NotFound)?;
         // Before the content comes, which may be large.
         fillable(media.fillable_by(requester.user_sn, self.clock.now()))?;
-        let content = self.take_in(upload).await?;
-        let file = content.file.clone();
-        let filled = self.database.fill_media(key.clone(), requester.user_sn, self.clock.now(), content).await;
-        if !matches!(filled, Ok(Filled::Done)) {
-            self.remove_unless_known(&key, &file).await;
-        }
-        fillable(filled?)?;
-        self.arrived(key);
-        Ok(())
+        let received = self.take_in(upload).await?;
+        let (this, user_sn) = (self.clone(), requester.user_sn);
+        to_the_end(async move {
+            let content = received.keep(&this.files).await?;
+            let file = content.file.clone();
+            let filled = this.database.fill_media(key.clone(), user_sn, this.clock.now(), content).await;
+            if !matches!(filled, Ok(Filled::Done)) {
+                this.remove_unless_known(&key, &file).await;
+            }
+            fillable(filled?)?;
+            this.arrived(key);
+            Ok(())
+        })
+        .await
     }
 
-    async fn take_in<B, E>(&self, upload: Upload<B>) -> Result<MediaContent, MediaError>
+    async fn take_in<B, E>(&self, upload: Upload<B>) -> Result<Received, MediaError>
     where
         B: Stream<Item = Result<Bytes, E>>,
     {
@@ -128,9 +140,8 @@ impl ContentRepository {
             return Err(MediaError::TooLarge { most_bytes });
         }
         let body = upload.body.map(|piece| piece.map_err(|_| MediaError::Incomplete));
-        let kept = receive(&self.files, body, most_bytes, || MediaError::TooLarge { most_bytes }).await?;
-        let (content_type, file_name) = (upload.content_type, upload.file_name);
-        Ok(content_of(kept, content_type.as_deref(), file_name.as_deref()))
+        let draft = receive(&self.files, body, most_bytes, || MediaError::TooLarge { most_bytes }).await?;
+        Ok(Received { draft, content_type: upload.content_type, file_name: upload.file_name })
     }
 
     /// Removes a file that was not needed after all. A transaction that seems to have failed may have been committed, so the
@@ -151,19 +162,58 @@ impl ContentRepository {
     }
 }
 
+/// A content that has arrived, and is gone again unless it is kept.
+pub(super) struct Received {
+    pub(super) draft: Draft,
+    pub(super) content_type: Option<String>,
+    pub(super) file_name: Option<String>,
+}
+
+impl Received {
+    /// The content, with what was said of it as far as that can be stored and sent.
+    pub(super) async fn keep(self, files: &MediaFiles) -> Result<MediaContent, MediaError> {
+        let is_type =
+            |text: &String| text.len() <= MAX_NAME_CHARS && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let name =
+            |name: String| name.chars().filter(|character| !character.is_control()).take(MAX_NAME_CHARS).collect();
+        let kept = files.keep(self.draft).await?;
+        Ok(MediaContent {
+            file: kept.name,
+            size_bytes: kept.size_bytes,
+            content_type: self.content_type.filter(is_type),
+            file_name: self.file_name.map(name).filter(|name: &String| !name.is_empty()),
+        })
+    }
+}
+
+/// Does what puts a file and the database in step, also when whoever waits for it goes away: otherwise files would stay that
+/// nothing tells of.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, MediaError>> + Send + 'static,
+) -> Result<T, MediaError> {
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The server stops.
+            Err(_) => Err(MediaError::Incomplete),
+        },
+    }
+}
+
 /// Writes a content that comes in pieces into a file.
 pub(super) async fn receive<B>(
     files: &MediaFiles,
     body: B,
     most_bytes: u64,
     too_large: impl Fn() -> MediaError,
-) -> Result<Kept, MediaError>
+) -> Result<Draft, MediaError>
 where
     B: Stream<Item = Result<Bytes, MediaError>>,
 {
     let draft = files.begin().await?;
     let written = tokio::time::timeout(TIMEOUT, write_all(draft, body, most_bytes, too_large)).await;
-    Ok(files.keep(written.map_err(|_| MediaError::TooSlow)??).await?)
+    written.map_err(|_| MediaError::TooSlow)?
 }
 
 async fn write_all<B>(
@@ -184,18 +234,6 @@ where
             return Err(too_large());
         }
         draft.write(&piece).await?;
-    }
-}
-
-/// A content with what was said of it, as far as that can be stored and sent.
-pub(super) fn content_of(kept: Kept, content_type: Option<&str>, file_name: Option<&str>) -> MediaContent {
-    let is_type = |text: &&str| text.len() <= MAX_NAME_CHARS && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    let name = |name: &str| name.chars().filter(|character| !character.is_control()).take(MAX_NAME_CHARS).collect();
-    MediaContent {
-        file: kept.name,
-        size_bytes: kept.size_bytes,
-        content_type: content_type.filter(is_type).map(str::to_owned),
-        file_name: file_name.map(name).filter(|name: &String| !name.is_empty()),
     }
 }
 
