@@ -270,25 +270,26 @@ impl Database {
         fetched_before: Timestamp,
         limit: i64,
     ) -> Result<(Vec<MediaKey>, Vec<String>), StorageError> {
-        let find = "SELECT server_name, media_id FROM media WHERE user_sn IS NULL AND created_at < $1 \
-                    ORDER BY created_at LIMIT $2";
-        let read = |row: &Row<'_>| Ok(MediaKey { server_name: row.get(0)?, media_id: row.get(1)? });
-        let found = self.query(find, params![fetched_before, limit], read).await?;
-        if found.is_empty() {
-            return Ok((found, Vec::new()));
-        }
-        let thumbnails = "DELETE FROM media_thumbnails WHERE server_name = $1 AND media_id = $2 RETURNING file";
-        let media = "DELETE FROM media WHERE server_name = $1 AND media_id = $2 RETURNING file";
+        let find =
+            "SELECT created_at FROM media WHERE user_sn IS NULL AND created_at < $1 ORDER BY created_at LIMIT $2";
+        let thumbnails = "DELETE FROM media_thumbnails WHERE (server_name, media_id) IN \
+                          (SELECT server_name, media_id FROM media WHERE user_sn IS NULL AND created_at <= $1) \
+                          RETURNING file";
+        let media =
+            "DELETE FROM media WHERE user_sn IS NULL AND created_at <= $1 RETURNING server_name, media_id, file";
+        let found: Vec<Timestamp> = self.query(find, params![fetched_before, limit], |row| row.get(0)).await?;
+        // With those that were fetched in the same millisecond.
+        let Some(newest) = found.last().copied() else { return Ok((Vec::new(), Vec::new())) };
         self.write(async move |tx| {
-            let mut files = Vec::new();
-            for MediaKey { server_name, media_id } in &found {
-                for sql in [thumbnails, media] {
-                    let removed: Vec<Option<String>> =
-                        tx.query(sql, params![server_name, media_id], |row| row.get(0)).await?;
-                    files.extend(removed.into_iter().flatten());
-                }
-            }
-            Ok((found.clone(), files))
+            let mut files: Vec<String> = tx.query(thumbnails, params![newest], |row| row.get(0)).await?;
+            let read = |row: &Row<'_>| {
+                let key = MediaKey { server_name: row.get(0)?, media_id: row.get(1)? };
+                Ok((key, row.get::<Option<String>>(2)?))
+            };
+            let removed = tx.query(media, params![newest], read).await?;
+            let (keys, of_media): (Vec<MediaKey>, Vec<Option<String>>) = removed.into_iter().unzip();
+            files.extend(of_media.into_iter().flatten());
+            Ok((keys, files))
         })
         .await
     }
