@@ -97,6 +97,7 @@ large_room_state = {}
 initial_sync = {}
 room_creation = {}
 thumbnails = {}
+remote_media = {}
 federation_out = {}
 
 [caches]

@@ -59,7 +59,7 @@ impl Federation {
         Ok(Self {
             gate: Arc::new(Gate::new(server_name.clone(), keys, checks, rates.clone(), clock.clone())),
             own_keys: Arc::new(OwnKeys::new(server_name, key_pair, clock.clone())),
-            remote_media: RemoteMedia::new(client.clone()),
+            remote_media: RemoteMedia::new(client.clone(), heavy_work.remote_media.clone()),
             remote: Arc::new(RemoteQueries::new(client)),
             rates,
         })

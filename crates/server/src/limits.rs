@@ -24,6 +24,7 @@ pub(crate) struct HeavyWork {
     pub(crate) room_creation: Arc<Limit>,
     pub(crate) thumbnails: Arc<Limit>,
     pub(crate) server_keys: Arc<Limit>,
+    pub(crate) remote_media: Arc<Limit>,
     pub(crate) federation_out: Arc<Limit>,
 }
 
@@ -53,6 +54,7 @@ impl HeavyWork {
             room_creation: limit("room_creation", sizes.room_creation),
             thumbnails: limit("thumbnails", sizes.thumbnails),
             server_keys: limit("server_keys", sizes.server_keys),
+            remote_media: limit("remote_media", sizes.remote_media),
             federation_out: limit("federation_out", sizes.federation_out),
         }
     }
@@ -64,7 +66,7 @@ impl HeavyWork {
         }
     }
 
-    fn all(&self, sizes: &LimitSizes) -> [(&Arc<Limit>, config::LimitSize); 10] {
+    fn all(&self, sizes: &LimitSizes) -> [(&Arc<Limit>, config::LimitSize); 11] {
         [
             (&self.password_hashing, sizes.password_hashing),
             (&self.signature_checks, sizes.signature_checks),
@@ -75,6 +77,7 @@ impl HeavyWork {
             (&self.room_creation, sizes.room_creation),
             (&self.thumbnails, sizes.thumbnails),
             (&self.server_keys, sizes.server_keys),
+            (&self.remote_media, sizes.remote_media),
             (&self.federation_out, sizes.federation_out),
         ]
     }

@@ -41,6 +41,10 @@ pub struct Limits {
     /// `federation_out`. By default 20 for each core, and 200 more may wait for each.
     #[schemars(example = example(20, 400, "10s"))]
     pub server_keys: Option<Limit>,
+    /// Fetching media of other servers, which takes as long as these want it to. These are among the requests of `federation_out`.
+    /// By default 20 for each core, and 200 more may wait for each.
+    #[schemars(example = example(20, 400, "30s"))]
+    pub remote_media: Option<Limit>,
     /// Requests to other servers. By default 50 for each core, and 500 more may wait for each.
     #[schemars(example = example(50, 1000, "30s"))]
     pub federation_out: Option<Limit>,
@@ -94,6 +98,8 @@ pub struct LimitSizes {
     pub thumbnails: LimitSize,
     /// Of `server_keys`.
     pub server_keys: LimitSize,
+    /// Of `remote_media`.
+    pub remote_media: LimitSize,
     /// Of `federation_out`.
     pub federation_out: LimitSize,
 }
@@ -120,6 +126,7 @@ impl Limits {
             room_creation: size(&self.room_creation, 4, 50, 10),
             thumbnails: size(&self.thumbnails, 1, 50, 10),
             server_keys: size(&self.server_keys, 20, 200, 10),
+            remote_media: size(&self.remote_media, 20, 200, 30),
             federation_out: size(&self.federation_out, 50, 500, 30),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use image::{DynamicImage, GenericImageView as _, ImageFormat, RgbImage};
-use testing::{Answer, RemoteServer, TestServer, on_both_databases};
+use testing::{Answer, RemoteServer, TestServer, eventually, on_both_databases};
 
 use crate::{metrics, servers};
 
@@ -183,18 +183,28 @@ on_both_databases! {
         let answer = alice.get(path("none")).await;
         assert_eq!((&answer.body[..], &answer.headers[CONTENT_DISPOSITION]), (&b"here it is"[..], &"attachment".parse().unwrap()));
         let text = metrics(&server).await;
-        assert!(text.contains("limit_running{limit=\"federation_out\"} 0\n"), "{text}");
+        for limit in ["federation_out", "remote_media"] {
+            assert!(text.contains(&format!("limit_running{{limit=\"{limit}\"}} 0\n")), "{text}");
+        }
         server.shutdown().await;
     }
 
     async fn a_server_that_hangs_holds_nobody_for_long(db: TestDatabase) {
-        let (server, remote) = servers(&db, &[]).await;
+        let one = toml::Table::from_iter([("running".to_owned(), 1.into()), ("waiting".to_owned(), 0.into())]);
+        let (server, remote) = servers(&db, &[("limits", "remote_media", one.into())]).await;
         let alice = server.register("alice").await;
         remote.never_answer(&format!("{FEDERATION}/download/abc"));
-        let asked = tokio::time::timeout(Duration::from_secs(45), async {
-            alice.get(format!("{MEDIA}/download/remote.example/abc?timeout_ms=1")).await
-        });
-        asked.await.expect("an answer in time").error(504, "M_CONNECTION_TIMEOUT");
+        let path = format!("{MEDIA}/download/remote.example");
+        let asking = tokio::time::timeout(Duration::from_secs(45), async { alice.get(format!("{path}/abc?timeout_ms=1")).await });
+        let meanwhile = async {
+            eventually("it is asked", async || remote.requests(&format!("{FEDERATION}/download/abc")).pop()).await;
+            // No more than the limit allows, and other questions are not among them.
+            alice.get(format!("{path}/other")).await.error(503, "M_LIMIT_EXCEEDED");
+            remote.answer("/_matrix/federation/v1/query/profile", 200, r#"{"displayname":"Bob"}"#);
+            alice.get("/_matrix/client/v3/profile/%40bob%3Aremote.example").await.ok();
+        };
+        let (asked, ()) = tokio::join!(asking, meanwhile);
+        asked.expect("an answer in time").error(504, "M_CONNECTION_TIMEOUT");
         server.shutdown().await;
     }
 }

@@ -12,6 +12,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use multer::{Field, Multipart};
 use ruma::ServerName;
 use ruma::http_headers::ContentDisposition;
+use tasks::limits::Limit;
 
 use super::uploading::{Received, receive};
 use super::{MediaError, MediaFiles};
@@ -28,13 +29,14 @@ const NOT_YET_UPLOADED: &str = "M_NOT_YET_UPLOADED";
 #[derive(Clone)]
 pub struct RemoteMedia {
     client: Arc<Client>,
+    limit: Arc<Limit>,
 }
 
 impl RemoteMedia {
-    /// Fetches by `client`.
+    /// Fetches by `client`, so much at once as `limit` allows: a server that sends slowly must not keep others from being asked.
     #[must_use]
-    pub fn new(client: Arc<Client>) -> Self {
-        Self { client }
+    pub fn new(client: Arc<Client>, limit: Arc<Limit>) -> Self {
+        Self { client, limit }
     }
 
     /// Fetches a content into a file. If it was announced and not uploaded, the other server may wait for it for so long.
@@ -46,6 +48,7 @@ impl RemoteMedia {
         wait: Duration,
         most_bytes: u64,
     ) -> Result<Received, MediaError> {
+        let _permit = self.limit.enter().await?;
         let wait_ms = wait.as_millis();
         let uri = format!("/_matrix/federation/v1/media/download/{media_id}?timeout_ms={wait_ms}");
         let fetched = match self.client.open(server, &uri, Signing::Signed, wait).await {
