@@ -64,11 +64,13 @@ impl MediaFiles {
         if let Some(draft) = &written.0 {
             fs::rename(draft, &path).await?;
         }
-        written.0 = None;
+        // There it is now, to be removed if the rest fails.
+        written.0 = Some(path);
         // The entry of the file, and those of the folders that may be new.
         for folder in folder.ancestors().take_while(|folder| folder.starts_with(&self.folder)) {
             File::open(folder).await?.sync_all().await?;
         }
+        written.0 = None;
         Ok(Kept { name, size_bytes })
     }
 

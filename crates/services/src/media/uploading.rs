@@ -211,30 +211,19 @@ pub(super) async fn receive<B>(
 where
     B: Stream<Item = Result<Bytes, MediaError>>,
 {
-    let draft = files.begin().await?;
-    let written = tokio::time::timeout(TIMEOUT, write_all(draft, body, most_bytes, too_large)).await;
-    written.map_err(|_| MediaError::TooSlow)?
-}
-
-async fn write_all<B>(
-    mut draft: Draft,
-    body: B,
-    most_bytes: u64,
-    too_large: impl Fn() -> MediaError,
-) -> Result<Draft, MediaError>
-where
-    B: Stream<Item = Result<Bytes, MediaError>>,
-{
-    let mut body = std::pin::pin!(body);
-    loop {
-        let piece = tokio::time::timeout(IDLE_TIMEOUT, body.next()).await.map_err(|_| MediaError::TooSlow)?;
-        let Some(piece) = piece else { return Ok(draft) };
-        let piece = piece?;
-        if draft.size_bytes() + piece.len() as u64 > most_bytes {
-            return Err(too_large());
+    let writing = async {
+        let (mut draft, mut body) = (files.begin().await?, std::pin::pin!(body));
+        loop {
+            let piece = tokio::time::timeout(IDLE_TIMEOUT, body.next()).await.map_err(|_| MediaError::TooSlow)?;
+            let Some(piece) = piece else { return Ok(draft) };
+            let piece = piece?;
+            if draft.size_bytes() + piece.len() as u64 > most_bytes {
+                return Err(too_large());
+            }
+            draft.write(&piece).await?;
         }
-        draft.write(&piece).await?;
-    }
+    };
+    tokio::time::timeout(TIMEOUT, writing).await.map_err(|_| MediaError::TooSlow)?
 }
 
 fn fillable(filled: Filled) -> Result<(), MediaError> {
