@@ -97,6 +97,12 @@ impl OpenRoom {
             Some(target) => self.redaction_of(sender, target).await?,
             None => None,
         };
+        if let Some((pdu, _)) = &redacted
+            && let Some(state_key) = pdu.state_key()
+        {
+            // From now on the head knows the place, so that it sees the event redacted before that is stored.
+            self.state_event(pdu.event_type(), state_key).await?;
+        }
         let replaces = match &draft.state_key {
             Some(state_key) => self.state_event(&draft.event_type, state_key).await?,
             None => None,

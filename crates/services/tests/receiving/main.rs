@@ -15,6 +15,7 @@ mod server;
 mod concurrency;
 mod ends;
 mod forks;
+mod heads;
 mod histories;
 mod linear;
 mod malformed;
