@@ -16,7 +16,7 @@ use rand::Rng as _;
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::state_map::{Chunk, Place, StateMap};
 
-use crate::events::{Standing, StoredEvent};
+use crate::events::{RedactedEvent, Standing, StoredEvent};
 use crate::log::LogEntry;
 use crate::transaction::Tx;
 use crate::unread::Unread;
@@ -81,8 +81,8 @@ pub struct NewEvent {
     pub replaces: Option<(EventNumber, Bytes)>,
     /// Whose membership it changes, and into what.
     pub membership: Option<(UserSn, Membership)>,
-    /// The event that it redacts, with that event's redacted client JSON.
-    pub redacts: Option<(EventNumber, Bytes)>,
+    /// The event that it redacts.
+    pub redacts: Option<Redaction>,
     /// What became of it when it was checked.
     pub standing: Standing,
     /// Its auth events, if it is a state event that was not rejected: only those are in auth chains.
@@ -91,6 +91,19 @@ pub struct NewEvent {
     pub previous_in_chain: Option<EventNumber>,
     /// The room's state before it: changes of a state that is stored. `None` for the state after the event before it.
     pub state_before: Option<StateBefore>,
+}
+
+/// What a redaction leaves of an event that is stored.
+#[derive(Clone, Debug)]
+pub struct Redaction {
+    /// The event's number.
+    pub number: EventNumber,
+    /// What clients see of it.
+    pub client_json: Bytes,
+    /// The rest of the PDU.
+    pub federation_json: Bytes,
+    /// Whose member event it is, if it is one.
+    pub member: Option<UserSn>,
 }
 
 /// A state, as changes of one that is stored. In the order of the places.
@@ -447,7 +460,12 @@ impl Append {
             redacted_because: None,
             transaction: self.transaction.clone(),
             membership: event.membership,
-            redacts: event.redacts.as_ref().map(|(target, json)| (target.sn(), json.clone())),
+            redacts: event.redacts.as_ref().map(|redaction| RedactedEvent {
+                sn: redaction.number.sn(),
+                client_json: redaction.client_json.clone(),
+                member: redaction.member,
+                unread: None,
+            }),
             unread: (event.standing == Standing::Accepted).then(|| event.unread.clone()),
             previous_sn,
         }

@@ -47,6 +47,19 @@ impl Standing {
     }
 }
 
+/// An event that another one has redacted.
+#[derive(Clone, Debug)]
+pub struct RedactedEvent {
+    /// Its number.
+    pub sn: EventSn,
+    /// What clients see of it from now on.
+    pub client_json: Bytes,
+    /// Whose member event it is, if it is one.
+    pub member: Option<UserSn>,
+    /// What it was to members who had not read it; nothing if it was redacted before, `None` if that has to be read.
+    pub unread: Option<Arc<Unread>>,
+}
+
 /// An event as the server keeps it for its clients.
 #[derive(Clone, Debug)]
 pub struct StoredEvent {
@@ -81,8 +94,8 @@ pub struct StoredEvent {
     pub transaction: Option<(DeviceSn, Box<str>)>,
     /// Whose membership it changed, and into what. Known for events that were just sent.
     pub membership: Option<(UserSn, Membership)>,
-    /// The event that it redacted, and that event's redacted client JSON. Known for events that were just sent.
-    pub redacts: Option<(EventSn, Bytes)>,
+    /// The event that it redacted. Known for events that were just sent.
+    pub redacts: Option<RedactedEvent>,
     /// What it is to those who have not read it. Known for events that were just sent.
     pub unread: Option<Arc<Unread>>,
     /// The event of its room that stands before it in the log. Known for events that were just sent; `None` also for the first.

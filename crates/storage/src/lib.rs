@@ -70,7 +70,9 @@ mod writer;
 pub use account_data::AccountDataEntry;
 pub use accounts::{Account, NewAccount};
 pub use aliases::RoomAlias;
-pub use append::{Append, AppendOutcome, EventNumber, NewEvent, StateBefore, StateEffect, Step, later_version};
+pub use append::{
+    Append, AppendOutcome, EventNumber, NewEvent, Redaction, StateBefore, StateEffect, Step, later_version,
+};
 pub use backup::back_up_sqlite;
 pub use chunk_collection::{ChunkCollector, Collected, CollectorLimits};
 pub use clean_up::Swept;
@@ -79,7 +81,7 @@ pub use devices::{Device, LastSeen};
 pub use dialect::Engine;
 pub use directory::DirectoryEntry;
 pub use error::StorageError;
-pub use events::{Standing, StoredEvent, StoredPdu, TimelineReader};
+pub use events::{RedactedEvent, Standing, StoredEvent, StoredPdu, TimelineReader};
 pub use history::{RoomView, ViewKeys};
 pub use interning::Interned;
 pub use jobs::{Claim, ClaimedJob, JobCounts, JobFilter, JobId, JobRecord, JobState, NewJob, Progress, Wanted};

@@ -19,6 +19,7 @@ mod push_rules;
 mod reading_messages;
 mod reading_state;
 mod receipts;
+mod redactions;
 mod refresh;
 mod register;
 mod rooms_create;

@@ -8,8 +8,8 @@ use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedUserId, RoomId, UserId};
 use storage::{
-    Append, AppendOutcome, Database, Interned, Membership, NewEvent, Standing, Step, StorageError, StoredEvent,
-    later_version,
+    Append, AppendOutcome, Database, Interned, Membership, NewEvent, Redaction, Standing, Step, StorageError,
+    StoredEvent, later_version,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
@@ -103,6 +103,10 @@ impl OpenRoom {
             // From now on the head knows the place, so that it sees the event redacted before that is stored.
             self.state_event(pdu.event_type(), state_key).await?;
         }
+        let redacts = match &redacted {
+            Some((pdu, number)) => Some(redaction(&self.interned, pdu, number.clone()).await?),
+            None => None,
+        };
         let replaces = match &draft.state_key {
             Some(state_key) => self.state_event(&draft.event_type, state_key).await?,
             None => None,
@@ -132,7 +136,7 @@ impl OpenRoom {
             unread: Arc::default(),
             replaces: replaces.map(|replaced| (replaced.number, replaced.pdu.client_json().clone())),
             membership,
-            redacts: redacted.map(|(pdu, number)| (number, pdu.client_json().clone())),
+            redacts,
             standing: if is_joint(&event.pdu) { Standing::Hidden } else { Standing::Accepted },
             auth_events,
             previous_in_chain,
@@ -313,6 +317,20 @@ async fn outcome_of(
     outcome: oneshot::Receiver<Result<AppendOutcome, StorageError>>,
 ) -> Result<AppendOutcome, StorageError> {
     outcome.await.map_err(|_| StorageError::Unavailable("the database is closed".to_owned())).flatten()
+}
+
+/// What is written of an event that is redacted: `redacted` is what is left of it.
+pub(super) async fn redaction(
+    interned: &Interned,
+    redacted: &Pdu,
+    number: storage::EventNumber,
+) -> Result<Redaction, StorageError> {
+    let member = match redacted.state_key() {
+        Some(user_id) if redacted.event_type() == "m.room.member" => Some(interned.user(user_id).await?),
+        _ => None,
+    };
+    let (client_json, federation_json) = (redacted.client_json().clone(), redacted.federation_json().clone());
+    Ok(Redaction { number, client_json, federation_json, member })
 }
 
 /// Local users redact events of others only by their power level; being of the same server is enough for servers only.

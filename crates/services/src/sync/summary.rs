@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use homeserver_core::TypeSn;
+use room_engine::string_value;
 use storage::{MemberCounts, Membership, RoomHead, StoredEvent};
 
 use super::changes::RoomUpdate;
 use super::joined::TimelinePart;
 use super::{Pass, Sync};
 use crate::rooms::RoomError;
+use crate::wire;
 
 /// Members that stand for a room without a name.
 const HEROES: i64 = 5;
@@ -64,7 +66,7 @@ impl Sync {
         known: &[Arc<StoredEvent>],
     ) -> Result<Summary, RoomError> {
         let naming = self.naming_types().await?;
-        let is_named = known.iter().any(|event| naming.contains(&event.type_sn));
+        let is_named = known.iter().any(|event| naming.contains(&event.type_sn) && names_room(&event.client_json));
         let heroes = if is_named { None } else { Some(self.heroes(pass, update).await?) };
         Ok(Summary { heroes, members: update.state.full().map(|full| head.members(full)) })
     }
@@ -93,4 +95,11 @@ impl Sync {
         }
         Ok(heroes)
     }
+}
+
+/// Whether a name or a main alias is one: it may be empty, or redacted.
+fn names_room(client_json: &[u8]) -> bool {
+    let content = wire::member(client_json, "content").unwrap_or_default();
+    let text = |key| wire::member(content, key).and_then(string_value).is_some_and(|text| !text.is_empty());
+    text("name") || text("alias")
 }

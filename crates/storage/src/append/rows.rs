@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::Chunk;
 
-use super::{Append, Effect, Head, Written, WrittenEvent};
+use super::{Append, Effect, Head, Redaction, Written, WrittenEvent};
 use crate::transaction::{TableRows, Tx};
 use crate::{StorageError, Value, params};
 
@@ -187,10 +187,12 @@ pub(crate) async fn write_removals(
 }
 
 pub(super) async fn write_redactions(tx: &mut Tx, written: &[Written<'_>]) -> Result<(), StorageError> {
-    for (_, WrittenEvent { stored, .. }) in each_event(written) {
-        if let Some((target, redacted)) = &stored.redacts {
-            let sql = "UPDATE events SET client_json = $2, redacted_by = $3 WHERE event_sn = $1";
-            tx.execute(sql, params![*target, redacted, stored.sn]).await?;
+    for (_, WrittenEvent { event, stored, .. }) in each_event(written) {
+        if let Some(Redaction { number, client_json, federation_json, .. }) = &event.redacts {
+            // What is unread is counted by the first redaction.
+            let sql = "UPDATE events SET client_json = $2, federation_json = $3, \
+                       redacted_by = COALESCE(redacted_by, $4) WHERE event_sn = $1";
+            tx.execute(sql, params![number.sn(), client_json, federation_json, stored.sn]).await?;
         }
     }
     Ok(())

@@ -14,11 +14,14 @@ use room_engine::receipt::{Dropped, JudgedPdu, KeyLookup, ReceivedPdu, Rejected,
 use room_engine::state_map::{Place, StateMap};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedEventId, RoomId, UserId};
-use storage::{Append, EventNumber, Membership, NewEvent, Standing, StateBefore, StorageError, Unread, later_version};
+use storage::{
+    Append, EventNumber, Membership, NewEvent, Redaction, Standing, StateBefore, StorageError, Unread, later_version,
+};
 
 use self::current::Outcome;
 pub(super) use self::joining::is_joint;
 use self::surroundings::Surroundings;
+use super::open_room::redaction;
 use super::resolving::{Resolver, RoomContext, Unstored};
 use super::timeline::ATTEMPTS;
 use super::{RoomError, Timeline};
@@ -197,11 +200,7 @@ impl Timeline {
     }
 
     /// What the event redacts, if that is here and the sender may.
-    async fn redaction_by(
-        &self,
-        resolver: &Resolver<'_>,
-        pdu: &Pdu,
-    ) -> Result<Option<(EventNumber, bytes::Bytes)>, RoomError> {
+    async fn redaction_by(&self, resolver: &Resolver<'_>, pdu: &Pdu) -> Result<Option<Redaction>, RoomError> {
         let Some(target) = pdu.redacts().filter(|_| pdu.event_type() == "m.room.redaction") else { return Ok(None) };
         let room = resolver.room;
         let found = self.database().graph_events_by_id(room.room_sn, &[target.to_string()]).await?.pop();
@@ -213,7 +212,8 @@ impl Timeline {
         if !may_redact(&levels, pdu.sender(), target.sender()) {
             return Ok(None);
         }
-        Ok(Some((EventNumber::known(found.stored.sn), target.redacted()?.client_json().clone())))
+        let number = EventNumber::known(found.stored.sn);
+        Ok(Some(redaction(self.interned(), &target.redacted()?, number).await?))
     }
 
     /// The event in the room's current state with an empty state key.
