@@ -7,6 +7,7 @@ use room_engine::state_map::Chunk;
 
 use super::{Append, Effect, Head, Redaction, Written, WrittenEvent};
 use crate::transaction::{TableRows, Tx};
+use crate::unread::MAIN_TIMELINE;
 use crate::{StorageError, Value, params};
 
 /// What stands in `state_changes` for the event of a place that has none any more.
@@ -71,11 +72,12 @@ fn events<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
                 (&event.federation_json).into(),
                 event.standing.code().into(),
                 Value::Blob(Some(state.root_bytes())),
+                event.unread.thread.map_or(MAIN_TIMELINE, |root| root.0).into(),
             ]
         })
         .collect();
     let into = "events (event_sn, event_id, room_sn, type_sn, state_key_sn, sender_sn, origin_server_ts, depth, \
-                countable_total, replaces_sn, client_json, federation_json, standing, state_root)";
+                countable_total, replaces_sn, client_json, federation_json, standing, state_root, thread_sn)";
     TableRows { into, rows }
 }
 
