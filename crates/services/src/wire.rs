@@ -2,7 +2,8 @@
 //! brace. Nothing is parsed or serialised again.
 
 use homeserver_core::{DeviceSn, Timestamp};
-use room_engine::Members;
+use room_engine::{MAX_NESTING, Members, nesting, string_value};
+use serde_json::{Map, Value};
 use storage::{Membership, StoredEvent};
 
 /// For whom and where an event is written.
@@ -101,6 +102,18 @@ pub fn member<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
     Members::new(object).find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
 }
 
+/// The values of a canonical JSON object, such as the content of an event of another server, but for those that are nested deeper
+/// than what clients may send: they are left out, and do not make the others unreadable.
+#[must_use]
+pub fn values(object: &[u8]) -> Map<String, Value> {
+    let members = Members::new(object).filter(|(_, value)| nesting(value) < MAX_NESTING);
+    let values = members.filter_map(|(key, value)| {
+        let key = [b"\"", key, b"\""].concat();
+        Some((string_value(&key)?.into_owned(), serde_json::from_slice(value).ok()?))
+    });
+    values.collect()
+}
+
 /// Appends the object without its last brace, and with the room ID.
 fn push_open(out: &mut Vec<u8>, client_json: &[u8], room_id: Option<&str>) {
     out.extend_from_slice(client_json.strip_suffix(b"}").unwrap_or(client_json));
@@ -118,5 +131,20 @@ fn push_replaced(out: &mut Vec<u8>, replaced: &[u8]) {
             _ => continue,
         }
         out.extend_from_slice(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_nested_too_deep_does_not_hide_the_rest() {
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let content = format!(r#"{{"a\"b":1,"deep":{},"deeper":{},"name":"x"}}"#, deep(MAX_NESTING), deep(30_000));
+        assert_eq!(values(content.as_bytes()), *serde_json::json!({ "a\"b": 1, "name": "x" }).as_object().unwrap());
+        let content = format!(r#"{{"deep":{}}}"#, deep(MAX_NESTING - 1));
+        assert_eq!(values(content.as_bytes()).len(), 1);
+        assert!(values(b"[]").is_empty() && values(b"").is_empty());
     }
 }

@@ -13,6 +13,7 @@ mod room;
 mod server;
 
 mod concurrency;
+mod deep;
 mod ends;
 mod forks;
 mod heads;

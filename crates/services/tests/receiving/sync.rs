@@ -23,15 +23,15 @@ use super::room::{Event, Room, join, join_rule, member, message, topic};
 use super::server::{NOW, Server};
 
 /// A client of a user of the server under test.
-struct Client {
+pub(crate) struct Client {
     sync: Sync,
-    requester: Requester,
+    pub(crate) requester: Requester,
     tail: Arc<LogTail>,
 }
 
 impl Client {
     /// The client of a new account.
-    async fn new(server: &Server, localpart: &str) -> Self {
+    pub(crate) async fn new(server: &Server, localpart: &str) -> Self {
         let database = server.database.clone();
         let clock = Arc::new(FixedClock::new(Timestamp(NOW)));
         let options = SessionOptions { access_token_lifetime: Duration::from_secs(600) };
@@ -67,21 +67,25 @@ impl Client {
         Self { sync, requester, tail }
     }
 
-    fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         self.tail.end()
     }
 
-    /// What is new of a room, by what the user is to it.
-    async fn news(&self, room: &Room, since: Position) -> Value {
+    /// What is new since a position, or everything.
+    pub(crate) async fn answer(&self, since: Option<Position>) -> Vec<u8> {
         let request = SyncRequest {
-            since: Some(since),
+            since,
             timeout: Duration::ZERO,
             filter: Arc::new(FilterDefinition::default()),
             full_state: false,
             use_state_after: false,
         };
-        let answer = self.sync.sync(&self.requester, &request).await.unwrap();
-        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        self.sync.sync(&self.requester, &request).await.unwrap()
+    }
+
+    /// What is new of a room, by what the user is to it.
+    async fn news(&self, room: &Room, since: Position) -> Value {
+        let answer: Value = serde_json::from_slice(&self.answer(Some(since)).await).unwrap();
         let rooms = &answer["rooms"];
         let of_room = |kind: &str| rooms[kind].get(room.id.as_str()).cloned();
         json!({ "join": of_room("join"), "leave": of_room("leave") })
