@@ -11,10 +11,14 @@ use tasks::queue::{Handle, Job, JobError, Priority, Run};
 use crate::rooms::{Memberships, Progress, RoomError};
 
 /// The member events of a user are to say what the profile says.
-#[derive(Clone, Copy, Serialize, Deserialize, Debug)]
+#[derive(Clone, Serialize, Deserialize, Debug)]
 pub struct UpdateMemberProfile {
     /// The user's number.
     pub user_sn: i64,
+    /// The field that has changed: what a user says in one room only of the other one stays. `None`, as in jobs of earlier
+    /// versions, for both.
+    #[serde(default)]
+    pub field: Option<String>,
 }
 
 impl Job for UpdateMemberProfile {
@@ -22,7 +26,7 @@ impl Job for UpdateMemberProfile {
     const PRIORITY: Priority = Priority::Urgent;
 
     fn key(&self) -> Option<String> {
-        Some(self.user_sn.to_string())
+        Some(self.field.as_ref().map_or_else(|| self.user_sn.to_string(), |field| format!("{} {field}", self.user_sn)))
     }
 }
 
@@ -99,7 +103,7 @@ impl Handle<UpdateMemberProfile> for MembershipJobs {
         let user_sn = UserSn(job.user_sn);
         let user_id = &*self.user_id(user_sn).await?;
         let rooms = Told { run, doing: "Telling rooms of the new profile of", of: user_id.as_str() };
-        self.memberships.update_member_profile(user_sn, user_id, &rooms).await.map_err(of_rooms)
+        self.memberships.update_member_profile(user_sn, user_id, job.field.as_deref(), &rooms).await.map_err(of_rooms)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::log::UserRoomsCache;
 use crate::profiles::Profiles;
 use crate::rate_limits::{Key, Kind, RateLimits, SpentOnce};
 use crate::sessions::Requester;
+use crate::wire;
 
 /// Rooms in which the member event of a user is changed at the same time.
 const ROOM_CONCURRENCY: usize = 8;
@@ -244,8 +245,8 @@ impl Memberships {
         Ok(())
     }
 
-    /// Has the member events of a user say what the profile says, in all rooms that the user is in. A room that refuses keeps
-    /// the old one. Tells `progress` how many rooms are done, and how many there are.
+    /// Has the member events of a user say what the profile says, or one `field` of it, in all rooms that the user is in. A room
+    /// that refuses keeps the old one. Tells `progress` how many rooms are done, and how many there are.
     ///
     /// # Errors
     /// [`RoomError`] if some rooms are left that may change their minds, or the rooms cannot be listed.
@@ -253,10 +254,11 @@ impl Memberships {
         &self,
         user_sn: UserSn,
         user_id: &UserId,
+        field: Option<&str>,
         progress: &P,
     ) -> Result<(), RoomError> {
         let rooms = self.database.rooms_of_user(user_sn, storage::Membership::Join).await?;
-        let update = &ProfileUpdate { profiles: &self.profiles, user_sn, user_id };
+        let update = &ProfileUpdate { profiles: &self.profiles, user_sn, user_id, field };
         for_each_room(rooms, user_id, progress, |room_sn| self.timeline.change(room_sn, update)).await
     }
 
@@ -516,6 +518,8 @@ struct ProfileUpdate<'a> {
     profiles: &'a Profiles,
     user_sn: UserSn,
     user_id: &'a UserId,
+    /// The only field that is changed.
+    field: Option<&'a str>,
 }
 
 impl RoomChange for ProfileUpdate<'_> {
@@ -526,10 +530,10 @@ impl RoomChange for ProfileUpdate<'_> {
         let Some(current) = current.filter(|event| event.membership() == Some(Membership::Join)) else {
             return Ok(((), None));
         };
-        let old = serde_json::from_slice::<Content>(current.content().as_bytes()).unwrap_or_default();
+        let old = wire::values(current.content().as_bytes());
         let mut new = old.clone();
         // Read while the room is locked, and built anew if another node was faster: an older profile never comes last.
-        replace_profile(&mut new, &self.profiles.member_profile(self.user_sn).await?);
+        replace_profile(&mut new, &self.profiles.member_profile(self.user_sn).await?, self.field);
         if new != old {
             // What explained the joining does not explain this.
             new.remove("reason");
