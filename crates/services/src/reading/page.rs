@@ -74,7 +74,7 @@ impl Scan<'_> {
             Direction::Forwards => (from.max(first), to.min(last)),
         };
         let mut events = Vec::with_capacity(self.limit);
-        let mut scanned = 0;
+        let (mut scanned, mut is_through) = (0, false);
         while after < until && scanned < MAX_SCANNED {
             // One more than needed tells whether there is another page.
             let wanted = if scanned == 0 { self.limit + 1 } else { BATCH };
@@ -94,10 +94,15 @@ impl Scan<'_> {
                 scanned += 1;
             }
             if is_last {
-                return Ok(Page { events, next: None });
+                is_through = true;
+                break;
             }
         }
-        let next = (after < until).then(|| cursor(direction, after, until));
+        // What reads forwards to the end of the timeline goes on from there when there is more. A page with events leads on, as
+        // in other servers, though the next one may be empty.
+        let is_unfinished = after < until && !is_through;
+        let leads_on = is_unfinished || !events.is_empty() || (direction == Direction::Forwards && scanned > 0);
+        let next = leads_on.then(|| cursor(direction, after, until));
         Ok(Page { events, next })
     }
 
