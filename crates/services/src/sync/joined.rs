@@ -107,8 +107,7 @@ impl Sync {
         update: &RoomUpdate,
         events: &[Arc<StoredEvent>],
     ) -> Result<TimelinePart, RoomError> {
-        let filter = &pass.request.filter.room.0.timeline.0;
-        let wanted = self.filtered(filter, events.iter().cloned(), &update.room_id).await?;
+        let wanted = self.filtered_timeline(pass, events.iter().cloned(), &update.room_id).await?;
         let limit = pass.timeline_limit();
         let cut = wanted.len().saturating_sub(limit);
         let timeline = wanted.get(cut..).unwrap_or_default().to_vec();
@@ -149,9 +148,8 @@ impl Sync {
             events.truncate(limit);
             let start = events.last().filter(|_| is_limited).map_or(after, |oldest| Position(oldest.sn.0 - 1));
             events.reverse();
-            let filter = &pass.request.filter.room.0.timeline.0;
             let read = events.len();
-            let events = self.filtered(filter, events, &update.room_id).await?;
+            let events = self.filtered_timeline(pass, events, &update.room_id).await?;
             let is_sieved = events.len() < read;
             let memberships = vec![Some(Membership::Join); events.len()];
             let start = if limit == 0 && is_limited { pass.to } else { start };

@@ -36,6 +36,7 @@ use tasks::limits::Limit;
 use tokio_util::sync::CancellationToken;
 
 use crate::filters::{FilterDefinition, RoomEventFilter};
+use crate::ignoring::{Ignored, IgnoredUsers};
 use crate::log::{LogTail, UserRooms, UserRoomsCache, Wakeups};
 use crate::presence::Presences;
 use crate::push_rules::{PUSH_RULES, account_data_content};
@@ -79,6 +80,7 @@ pub struct Sync {
     clock: Arc<dyn Clock>,
     tail: Arc<LogTail>,
     user_rooms: Arc<UserRoomsCache>,
+    ignored_users: Arc<IgnoredUsers>,
     wakeups: Arc<Wakeups>,
     typing: Arc<Typing>,
     presences: Arc<Presences>,
@@ -94,6 +96,8 @@ struct Pass<'a> {
     requester: &'a Requester,
     request: &'a SyncRequest,
     rooms: &'a UserRooms,
+    /// Whose messages and invitations the user does not want to see.
+    ignored: &'a Ignored,
     /// `None` for a first sync.
     from: Option<Position>,
     to: Position,
@@ -158,6 +162,7 @@ impl Sync {
         clock: Arc<dyn Clock>,
         tail: Arc<LogTail>,
         user_rooms: Arc<UserRoomsCache>,
+        ignored_users: Arc<IgnoredUsers>,
         wakeups: Arc<Wakeups>,
         typing: Arc<Typing>,
         presences: Arc<Presences>,
@@ -172,6 +177,7 @@ impl Sync {
             clock,
             tail,
             user_rooms,
+            ignored_users,
             wakeups,
             typing,
             presences,
@@ -242,7 +248,8 @@ impl Sync {
             return Ok(answer);
         }
         let rooms = self.user_rooms.of(requester.user_sn).await?;
-        let pass = Pass { requester, request, rooms: &rooms, from: since, to };
+        let ignored = self.ignored_users.of(requester).await?;
+        let pass = Pass { requester, request, rooms: &rooms, ignored: &ignored, from: since, to };
         let mut changes = self.changes(&pass).await?;
         if changes.has_account_data {
             self.add_account_data(&pass, &mut answer).await?;
@@ -269,7 +276,7 @@ impl Sync {
             self.add_pdus(pass, &mut room).await?;
             answer.add_left(&room, pass, now);
         }
-        for room in self.stripped_rooms(updates).await? {
+        for room in self.stripped_rooms(pass, updates).await? {
             answer.add_stripped(&room);
         }
         Ok(())
@@ -342,6 +349,17 @@ impl Sync {
         let event_type = self.interned.type_name(event.type_sn).await?;
         let sender = self.interned.user_id(event.sender_sn).await?;
         Ok(filter.events.includes(&event_type, &sender))
+    }
+
+    /// Those of a timeline's events that the filter lets through and that are not of users whom the reader ignores.
+    async fn filtered_timeline<E: std::ops::Deref<Target = StoredEvent>>(
+        &self,
+        pass: &Pass<'_>,
+        events: impl IntoIterator<Item = E>,
+        room_id: &str,
+    ) -> Result<Vec<E>, StorageError> {
+        let wanted = events.into_iter().filter(|event| !pass.ignored.hides(event));
+        self.filtered(&pass.request.filter.room.0.timeline.0, wanted, room_id).await
     }
 
     /// Those of the events that the filter lets through.

@@ -8,6 +8,7 @@ use homeserver_core::{FixedClock, Position, Timestamp};
 use room_engine::RoomVersion;
 use serde_json::{Value, json};
 use services::filters::FilterDefinition;
+use services::ignoring::IgnoredUsers;
 use services::limits::{Limit, LimitSize, Unobserved};
 use services::log::{LogFollower, LogTail, UserRoomsCache, Wakeups};
 use services::presence::{PresenceOptions, Presences};
@@ -49,6 +50,7 @@ impl Client {
         let tail = Arc::new(LogTail::new(database.settled_position().await.unwrap()));
         let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
         let wakeups = Arc::new(Wakeups::default());
+        let ignored = IgnoredUsers::follow(&database);
         LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
         let interned = server.interned.clone();
         let stopping = CancellationToken::new();
@@ -62,7 +64,7 @@ impl Client {
         let presences = Presences::start(db, interned.clone(), clock.clone(), rooms, waiting, options, until);
         let presences = presences.await.unwrap();
         let sync = Sync::new(
-            database, interned, states, clock, log, user_rooms, wakeups, typing, presences, initial, stopping,
+            database, interned, states, clock, log, user_rooms, ignored, wakeups, typing, presences, initial, stopping,
         );
         Self { sync, requester, tail }
     }
