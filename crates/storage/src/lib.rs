@@ -85,7 +85,7 @@ pub use interning::Interned;
 pub use jobs::{Claim, ClaimedJob, JobCounts, JobFilter, JobId, JobRecord, JobState, NewJob, Progress, Wanted};
 pub use log::{LogEntry, LogObserver};
 pub use media::{Filled, Media, MediaContent, MediaKey, ThumbnailKey};
-pub use membership::{Membership, RoomMembership};
+pub use membership::{FirstMember, Membership, RoomMembership};
 pub use observing::{DatabaseObserver, PoolState, StatementTimes};
 pub use options::{DatabaseOptions, Synchronous};
 pub use presence::{NewPresence, Presence, PresenceState};

@@ -75,6 +75,10 @@ fn members(state: &Value) -> BTreeSet<&str> {
     keys(state).into_iter().filter(|(event_type, _)| *event_type == "m.room.member").map(|(_, user)| user).collect()
 }
 
+fn heroes(room: &Value) -> Vec<&str> {
+    room["summary"]["m.heroes"].as_array().unwrap().iter().filter_map(Value::as_str).collect()
+}
+
 async fn act(user: &User, room: &str, action: &str, body: Value) {
     let path = format!("{V3}/rooms/{}/{action}", path_segment(room));
     assert!(user.post(path).json(&body).await.ok().is_object());

@@ -189,7 +189,7 @@ fn write_summary(out: &mut Vec<u8>, summary: &Summary) {
             out.push(b',');
         }
         out.extend_from_slice(b"\"m.heroes\":");
-        write_list(out, heroes, |out, user_id| push_string(out, user_id));
+        write_list(out, heroes, |out, hero| push_string(out, &hero.user_id));
     }
     out.push(b'}');
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use homeserver_core::{EventSn, KeySn, Position, RoomSn, TypeSn};
 use storage::{FullState, KnownState, Membership, RoomHead, StoredEvent, UnreadThread};
 
-use super::changes::RoomUpdate;
-use super::summary::Summary;
+use super::changes::{Before, RoomUpdate};
+use super::members::StateBefore;
+use super::summary::{Hero, Summary};
 use super::{Pass, Sync};
 use crate::reading::Visibility;
 use crate::rooms::RoomError;
@@ -25,6 +26,8 @@ pub(super) struct RoomAnswer {
     /// The events above as servers exchange them, if the client wants that.
     pub(super) pdus: HashMap<EventSn, Vec<u8>>,
     pub(super) summary: Option<Summary>,
+    /// Whether the client could not be told of all members before.
+    pub(super) is_completed: bool,
     /// Ephemeral events, as JSON.
     pub(super) ephemeral: Vec<Vec<u8>>,
     /// Whether the user has read further.
@@ -34,11 +37,12 @@ pub(super) struct RoomAnswer {
 }
 
 impl RoomAnswer {
-    /// Whether there is nothing in it that a client would want to know.
+    /// Whether there is nothing in it that a client would want to know. A summary alone is no news: the filter keeps from the
+    /// client what changed it.
     pub(super) fn is_empty(&self) -> bool {
         self.timeline.is_empty()
             && self.state.is_empty()
-            && self.summary.is_none()
+            && !self.is_completed
             && !self.is_limited
             && self.ephemeral.is_empty()
             && !self.is_read_further
@@ -89,12 +93,13 @@ impl Sync {
         let mut read = self.read_timelines(pass, &unread_rooms, pass.after()).await?;
         let mut answers = Vec::with_capacity(updates.len());
         for update in updates {
-            let timeline = match &update.events {
+            let mut timeline = match &update.events {
                 Some(events) => self.cut_timeline(pass, update, events).await?,
                 None => read.remove(&update.room_sn).unwrap_or_else(|| empty_timeline(pass.to)),
             };
-            let state = self.changed_state(pass, update, &timeline).await?;
             let summary = self.changed_summary(pass, update, &timeline).await?;
+            let heroes = heroes_of(summary.as_ref());
+            let state = self.changed_state(pass, update, &mut timeline, heroes).await?;
             answers.push(Self::finish_room(pass, update, timeline, state, summary));
         }
         Ok(answers)
@@ -108,6 +113,7 @@ impl Sync {
         events: &[Arc<StoredEvent>],
     ) -> Result<TimelinePart, RoomError> {
         let wanted = self.filtered_timeline(pass, events.iter().cloned(), &update.room_id).await?;
+        let is_sieved = wanted.len() < events.len();
         let limit = pass.timeline_limit();
         let cut = wanted.len().saturating_sub(limit);
         let timeline = wanted.get(cut..).unwrap_or_default().to_vec();
@@ -119,7 +125,7 @@ impl Sync {
         };
         let gap = events.iter().filter(|event| !timeline.iter().any(|shown| shown.sn == event.sn)).cloned().collect();
         let memberships = vec![Some(Membership::Join); timeline.len()];
-        Ok(TimelinePart { events: timeline, memberships, is_limited, is_sieved: false, start, gap: Some(gap) })
+        Ok(TimelinePart { events: timeline, memberships, is_limited, is_sieved, start, gap: Some(gap) })
     }
 
     /// The newest events of many rooms, from the database.
@@ -185,27 +191,56 @@ impl Sync {
         &self,
         pass: &Pass<'_>,
         update: &RoomUpdate,
+        timeline: &mut TimelinePart,
+        heroes: &[Hero],
+    ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
+        let is_fresh = pass.request.full_state;
+        let events = if is_fresh {
+            let current = self.current_states(pass, &[update]).await?.remove(&update.room_sn).unwrap_or_default();
+            let mut events = self.state_before(pass, timeline, current).await?;
+            self.add_changed_members(pass, update, timeline, &mut events).await?;
+            events
+        } else {
+            self.changes_of_state(pass, update, timeline).await?
+        };
+        self.choose_state(pass, update, timeline, StateBefore { events, heroes, is_fresh }).await
+    }
+
+    /// The state that changed in the pass, as far as the timeline does not show it.
+    async fn changes_of_state(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
         timeline: &TimelinePart,
     ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
-        if pass.request.full_state {
-            return self.full_state(pass, update, timeline).await;
-        }
-        let changed = match &timeline.gap {
-            Some(gap) => {
-                let shown_too = timeline.events.iter().filter(|_| pass.request.use_state_after);
-                let mut latest: HashMap<(TypeSn, KeySn), &Arc<StoredEvent>> = HashMap::new();
-                for event in gap.iter().chain(shown_too) {
-                    let Some(key_sn) = event.state_key_sn else { continue };
-                    let known = latest.entry((event.type_sn, key_sn)).or_insert(event);
-                    if known.sn < event.sn {
-                        *known = event;
-                    }
-                }
-                latest.into_values().cloned().collect()
+        let Some(gap) = &timeline.gap else { return self.read_changed_state(pass, update, timeline).await };
+        let shown_too = timeline.events.iter().filter(|_| pass.request.use_state_after);
+        let mut latest: HashMap<(TypeSn, KeySn), &Arc<StoredEvent>> = HashMap::new();
+        for event in gap.iter().chain(shown_too) {
+            let Some(key_sn) = event.state_key_sn else { continue };
+            let known = latest.entry((event.type_sn, key_sn)).or_insert(event);
+            if known.sn < event.sn {
+                *known = event;
             }
-            None => self.read_changed_state(pass, update, timeline).await?,
-        };
-        self.choose_state(pass, update, timeline, changed, false).await
+        }
+        Ok(latest.into_values().cloned().collect())
+    }
+
+    /// Adds the members who changed in the pass to a whole state without members, for a client that was in the room before:
+    /// it knows members, and would not learn of the change otherwise.
+    async fn add_changed_members(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        timeline: &TimelinePart,
+        state: &mut Vec<Arc<StoredEvent>>,
+    ) -> Result<(), RoomError> {
+        if pass.lazy_loads_members() && pass.from.is_some() {
+            let member_type = self.interned.event_type("m.room.member").await?;
+            let changed = self.changes_of_state(pass, update, timeline).await?;
+            state.extend(changed.into_iter().filter(|event| event.type_sn == member_type));
+        }
+        Ok(())
     }
 
     /// The state that changed in the pass, as far as the timeline does not show it, from the database.
@@ -247,8 +282,12 @@ impl Sync {
                 Some(head) => Some(self.summary(pass, update, head, &current).await?),
                 None => None,
             };
-            let state = self.state_before(pass, &timeline, current).await?;
-            let state = self.choose_state(pass, update, &timeline, state, true).await?;
+            let mut events = self.state_before(pass, &timeline, current).await?;
+            if update.before == Before::Joined {
+                self.add_changed_members(pass, update, &timeline, &mut events).await?;
+            }
+            let before = StateBefore { events, heroes: heroes_of(summary.as_ref()), is_fresh: true };
+            let state = self.choose_state(pass, update, &mut timeline, before).await?;
             answers.push(Self::finish_room(pass, update, timeline, state, summary));
         }
         Ok(answers)
@@ -288,7 +327,8 @@ impl Sync {
         let visibility = self.visibility(pass, update, first).await?;
         let before = timeline.events.len();
         timeline.events.retain(|event| visibility.may_see(event));
-        timeline.is_limited |= timeline.events.len() < before;
+        let is_hiding = timeline.events.len() < before;
+        (timeline.is_limited, timeline.is_sieved) = (timeline.is_limited || is_hiding, timeline.is_sieved || is_hiding);
         timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
         if let Some(first) = timeline.events.first() {
             timeline.start = Position(first.sn.0 - 1);
@@ -343,17 +383,6 @@ impl Sync {
         Ok(state)
     }
 
-    async fn full_state(
-        &self,
-        pass: &Pass<'_>,
-        update: &RoomUpdate,
-        timeline: &TimelinePart,
-    ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
-        let current = self.current_states(pass, &[update]).await?.remove(&update.room_sn).unwrap_or_default();
-        let state = self.state_before(pass, timeline, current).await?;
-        self.choose_state(pass, update, timeline, state, true).await
-    }
-
     fn finish_room(
         pass: &Pass<'_>,
         update: &RoomUpdate,
@@ -372,11 +401,16 @@ impl Sync {
             state,
             pdus: HashMap::new(),
             summary,
+            is_completed: update.is_completed,
             ephemeral: Vec::new(),
             is_read_further: false,
             unread: Arc::default(),
         }
     }
+}
+
+fn heroes_of(summary: Option<&Summary>) -> &[Hero] {
+    summary.and_then(|summary| summary.heroes.as_deref()).unwrap_or_default()
 }
 
 pub(super) fn empty_timeline(at: Position) -> TimelinePart {

@@ -5,7 +5,7 @@
 //! 1. [`changes`] finds which rooms have something new, from the tail of the log that is in memory or, for those who were away
 //!    for longer, from the database.
 //! 2. [`joined`], [`left`] and [`stripped`] make of each room what the user may see of it, with the help of [`members`]
-//!    (lazy-loaded members), [`sieved`] (filtered timelines) and [`summary`].
+//!    (lazy-loaded members), [`sieved`] (filtered timelines), [`hidden_state`] and [`summary`].
 //! 3. [`answer`] writes it as JSON, copying the stored bytes of events, in another [`form`] if the filter says so.
 //!
 //! If there is nothing, the request waits: one entry in [`Wakeups`], no polling.
@@ -16,6 +16,7 @@ mod answer;
 mod changes;
 mod counts;
 mod form;
+mod hidden_state;
 mod joined;
 mod left;
 mod members;
