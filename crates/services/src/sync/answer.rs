@@ -43,6 +43,11 @@ impl Answer {
         }
     }
 
+    /// Where the next answer goes on.
+    pub(super) fn next_batch(&self) -> Position {
+        self.next_batch
+    }
+
     /// Whether a client would learn nothing from it.
     pub(super) fn is_empty(&self) -> bool {
         self.account_data.is_empty()

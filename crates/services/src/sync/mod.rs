@@ -215,6 +215,8 @@ impl Sync {
         if !may_wait || !answer.is_empty() {
             return Ok(answer.into_json());
         }
+        // What was looked through in vain is not looked through again.
+        let mut since = Some(answer.next_batch());
         loop {
             // Entered before looking again, so that nothing is missed in between.
             let entry = self.wakeups.enter(requester.user_sn);
@@ -222,6 +224,7 @@ impl Sync {
             if !answer.is_empty() {
                 return Ok(answer.into_json());
             }
+            since = Some(answer.next_batch());
             let is_woken = tokio::select! {
                 _ = entry => true,
                 () = tokio::time::sleep_until(deadline) => {
