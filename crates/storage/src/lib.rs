@@ -42,6 +42,7 @@ mod nul;
 mod observing;
 mod options;
 mod postgres;
+mod postgres_readers;
 mod presence;
 mod profiles;
 mod push_rules;
