@@ -1,5 +1,7 @@
 //! What a user is to a room.
 
+use std::collections::HashMap;
+
 use homeserver_core::{EventSn, Position, RoomSn, UserSn};
 
 use crate::value::{Column, Value};
@@ -261,6 +263,25 @@ impl Database {
             Ok(FirstMember { user_sn: row.get(0)?, user_id: row.get(1)?, is_gone: row.get::<i64>(2)? == 1 })
         })
         .await
+    }
+
+    /// How many users have a place in each of these rooms, whatever it is: counted up to `limit`.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn member_counts_up_to(
+        &self,
+        rooms: &[i64],
+        limit: usize,
+    ) -> Result<HashMap<RoomSn, usize>, StorageError> {
+        if rooms.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let sql = "SELECT r.room_sn, (SELECT COUNT(*) FROM (SELECT 1 FROM memberships m WHERE m.room_sn = r.room_sn \
+                   LIMIT $2) counted) FROM rooms r WHERE r.room_sn IN LIST($1)";
+        let read = |row: &crate::Row<'_>| Ok((row.get(0)?, usize::try_from(row.get::<i64>(1)?).unwrap_or(0)));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(self.query(sql, params![rooms, limit], read).await?.into_iter().collect())
     }
 
     /// Forgets the room for the user. Tells whether the user was out of the room, as is required.

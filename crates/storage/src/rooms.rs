@@ -222,6 +222,26 @@ impl Database {
         self.read_current_states(&rooms, member_type).await
     }
 
+    /// Up to `limit` member events, of type `member_type`, of a room's current state: those whose state keys have the numbers
+    /// after `after`, in the order of these numbers.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn members_after(
+        &self,
+        state: &FullState,
+        member_type: TypeSn,
+        after: KeySn,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        let sql = event_query!(
+            "JOIN (SELECT event_sn, key_sn FROM current_state WHERE room_sn = $1 AND type_sn = $2 AND key_sn > $3 \
+             ORDER BY room_sn, type_sn, key_sn LIMIT $4) s ON s.event_sn = e.event_sn ORDER BY s.key_sn"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.query(sql, params![state.room_sn(), member_type, after, limit], read_event).await
+    }
+
     async fn read_current_states(&self, rooms: &[i64], without: TypeSn) -> Result<Vec<StoredEvent>, StorageError> {
         // Two ranges of the key, so that what is not wanted is not even looked at.
         let sql = event_query!(

@@ -7,6 +7,7 @@ use homeserver_core::{EventSn, KeySn, Position, RoomSn, TypeSn};
 use storage::{FullState, KnownState, Membership, RoomHead, StoredEvent, UnreadThread};
 
 use super::changes::{Before, RoomUpdate};
+use super::large_rooms::MemberPages;
 use super::members::StateBefore;
 use super::summary::{Hero, Summary};
 use super::{Pass, Sync};
@@ -23,6 +24,8 @@ pub(super) struct RoomAnswer {
     pub(super) is_limited: bool,
     pub(super) prev_batch: Position,
     pub(super) state: Vec<Arc<StoredEvent>>,
+    /// The members who are part of the state too, if they are many.
+    pub(super) more_members: Option<MemberPages>,
     /// The events above as servers exchange them, if the client wants that.
     pub(super) pdus: HashMap<EventSn, Vec<u8>>,
     pub(super) summary: Option<Summary>,
@@ -50,6 +53,7 @@ impl RoomAnswer {
 }
 
 /// The timeline of a room with what is needed to make its state.
+#[derive(Clone)]
 pub(super) struct TimelinePart {
     pub(super) events: Vec<Arc<StoredEvent>>,
     pub(super) memberships: Vec<Option<Membership>>,
@@ -64,7 +68,7 @@ pub(super) struct TimelinePart {
 
 impl TimelinePart {
     /// Whether the client needs the event as state: it is of the pass, and the timeline does not show it.
-    fn needs_as_state(&self, pass: &Pass<'_>, event_sn: EventSn) -> bool {
+    pub(super) fn needs_as_state(&self, pass: &Pass<'_>, event_sn: EventSn) -> bool {
         let position = event_sn.position();
         let is_shown = || self.events.binary_search_by_key(&event_sn, |event| event.sn).is_ok();
         position <= pass.to && (pass.request.use_state_after || position <= self.start || !is_shown())
@@ -100,7 +104,8 @@ impl Sync {
             let summary = self.changed_summary(pass, update, &timeline).await?;
             let heroes = heroes_of(summary.as_ref());
             let state = self.changed_state(pass, update, &mut timeline, heroes).await?;
-            answers.push(Self::finish_room(pass, update, timeline, state, summary));
+            let more_members = self.more_members(pass, update, &timeline, &state).await?;
+            answers.push(Self::finish_room(pass, update, timeline, (state, more_members), summary));
         }
         Ok(answers)
     }
@@ -288,25 +293,30 @@ impl Sync {
             }
             let before = StateBefore { events, heroes: heroes_of(summary.as_ref()), is_fresh: true };
             let state = self.choose_state(pass, update, &mut timeline, before).await?;
-            answers.push(Self::finish_room(pass, update, timeline, state, summary));
+            let more_members = self.more_members(pass, update, &timeline, &state).await?;
+            answers.push(Self::finish_room(pass, update, timeline, (state, more_members), summary));
         }
         Ok(answers)
     }
 
-    /// The current state of many rooms; without members if the client loads them lazily.
+    /// The current state of many rooms; without members if the client loads them lazily or they are many.
     async fn current_states(
         &self,
         pass: &Pass<'_>,
         updates: &[&RoomUpdate],
     ) -> Result<HashMap<RoomSn, Vec<Arc<StoredEvent>>>, RoomError> {
-        let events = if pass.lazy_loads_members() {
+        let (without, with): (Vec<&RoomUpdate>, Vec<&RoomUpdate>) =
+            updates.iter().partition(|update| pass.lazy_loads_members() || update.is_large);
+        let mut events = Vec::new();
+        if !without.is_empty() {
             let member_type = self.interned.event_type("m.room.member").await?;
-            let known: Vec<&KnownState> = updates.iter().map(|update| &update.state).collect();
-            self.database.current_states_without_members(&known, member_type).await?
-        } else {
-            let full: Vec<&FullState> = updates.iter().filter_map(|update| update.state.full()).collect();
-            self.database.current_states(&full).await?
-        };
+            let known: Vec<&KnownState> = without.iter().map(|update| &update.state).collect();
+            events = self.database.current_states_without_members(&known, member_type).await?;
+        }
+        if !with.is_empty() {
+            let full: Vec<&FullState> = with.iter().filter_map(|update| update.state.full()).collect();
+            events.extend(self.database.current_states(&full).await?);
+        }
         let mut states: HashMap<RoomSn, Vec<Arc<StoredEvent>>> = HashMap::with_capacity(updates.len());
         for event in events {
             states.entry(event.room_sn).or_default().push(Arc::new(event));
@@ -387,7 +397,7 @@ impl Sync {
         pass: &Pass<'_>,
         update: &RoomUpdate,
         timeline: TimelinePart,
-        state: Vec<Arc<StoredEvent>>,
+        (state, more_members): (Vec<Arc<StoredEvent>>, Option<MemberPages>),
         summary: Option<Summary>,
     ) -> RoomAnswer {
         let prev_batch = if timeline.events.is_empty() && !timeline.is_limited { pass.to } else { timeline.start };
@@ -399,6 +409,7 @@ impl Sync {
             is_limited: timeline.is_limited,
             prev_batch,
             state,
+            more_members,
             pdus: HashMap::new(),
             summary,
             is_completed: update.is_completed,

@@ -74,6 +74,7 @@ impl Sync {
             memberships: timeline.memberships,
             is_limited: timeline.is_limited,
             state,
+            more_members: None,
             pdus: HashMap::new(),
             summary: None,
             is_completed: false,

@@ -82,7 +82,7 @@ impl Sync {
         let StateBefore { events: mut state, heroes, is_fresh } = before;
         let mut loaded = HashSet::new();
         let member_type = self.interned.event_type("m.room.member").await?;
-        if pass.lazy_loads_members() {
+        if pass.lazy_loads_members() || update.is_large {
             let mut wanted = self.wanted_members(pass, timeline, heroes, is_fresh, member_type).await?;
             for key_sn in state.iter().filter(|event| event.type_sn == member_type).filter_map(|it| it.state_key_sn) {
                 wanted.remove(&key_sn);
