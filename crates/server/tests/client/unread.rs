@@ -165,6 +165,34 @@ on_both_databases! {
         assert_eq!(unread(&carol, &room).await, (2, 1));
     }
 
+    async fn what_was_read_in_a_thread_is_no_longer_kept_to_count_it(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await;
+        let root = alice.send_text(&room, "root").await;
+        let relation = json!({ "rel_type": "m.thread", "event_id": root });
+        let in_thread = json!({ "msgtype": "m.text", "body": "x", "m.relates_to": relation });
+        let kept = async || {
+            let sql = "SELECT COUNT(*) FROM unread_differences";
+            server.database().query(sql, &[], |row| row.get::<i64>(0)).await.unwrap()[0]
+        };
+        // To who sent a message it is something else than to others.
+        for number in 0..10 {
+            let main = send(&bob, &room, &format!("main{number}"), json!({ "msgtype": "m.text", "body": "x" })).await;
+            let reply = send(&bob, &room, &format!("thread{number}"), in_thread.clone()).await;
+            for (event, thread) in [(main, "main"), (reply, root.as_str())] {
+                let path = format!("{V3}/rooms/{}/receipt/m.read/{}", path_segment(&room), path_segment(&event));
+                bob.post(path).json(&json!({ "thread_id": thread })).await.ok();
+            }
+            assert!(kept().await <= 3, "{} after {number}", kept().await);
+        }
+        assert_eq!(unread(&bob, &room).await, (0, 0));
+        send(&alice, &room, "reply", in_thread).await;
+        alice.send_text(&room, "new").await;
+        assert_eq!(unread(&bob, &room).await, (2, 0));
+    }
+
     async fn threads_count_by_themselves_for_clients_that_want_that(db: TestDatabase) {
         let server = TestServer::start(&db).await;
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);

@@ -43,9 +43,10 @@ impl History {
         let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
         let event = self.visible_event(&access, event_id).await?;
         let limit = bounded(request.limit);
-        let scan = |limit| Scan { database: &self.database, access: &access, filter: &request.filter, limit };
-        let before = scan(limit / 2).page(Direction::Backwards, Position(event.sn.0 - 1), Position::START).await?;
-        let after = scan(limit - limit / 2).page(Direction::Forwards, event.sn.position(), Position(i64::MAX)).await?;
+        let scan = self.scan(&access, &request.filter, limit / 2).await?;
+        let before = scan.page(Direction::Backwards, Position(event.sn.0 - 1), Position::START).await?;
+        let scan = Scan { limit: limit - limit / 2, ..scan };
+        let after = scan.page(Direction::Forwards, event.sn.position(), Position(i64::MAX)).await?;
         let (before, after) = (before.events, after.events);
         let start = before.last().map_or(event.sn, |oldest| oldest.sn).0 - 1;
         let end = after.last().map_or(event.sn, |newest| newest.sn).position();

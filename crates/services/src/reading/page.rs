@@ -5,6 +5,7 @@ use storage::{Database, StorageError, StoredEvent};
 
 use super::access::Access;
 use crate::filters::RoomEventFilter;
+use crate::ignoring::Ignored;
 
 /// Most events of a page.
 const MAX_LIMIT: u64 = 1_000;
@@ -56,6 +57,7 @@ pub(super) fn bounded(limit: Option<u64>) -> usize {
 pub(super) struct Scan<'a> {
     pub(super) database: &'a Database,
     pub(super) access: &'a Access<'a>,
+    pub(super) ignored: Ignored,
     pub(super) filter: &'a RoomEventFilter,
     pub(super) limit: usize,
 }
@@ -88,7 +90,8 @@ impl Scan<'_> {
                     Direction::Backwards => until = Position(event.sn.0 - 1),
                     Direction::Forwards => after = event.sn.position(),
                 }
-                if self.filter.includes_event(&event.client_json) && self.access.visibility.may_see(&event) {
+                let is_wanted = self.filter.includes_event(&event.client_json) && !self.ignored.hides(&event);
+                if is_wanted && self.access.visibility.may_see(&event) {
                     events.push(event);
                 }
                 scanned += 1;

@@ -45,8 +45,11 @@ pub struct Auth {
     password: Option<String>,
     #[serde(default)]
     token: Option<String>,
-    #[serde(default, alias = "threepidCreds")]
+    #[serde(default)]
     threepid_creds: Option<Object<ThreepidCredentials>>,
+    /// The same, as clients called it before the specification had it.
+    #[serde(default, rename = "threepidCreds")]
+    old_threepid_creds: Option<Object<ThreepidCredentials>>,
 }
 
 /// Names a validation session, and proves that it is the client's own. An identity server that a client names as well does
@@ -283,7 +286,8 @@ impl UserInteractiveAuth {
         purpose: Purpose,
         auth: &Auth,
     ) -> Result<Option<(&'static str, &'static str)>, UiaError> {
-        let Some(Object(ThreepidCredentials { sid, client_secret })) = &auth.threepid_creds else {
+        let creds = auth.threepid_creds.as_ref().or(auth.old_threepid_creds.as_ref());
+        let Some(Object(ThreepidCredentials { sid, client_secret })) = creds else {
             return Ok(Some(("M_MISSING_PARAM", "The credentials of the e-mail address (threepid_creds) are missing")));
         };
         let found = validated_email(&self.database, &*self.clock, purpose, sid, client_secret).await?;
