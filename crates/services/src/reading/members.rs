@@ -44,7 +44,8 @@ impl RoomState {
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmembers>
     ///
     /// # Errors
-    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::StillPartial`].
+    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::Forbidden`] if not at the time that was
+    /// asked for, [`RoomError::StillPartial`].
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn members(
         &self,
@@ -64,6 +65,10 @@ impl RoomState {
                 // was there when it began.
                 let began = self.database.first_change_of_type(access.room_sn, member_type).await?;
                 let at = began.map_or(at, |began| began.max(at));
+                if query.at.is_some() && !access.visibility.may_see_state_at(at) {
+                    let sentence = "You may not see who was in this room at that time.";
+                    return Err(RoomError::Forbidden(sentence.to_owned()));
+                }
                 self.database.members_at(&full, member_type, at).await?
             }
         };
