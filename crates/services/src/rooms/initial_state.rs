@@ -7,7 +7,7 @@ use ruma::{OwnedUserId, UserId};
 use serde_json::{Value, json};
 
 use super::create::{NewRoom, Preset};
-use super::member_content::{Content, canonical};
+use super::member_content::{Content, VOUCHER, canonical};
 use super::{Draft, RoomError};
 
 impl Preset {
@@ -98,6 +98,9 @@ pub(super) fn push_state(
     for event in &new_room.initial_state {
         let comes_later = (new_room.name.is_some() && is_at(event, "m.room.name"))
             || (new_room.topic.is_some() && is_at(event, "m.room.topic"));
+        if event.event_type == "m.room.member" && event.content.contains_key(VOUCHER) {
+            return Err(RoomError::Invalid(format!("A member event in `initial_state` cannot have {VOUCHER}.")));
+        }
         if !comes_later && !is_at(event, "m.room.power_levels") {
             push(&event.event_type, &event.state_key, &event.content)?;
         }

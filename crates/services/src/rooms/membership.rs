@@ -10,7 +10,7 @@ use storage::{Database, Interned};
 
 use super::aliases::Aliases;
 use super::inheritance::{inherit, predecessor_of, replaces};
-use super::member_content::{Content, canonical, fill_profile, replace_profile, says_the_same};
+use super::member_content::{Content, VOUCHER, canonical, fill_profile, replace_profile, says_the_same};
 use super::restricted_join::Voucher;
 use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
 use crate::identity::Identity;
@@ -75,8 +75,6 @@ impl Memberships {
         room: &RoomOrAliasId,
         mut content: Content,
     ) -> Result<OwnedRoomId, RoomError> {
-        // Who vouches for the user is for the server to say.
-        content.remove("join_authorised_via_users_server");
         content.remove("third_party_signed");
         self.enter(requester, room, Membership::Join, content).await
     }
@@ -291,6 +289,8 @@ impl Memberships {
         room_id: &RoomId,
         mut change: Change<'_>,
     ) -> Result<OwnedEventId, RoomError> {
+        // The server of the user who is named there has to sign the event, so this server names one of its own, or nobody.
+        change.content.remove(VOUCHER);
         let room_sn = self.timeline.find(room_id).await?;
         let spent = SpentOnce::new(&self.rate_limits);
         spent.check(Kind::Message, requester)?;
@@ -380,7 +380,7 @@ impl Memberships {
             let voucher =
                 Voucher { database: &self.database, interned: &self.interned, identity: &self.identity, room_sn };
             if let Some(user_id) = voucher.find(room, requester).await? {
-                content.insert("join_authorised_via_users_server".to_owned(), user_id.as_str().into());
+                content.insert(VOUCHER.to_owned(), user_id.as_str().into());
             }
         }
         Ok(())
@@ -531,8 +531,9 @@ impl RoomChange for ProfileUpdate<'_> {
         // Read while the room is locked, and built anew if another node was faster: an older profile never comes last.
         replace_profile(&mut new, &self.profiles.member_profile(self.user_sn).await?);
         if new != old {
-            // What explained the joining does not explain this.
+            // What explained the joining, and who vouched for it, does not explain this.
             new.remove("reason");
+            new.remove(VOUCHER);
             let draft = Draft::state("m.room.member", self.user_id.as_str(), canonical(&new)?);
             room.stage(self.user_sn, self.user_id, &draft).await?;
         }
