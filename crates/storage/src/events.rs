@@ -77,7 +77,7 @@ pub struct StoredEvent {
     /// The event that redacted this one, as clients see it.
     pub redacted_because: Option<Bytes>,
     /// Which device sent it under which transaction ID. Known for events that were just sent; for others ask
-    /// [`Database::transaction_ids`].
+    /// [`Database::transaction_ids`]. `None` if it was sent without a device.
     pub transaction: Option<(DeviceSn, Box<str>)>,
     /// Whose membership it changed, and into what. Known for events that were just sent.
     pub membership: Option<(UserSn, Membership)>,
@@ -113,7 +113,7 @@ macro_rules! own_event_query {
     ($condition:literal) => {
         event_query!(
             ", (SELECT t.transaction_id FROM client_transactions t \
-             WHERE e.sender_sn = $6 AND t.event_sn = e.event_sn AND t.device_sn + 0 = $5)",
+             WHERE e.sender_sn = $6 AND t.event_sn = e.event_sn AND t.sender + 0 = $5)",
             $condition
         )
     };
@@ -305,38 +305,5 @@ impl Database {
             "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 AND s.type_sn = $2 AND s.key_sn = $3"
         );
         self.query_optional(sql, params![room_sn, type_sn, key_sn], read_pdu).await
-    }
-
-    /// The event that a device sent under a transaction ID.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn event_of_transaction(
-        &self,
-        device_sn: DeviceSn,
-        room_sn: RoomSn,
-        type_sn: TypeSn,
-        transaction_id: &str,
-    ) -> Result<Option<Box<str>>, StorageError> {
-        let sql = "SELECT e.event_id FROM client_transactions t JOIN events e ON e.event_sn = t.event_sn \
-                   WHERE t.device_sn = $1 AND t.room_sn = $2 AND t.type_sn = $3 AND t.transaction_id = $4";
-        self.query_optional(sql, params![device_sn, room_sn, type_sn, transaction_id], |row| row.get(0)).await
-    }
-
-    /// The transaction IDs under which `device_sn` sent some of `events`.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn transaction_ids(
-        &self,
-        device_sn: DeviceSn,
-        events: &[i64],
-    ) -> Result<Vec<(EventSn, Box<str>)>, StorageError> {
-        if events.is_empty() {
-            return Ok(Vec::new());
-        }
-        let sql =
-            "SELECT event_sn, transaction_id FROM client_transactions WHERE event_sn IN LIST($1) AND device_sn = $2";
-        self.query(sql, params![events, device_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 }

@@ -23,6 +23,7 @@ mod auth_chains;
 mod backup;
 mod chunk_collection;
 mod clean_up;
+mod client_transactions;
 mod database;
 mod devices;
 mod dialect;
@@ -74,6 +75,7 @@ pub use append::{Append, AppendOutcome, EventNumber, NewEvent, StateBefore, Stat
 pub use backup::back_up_sqlite;
 pub use chunk_collection::{ChunkCollector, Collected, CollectorLimits};
 pub use clean_up::Swept;
+pub use client_transactions::{ClientTransaction, TransactionEndpoint, TransactionSender};
 pub use database::Database;
 pub use devices::{Device, LastSeen};
 pub use dialect::Engine;

@@ -8,13 +8,13 @@ use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedUserId, RoomId, UserId};
 use storage::{
-    Append, AppendOutcome, Database, Interned, Membership, NewEvent, Standing, Step, StorageError, StoredEvent,
-    later_version,
+    Append, AppendOutcome, ClientTransaction, Database, Interned, Membership, NewEvent, Standing, Step, StorageError,
+    StoredEvent, later_version,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::RoomError;
-use super::head::{Draft, Head, HeadEvent, StateEvent, TransactionKey};
+use super::head::{Draft, Head, HeadEvent, StateEvent};
 use super::receiving::is_joint;
 use crate::identity::Identity;
 use crate::unread::Audiences;
@@ -33,7 +33,7 @@ pub struct OpenRoom {
     pub(super) staged: Vec<NewEvent>,
     pub(super) joined_change: i64,
     pub(super) invited_change: i64,
-    pub(super) transaction: Option<TransactionKey>,
+    pub(super) transaction: Option<ClientTransaction>,
     /// Whether the head has moved by what is staged.
     pub(super) is_changed: bool,
 }
@@ -202,7 +202,7 @@ impl OpenRoom {
             events: std::mem::take(&mut self.staged),
             resolved: None,
             extremities: None,
-            transaction: transaction.as_ref().map(|(device_sn, _, id)| (*device_sn, id.clone())),
+            transaction: transaction.clone(),
             joined_change: self.joined_change,
             invited_change: self.invited_change,
             also,
