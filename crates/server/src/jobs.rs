@@ -7,7 +7,7 @@ use config::{Config, Schedule};
 use homeserver_core::Clock;
 use services::background::{
     ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, InheritRoomSettings, JobState,
-    LeaveAllRooms, MembershipJobs, PurgeForgottenRooms, RemoveExpired, RemoveUnseenDevices, RoomPurge,
+    LeaveAllRooms, MembershipJobs, PurgeForgottenRooms, RemoveExpired, RemoveGuests, RemoveUnseenDevices, RoomPurge,
     UpdateMemberProfile,
 };
 use services::mail::{MailJob, SendMail, ValidationMails};
@@ -64,7 +64,8 @@ pub(crate) fn handlers(needs: &Needs<'_>) -> Handlers {
     let handlers = Handlers::default()
         .with::<UpdateMemberProfile>(of_memberships.clone())
         .with::<LeaveAllRooms>(of_memberships.clone())
-        .with::<InheritRoomSettings>(of_memberships)
+        .with::<InheritRoomSettings>(of_memberships.clone())
+        .with::<RemoveGuests>(of_memberships)
         .with_scheduled::<RemoveExpired>(schedule(jobs.clean_up), clean_up.clone())
         .with_scheduled::<RemoveUnseenDevices>(schedule(jobs.clean_up), clean_up)
         .with_scheduled::<CollectStateChunks>(

@@ -11,6 +11,7 @@ mod account_data;
 mod bad_input;
 mod devices;
 mod filter;
+mod guests;
 mod login;
 mod media;
 mod presence;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use self::clean_up::{CleanUp, RemoveExpired, RemoveUnseenDevices};
 pub use self::jobs::{BackgroundJobs, JobPage, JobsError};
-pub use self::memberships::{InheritRoomSettings, LeaveAllRooms, MembershipJobs, UpdateMemberProfile};
+pub use self::memberships::{InheritRoomSettings, LeaveAllRooms, MembershipJobs, RemoveGuests, UpdateMemberProfile};
 pub use self::purging::{PurgeForgottenRooms, RoomPurge};
 pub use self::state_chunks::{ChunkObserver, ChunkRemoval, CollectStateChunks};
 pub use self::statistics::{CountStatistics, Counting, Statistics};

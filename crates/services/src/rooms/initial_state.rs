@@ -124,15 +124,13 @@ fn object<const N: usize>(entries: [(&str, Value); N]) -> Content {
 }
 
 /// Type, key and value of the events that a preset stands for.
-fn of_preset(preset: Preset) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+fn of_preset(preset: Preset) -> [(&'static str, &'static str, &'static str); 3] {
     let is_public = preset == Preset::PublicChat;
-    let guest_access = (!is_public).then_some(("m.room.guest_access", "guest_access", "can_join"));
     [
         ("m.room.join_rules", "join_rule", if is_public { "public" } else { "invite" }),
         ("m.room.history_visibility", "history_visibility", "shared"),
+        ("m.room.guest_access", "guest_access", if is_public { "forbidden" } else { "can_join" }),
     ]
-    .into_iter()
-    .chain(guest_access)
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels>
@@ -205,13 +203,14 @@ mod tests {
             "m.room.canonical_alias",
             "m.room.join_rules",
             "m.room.history_visibility",
+            "m.room.guest_access",
             "org.a",
             "m.room.name",
             "m.room.topic",
         ];
         assert_eq!(types, expected);
         assert_eq!(state[2].1["join_rule"], "public");
-        assert_eq!(state[6].1["m.topic"]["m.text"][0]["body"], "T");
+        assert_eq!(state[7].1["m.topic"]["m.text"][0]["body"], "T");
     }
 
     #[test]

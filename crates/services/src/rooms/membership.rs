@@ -9,6 +9,7 @@ use ruma::{OwnedEventId, OwnedRoomId, RoomId, RoomOrAliasId, UserId};
 use storage::{Database, Interned};
 
 use super::aliases::Aliases;
+use super::guests::admits_guests;
 use super::inheritance::{inherit, predecessor_of, replaces};
 use super::member_content::{Content, VOUCHER, canonical, fill_profile, replace_profile, says_the_same};
 use super::restricted_join::Voucher;
@@ -37,10 +38,10 @@ enum Action {
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#room-membership>
 pub struct Memberships {
-    database: Database,
-    interned: Arc<Interned>,
+    pub(super) database: Database,
+    pub(super) interned: Arc<Interned>,
     identity: Arc<Identity>,
-    timeline: Arc<Timeline>,
+    pub(super) timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
     profiles: Arc<Profiles>,
     user_rooms: Arc<UserRoomsCache>,
@@ -539,11 +540,6 @@ impl RoomChange for ProfileUpdate<'_> {
         }
         Ok(((), None))
     }
-}
-
-async fn admits_guests(room: &mut OpenRoom) -> Result<bool, RoomError> {
-    let event = room.state("m.room.guest_access", "").await?;
-    Ok(event.is_some_and(|event| event.content().string("guest_access").as_deref() == Some("can_join")))
 }
 
 fn with_reason(reason: Option<String>) -> Content {

@@ -9,6 +9,7 @@ mod checking;
 mod create;
 mod directory;
 mod error;
+mod guests;
 mod head;
 mod inheritance;
 mod initial_state;

@@ -263,6 +263,10 @@ impl Timeline {
         &self.database
     }
 
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     pub(super) fn interned(&self) -> &Interned {
         &self.interned
     }
@@ -322,6 +326,7 @@ impl Timeline {
             joined_change: 0,
             invited_change: 0,
             transaction: None,
+            keeps_guests_out: false,
             is_changed: false,
         }
     }
