@@ -116,8 +116,8 @@ impl Database {
 }
 
 impl Tx {
-    /// Closes an account for good: its password, addresses, devices and tokens are gone, its user ID stays taken. With `erase`, what
-    /// others can see of the user outside of rooms is removed as well. Returns the hashes of the access tokens that were valid.
+    /// Closes an account for good: its password, addresses, devices and tokens are gone, its user ID stays taken. With `erase`, so is
+    /// what the user has set, and newcomers to the user's rooms see redacted events. Returns the hashes of the access tokens that were valid.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
@@ -133,7 +133,7 @@ impl Tx {
         self.delete_threepids(user_sn).await?;
         self.end_presence(user_sn, now).await?;
         if erase {
-            self.execute("DELETE FROM profile_fields WHERE user_sn = $1", params![user_sn]).await?;
+            self.erase_user(user_sn).await?;
         }
         self.delete_all_devices(user_sn, None).await
     }

@@ -452,6 +452,8 @@ impl Append {
             redacts: event.redacts.as_ref().map(|(target, json)| (target.sn(), json.clone())),
             unread: (event.standing == Standing::Accepted).then(|| event.unread.clone()),
             previous_sn,
+            sender_erased_at: None,
+            unsigned_erased_at: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use homeserver_core::{DeviceSn, EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
 
 use crate::unread::Unread;
 use crate::value::Row;
@@ -87,9 +87,14 @@ pub struct StoredEvent {
     pub unread: Option<Arc<Unread>>,
     /// The event of its room that stands before it in the log. Known for events that were just sent; `None` also for the first.
     pub previous_sn: Option<EventSn>,
+    /// When, in the log, its sender asked for all content to be erased, if it was read after that.
+    pub sender_erased_at: Option<Position>,
+    /// The same of the sender of what it replaced or of what redacted it, the later one of both.
+    pub unsigned_erased_at: Option<Position>,
 }
 
-/// The columns that [`read_event`] reads, from `events e`, `events p` (what `e` replaced) and `events r` (what redacted `e`).
+/// The columns that [`read_event`] reads, from `events e`, `events p` (what `e` replaced), `events r` (what redacted `e`) and
+/// `erased_users`, which is as good as empty.
 macro_rules! event_query {
     ($condition:literal) => {
         event_query!("", $condition)
@@ -97,7 +102,10 @@ macro_rules! event_query {
     ($more_columns:literal, $condition:literal) => {
         concat!(
             "SELECT e.event_sn, e.event_id, e.room_sn, e.type_sn, e.state_key_sn, e.sender_sn, e.origin_server_ts, ",
-            "e.depth, e.countable_total, e.client_json, p.client_json, r.client_json, e.replaces_sn",
+            "e.depth, e.countable_total, e.client_json, p.client_json, r.client_json, e.replaces_sn, ",
+            "(SELECT x.position FROM erased_users x WHERE x.user_sn = e.sender_sn), ",
+            "CASE WHEN e.replaces_sn IS NOT NULL OR e.redacted_by IS NOT NULL THEN (SELECT MAX(x.position) ",
+            "FROM erased_users x WHERE x.user_sn IN (p.sender_sn, r.sender_sn)) END",
             $more_columns,
             " FROM events e LEFT JOIN events p ON p.event_sn = e.replaces_sn ",
             "LEFT JOIN events r ON r.event_sn = e.redacted_by ",
@@ -140,6 +148,8 @@ pub(crate) fn read_event(row: &Row<'_>) -> Result<StoredEvent, StorageError> {
         redacts: None,
         unread: None,
         previous_sn: None,
+        sender_erased_at: row.get(13)?,
+        unsigned_erased_at: row.get(14)?,
     })
 }
 
@@ -148,7 +158,7 @@ pub type TimelineReader = (DeviceSn, UserSn);
 
 fn read_own_event(row: &Row<'_>, reader: Option<TimelineReader>) -> Result<StoredEvent, StorageError> {
     let mut event = read_event(row)?;
-    if let (Some((device_sn, _)), Some(id)) = (reader, row.get::<Option<String>>(13)?) {
+    if let (Some((device_sn, _)), Some(id)) = (reader, row.get::<Option<String>>(15)?) {
         event.transaction = Some((device_sn, id.into_boxed_str()));
     }
     Ok(event)

@@ -28,6 +28,7 @@ mod database;
 mod devices;
 mod dialect;
 mod directory;
+mod erasure;
 mod error;
 mod events;
 mod filters;

@@ -6,6 +6,7 @@ pub use storage::Membership;
 use storage::StoredEvent;
 
 use super::access::Access;
+use super::erasure::redact_erased_members;
 use super::state::RoomState;
 use super::writing::EventWriter;
 use crate::rooms::RoomError;
@@ -73,6 +74,7 @@ impl RoomState {
             }
         };
         members.retain(|event| query.wants(event));
+        redact_erased_members(&self.database, &access.visibility, &mut members).await?;
         let mut out = Vec::with_capacity(members.len() * 768 + 16);
         out.extend_from_slice(b"{\"chunk\":");
         EventWriter::new(&access, self.clock.now()).state(&mut out, &members);

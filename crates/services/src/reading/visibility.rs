@@ -56,6 +56,15 @@ impl Visibility {
         Self { spans, memberships, is_forgotten }
     }
 
+    /// The view of the same events that the user had at a position: of the user's later changes it knows nothing.
+    #[must_use]
+    pub(crate) fn as_of(&self, at: Position) -> Self {
+        let known = self.memberships.partition_point(|(position, _)| *position <= at);
+        let memberships = self.memberships.get(..known).unwrap_or_default().to_vec();
+        let visibilities: Vec<_> = self.spans.iter().map(|span| (span.from, span.visibility)).collect();
+        Self { spans: spans(&memberships, &visibilities), memberships, is_forgotten: self.is_forgotten }
+    }
+
     /// Whether the user may read the event.
     #[must_use]
     pub fn may_see(&self, event: &StoredEvent) -> bool {
@@ -216,6 +225,8 @@ mod tests {
             client_json: Bytes::new(),
             replaces_sn: None,
             previous_sn: None,
+            sender_erased_at: None,
+            unsigned_erased_at: None,
             replaced_json: None,
             redacted_because: None,
             transaction: None,

@@ -9,7 +9,7 @@ use storage::{FullState, KnownState, Membership, RoomHead, StoredEvent, UnreadTh
 use super::changes::RoomUpdate;
 use super::summary::Summary;
 use super::{Pass, Sync};
-use crate::reading::Visibility;
+use crate::reading::{Visibility, redact_erased};
 use crate::rooms::RoomError;
 
 /// What a user sees of a room that they are or were in.
@@ -290,6 +290,7 @@ impl Sync {
         let visibility = self.visibility(pass, update, first).await?;
         let before = timeline.events.len();
         timeline.events.retain(|event| visibility.may_see(event));
+        redact_erased(&self.database, &visibility, &mut timeline.events).await?;
         timeline.is_limited |= timeline.events.len() < before;
         timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
         if let Some(first) = timeline.events.first() {

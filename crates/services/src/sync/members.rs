@@ -12,6 +12,7 @@ use storage::StoredEvent;
 use super::changes::RoomUpdate;
 use super::joined::TimelinePart;
 use super::{Pass, Sync};
+use crate::reading::{Visibility, concerns_erased_member, redact_erased_members};
 use crate::rooms::RoomError;
 
 /// Members remembered for one room of a device.
@@ -78,6 +79,11 @@ impl Sync {
             state.extend(self.member_events(pass, update, timeline, wanted, is_fresh).await?);
         }
         state.sort_by_key(|event| event.sn);
+        if state.iter().any(|event| concerns_erased_member(event)) {
+            let (room, user_sn) = (&update.state, pass.requester.user_sn);
+            let visibility = Visibility::load(&self.database, &self.interned, room, user_sn, Position::START).await?;
+            redact_erased_members(&self.database, &visibility, &mut state).await?;
+        }
         Ok(state)
     }
 
