@@ -26,8 +26,11 @@ pub(super) struct Parameters {
     since: Option<String>,
     #[serde(default)]
     timeout: u64,
-    #[serde(default, alias = "org.matrix.msc4222.use_state_after")]
+    #[serde(default)]
     use_state_after: bool,
+    /// As clients called it before it was part of the specification. Some send both.
+    #[serde(default, rename = "org.matrix.msc4222.use_state_after")]
+    unstable_use_state_after: bool,
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
@@ -50,7 +53,7 @@ pub(super) async fn sync(
         timeout: Duration::from_millis(parameters.timeout),
         filter: Box::pin(filter(&filters, &requester, parameters.filter.as_deref())).await?,
         full_state: parameters.full_state,
-        use_state_after: parameters.use_state_after,
+        use_state_after: parameters.use_state_after || parameters.unstable_use_state_after,
     };
     let _connected = presences.connect(&requester, parameters.set_presence.into()).await;
     let answer = Box::pin(sync.sync(&requester, &request)).await?;
