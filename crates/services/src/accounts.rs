@@ -7,7 +7,7 @@ use ruma::{OwnedServerName, OwnedUserId, UserId};
 use storage::{Account, Database, StorageError, Tx};
 use tasks::queue::{Job as _, JobQueue};
 
-use crate::background::{LeaveAllRooms, PATIENCE};
+use crate::background::{ForgetUploadNames, LeaveAllRooms, PATIENCE};
 use crate::passwords::{PasswordError, Passwords};
 use crate::rate_limits::{Kind, LimitExceeded, RateLimits};
 use crate::sessions::{Requester, Sessions};
@@ -234,8 +234,9 @@ impl Accounts {
         Ok(())
     }
 
-    /// Closes an account for good; nobody can have its user ID again. With `erase` the profile goes, too. The user leaves all
-    /// rooms by a job, which is waited for, but not for long.
+    /// Closes an account for good; nobody can have its user ID again. With `erase` goes what the user has set, and
+    /// newcomers to the user's rooms see redacted events. The user leaves all rooms by a job, which is waited for, but not for
+    /// long.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#account-management>
     ///
@@ -246,15 +247,18 @@ impl Accounts {
         let now = self.clock.now();
         let write = async move |tx: &mut Tx| {
             let revoked = tx.deactivate_account(user_sn, now, erase).await?;
-            let job = match tx.is_in_any_room(user_sn, true).await? {
-                true => Some(LeaveAllRooms { user_sn: user_sn.0 }.schedule(tx, now).await?),
-                false => None,
-            };
-            Ok((revoked, job))
+            let mut jobs = Vec::new();
+            if tx.is_in_any_room(user_sn, true).await? {
+                jobs.push(LeaveAllRooms { user_sn: user_sn.0 }.schedule(tx, now).await?);
+            }
+            if erase {
+                jobs.push(ForgetUploadNames { user_sn: user_sn.0 }.schedule(tx, now).await?);
+            }
+            Ok((revoked, jobs))
         };
-        let (revoked, job) = self.database.write(write).await?;
+        let (revoked, jobs) = self.database.write(write).await?;
         self.sessions.forget(&revoked);
-        if let Some(job_id) = job {
+        for job_id in jobs {
             self.jobs.settle(job_id, PATIENCE).await?;
         }
         Ok(())

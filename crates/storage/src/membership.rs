@@ -173,6 +173,16 @@ impl Database {
         self.query(sql, params![room_sn], |row| row.get(0)).await
     }
 
+    /// The guests of this server who are joined to the room.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn guests_of_room(&self, room_sn: RoomSn) -> Result<Vec<UserSn>, StorageError> {
+        let sql = "SELECT m.user_sn FROM memberships m JOIN accounts a ON a.user_sn = m.user_sn \
+                   WHERE m.room_sn = $1 AND m.membership = 1 AND a.is_guest";
+        self.query(sql, params![room_sn], |row| row.get(0)).await
+    }
+
     /// How a user's memberships changed after `after` and up to `until`, oldest first.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use homeserver_core::UserSn;
+use homeserver_core::{RoomSn, UserSn};
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use storage::{Interned, StorageError};
@@ -64,6 +64,22 @@ impl Job for InheritRoomSettings {
     }
 }
 
+/// The guests in a room are to leave it, because it does not admit guests any more.
+#[derive(Clone, Copy, Serialize, Deserialize, Debug)]
+pub struct RemoveGuests {
+    /// The room's number.
+    pub room_sn: i64,
+}
+
+impl Job for RemoveGuests {
+    const NAME: &str = "remove_guests";
+    const PRIORITY: Priority = Priority::Urgent;
+
+    fn key(&self) -> Option<String> {
+        Some(self.room_sn.to_string())
+    }
+}
+
 /// Does all of these.
 #[derive(Clone)]
 pub struct MembershipJobs {
@@ -120,6 +136,15 @@ impl Handle<InheritRoomSettings> for MembershipJobs {
     async fn run(&self, job: InheritRoomSettings, run: &Run) -> Result<(), JobError> {
         let members = Told { run, doing: "Giving members of", of: job.new_room_id.as_str() };
         self.memberships.inherit_all(&job.old_room_id, &job.new_room_id, &members).await.map_err(of_rooms)
+    }
+}
+
+impl Handle<RemoveGuests> for MembershipJobs {
+    async fn run(&self, job: RemoveGuests, run: &Run) -> Result<(), JobError> {
+        let room_sn = RoomSn(job.room_sn);
+        let room_id = self.interned.room_id(room_sn).await.map_err(JobError::from)?;
+        let guests = Told { run, doing: "Removing guests from", of: &room_id };
+        self.memberships.remove_guests(room_sn, &guests).await.map_err(of_rooms)
     }
 }
 

@@ -240,6 +240,8 @@ mod tests {
             client_json: Bytes::from("x".repeat(500)),
             replaces_sn: None,
             previous_sn: None,
+            sender_erased_at: None,
+            unsigned_erased_at: None,
             replaced_json: Some(Bytes::from("y".repeat(300))),
             redacted_because: None,
             transaction: None,

@@ -5,6 +5,7 @@ use ruma::{EventId, RoomId};
 use storage::StoredEvent;
 
 use super::access::Access;
+use super::erasure::redact_erased_members;
 use super::history::History;
 use super::page::{Direction, Scan, bounded};
 use super::writing::EventWriter;
@@ -94,6 +95,7 @@ impl History {
         let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
         let mut state = self.database.events(&sns).await?;
         state.extend(members);
+        redact_erased_members(&self.database, &access.visibility, &mut state).await?;
         state.retain(|event| filter.includes_event(&event.client_json));
         Ok(state)
     }

@@ -8,6 +8,7 @@ use ruma::{EventId, RoomId};
 use storage::{Database, Interned, RoomStates, StorageError, StoredEvent};
 
 use super::access::Access;
+use super::erasure::{redact_erased, redact_erased_members};
 use super::page::{Direction, MessagesRequest, Page, Scan, bounded};
 use super::writing::{EventWriter, with_transaction_id};
 use crate::filters::RoomEventFilter;
@@ -139,6 +140,7 @@ impl History {
             event.room_sn == access.room_sn && access.visibility.may_see(event) && !ignored.hides(event)
         };
         let mut event = event.filter(is_readable).ok_or_else(no_such_event)?;
+        redact_erased(&self.database, &access.visibility, std::slice::from_mut(&mut event)).await?;
         with_transaction_id(&self.database, access.requester, &mut event).await?;
         Ok(event)
     }
@@ -150,13 +152,15 @@ impl History {
         &self,
         access: &Access<'_>,
         events: &[StoredEvent],
-    ) -> Result<Vec<StoredEvent>, StorageError> {
+    ) -> Result<Vec<StoredEvent>, RoomError> {
         let newest = events.iter().map(|event| event.sn.position()).max();
         let member_type = self.interned.find_type("m.room.member").await?;
         let (Some(newest), Some(member_type)) = (newest, member_type) else { return Ok(Vec::new()) };
         let keys = self.keys_of_senders(events).await?;
         let keys: Vec<i64> = keys.into_iter().collect();
-        self.database.state_of_keys_at(&access.state, member_type, &keys, newest).await
+        let mut members = self.database.state_of_keys_at(&access.state, member_type, &keys, newest).await?;
+        redact_erased_members(&self.database, &access.visibility, &mut members).await?;
+        Ok(members)
     }
 
     /// The state keys of the member events of those who sent `events`.

@@ -4,8 +4,10 @@ use homeserver_core::Position;
 use storage::{Database, StorageError, StoredEvent};
 
 use super::access::Access;
+use super::erasure::redact_erased;
 use crate::filters::RoomEventFilter;
 use crate::ignoring::Ignored;
+use crate::rooms::RoomError;
 
 /// Most events of a page.
 const MAX_LIMIT: u64 = 1_000;
@@ -64,7 +66,7 @@ pub(super) struct Scan<'a> {
 
 impl Scan<'_> {
     /// The next events from `from` on in a direction, up to `to`.
-    pub(super) async fn page(&self, direction: Direction, from: Position, to: Position) -> Result<Page, StorageError> {
+    pub(super) async fn page(&self, direction: Direction, from: Position, to: Position) -> Result<Page, RoomError> {
         let nothing = Page { events: Vec::new(), next: None };
         let Some((first, last)) = self.access.visibility.readable() else { return Ok(nothing) };
         if !self.filter.includes_room(self.access.room_id.as_str()) {
@@ -80,7 +82,8 @@ impl Scan<'_> {
         while after < until && scanned < MAX_SCANNED {
             // One more than needed tells whether there is another page.
             let wanted = if scanned == 0 { self.limit + 1 } else { BATCH };
-            let read = self.read(direction, after, until, wanted).await?;
+            let mut read = self.read(direction, after, until, wanted).await?;
+            redact_erased(self.database, &self.access.visibility, &mut read).await?;
             let is_last = read.len() < wanted;
             for event in read {
                 if events.len() == self.limit {

@@ -1,5 +1,6 @@
 //! How accounts come into being: by registration, by the shared secret, and on the command line.
 
+mod guests;
 mod shared_secret;
 mod username;
 
@@ -9,9 +10,10 @@ use homeserver_core::{Clock, Live, Timestamp, random_string};
 use ruma::{OwnedServerName, OwnedUserId};
 use storage::{Database, NewAccount, StorageError, TokenHash, Tx, UserThreepid};
 
+pub use self::guests::UpgradingGuest;
 pub use self::shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest};
 use crate::passwords::{PasswordError, Passwords};
-use crate::sessions::{CheckedDevice, IssuedTokens, Sessions, new_session};
+use crate::sessions::{AuthenticationError, CheckedDevice, IssuedTokens, Sessions, new_session};
 use crate::threepids::{EMAIL, Purpose};
 use crate::uia::{Authorisation, Flow, Stage, ValidatedEmail};
 
@@ -47,6 +49,12 @@ pub enum RegistrationError {
     /// This server takes no guests.
     #[error("Guests cannot register on this server")]
     NoGuests,
+    /// Who wants to have a guest's user ID is not that guest.
+    #[error("This user name is not the one of the guest whose access token was given")]
+    AnotherGuest,
+    /// The access token that was given to prove to be a guest is nobody's.
+    #[error(transparent)]
+    GuestToken(AuthenticationError),
     /// The name is not one by the grammar.
     #[error("{0}")]
     InvalidUsername(&'static str),
@@ -88,6 +96,8 @@ pub struct NewUser {
     pub user_type: Option<String>,
     /// The device to log in; none if the user is not to be logged in.
     pub device: Option<CheckedDevice>,
+    /// The guest who becomes this user.
+    pub upgrades: Option<UpgradingGuest>,
 }
 
 /// A user who was registered.
@@ -258,8 +268,10 @@ impl Registration {
         is_guest: bool,
         authorisation: Authorisation,
     ) -> Result<Registered, RegistrationError> {
-        let username = user.username.unwrap_or_else(|| random_string(12));
-        let user_id = self.user_id(&username)?;
+        let user_id = match &user.upgrades {
+            Some(guest) => guest.user_id.clone(),
+            None => self.user_id(&user.username.unwrap_or_else(|| random_string(12)))?,
+        };
         let now = self.clock.now();
         let account = NewAccount {
             user_id: user_id.to_string(),
@@ -272,9 +284,10 @@ impl Registration {
         let prepared = user.device.as_ref().map(|device| self.sessions.prepare(device));
         let session = user.device.zip(prepared.as_ref().map(|prepared| prepared.stored(now)));
         let display_name = user.display_name.map(|name| serde_json::Value::from(name).to_string());
+        let upgrades = user.upgrades.map(|guest| guest.user_sn);
         let created = self.database.write(async move |tx| {
             let mut account = account.clone();
-            if tx.account_exists(&account.user_id).await? {
+            if upgrades.is_none() && tx.account_exists(&account.user_id).await? {
                 return Ok(Created::UserInUse);
             }
             let email = match &authorisation.email {
@@ -290,7 +303,11 @@ impl Registration {
                 };
                 account.is_admin |= usable.makes_admin;
             }
-            let Some(user_sn) = tx.create_account(&account).await? else {
+            let user_sn = match upgrades {
+                Some(guest_sn) => tx.upgrade_guest(guest_sn, &account).await?,
+                None => tx.create_account(&account).await?,
+            };
+            let Some(user_sn) = user_sn else {
                 return give_back(tx, authorisation.registration_token.as_deref()).await;
             };
             if let Some(threepid) = &email
@@ -315,6 +332,9 @@ impl Registration {
             Created::ConfirmationUsedUp => Err(RegistrationError::ConfirmationUsedUp),
             Created::Account(revoked) => {
                 self.sessions.forget(&revoked);
+                if let Some(guest_sn) = upgrades {
+                    self.sessions.look_up_again(guest_sn).await?;
+                }
                 Ok(Registered { user_id, tokens: prepared.map(|prepared| prepared.issued) })
             }
         }

@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use homeserver_core::{DeviceSn, HeapSize, RoomSn, TypeSn, allocation_bytes, table_bytes};
+use homeserver_core::{HeapSize, RoomSn, allocation_bytes, table_bytes};
 use room_engine::auth::{self, AuthState, auth_types_for_event};
 use room_engine::state_map::{Place, StateMap};
 use room_engine::{BuiltEvent, CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion};
 use ruma::{EventId, OwnedEventId, OwnedRoomId, UserId};
-use storage::{Database, EventNumber, Interned, StoredPdu};
+use storage::{ClientTransaction, Database, EventNumber, Interned, StoredPdu};
 
 use super::RoomError;
 use crate::identity::Identity;
@@ -75,9 +75,6 @@ struct Remembered {
 /// Less than every version of a head.
 const UNCHANGED: i64 = -1;
 
-/// A transaction ID that was used, and by whom.
-pub(super) type TransactionKey = (DeviceSn, TypeSn, Box<str>);
-
 /// The end of a room: what the next event is built on.
 pub(super) struct Head {
     pub(super) room_sn: RoomSn,
@@ -96,7 +93,7 @@ pub(super) struct Head {
     state_bytes: usize,
     /// How many entries `state` has when those that can be dropped are.
     trimmed_at: usize,
-    transactions: VecDeque<TransactionKey>,
+    transactions: VecDeque<ClientTransaction>,
 }
 
 impl Head {
@@ -255,7 +252,7 @@ impl Head {
             + extremities.sum::<usize>()
             + table_bytes::<(StatePlace, Remembered)>(self.state.capacity())
             + self.state_bytes
-            + allocation_bytes(self.transactions.capacity() * size_of::<TransactionKey>())
+            + allocation_bytes(self.transactions.capacity() * size_of::<ClientTransaction>())
             + self.transactions.len() * TRANSACTION_ID_BYTES
     }
 
@@ -343,11 +340,11 @@ impl Head {
     }
 
     /// Whether this transaction was used a moment ago. Its event may not be committed yet.
-    pub(super) fn knows_transaction(&self, key: &TransactionKey) -> bool {
+    pub(super) fn knows_transaction(&self, key: &ClientTransaction) -> bool {
         self.transactions.contains(key)
     }
 
-    pub(super) fn remember_transaction(&mut self, key: TransactionKey) {
+    pub(super) fn remember_transaction(&mut self, key: ClientTransaction) {
         if self.transactions.len() >= REMEMBERED_TRANSACTIONS {
             self.transactions.pop_front();
         }

@@ -10,6 +10,11 @@ use crate::wire;
 /// A JSON object on its way to become the content of an event.
 pub type Content = Map<String, Value>;
 
+/// The key that names who vouched for a user who joined a restricted room.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms>
+pub(super) const VOUCHER: &str = "join_authorised_via_users_server";
+
 /// The canonical form of an event's content.
 ///
 /// # Errors
@@ -48,7 +53,7 @@ pub(super) fn says_the_same(current: &Pdu, membership: Membership, content: &Con
         return current == *content;
     }
     // Why and by whose help somebody joined does not change while they are in the room.
-    let of_joining = |key: &str| matches!(key, "reason" | "join_authorised_via_users_server");
+    let of_joining = |key: &str| matches!(key, "reason" | VOUCHER);
     let lasting = |content: &Content| content.iter().filter(|(key, _)| !of_joining(key)).count();
     lasting(&current) == lasting(content)
         && content.iter().filter(|(key, _)| !of_joining(key)).all(|(key, value)| current.get(key) == Some(value))

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use homeserver_core::{Cache, HeapSize, RoomSn, UserSn};
+use homeserver_core::{Cache, HeapSize, RoomSn, Timestamp, UserSn};
 use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedUserId, RoomId, UserId};
 use storage::{
-    Append, AppendOutcome, Database, Interned, Membership, NewEvent, Redaction, Standing, Step, StorageError,
-    StoredEvent, later_version,
+    Append, AppendOutcome, ClientTransaction, Database, Interned, Membership, NewEvent, Redaction, Standing, Step,
+    StorageError, StoredEvent, later_version,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::RoomError;
-use super::head::{Draft, Head, HeadEvent, StateEvent, TransactionKey};
+use super::guests::{keeps_guests_out, with_removal_of_guests};
+use super::head::{Draft, Head, HeadEvent, StateEvent};
 use super::receiving::is_joint;
 use crate::identity::Identity;
 use crate::unread::Audiences;
@@ -33,7 +34,9 @@ pub struct OpenRoom {
     pub(super) staged: Vec<NewEvent>,
     pub(super) joined_change: i64,
     pub(super) invited_change: i64,
-    pub(super) transaction: Option<TransactionKey>,
+    pub(super) transaction: Option<ClientTransaction>,
+    /// Whether something that is staged may keep guests out who are in the room.
+    pub(super) keeps_guests_out: bool,
     /// Whether the head has moved by what is staged.
     pub(super) is_changed: bool,
 }
@@ -118,6 +121,8 @@ impl OpenRoom {
         if let Some((pdu, _)) = &redacted {
             head.redact(pdu);
         }
+        self.keeps_guests_out |=
+            keeps_guests_out(&event.pdu) || redacted.as_ref().is_some_and(|(pdu, _)| keeps_guests_out(pdu));
         let membership = self.note_membership(&event.pdu, replaces.as_ref()).await?;
         let state_key_sn = match &draft.state_key {
             Some(state_key) => Some(self.interned.state_key(state_key).await?),
@@ -129,7 +134,7 @@ impl OpenRoom {
             type_sn: self.interned.event_type(&draft.event_type).await?,
             state_key_sn,
             sender_sn,
-            origin_server_ts: homeserver_core::Timestamp(event.pdu.origin_server_ts()),
+            origin_server_ts: Timestamp(event.pdu.origin_server_ts()),
             depth: event.pdu.depth(),
             client_json: event.client_json,
             federation_json: event.federation_json,
@@ -202,7 +207,13 @@ impl OpenRoom {
         }
         self.evaluate_staged().await?;
         let transaction = self.transaction.take();
+        let now = Timestamp(self.now);
         let head = self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?;
+        // Nobody but the creator is in a new room.
+        let also = match self.keeps_guests_out && head.version > 0 {
+            true => Some(with_removal_of_guests(head.room_sn, now, also)),
+            false => also,
+        };
         let new_version = later_version(head.version);
         let append = Append {
             room_sn: head.room_sn,
@@ -212,7 +223,7 @@ impl OpenRoom {
             events: std::mem::take(&mut self.staged),
             resolved: None,
             extremities: None,
-            transaction: transaction.as_ref().map(|(device_sn, _, id)| (*device_sn, id.clone())),
+            transaction: transaction.clone(),
             joined_change: self.joined_change,
             invited_change: self.invited_change,
             also,

@@ -11,7 +11,7 @@ use super::large_rooms::MemberPages;
 use super::members::StateBefore;
 use super::summary::{Hero, Summary};
 use super::{Pass, Sync};
-use crate::reading::Visibility;
+use crate::reading::{Visibility, redact_erased};
 use crate::rooms::RoomError;
 
 /// What a user sees of a room that they are or were in.
@@ -339,6 +339,7 @@ impl Sync {
         timeline.events.retain(|event| visibility.may_see(event));
         let is_hiding = timeline.events.len() < before;
         (timeline.is_limited, timeline.is_sieved) = (timeline.is_limited || is_hiding, timeline.is_sieved || is_hiding);
+        redact_erased(&self.database, &visibility, &mut timeline.events).await?;
         timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
         if let Some(first) = timeline.events.first() {
             timeline.start = Position(first.sn.0 - 1);

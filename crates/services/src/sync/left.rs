@@ -10,6 +10,7 @@ use super::changes::{Before, RoomUpdate};
 use super::joined::{RoomAnswer, empty_timeline};
 use super::members::StateBefore;
 use super::{Pass, Sync};
+use crate::reading::redact_erased;
 use crate::rooms::RoomError;
 
 impl Sync {
@@ -45,6 +46,7 @@ impl Sync {
             let read = timeline.events.len();
             timeline.events.retain(|event| event.sn.position() == update.since || visibility.may_see(event));
             timeline.is_sieved |= timeline.events.len() < read;
+            redact_erased(&self.database, &visibility, &mut timeline.events).await?;
             timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
         }
         if let Some(first) = timeline.events.first() {

@@ -13,6 +13,7 @@ use super::changes::RoomUpdate;
 use super::joined::TimelinePart;
 use super::summary::Hero;
 use super::{Pass, Sync};
+use crate::reading::{Visibility, concerns_erased_member, redact_erased_members};
 use crate::rooms::RoomError;
 
 /// Members remembered for one room of a device.
@@ -104,6 +105,11 @@ impl Sync {
             });
         }
         state.sort_by_key(|event| event.sn);
+        if state.iter().any(|event| concerns_erased_member(event)) {
+            let (room, user_sn) = (&update.state, pass.requester.user_sn);
+            let visibility = Visibility::load(&self.database, &self.interned, room, user_sn, Position::START).await?;
+            redact_erased_members(&self.database, &visibility, &mut state).await?;
+        }
         Ok(state)
     }
 

@@ -6,6 +6,7 @@ use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::Chunk;
 
 use super::{Append, Effect, Head, Redaction, Written, WrittenEvent};
+use crate::client_transactions::ClientTransaction;
 use crate::transaction::{TableRows, Tx};
 use crate::unread::MAIN_TIMELINE;
 use crate::{StorageError, Value, params};
@@ -133,18 +134,13 @@ pub(crate) fn memberships<'a>(effects: impl Iterator<Item = (RoomSn, &'a Effect)
 
 fn transactions<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
     let rows = each_event(written)
-        .filter_map(|(append, WrittenEvent { event, stored, .. })| {
-            let (device_sn, transaction_id) = append.transaction.as_ref()?;
-            Some(vec![
-                (*device_sn).into(),
-                append.room_sn.into(),
-                event.type_sn.into(),
-                transaction_id.into(),
-                stored.sn.into(),
-            ])
+        .filter_map(|(append, WrittenEvent { stored, .. })| {
+            let ClientTransaction { sender, endpoint, id } = append.transaction.as_ref()?;
+            let (sender, endpoint) = (sender.code().into(), endpoint.code().into());
+            Some(vec![sender, append.room_sn.into(), endpoint, id.into(), stored.sn.into()])
         })
         .collect();
-    TableRows { into: "client_transactions (device_sn, room_sn, type_sn, transaction_id, event_sn)", rows }
+    TableRows { into: "client_transactions (sender, room_sn, endpoint, transaction_id, event_sn)", rows }
 }
 
 fn room_heads(heads: &HashMap<RoomSn, Head>) -> TableRows<'_> {

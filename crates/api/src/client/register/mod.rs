@@ -5,7 +5,7 @@ pub(super) mod token_validity;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{FromRequest as _, Request, State};
 use ruma::{OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 use services::rate_limits::{Key, Kind, RateLimits};
@@ -47,6 +47,15 @@ pub(super) struct Body {
     initial_device_display_name: Option<String>,
     #[serde(default)]
     refresh_token: Option<bool>,
+    #[serde(default)]
+    guest_access_token: Option<String>,
+}
+
+/// What is read of a guest's request: the server ignores everything else.
+#[derive(Deserialize)]
+struct GuestBody {
+    #[serde(default)]
+    initial_device_display_name: Option<String>,
 }
 
 /// A new user, as both ways of registration answer it.
@@ -74,23 +83,33 @@ pub(super) async fn register(
     State(registration): State<Arc<Registration>>,
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Query(parameters): Query<Parameters>,
-    Json(body): Json<Body>,
+    request: Request,
 ) -> ApiResult<Json<NewAccount>> {
     let address = Key::address(address);
     rate_limits.check(Kind::Registration, address, None)?;
+    if let AccountKind::Guest = parameters.kind {
+        let Json(body): Json<GuestBody> = Json::from_request(request, &()).await?;
+        let display_name = body.initial_device_display_name;
+        let device = CheckedDevice::try_from(SessionDevice { display_name, ..SessionDevice::default() })?;
+        let spent = rate_limits.spend(Kind::Registration, address, None)?;
+        return Ok(Json(spent.settle(registration.register_guest(device).await)?.into()));
+    }
+    let Json(body): Json<Body> = Json::from_request(request, &()).await?;
     let device = CheckedDevice::try_from(SessionDevice {
         device_id: body.device_id,
         display_name: body.initial_device_display_name,
         wants_refresh_token: body.refresh_token.unwrap_or(false),
     })?;
-    if let AccountKind::Guest = parameters.kind {
-        let spent = rate_limits.spend(Kind::Registration, address, None)?;
-        return Ok(Json(spent.settle(registration.register_guest(device).await)?.into()));
-    }
     let flows = registration.flows().await?;
-    if let Some(username) = &body.username {
-        registration.check_available(username).await?;
-    }
+    let upgrades = match (&body.guest_access_token, &body.username) {
+        (Some(token), Some(username)) => Some(registration.upgrading_guest(token, username).await?),
+        (Some(_), None) => return Err(ApiError::missing_param("username: a guest keeps the name, and has to give it")),
+        (None, Some(username)) => {
+            registration.check_available(username).await?;
+            None
+        }
+        (None, None) => None,
+    };
     let operation = Operation { name: "register", requester: None, flows: &flows };
     let authorisation = user_interactive_auth.authorise(operation, body.auth.as_ref().map(|auth| &auth.0)).await?;
     let password = body.password.ok_or_else(|| ApiError::missing_param("password: the password is missing"))?;
@@ -98,6 +117,7 @@ pub(super) async fn register(
         username: body.username,
         password: Some(password),
         device: (!body.inhibit_login.unwrap_or(false)).then_some(device),
+        upgrades,
         ..NewUser::default()
     };
     let spent = rate_limits.spend(Kind::Registration, address, None)?;
@@ -107,9 +127,11 @@ pub(super) async fn register(
 impl From<RegistrationError> for ApiError {
     fn from(error: RegistrationError) -> Self {
         match error {
-            RegistrationError::Closed | RegistrationError::PasswordsDisabled | RegistrationError::TokenUsedUp => {
-                Self::forbidden(error.to_string())
-            }
+            RegistrationError::Closed
+            | RegistrationError::PasswordsDisabled
+            | RegistrationError::TokenUsedUp
+            | RegistrationError::AnotherGuest => Self::forbidden(error.to_string()),
+            RegistrationError::GuestToken(error) => error.into(),
             RegistrationError::EmailInUse => Self::threepid_in_use(error.to_string()),
             RegistrationError::ConfirmationUsedUp => Self::threepid_auth_failed(error.to_string()),
             RegistrationError::NoGuests => Self::guest_access_forbidden(error.to_string()),

@@ -138,8 +138,11 @@ on_both_databases! {
 
         let both = sync(&alice, &format!("{begin}&use_state_after=true&full_state=true")).await;
         assert_eq!(topics(&both, "state_after"), json!(["second"]));
-        let first = sync(&alice, "use_state_after=true").await;
-        assert_eq!(topics(&first, "state_after"), json!(["second"]));
+        for names in ["use_state_after=true", "org.matrix.msc4222.use_state_after=true&use_state_after=true"] {
+            let first = sync(&alice, names).await;
+            assert_eq!(topics(&first, "state_after"), json!(["second"]), "{names}");
+        }
+        let first = sync(&alice, "org.matrix.msc4222.use_state_after=true").await;
         assert!(keys(&joined(&first, &quiet)["state_after"]).contains(&("m.room.create", "")), "{first}");
     }
 
