@@ -32,6 +32,7 @@ mod erasure;
 mod error;
 mod events;
 mod filters;
+mod frequent;
 mod history;
 mod interning;
 mod jobs;
