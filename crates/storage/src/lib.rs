@@ -100,7 +100,7 @@ pub use push_rules::{AudienceMember, StoredPushRules};
 pub use rate_limit_overrides::RateOverride;
 pub use receipts::{NewReceipt, Receipt, ReceiptThread, ReceiptType};
 pub use registration_tokens::UsableToken;
-pub use repair::RoomRepair;
+pub use repair::{RepairedState, RoomRepair};
 pub use room_graph::GraphEvent;
 pub use room_states::{FullState, KnownState, PartialState, RoomStates, StillPartial};
 pub use rooms::{MemberCounts, RoomHead, StateChange, StateEntry};
