@@ -1,5 +1,4 @@
-//! Writes that are frequent: data, of which the writer writes all that are in a batch together, with a few statements for each
-//! kind.
+//! Frequent writes are data. The writer writes all of a kind that are in a batch with a few statements.
 //!
 //! A kind is a variant of [`Frequent`], with a function that writes many of it. A function reads, if it has to, only what no other
 //! process changes before the commit: [`Frequent::positions`] has the log locked before.

@@ -102,7 +102,7 @@ macro_rules! select {
 }
 
 const SELECT: &str = select!("");
-/// For a change: of two uploads to one ID at the same time, on whatever nodes, the second finds the content of the first.
+/// For a change: of two uploads to one ID at the same time, the second finds the content of the first.
 const SELECT_LOCKED: &str = select!(" FOR_UPDATE");
 const INSERT: &str = "INSERT INTO media (server_name, media_id, user_sn, created_at, file, size_bytes, content_type, \
                       file_name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";

@@ -244,7 +244,7 @@ pub(crate) async fn write_all(tx: &mut Tx, writes: &[&ReceiptsWrite]) -> Result<
 }
 
 async fn write_receipts(tx: &mut Tx, writes: &[&ReceiptsWrite]) -> Result<(), StorageError> {
-    // The last of a kind stands for those before it.
+    // Only the receipt that is furthest ahead is written.
     let mut last: BTreeMap<(RoomSn, UserSn, i64, i64), &NewReceipt> = BTreeMap::new();
     for write in writes {
         for receipt in &write.receipts {

@@ -103,7 +103,7 @@ impl Database {
         self.write(async move |tx| tx.repair_present(&repair).await).await
     }
 
-    /// Makes the index of the auth chains of a room anew, in transactions of bounded size. `events` are all of its state events,
+    /// Rebuilds the index of the auth chains of a room, in transactions of bounded size. `events` are all of its state events,
     /// each after its auth events, as they were when the room's head had the version `expected_version`. `false` if the room has
     /// moved on in the meantime; then it is to be done again.
     ///

@@ -1,18 +1,21 @@
 //! A write in progress.
 
+mod locks;
+mod savepoints;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use homeserver_core::{Position, RoomSn, UserSn};
+use homeserver_core::{Position, RoomSn};
 use room_engine::auth_chain::{ChainCover, NewRows};
 use sqlx::postgres::PgArguments;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tracing::Instrument as _;
 
+use crate::append::Head;
 use crate::append::unread::{ContinuedTotals, KnownTotals};
-use crate::append::{Head, later_version};
 use crate::dialect::{Dialect, Engine};
-use crate::known_rooms::{KnownMark, KnownRooms, WriterShare};
+use crate::known_rooms::{KnownRooms, WriterShare};
 use crate::log::LogEntry;
 use crate::state_chunks::{ChunkCache, ChunkView, WrittenState};
 use crate::value::{Row, Value, add_columns};
@@ -49,15 +52,6 @@ pub(crate) const ROWS_AT_ONCE: usize = 2_000;
 pub(crate) struct TableRows<'a> {
     pub(crate) into: &'static str,
     pub(crate) rows: Vec<Vec<Value<'a>>>,
-}
-
-/// A place in the transaction to which [`Tx::roll_back_to`] goes back.
-pub(crate) struct Savepoint {
-    published: usize,
-    written_states: usize,
-    reserved: std::ops::Range<i64>,
-    holds_log: bool,
-    known: KnownMark,
 }
 
 /// What PostgreSQL says of a transaction's number that it has not given out (`invalid_parameter_value`).
@@ -341,58 +335,6 @@ impl Tx {
         Position(self.known.position())
     }
 
-    /// Waits for whoever has allocated positions, and keeps others from it until the commit: the row is theirs until they
-    /// are done, and ours then. Returns the last position of the log.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub(crate) async fn lock_log(&mut self) -> Result<Position, StorageError> {
-        let sql = "UPDATE log_head SET position = position RETURNING position";
-        let position = self.query_optional(sql, &[], |row| row.get(0)).await?;
-        Ok(position.unwrap_or(Position::START))
-    }
-
-    /// Keeps other processes from taking positions of the log until the commit. What reads something that is only changed
-    /// together with a position of the log, in order to change it, calls this before it reads. On SQLite there is one writer.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub(crate) async fn hold_log(&mut self) -> Result<(), StorageError> {
-        if self.holds_log || self.engine() == Engine::Sqlite {
-            return Ok(());
-        }
-        self.query_optional("SELECT position FROM log_head FOR_UPDATE", &[], |row| row.get::<i64>(0)).await?;
-        self.holds_log = true;
-        Ok(())
-    }
-
-    /// Keeps other processes from changing what belongs to an account until the commit: whoever counts what a user has, in
-    /// order to add to it, calls this before counting.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn lock_account(&mut self, user_sn: UserSn) -> Result<(), StorageError> {
-        if self.engine() == Engine::Sqlite {
-            return Ok(());
-        }
-        let sql = "SELECT 1 FROM accounts WHERE user_sn = $1 FOR_UPDATE";
-        self.query(sql, params![user_sn], |_| Ok(())).await.map(drop)
-    }
-
-    /// Makes everything stale that is being built on the room as it is: appends that are under way, on every node, are
-    /// refused and built again. Whoever removes events or rooms, or replaces the states that are stored for them, calls this
-    /// before, in the same transaction; `chunk_collection` says why.
-    ///
-    /// # Errors
-    /// [`StorageError`] if a statement fails.
-    pub async fn renew_head(&mut self, room_sn: RoomSn) -> Result<(), StorageError> {
-        // Tells the writers of other nodes, which remember heads as long as only they move the log.
-        self.next_position().await?;
-        self.known.remove_head(room_sn);
-        let sql = "UPDATE room_heads SET head_version = head_version + $2 WHERE room_sn = $1";
-        self.execute(sql, params![room_sn, later_version(0)]).await.map(drop)
-    }
-
     /// Makes `entry` visible to those who follow the log, once the transaction has committed.
     pub fn publish(&mut self, entry: LogEntry) {
         self.published.push(entry);
@@ -491,41 +433,6 @@ impl Tx {
             && let Err(error) = connection.close().await
         {
             tracing::debug!(%error, "the writer's connection was already closed");
-        }
-    }
-
-    /// Remembers the place in the transaction, so that a write that fails costs no other one.
-    pub(crate) async fn savepoint(&mut self) -> Result<Savepoint, StorageError> {
-        self.run_raw("SAVEPOINT write_in_batch").await?;
-        Ok(Savepoint {
-            published: self.published.len(),
-            written_states: self.written_states.len(),
-            reserved: self.reserved.clone(),
-            holds_log: self.holds_log,
-            known: self.known.mark(),
-        })
-    }
-
-    /// What was done since the last savepoint stays.
-    pub(crate) async fn release_savepoint(&mut self) -> Result<(), StorageError> {
-        self.run_raw("RELEASE SAVEPOINT write_in_batch").await
-    }
-
-    /// What was done since the savepoint, which is the last one, has not happened.
-    pub(crate) async fn roll_back_to(&mut self, savepoint: Savepoint) -> Result<(), StorageError> {
-        self.published.truncate(savepoint.published);
-        self.written_states.truncate(savepoint.written_states);
-        self.reserved = savepoint.reserved;
-        self.holds_log = savepoint.holds_log;
-        self.known.roll_back_to(savepoint.known);
-        self.run_raw("ROLLBACK TO SAVEPOINT write_in_batch").await?;
-        self.release_savepoint().await
-    }
-
-    async fn run_raw(&mut self, sql: &'static str) -> Result<(), StorageError> {
-        match &mut self.connection {
-            WriteConnection::Sqlite(_) => self.execute(sql, &[]).await.map(drop),
-            WriteConnection::Postgres(connection) => raw(connection, sql).await,
         }
     }
 

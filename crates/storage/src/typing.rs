@@ -50,7 +50,7 @@ impl Database {
             return Ok(0);
         }
         let found = expired.len();
-        // Not those who have said in the meantime that they still type.
+        // Users who have gone on typing in the meantime are left out.
         let write = TypingWrite::Stop { who: expired, now, latest: Some(latest) };
         self.write_frequent(Frequent::Typing(write), "end_expired_typing").await?;
         Ok(found)

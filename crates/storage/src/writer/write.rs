@@ -23,14 +23,14 @@ pub(crate) enum Write {
 pub(crate) struct PendingAppend {
     pub(crate) append: Append,
     pub(crate) outcome: Option<AppendOutcome>,
-    /// The span of whoever asked for it.
+    /// The span of the request that it is for.
     pub(crate) asked_in: Span,
     pub(crate) reply: oneshot::Sender<Result<AppendOutcome, StorageError>>,
 }
 
 pub(crate) struct PendingFrequent {
     pub(crate) write: Frequent,
-    /// The span of whoever asked for it.
+    /// The span of the request that it is for.
     pub(crate) asked_in: Span,
     pub(crate) reply: oneshot::Sender<Result<(), StorageError>>,
 }
@@ -45,7 +45,7 @@ pub(crate) trait Job: Send {
 pub(crate) struct ClosureJob<F, T> {
     pub(crate) closure: F,
     pub(crate) answer: Option<T>,
-    /// The span of whoever asked for it.
+    /// The span of the request that it is for.
     pub(crate) asked_in: Span,
     pub(crate) reply: oneshot::Sender<Result<T, StorageError>>,
 }
@@ -65,7 +65,7 @@ where
     fn settle(self: Box<Self>, outcome: Result<(), StorageError>) {
         let unanswered = || StorageError::Statement("the write did not run".to_owned());
         let Self { answer, reply, .. } = *self;
-        // Whoever asked may have gone away; the write is done all the same.
+        // The request may be gone; the write is done all the same.
         drop(reply.send(outcome.and_then(|()| answer.ok_or_else(unanswered))));
     }
 

@@ -1,4 +1,4 @@
-//! Frequent writes are written together, whoever asked for them.
+//! Frequent writes of many requests are written together.
 
 use std::sync::{Arc, Mutex};
 
