@@ -14,7 +14,7 @@ use ruma::signatures::Ed25519KeyPair;
 use services::{
     account_data::AccountData,
     accounts::Accounts,
-    background::{BackgroundJobs, Statistics},
+    background::{BackgroundJobs, Statistics, WorkOutStates},
     capabilities::Capabilities,
     devices::Devices,
     discovery::Discovery,
@@ -110,7 +110,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let discovery = Arc::new(Discovery::new(config.server.public_base_url.as_ref().map(config::WebUrl::as_str), None));
 
     let interned = Arc::new(Interned::new(database.clone()));
-    RoomCheck::new(database.clone(), interned.clone()).complete().await?;
+    WorkOutStates::schedule_if_needed(&database, clock.as_ref()).await?;
     let identity = Arc::new(Identity { server_name: server_name.clone(), key_pair: signing_key });
     let Federation { gate, own_keys, remote, remote_media, rates: server_rates } =
         Federation::new(config, &identity, &heavy_work, &metrics, &clock, database.memory())?;

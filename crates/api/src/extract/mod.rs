@@ -5,6 +5,7 @@ mod body;
 mod client_address;
 mod form;
 mod json;
+mod names;
 mod path;
 mod query;
 mod scan;
@@ -13,6 +14,7 @@ pub use authenticated::{Administrator, Authenticated, GuestOrUser, OptionalAuthe
 pub use client_address::{ClientAddress, PeerAddress, TrustedProxies};
 pub(crate) use form::form;
 pub use json::{Content, DEFAULT_LIMIT_BYTES, Json, json_bytes};
+pub use names::{EventType, StateKey, TransactionId};
 pub use path::Path;
 pub use query::Query;
 pub use services::object::Object;

@@ -2,6 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#server-behaviour-17>
 
+use bytes::Bytes;
 use homeserver_core::{RoomSn, UserSn};
 use room_engine::{Pdu, string_value};
 use ruma::{OwnedRoomId, RoomId};
@@ -78,15 +79,18 @@ async fn inherit_tags(
     new_sn: RoomSn,
 ) -> Result<(), StorageError> {
     let Some(old) = read(database, user_sn, Some(old_sn), "m.tag").await? else { return Ok(()) };
-    let Some(Value::Object(mut tags)) = old.get("tags").cloned() else { return Ok(()) };
-    let before = read(database, user_sn, Some(new_sn), "m.tag").await?.unwrap_or_default();
-    let mut after = before.clone();
-    // Whatever the user has said of the new room counts.
-    if let Some(Value::Object(own)) = after.remove("tags") {
-        tags.extend(own);
-    }
-    after.insert("tags".to_owned(), tags.into());
-    write(database, user_sn, Some(new_sn), "m.tag", &before, after).await
+    let Some(Value::Object(tags)) = old.get("tags").cloned() else { return Ok(()) };
+    change(database, user_sn, Some(new_sn), "m.tag", move |before| {
+        let mut after = before.cloned().unwrap_or_default();
+        let mut tags = tags.clone();
+        // What the user has said of the new room counts.
+        if let Some(Value::Object(own)) = after.remove("tags") {
+            tags.extend(own);
+        }
+        after.insert("tags".to_owned(), tags.into());
+        Some(after)
+    })
+    .await
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#mdirect>
@@ -96,15 +100,23 @@ async fn inherit_direct_chat(
     old_room_id: &RoomId,
     new_room_id: &RoomId,
 ) -> Result<(), StorageError> {
-    let Some(before) = read(database, user_sn, None, "m.direct").await? else { return Ok(()) };
-    let mut after = before.clone();
-    for rooms in after.values_mut().filter_map(Value::as_array_mut) {
-        let has = |room_id: &RoomId| rooms.iter().any(|room| room == room_id.as_str());
-        if has(old_room_id) && !has(new_room_id) {
-            rooms.push(new_room_id.as_str().into());
+    let (old_room_id, new_room_id) = (old_room_id.to_owned(), new_room_id.to_owned());
+    let inherited = move |before: Option<&Content>| {
+        let mut after = before?.clone();
+        for rooms in after.values_mut().filter_map(Value::as_array_mut) {
+            let has = |room_id: &RoomId| rooms.iter().any(|room| room == room_id.as_str());
+            if has(&old_room_id) && !has(&new_room_id) {
+                rooms.push(new_room_id.as_str().into());
+            }
         }
+        Some(after)
+    };
+    // Most users have nothing to inherit, and need no write.
+    let before = read(database, user_sn, None, "m.direct").await?;
+    if inherited(before.as_ref()) == before {
+        return Ok(());
     }
-    write(database, user_sn, None, "m.direct", &before, after).await
+    change(database, user_sn, None, "m.direct", inherited).await
 }
 
 async fn read(
@@ -113,22 +125,25 @@ async fn read(
     room_sn: Option<RoomSn>,
     data_type: &str,
 ) -> Result<Option<Content>, StorageError> {
-    let content = database.account_data(user_sn, room_sn, data_type).await?;
-    Ok(content.and_then(|content| serde_json::from_slice(&content).ok()))
+    Ok(parse(database.account_data(user_sn, room_sn, data_type).await?))
 }
 
-/// Writes what is not the same as before.
-async fn write(
+fn parse(content: Option<Bytes>) -> Option<Content> {
+    content.and_then(|content| serde_json::from_slice(&content).ok())
+}
+
+/// Writes what is not the same as before. Between reading and writing nobody else writes.
+async fn change(
     database: &Database,
     user_sn: UserSn,
     room_sn: Option<RoomSn>,
-    data_type: &str,
-    before: &Content,
-    after: Content,
+    data_type: &'static str,
+    change: impl Fn(Option<&Content>) -> Option<Content> + Send + Sync + 'static,
 ) -> Result<(), StorageError> {
-    if *before == after {
-        return Ok(());
-    }
-    let content = Value::Object(after).to_string().into();
-    database.set_account_data(user_sn, room_sn, data_type.to_owned(), content).await.map(drop)
+    let change = move |before| {
+        let before = parse(before);
+        let after = change(before.as_ref()).filter(|after| before.as_ref() != Some(after))?;
+        Some(Value::Object(after).to_string().into())
+    };
+    database.change_account_data(user_sn, room_sn, data_type, change).await
 }
