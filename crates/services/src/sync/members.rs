@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use homeserver_core::{Cache, DeviceSn, EventSn, KeySn, MemoryBudget, Position, RoomSn, TypeSn};
 use parking_lot::Mutex;
-use storage::StoredEvent;
+use storage::{KnownState, StoredEvent};
 
 use super::changes::RoomUpdate;
 use super::joined::TimelinePart;
@@ -101,12 +101,23 @@ impl Sync {
             });
         }
         state.sort_by_key(|event| event.sn);
-        if state.iter().any(|event| concerns_erased_member(event)) {
-            let (room, user_sn) = (&update.state, pass.requester.user_sn);
-            let visibility = Visibility::load(&self.database, &self.interned, room, user_sn, Position::START).await?;
-            redact_erased_members(&self.database, &visibility, &mut state).await?;
-        }
+        self.redact_erased_state(pass, &update.state, &mut state).await?;
         Ok(state)
+    }
+
+    /// Puts redacted copies in place of the members who asked for that, if the reader came later.
+    pub(super) async fn redact_erased_state(
+        &self,
+        pass: &Pass<'_>,
+        room: &KnownState,
+        state: &mut [Arc<StoredEvent>],
+    ) -> Result<(), RoomError> {
+        if state.iter().any(|event| concerns_erased_member(event)) {
+            let user_sn = pass.requester.user_sn;
+            let visibility = Visibility::load(&self.database, &self.interned, room, user_sn, Position::START).await?;
+            redact_erased_members(&self.database, &visibility, state).await?;
+        }
+        Ok(())
     }
 
     /// The state keys of the members that the client needs.

@@ -193,8 +193,8 @@ impl Sync {
         if let Some(out) = &mut out {
             out.take_rooms(answer);
         }
-        while let Some(state) = update.and_then(|update| update.state.full())
-            && self.next_members(pass, state, room).await?
+        while let Some(update) = update
+            && self.next_members(pass, &update.state, room).await?
         {
             answer.add_state(room, pass, now, is_first);
             is_first &= room.state.is_empty();
