@@ -37,6 +37,7 @@
 
 pub mod account_data;
 pub mod accounts;
+pub mod asking;
 pub mod background;
 pub mod capabilities;
 pub mod devices;

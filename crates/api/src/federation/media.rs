@@ -30,7 +30,7 @@ pub(crate) async fn download(
     State(identity): State<Arc<Identity>>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let patience = Patience { wait: waiting.wait(), may_fetch: false };
+    let patience = Patience { wait: waiting.wait(), asker: None };
     Ok(in_parts(media.download(&identity.server_name, media_id, patience).await?))
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn thumbnail(
     State(identity): State<Arc<Identity>>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let patience = Patience { wait: waiting.wait(), may_fetch: false };
+    let patience = Patience { wait: waiting.wait(), asker: None };
     let request = thumbnail.request();
     Ok(in_parts(media.thumbnail(&identity.server_name, media_id, request, patience).await?))
 }

@@ -25,6 +25,7 @@ pub use self::id::MediaId;
 pub use self::repository::ContentRepository;
 pub use self::thumbnail::ThumbnailRequest;
 pub use self::uploading::{Announced, Upload};
+use crate::asking::Asker;
 
 /// What the content repository takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,13 +44,13 @@ pub struct MediaOptions {
     pub allow_unauthenticated: bool,
 }
 
-/// Who asks for media, and for how long they wait.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Patience {
+/// Who asks for media, and how long they wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience<'a> {
     /// Until something is there, if it was announced and not uploaded yet.
     pub wait: Duration,
-    /// Whether another server may be asked.
-    pub may_fetch: bool,
+    /// On whose behalf another server may be asked; `None` if none may.
+    pub asker: Option<Asker<'a>>,
 }
 
 /// Media, ready to be sent.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::thumbnail::{Picture, make, moves};
 use super::uploading::{Received, to_the_end};
 use super::{MediaError, MediaFiles, MediaId, MediaOptions, OpenMedia, Patience, RemoteMedia, ThumbnailRequest};
+use crate::asking::Asker;
 use crate::identity::Identity;
 use crate::rate_limits::RateLimits;
 
@@ -96,7 +97,7 @@ impl ContentRepository {
         self: &Arc<Self>,
         server_name: &ServerName,
         media_id: MediaId,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<OpenMedia, MediaError> {
         let key = MediaKey { server_name: server_name.to_string(), media_id: media_id.into_string() };
         Ok(self.opened(&key, server_name, patience).await?.1)
@@ -113,7 +114,7 @@ impl ContentRepository {
         server_name: &ServerName,
         media_id: MediaId,
         request: ThumbnailRequest,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<OpenMedia, MediaError> {
         let key = MediaKey { server_name: server_name.to_string(), media_id: media_id.into_string() };
         let (content, opened) = self.opened(&key, server_name, patience).await?;
@@ -189,7 +190,7 @@ impl ContentRepository {
         self: &Arc<Self>,
         key: &MediaKey,
         server_name: &ServerName,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<(Arc<MediaContent>, OpenMedia), MediaError> {
         let content = self.content(key, server_name, patience).await?;
         match self.open(key, &content).await {
@@ -210,7 +211,7 @@ impl ContentRepository {
         self: &Arc<Self>,
         key: &MediaKey,
         server_name: &ServerName,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<Arc<MediaContent>, MediaError> {
         if let Some(content) = self.contents.get(key) {
             return Ok(content);
@@ -224,11 +225,9 @@ impl ContentRepository {
             if let Some(content) = self.database.media(key).await?.and_then(|media| media.content) {
                 return Ok(Arc::new(content));
             }
-            if !patience.may_fetch {
-                return Err(MediaError::NotFound);
-            }
+            let Some(asker) = patience.asker else { return Err(MediaError::NotFound) };
             // Not in everybody's future: what is fetched is seldom, and takes much room.
-            Box::pin(self.fetch(key, server_name, patience.wait)).await.map(Arc::new)
+            Box::pin(self.fetch(key, server_name, asker, patience.wait)).await.map(Arc::new)
         };
         self.contents.load(key, load).await
     }
@@ -260,10 +259,11 @@ impl ContentRepository {
         self: &Arc<Self>,
         key: &MediaKey,
         server_name: &ServerName,
+        asker: Asker<'_>,
         wait: Duration,
     ) -> Result<MediaContent, MediaError> {
         let most_bytes = self.options.read().most_bytes;
-        let received = self.remote.fetch(&self.files, server_name, &key.media_id, wait, most_bytes).await?;
+        let received = self.remote.fetch(&self.files, server_name, &key.media_id, (asker, wait), most_bytes).await?;
         let (this, key) = (self.clone(), key.clone());
         to_the_end(async move {
             let content = received.keep(&this.files).await?;
