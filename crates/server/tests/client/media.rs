@@ -247,6 +247,79 @@ on_both_databases! {
         server.shutdown().await;
     }
 
+    async fn of_one_picture_five_thumbnails_are_kept_whatever_is_asked_for(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let place = upload(&alice, "image/png", picture(1200, 900)).await;
+        for method in ["crop", "scale"] {
+            let small = (1..48).step_by(3).map(|number| (number, 2 * number));
+            for (width, height) in small.chain((1..40).map(|number| (1 + number * 23, 1 + (number * 151) % 800))) {
+                let query = format!("width={width}&height={height}&method={method}");
+                let answer = alice.get(format!("{MEDIA}/thumbnail/{place}?{query}")).await;
+                assert_eq!(answer.status, 200, "{query}: {answer}");
+                let (made_width, made_height) = image::load_from_memory(&answer.body).unwrap().dimensions();
+                assert!(made_width >= width.min(1200) && made_height >= height.min(900), "{query}: {made_width} {made_height}");
+            }
+        }
+        assert_eq!(files(&db.folder().join("media")), 6);
+        let sql = "SELECT COUNT(*) FROM media_thumbnails";
+        let kept: Vec<i64> = server.database().query(sql, &[], |row| row.get(0)).await.unwrap();
+        assert_eq!(kept, [5]);
+        server.shutdown().await;
+    }
+
+    async fn a_thumbnail_has_the_type_that_its_bytes_have(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let mut moving = Vec::new();
+        let mut encoder = image::codecs::gif::GifEncoder::new(&mut moving);
+        for _ in 0..2 {
+            encoder.encode_frame(image::Frame::new(image::RgbaImage::new(50, 50))).unwrap();
+        }
+        drop(encoder);
+        for told in ["application/octet-stream", "text/html", "image/svg+xml", "video/mp4", "image/jpeg", "nonsense"] {
+            let cases = [
+                (picture(20, 10), "width=32&height=32&method=crop", "image/png"),
+                (picture(20, 10), "width=2000&height=2000", "image/png"),
+                (picture(500, 500), "width=32&height=32&method=crop", "image/png"),
+                (moving.clone(), "width=32&height=32&animated=true", "image/gif"),
+                (moving.clone(), "width=32&height=32", "image/png"),
+                (moving.clone(), "width=2000&height=2000", "image/png"),
+            ];
+            for (content, query, expected) in cases {
+                let place = upload(&alice, told, content).await;
+                for _ in 0..2 {
+                    let answer = alice.get(format!("{MEDIA}/thumbnail/{place}?{query}")).await;
+                    assert_eq!(answer.status, 200, "{told} {query}: {answer}");
+                    assert_eq!(answer.headers[CONTENT_TYPE], expected, "{told} {query}");
+                    assert_eq!(answer.headers[CONTENT_DISPOSITION], "inline", "{told} {query}");
+                }
+                // The content itself stays what it was said to be.
+                let whole = alice.get(format!("{MEDIA}/download/{place}")).await;
+                assert_eq!(whole.headers[CONTENT_TYPE], told);
+            }
+        }
+        server.shutdown().await;
+    }
+
+    async fn what_has_no_type_is_stored_with_the_general_one(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let mut places = vec![place_of_untyped(&alice).await];
+        for empty in ["", " "] {
+            places.push(upload(&alice, empty, "x").await);
+        }
+        let sql = "SELECT content_type FROM media";
+        let stored: Vec<Option<String>> = server.database().query(sql, &[], |row| row.get(0)).await.unwrap();
+        assert_eq!(stored, vec![Some("application/octet-stream".to_owned()); 3]);
+        for place in places {
+            let answer = alice.get(format!("{MEDIA}/download/{place}")).await;
+            assert_eq!(answer.headers[CONTENT_TYPE], "application/octet-stream");
+            assert_eq!(answer.headers[CONTENT_DISPOSITION], "attachment");
+        }
+        server.shutdown().await;
+    }
+
     async fn no_thumbnail_is_made_of_a_picture_that_is_too_large(db: TestDatabase) {
         let server = TestServer::start_with(&db, &[("media", "max_image_pixels", 10_000.into())]).await;
         let alice = server.register("alice").await;

@@ -12,6 +12,7 @@ mod files;
 mod id;
 mod repository;
 mod thumbnail;
+mod thumbnailing;
 mod uploading;
 
 use std::time::Duration;
@@ -60,8 +61,15 @@ pub struct OpenMedia {
     pub file: File,
     /// How long that is.
     pub size_bytes: u64,
-    /// What it is, as whoever uploaded it said: not to be believed.
+    /// What it is. If it is an upload as it was made, this is what the uploader said: not to be believed.
     pub content_type: Option<String>,
     /// What they called it: any text.
     pub file_name: Option<String>,
+}
+
+impl OpenMedia {
+    /// The same with a type that was found by looking at the bytes.
+    fn with_type(self, content_type: &str) -> Self {
+        Self { content_type: Some(content_type.to_owned()), ..self }
+    }
 }
