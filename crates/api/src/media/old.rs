@@ -8,7 +8,7 @@ use ruma::OwnedServerName;
 use serde::Deserialize;
 use services::media::{ContentRepository, MediaId, OpenMedia, Patience};
 
-use super::answer::{Reader, answer};
+use super::answer::{Asked, Reader, answer};
 use super::{Thumbnail, Waiting};
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{AskedBy, Path, Query};
@@ -21,18 +21,20 @@ pub(super) struct Fetching {
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3downloadservernamemediaid>
 pub(super) async fn download(
     asked_by: AskedBy,
+    asked: Asked,
     Path((server_name, media_id)): Path<(OwnedServerName, MediaId)>,
     Query(waiting): Query<Waiting>,
     Query(fetching): Query<Fetching>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
     let found = find(&media, &server_name, media_id, patience(&waiting, &fetching, &asked_by)).await?;
-    Ok(answer(found, Reader::Anybody))
+    Ok(answer(found, &asked, Reader::Anybody))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3downloadservernamemediaidfilename>
 pub(super) async fn named(
     asked_by: AskedBy,
+    asked: Asked,
     Path((server_name, media_id, file_name)): Path<(OwnedServerName, MediaId, String)>,
     Query(waiting): Query<Waiting>,
     Query(fetching): Query<Fetching>,
@@ -40,12 +42,13 @@ pub(super) async fn named(
 ) -> ApiResult<Response> {
     let mut found = find(&media, &server_name, media_id, patience(&waiting, &fetching, &asked_by)).await?;
     found.file_name = Some(file_name);
-    Ok(answer(found, Reader::Anybody))
+    Ok(answer(found, &asked, Reader::Anybody))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3thumbnailservernamemediaid>
 pub(super) async fn thumbnail(
     asked_by: AskedBy,
+    asked: Asked,
     Path((server_name, media_id)): Path<(OwnedServerName, MediaId)>,
     Query(thumbnail): Query<Thumbnail>,
     Query(waiting): Query<Waiting>,
@@ -55,7 +58,7 @@ pub(super) async fn thumbnail(
     must_be_open(&media)?;
     let patience = patience(&waiting, &fetching, &asked_by);
     let found = media.thumbnail(&server_name, media_id, thumbnail.request(), patience).await?;
-    Ok(answer(found, Reader::Anybody))
+    Ok(answer(found, &asked, Reader::Anybody))
 }
 
 async fn find(

@@ -9,7 +9,7 @@ use services::asking::Asker;
 use services::media::{ContentRepository, MediaId, Patience, ThumbnailRequest};
 
 use super::Waiting;
-use super::answer::{Reader, answer};
+use super::answer::{Asked, Reader, answer};
 use crate::error::ApiResult;
 use crate::extract::{GuestOrUser, Path, Query};
 
@@ -45,6 +45,7 @@ impl Thumbnail {
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediathumbnailservernamemediaid>
 pub(super) async fn thumbnail(
     GuestOrUser(requester): GuestOrUser,
+    asked: Asked,
     Path((server_name, media_id)): Path<(OwnedServerName, MediaId)>,
     Query(thumbnail): Query<Thumbnail>,
     Query(waiting): Query<Waiting>,
@@ -52,5 +53,5 @@ pub(super) async fn thumbnail(
 ) -> ApiResult<Response> {
     let patience = Patience { wait: waiting.wait(), asker: Some(Asker::User(&requester)) };
     let found = media.thumbnail(&server_name, media_id, thumbnail.request(), patience).await?;
-    Ok(answer(found, Reader::KnownHere))
+    Ok(answer(found, &asked, Reader::KnownHere))
 }

@@ -4,8 +4,10 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use http::Method;
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use image::{DynamicImage, GenericImageView as _, ImageFormat, Rgb, RgbImage};
 use serde_json::json;
@@ -317,6 +319,83 @@ on_both_databases! {
             assert_eq!(answer.headers[CONTENT_TYPE], "application/octet-stream");
             assert_eq!(answer.headers[CONTENT_DISPOSITION], "attachment");
         }
+        server.shutdown().await;
+    }
+
+    async fn a_part_of_a_content_is_downloaded_alone(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        for size in [1000_usize, 3_000_000] {
+            let content: Vec<u8> = (0_u32..).take(size).map(|number| (number % 251) as u8).collect();
+            let place = upload(&alice, "video/mp4", content.clone()).await;
+            for path in [format!("{MEDIA}/download/{place}"), format!("{MEDIA}/download/{place}/film.mp4")] {
+                let whole = alice.get(&path).await;
+                assert_eq!((whole.status.as_u16(), &whole.headers[ACCEPT_RANGES]), (200, &"bytes".parse().unwrap()));
+                let tag = whole.headers[ETAG].to_str().unwrap().to_owned();
+                assert!(tag.starts_with('"') && tag.len() > 10, "a strong tag: {tag}");
+                for (range, from, to) in [
+                    ("bytes=0-0", 0, 1),
+                    ("bytes=100-199", 100, 200),
+                    ("bytes=990-", 990, size),
+                    ("bytes=-10", size - 10, size),
+                    ("bytes=5-99999999999", 5, size),
+                ] {
+                    for condition in [None, Some(&tag)] {
+                        let mut request = alice.get(&path).header(RANGE, range);
+                        if let Some(tag) = condition {
+                            request = request.header(IF_RANGE, tag);
+                        }
+                        let part = request.await;
+                        assert_eq!((part.status.as_u16(), &part.body[..]), (206, &content[from..to]), "{range} of {size}");
+                        assert_eq!(part.headers[CONTENT_RANGE], format!("bytes {from}-{}/{size}", to - 1));
+                        assert_eq!(part.headers[CONTENT_LENGTH], (to - from).to_string());
+                        assert_eq!(part.headers[ETAG], tag);
+                        assert_eq!(part.headers[CONTENT_TYPE], "video/mp4");
+                        assert!(part.headers.contains_key(CONTENT_SECURITY_POLICY));
+                    }
+                }
+                for range in ["bytes=99999999999-", "bytes=-0"] {
+                    let refused = alice.get(&path).header(RANGE, range).await;
+                    assert_eq!(refused.headers[CONTENT_RANGE], format!("bytes */{size}"));
+                    refused.error(416, "M_UNKNOWN");
+                }
+                // Answered with the whole: several ranges, what is no range, and a range of another content.
+                for range in ["bytes=0-1,5-6", "lines=0-1", "bytes=x"] {
+                    let answer = alice.get(&path).header(RANGE, range).await;
+                    assert_eq!((answer.status.as_u16(), answer.body.len()), (200, size), "{range}");
+                }
+                let other = alice.get(&path).header(RANGE, "bytes=0-1").header(IF_RANGE, "\"other\"").await;
+                assert_eq!((other.status.as_u16(), other.body.len()), (200, size));
+            }
+        }
+        server.shutdown().await;
+    }
+
+    async fn a_client_that_has_a_content_is_not_sent_it_again(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, anybody) = (server.register("alice").await, server.client());
+        let place = upload(&alice, "image/png", picture(500, 500)).await;
+        let mut tags = Vec::new();
+        for path in [format!("{MEDIA}/download/{place}"), format!("{MEDIA}/thumbnail/{place}?width=32&height=32&method=crop")] {
+            let whole = alice.get(&path).await;
+            let tag = whole.headers[ETAG].to_str().unwrap().to_owned();
+            for known in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".to_owned()] {
+                let answer = alice.get(&path).header(IF_NONE_MATCH, &known).header(RANGE, "bytes=0-1").await;
+                assert_eq!((answer.status.as_u16(), answer.body.len()), (304, 0), "{known}");
+                assert_eq!((&answer.headers[ETAG], &answer.headers[CACHE_CONTROL]), (&whole.headers[ETAG], &whole.headers[CACHE_CONTROL]));
+            }
+            assert_eq!(alice.get(&path).header(IF_NONE_MATCH, "\"x\"").await.body, whole.body);
+            alice.get(&path).header(IF_MATCH, "\"x\"").await.error(412, "M_UNKNOWN");
+            // A client must not learn by a tag what it may not read.
+            anybody.get(&path).header(IF_NONE_MATCH, &tag).await.error(401, "M_MISSING_TOKEN");
+            let head = anybody.request(Method::HEAD, &path).token(&alice.token).header(RANGE, "bytes=0-1").await;
+            assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+            for header in [CONTENT_LENGTH, ETAG, ACCEPT_RANGES, CONTENT_TYPE] {
+                assert_eq!(head.headers[&header], whole.headers[&header], "{header}");
+            }
+            tags.push(tag);
+        }
+        assert_ne!(tags[0], tags[1]);
         server.shutdown().await;
     }
 

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
+use http::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, IF_NONE_MATCH, LOCATION, RANGE};
 use image::{DynamicImage, GenericImageView as _, ImageFormat, RgbImage};
 use testing::{Answer, RemoteServer, TestServer, eventually, on_both_databases};
 
@@ -265,6 +265,17 @@ on_both_databases! {
         alice.get(path("c")).await.error(429, "M_LIMIT_EXCEEDED");
         assert_eq!(bob.get(path("c")).await.body, "c");
         assert_eq!(alice.get(path("c")).await.body, "c");
+        server.shutdown().await;
+    }
+
+    async fn ranges_are_for_clients_and_servers_have_the_whole(db: TestDatabase) {
+        let (server, remote) = servers(&db, &[]).await;
+        let alice = server.register("alice").await;
+        let uri = alice.post(UPLOAD).body("0123456789").await.ok()["content_uri"].as_str().unwrap().to_owned();
+        let uri = format!("{FEDERATION}/download/{}", uri.strip_prefix("mxc://localhost/").unwrap());
+        let request = server.client().get(&uri).header(AUTHORIZATION, &remote.authorization("localhost", &uri));
+        let (_, body) = second_part(&request.header(RANGE, "bytes=0-1").header(IF_NONE_MATCH, "*").await);
+        assert_eq!(body, b"0123456789");
         server.shutdown().await;
     }
 }

@@ -6,6 +6,7 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#content-repository>
 
 mod cleaning;
+mod content;
 mod error;
 mod fetching;
 mod files;
@@ -17,8 +18,7 @@ mod uploading;
 
 use std::time::Duration;
 
-use tokio::fs::File;
-
+pub use self::content::{Content, Part};
 pub use self::error::MediaError;
 pub use self::fetching::RemoteMedia;
 pub use self::files::MediaFiles;
@@ -57,10 +57,10 @@ pub struct Patience<'a> {
 /// Media, ready to be sent.
 #[derive(Debug)]
 pub struct OpenMedia {
-    /// The file, from its beginning.
-    pub file: File,
-    /// How long that is.
-    pub size_bytes: u64,
+    /// The bytes.
+    pub content: Content,
+    /// A name of exactly these bytes, of letters and digits: no other content ever has it.
+    pub version: String,
     /// What it is. If it is an upload as it was made, this is what the uploader said: not to be believed.
     pub content_type: Option<String>,
     /// What they called it: any text.

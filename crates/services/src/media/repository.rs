@@ -208,10 +208,10 @@ impl ContentRepository {
     }
 
     pub(super) async fn open(&self, key: &MediaKey, content: &MediaContent) -> Result<OpenMedia, MediaError> {
-        match self.files.open(&content.file).await {
-            Ok(file) => Ok(OpenMedia {
-                file,
-                size_bytes: content.size_bytes,
+        match self.files.open(&content.file, content.size_bytes).await {
+            Ok(bytes) => Ok(OpenMedia {
+                content: bytes,
+                version: content.file.clone(),
                 content_type: content.content_type.clone(),
                 file_name: content.file_name.clone(),
             }),
