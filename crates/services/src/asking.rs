@@ -21,7 +21,7 @@ pub enum Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    fn key(self) -> Key {
+    pub(crate) fn key(self) -> Key {
         match self {
             Self::User(requester) => Key::user(requester.user_sn),
             Self::Address(address) => Key::address(address),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use homeserver_core::{Cache, Clock, Live};
 use ruma::ServerName;
 use storage::{Database, MediaContent, MediaKey};
-use tasks::limits::Limit;
+use tasks::limits::{Limit, Shares};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use super::uploading::to_the_end;
 use super::{MediaError, MediaFiles, MediaId, MediaOptions, OpenMedia, Patience, RemoteMedia};
 use crate::asking::Asker;
 use crate::identity::Identity;
-use crate::rate_limits::RateLimits;
+use crate::rate_limits::{Key, RateLimits};
 
 /// How many arrivals are told before those who wait look for themselves.
 const ARRIVALS: usize = 64;
@@ -32,6 +32,7 @@ pub struct ContentRepository {
     pub(super) options: Live<MediaOptions>,
     remote: RemoteMedia,
     pub(super) thumbnails: Arc<Limit>,
+    pub(super) thumbnail_shares: Shares<Key>,
     pub(super) contents: Cache<MediaKey, Arc<MediaContent>>,
     pub(super) pictures: Cache<ThumbnailOf, Arc<Thumbnail>>,
     arrivals: broadcast::Sender<MediaKey>,
@@ -39,8 +40,8 @@ pub struct ContentRepository {
 }
 
 impl ContentRepository {
-    /// Media whose contents are in `files`. Those of other servers come by `remote`; so many thumbnails are made at once as
-    /// `thumbnails` allows. Whoever waits is told that there is nothing when `stopping` is cancelled.
+    /// Media whose contents are in `files`. Those of other servers come by `remote`. `thumbnails` bounds how many are made at once, and no
+    /// user takes more than a share of it. Whoever waits is told that there is nothing when `stopping` is cancelled.
     #[expect(clippy::too_many_arguments, reason = "it is what it touches")]
     #[must_use]
     pub fn new(
@@ -56,6 +57,7 @@ impl ContentRepository {
     ) -> Self {
         let contents = Cache::new(database.memory(), "media");
         let pictures = Cache::new(database.memory(), "thumbnails");
+        let thumbnail_shares = Shares::new(thumbnails.clone());
         let (options, arrivals) = (Live::new(options), broadcast::Sender::new(ARRIVALS));
         Self {
             database,
@@ -66,6 +68,7 @@ impl ContentRepository {
             options,
             remote,
             thumbnails,
+            thumbnail_shares,
             contents,
             pictures,
             arrivals,

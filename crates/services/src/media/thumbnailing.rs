@@ -9,6 +9,7 @@ use storage::{MediaContent, MediaKey, ThumbnailKey};
 use super::thumbnail::{LARGEST, Picture, look, make};
 use super::uploading::{Received, to_the_end};
 use super::{ContentRepository, MediaError, MediaId, OpenMedia, Patience, ThumbnailRequest};
+use crate::asking::Asker;
 
 /// Names one of the thumbnails of a content.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -62,7 +63,7 @@ impl ContentRepository {
             size => {
                 let (content, opened) = self.opened(&key, server_name, patience).await?;
                 let path = self.files.path(&content.file)?;
-                let look = self.heavily(move || look(&path)).await?;
+                let look = self.heavily(patience.asker, move || look(&path)).await?;
                 let stays_as_it_is = if look.moves { request.may_move } else { size.is_none() };
                 if stays_as_it_is {
                     return Ok(opened.with_type(look.content_type()));
@@ -107,7 +108,7 @@ impl ContentRepository {
         let (content, opened) = self.opened(&of.key, server_name, patience).await?;
         let (path, size, most_pixels) = (self.files.path(&content.file)?, of.size, self.options.read().most_pixels);
         let is_remote = server_name != self.identity.server_name;
-        match self.heavily(move || make(&path, size, most_pixels)).await {
+        match self.heavily(patience.asker, move || make(&path, size, most_pixels)).await {
             Ok(Picture::AsItIs { content_type }) => {
                 self.pictures.insert(of, Arc::new(Thumbnail::AsItIs(content_type)));
                 Ok(opened.with_type(content_type))
@@ -120,15 +121,21 @@ impl ContentRepository {
         }
     }
 
-    /// Does what is heavy on a thread for such work, within the limit.
+    /// Does what is heavy on a thread for such work, within the limit. A user who asks for much waits for places of a share, so that the
+    /// others are served in between.
     async fn heavily<T: Send + 'static>(
         &self,
+        asker: Option<Asker<'_>>,
         work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
     ) -> Result<T, MediaError> {
+        let share = match asker {
+            Some(asker) => Some(self.thumbnail_shares.enter(&asker.key()).await?),
+            None => None,
+        };
         let permit = self.thumbnails.enter().await?;
         let done = tokio::task::spawn_blocking(move || {
             // Until the work is done, whether or not anybody still waits for it.
-            let _permit = permit;
+            let _places = (share, permit);
             work()
         });
         done.await.unwrap_or_else(|error| {
