@@ -84,6 +84,12 @@ impl HeapSize for MediaKey {
     }
 }
 
+impl HeapSize for ThumbnailKey {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
 impl HeapSize for MediaContent {
     fn heap_bytes(&self) -> usize {
         let optional = |text: &Option<String>| text.as_ref().map_or(0, HeapSize::heap_bytes);
@@ -255,6 +261,24 @@ impl Database {
             tx.execute(sql, values).await.map(drop)
         })
         .await
+    }
+
+    /// The names of up to `limit` files that nothing refers to any more.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn media_files_to_remove(&self, limit: i64) -> Result<Vec<String>, StorageError> {
+        let sql = "SELECT file FROM media_files_to_remove ORDER BY file LIMIT $1";
+        self.query(sql, params![limit], |row| row.get(0)).await
+    }
+
+    /// Forgets files that were removed.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn forget_removed_media_files(&self, files: Vec<String>) -> Result<(), StorageError> {
+        let sql = "DELETE FROM media_files_to_remove WHERE file IN LIST($1)";
+        self.write(async move |tx| tx.execute(sql, params![&files]).await.map(drop)).await
     }
 
     /// Removes up to `limit` IDs that have expired without content.

@@ -10,7 +10,7 @@ mod path;
 mod query;
 mod scan;
 
-pub use authenticated::{Administrator, Authenticated, GuestOrUser, OptionalAuthenticated};
+pub use authenticated::{Administrator, AskedBy, Authenticated, GuestOrUser, OptionalAuthenticated};
 pub use client_address::{ClientAddress, PeerAddress, TrustedProxies};
 pub(crate) use form::form;
 pub use json::{Content, DEFAULT_LIMIT_BYTES, Json, json_bytes};
