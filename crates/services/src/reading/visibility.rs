@@ -233,8 +233,6 @@ mod tests {
             membership: None,
             redacts: None,
             unread: None,
-            sender_erased_at: None,
-            unsigned_erased_at: None,
         }
     }
 
