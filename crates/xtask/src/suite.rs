@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(40 * 60);
 /// Runs `cargo test` on the whole workspace, or on the packages that `arguments` name, and prints the sum.
 pub(crate) fn run(supervisor: &Supervisor, arguments: &[String]) -> Result<bool> {
     let cluster = Cluster::start(supervisor)?;
-    let tally = tally(supervisor, &cluster, arguments)?;
+    let tally = tally(supervisor, &cluster, cargo(), arguments)?;
     if tally == Tally::default() {
         bail!("no test ran: nothing matches {arguments:?}");
     }
@@ -28,10 +28,14 @@ pub(crate) fn run(supervisor: &Supervisor, arguments: &[String]) -> Result<bool>
     Ok(tally.failed == 0)
 }
 
-/// Runs `cargo test` against `cluster` and counts, without stopping at the first program that fails.
-pub(crate) fn tally(supervisor: &Supervisor, cluster: &Cluster, arguments: &[String]) -> Result<Tally> {
+/// Runs the tests by that `cargo` against `cluster` and counts, without stopping at the first program that fails.
+pub(crate) fn tally(
+    supervisor: &Supervisor,
+    cluster: &Cluster,
+    mut command: Command,
+    arguments: &[String],
+) -> Result<Tally> {
     let mut tally = Tally::default();
-    let mut command = cargo();
     command.arg("test").args(scope(arguments)).arg("--no-fail-fast").args(arguments);
     command.env(ADDRESS_VARIABLE, cluster.address()).env(PROGRAMS_VARIABLE, cluster.programs());
     let status = supervisor.run_reading(&mut command, LIMIT, |line| tally.count(line))?;
