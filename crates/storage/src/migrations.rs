@@ -6,7 +6,8 @@ use crate::StorageError;
 use crate::dialect::Dialect;
 use crate::writer::WriterSource;
 
-const MIGRATIONS: &[&str] = &[
+/// The migrations in their order; the first is number 1.
+pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_foundation.sql"),
     include_str!("migrations/0002_room_graph.sql"),
     include_str!("migrations/0003_jobs.sql"),
