@@ -15,6 +15,12 @@ pub(crate) const ADDRESS_VARIABLE: &str = "SYNAPSE_RUST_TEST_POSTGRES";
 /// Where they find PostgreSQL's programs, for servers of their own and for `pg_dump`.
 const PROGRAMS_VARIABLE: &str = "SYNAPSE_RUST_TEST_POSTGRES_PROGRAMS";
 
+/// Tells test programs how many tests run at once.
+const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
+
+/// Most tests wait half of their time: for a server to start, for a sync to be answered, for a disk.
+const TESTS_PER_CORE: usize = 2;
+
 const LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// Runs `cargo test` on the whole workspace, or on the packages that `arguments` name, and prints the sum.
@@ -38,6 +44,9 @@ pub(crate) fn tally(
     let mut tally = Tally::default();
     command.arg("test").args(scope(arguments)).arg("--no-fail-fast").args(arguments);
     command.env(ADDRESS_VARIABLE, cluster.address()).env(PROGRAMS_VARIABLE, cluster.programs());
+    if std::env::var_os(THREADS_VARIABLE).is_none() {
+        command.env(THREADS_VARIABLE, (TESTS_PER_CORE * cores()).to_string());
+    }
     let status = supervisor.run_reading(&mut command, LIMIT, |line| tally.count(line))?;
     if !status.success() && tally.failed == 0 {
         eprintln!("cargo test ended with {status}, and no test was reported as failed: counted as one failure");
@@ -49,6 +58,10 @@ pub(crate) fn tally(
 /// The cargo that runs this program, so that a chosen toolchain stays chosen.
 pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn scope(arguments: &[String]) -> Option<&'static str> {
