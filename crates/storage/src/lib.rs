@@ -44,6 +44,8 @@ mod migrations;
 mod nul;
 mod observing;
 mod options;
+#[cfg(test)]
+mod plans;
 mod postgres;
 mod postgres_readers;
 mod presence;

@@ -22,6 +22,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0012_redacted_events.sql"),
     include_str!("migrations/0013_people.sql"),
     include_str!("migrations/0014_thumbnail_sizes.sql"),
+    include_str!("migrations/0015_what_is_looked_up.sql"),
 ];
 
 /// The lock that keeps two nodes from migrating one PostgreSQL database at once.
