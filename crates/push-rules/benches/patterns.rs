@@ -87,6 +87,10 @@ fn whole_values(criterion: &mut Criterion) {
         ("m.room.message", "m.room.message"),
         ("m.room.message", "m.room.member"),
         ("@muted*:example.org", "@member123:example.org"),
+        ("@member*", "@member123:example.org"),
+        ("*:example.org", "@member123:example.org"),
+        ("*member*", "@a.member123:example.org"),
+        ("*missing*", "@a.member123:example.org"),
         ("!r??m:example.org", "!room:example.org"),
     ] {
         let (glob, regex) = (Glob::new(pattern), whole(pattern));

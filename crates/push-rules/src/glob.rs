@@ -3,12 +3,13 @@
 //! A pattern is cut at its stars into *pieces*. The first piece must be at the start of the text, the last one at its end,
 //! and those between are looked for one after the other, each as far to the left as it goes: that leaves the most room to
 //! those after it, so nothing is ever tried twice. A piece without `?` is found by a substring search, one with it by an
-//! automaton that is a row of bits. Matching is therefore linear in the text, whatever the pattern: a piece of up to 64
+//! automaton that is a row of bits. The two ends are compared first, which mostly decides it. Matching is therefore linear in the text, whatever the pattern: a piece of up to 64
 //! characters costs one machine word of work for each character of the text, and [`MAX_PATTERN_BYTES`] bounds the words.
 //!
 //! [`MAX_PATTERN_BYTES`]: crate::MAX_PATTERN_BYTES
 
 mod automaton;
+mod ends;
 mod piece;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::{
     fold::fold,
     words::{Body, is_word_byte, longest_word},
 };
+use ends::Ends;
 use piece::Piece;
 
 /// A [glob](https://spec.matrix.org/v1.19/appendices/#glob-style-matching), compiled. It disregards case.
@@ -26,6 +28,7 @@ use piece::Piece;
 pub struct Glob {
     /// What stands between stars.
     pieces: Box<[Piece]>,
+    ends: Option<Ends>,
     /// The hash of a word that is in every body which has the pattern in it.
     word: Option<u64>,
 }
@@ -36,18 +39,19 @@ impl Glob {
         let folded = fold(pattern);
         let pieces: Box<[Piece]> = folded.split('*').map(Piece::new).collect();
         let is_literal = pieces.len() == 1 && !folded.contains('?');
-        Self { pieces, word: if is_literal { longest_word(&folded) } else { None } }
+        Self { pieces, ends: Ends::new(&folded), word: if is_literal { longest_word(&folded) } else { None } }
     }
 
     /// Compiles text in which `*` and `?` stand for themselves.
     pub fn literal(text: &str) -> Self {
         let folded = fold(text);
-        Self { pieces: Box::new([Piece::literal(&folded)]), word: longest_word(&folded) }
+        Self { pieces: Box::new([Piece::literal(&folded)]), ends: None, word: longest_word(&folded) }
     }
 
     /// Whether the pattern matches the whole text.
     pub fn matches(&self, text: &str) -> bool {
-        self.matches_folded(&fold(text))
+        let known = self.ends.as_ref().and_then(|ends| ends.matches(text));
+        known.unwrap_or_else(|| self.matches_folded(&fold(text)))
     }
 
     /// Whether the pattern matches some part of the text that starts and ends at word boundaries, as is asked of
@@ -96,7 +100,7 @@ impl Glob {
 
     /// The end of the last of the pieces, each of them found as far to the left as it goes.
     fn after_all(pieces: &[Piece], text: &str, from: usize) -> Option<usize> {
-        pieces.iter().try_fold(from, |at, piece| piece.occurrences(text, at).next().map(|(_, end)| end))
+        pieces.iter().try_fold(from, |at, piece| piece.first_end(text, at))
     }
 }
 

@@ -163,6 +163,11 @@ impl Tx {
             &account.user_type
         ];
         let created = self.execute(sql, values).await? > 0;
+        if created {
+            // The user may have been invited before there was an account.
+            let sql = "UPDATE memberships SET is_local = TRUE WHERE user_sn = $1 AND NOT is_local";
+            self.execute(sql, params![user_sn]).await?;
+        }
         if created && account.is_admin {
             self.delete_first_account_tokens().await?;
         }

@@ -242,6 +242,7 @@ pub(crate) async fn append_all(
     tables.extend(auth_chains::rows(&indexed, &new_in_chains, &auth_event_lists));
     tx.insert_into_tables(&tables).await?;
     rows::write_removals(tx, rows::each_effect(&written)).await?;
+    rows::mark_local_members(tx, rows::each_effect(&written)).await?;
     rows::write_redactions(tx, &written).await?;
     tx.remember_heads(heads);
     for append in &written {

@@ -24,7 +24,7 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn is_room_published(&self, room_sn: RoomSn) -> Result<bool, StorageError> {
-        let sql = "SELECT room_sn FROM published_rooms WHERE room_sn = $1";
+        let sql = "SELECT room_sn FROM room_heads WHERE room_sn = $1 AND is_published";
         Ok(self.query_optional(sql, params![room_sn], |row| row.get::<RoomSn>(0)).await?.is_some())
     }
 
@@ -37,17 +37,20 @@ impl Database {
             if is_published {
                 return tx.publish_room(room_sn).await;
             }
-            tx.execute("DELETE FROM published_rooms WHERE room_sn = $1", params![room_sn]).await.map(drop)
+            tx.execute("UPDATE room_heads SET is_published = FALSE WHERE room_sn = $1", params![room_sn])
+                .await
+                .map(drop)
         })
         .await
     }
 
-    /// How many rooms the directory lists.
+    /// How many rooms the directory lists; of more than `limit`, this is what it says.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn count_published_rooms(&self) -> Result<i64, StorageError> {
-        Ok(self.query_optional("SELECT COUNT(*) FROM published_rooms", &[], |row| row.get(0)).await?.unwrap_or(0))
+    pub async fn count_published_rooms(&self, limit: i64) -> Result<i64, StorageError> {
+        let sql = "SELECT COUNT(*) FROM (SELECT room_sn FROM room_heads WHERE is_published LIMIT $1) AS counted";
+        Ok(self.query_optional(sql, params![limit], |row| row.get(0)).await?.unwrap_or(0))
     }
 
     /// Up to `limit` rooms of the directory behind `after`.
@@ -59,9 +62,13 @@ impl Database {
         after: DirectoryEntry,
         limit: i64,
     ) -> Result<Vec<DirectoryEntry>, StorageError> {
-        let sql = "SELECT p.room_sn, h.joined_count FROM published_rooms p JOIN room_heads h ON h.room_sn = p.room_sn \
-                   WHERE h.joined_count < $1 OR (h.joined_count = $1 AND p.room_sn > $2) \
-                   ORDER BY h.joined_count DESC, p.room_sn LIMIT $3";
+        // Two ranges of one index: a condition with OR would read the directory from its beginning.
+        let sql = "SELECT room_sn, joined_count FROM (\
+                   SELECT * FROM (SELECT room_sn, joined_count FROM room_heads WHERE is_published \
+                   AND joined_count = $1 AND room_sn > $2 ORDER BY room_sn LIMIT $3) AS as_large \
+                   UNION ALL SELECT * FROM (SELECT room_sn, joined_count FROM room_heads WHERE is_published \
+                   AND joined_count < $1 ORDER BY joined_count DESC, room_sn LIMIT $3) AS smaller\
+                   ) AS page ORDER BY joined_count DESC, room_sn LIMIT $3";
         self.query(sql, params![after.joined_count, after.room_sn, limit], read_entry).await
     }
 
@@ -74,9 +81,12 @@ impl Database {
         before: DirectoryEntry,
         limit: i64,
     ) -> Result<Vec<DirectoryEntry>, StorageError> {
-        let sql = "SELECT p.room_sn, h.joined_count FROM published_rooms p JOIN room_heads h ON h.room_sn = p.room_sn \
-                   WHERE h.joined_count > $1 OR (h.joined_count = $1 AND p.room_sn < $2) \
-                   ORDER BY h.joined_count, p.room_sn DESC LIMIT $3";
+        let sql = "SELECT room_sn, joined_count FROM (\
+                   SELECT * FROM (SELECT room_sn, joined_count FROM room_heads WHERE is_published \
+                   AND joined_count = $1 AND room_sn < $2 ORDER BY room_sn DESC LIMIT $3) AS as_large \
+                   UNION ALL SELECT * FROM (SELECT room_sn, joined_count FROM room_heads WHERE is_published \
+                   AND joined_count > $1 ORDER BY joined_count, room_sn DESC LIMIT $3) AS larger\
+                   ) AS page ORDER BY joined_count, room_sn DESC LIMIT $3";
         self.query(sql, params![before.joined_count, before.room_sn, limit], read_entry).await
     }
 
@@ -100,19 +110,18 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn some_local_members(&self, room_sn: RoomSn, limit: i64) -> Result<Vec<UserSn>, StorageError> {
-        let sql = "SELECT m.user_sn FROM memberships m JOIN accounts a ON a.user_sn = m.user_sn \
-                   WHERE m.room_sn = $1 AND m.membership = 1 LIMIT $2";
+        let sql = "SELECT user_sn FROM memberships WHERE room_sn = $1 AND membership = 1 AND is_local = TRUE LIMIT $2";
         self.query(sql, params![room_sn, limit], |row| row.get(0)).await
     }
 }
 
 impl Tx {
-    /// Puts a room into the directory.
+    /// Puts a room that has events into the directory.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn publish_room(&mut self, room_sn: RoomSn) -> Result<(), StorageError> {
-        let sql = "INSERT INTO published_rooms (room_sn) VALUES ($1) ON CONFLICT (room_sn) DO NOTHING";
+        let sql = "UPDATE room_heads SET is_published = TRUE WHERE room_sn = $1";
         self.execute(sql, params![room_sn]).await.map(drop)
     }
 }

@@ -44,6 +44,8 @@ mod migrations;
 mod nul;
 mod observing;
 mod options;
+#[cfg(test)]
+mod plans;
 mod postgres;
 mod postgres_readers;
 mod presence;
@@ -93,6 +95,7 @@ pub use jobs::{Claim, ClaimedJob, JobCounts, JobFilter, JobId, JobRecord, JobSta
 pub use log::{LogEntry, LogObserver};
 pub use media::{Filled, Media, MediaContent, MediaKey, ThumbnailKey};
 pub use membership::{FirstMember, Membership, RoomMembership};
+pub use migrations::MIGRATIONS;
 pub use observing::{DatabaseObserver, PoolState, StatementTimes};
 pub use options::{DatabaseOptions, Synchronous};
 pub use presence::{NewPresence, Presence, PresenceState};

@@ -210,8 +210,7 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn local_members(&self, room_sn: RoomSn) -> Result<Vec<UserSn>, StorageError> {
-        let sql = "SELECT m.user_sn FROM memberships m JOIN accounts a ON a.user_sn = m.user_sn \
-                   WHERE m.room_sn = $1 AND m.membership = 1";
+        let sql = "SELECT user_sn FROM memberships WHERE room_sn = $1 AND membership = 1 AND is_local = TRUE";
         self.query(sql, params![room_sn], |row| row.get(0)).await
     }
 
@@ -221,7 +220,7 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn guests_of_room(&self, room_sn: RoomSn) -> Result<Vec<UserSn>, StorageError> {
         let sql = "SELECT m.user_sn FROM memberships m JOIN accounts a ON a.user_sn = m.user_sn \
-                   WHERE m.room_sn = $1 AND m.membership = 1 AND a.is_guest";
+                   WHERE m.room_sn = $1 AND m.membership = 1 AND m.is_local = TRUE AND a.is_guest";
         self.query(sql, params![room_sn], |row| row.get(0)).await
     }
 

@@ -6,7 +6,8 @@ use crate::StorageError;
 use crate::dialect::Dialect;
 use crate::writer::WriterSource;
 
-const MIGRATIONS: &[&str] = &[
+/// The migrations in their order; the first is number 1.
+pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_foundation.sql"),
     include_str!("migrations/0002_room_graph.sql"),
     include_str!("migrations/0003_jobs.sql"),
@@ -21,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0012_redacted_events.sql"),
     include_str!("migrations/0013_people.sql"),
     include_str!("migrations/0014_thumbnail_sizes.sql"),
+    include_str!("migrations/0015_what_is_looked_up.sql"),
 ];
 
 /// The lock that keeps two nodes from migrating one PostgreSQL database at once.

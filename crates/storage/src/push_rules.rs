@@ -38,10 +38,10 @@ macro_rules! audience_query {
     ($condition:literal) => {
         concat!(
             "SELECT m.user_sn, u.user_id, p.rules, i.content FROM memberships m ",
-            "JOIN accounts a ON a.user_sn = m.user_sn JOIN users u ON u.user_sn = m.user_sn ",
+            "JOIN users u ON u.user_sn = m.user_sn ",
             "LEFT JOIN push_rules p ON p.user_sn = m.user_sn ",
             "LEFT JOIN account_data i ON i.user_sn = m.user_sn AND i.room_sn = 0 AND i.data_type = $2 ",
-            "WHERE m.room_sn = $1 AND m.membership = 1",
+            "WHERE m.room_sn = $1 AND m.membership = 1 AND m.is_local = TRUE",
             $condition
         )
     };

@@ -230,12 +230,15 @@ impl Tx {
         let [membership_changes, memberships] = rows::memberships(each());
         self.insert_into_tables(&[changes, current, membership_changes, memberships]).await?;
         rows::write_removals(self, each()).await?;
+        rows::mark_local_members(self, each()).await?;
         let rows = repair.memberships.iter().map(|(user_sn, membership, event_sn)| {
             vec![room_sn.into(), (*user_sn).into(), (*membership).into(), (*event_sn).into(), false.into()]
         });
         let into = "memberships (room_sn, user_sn, membership, event_sn, is_forgotten) ON CONFLICT (room_sn, user_sn) \
                     DO UPDATE SET membership = excluded.membership, event_sn = excluded.event_sn";
         self.insert_all(into, &rows.collect::<Vec<_>>()).await?;
+        let repaired: Vec<i64> = repair.memberships.iter().map(|(user_sn, ..)| user_sn.0).collect();
+        rows::mark_local(self, room_sn, &repaired).await?;
         let extremities: Vec<String> = repair.extremities.iter().map(ToString::to_string).collect();
         let extremities = extremities.join(",");
         let sql = "UPDATE room_heads SET head_version = $8, state_root = $2, extremities = $3, depth = $4, \

@@ -10,18 +10,14 @@ use crate::{Database, StorageError, Tx, params};
 
 /// Nobody who has an account here is in the room, could be, or remembers it; and somebody once did. Whoever has closed the
 /// account remembers nothing.
-const IS_FORGOTTEN: &str = "SELECT h.room_sn FROM room_heads h WHERE h.room_sn = $1 AND EXISTS (SELECT 1 FROM memberships m \
-                            JOIN accounts a ON a.user_sn = m.user_sn WHERE m.room_sn = h.room_sn) \
+const IS_FORGOTTEN: &str = "SELECT h.room_sn FROM room_heads h WHERE h.room_sn = $1 AND EXISTS \
+                            (SELECT 1 FROM memberships m WHERE m.room_sn = h.room_sn AND m.is_local = TRUE) \
                             AND NOT EXISTS (SELECT 1 FROM memberships m JOIN accounts a ON a.user_sn = m.user_sn \
-                            WHERE m.room_sn = h.room_sn AND (m.membership IN (1, 2, 3) \
+                            WHERE m.room_sn = h.room_sn AND m.is_local = TRUE AND (m.membership IN (1, 2, 3) \
                             OR (NOT m.is_forgotten AND a.deactivated_at IS NULL)))";
 
 /// What a room has a few rows of at most.
-const SMALL: [&str; 3] = [
-    "DELETE FROM published_rooms WHERE room_sn = $1",
-    "DELETE FROM room_aliases WHERE room_sn = $1",
-    "DELETE FROM room_heads WHERE room_sn = $1",
-];
+const SMALL: [&str; 2] = ["DELETE FROM room_aliases WHERE room_sn = $1", "DELETE FROM room_heads WHERE room_sn = $1"];
 
 /// What is removed a few rows at a time.
 const LARGE: [&str; 4] = [

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use homeserver_core::{DeviceSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
 use room_engine::state_map::Place;
 use storage::{
-    Append, AppendOutcome, ClientTransaction, Database, DatabaseOptions, EventNumber, NewEvent, Notice, Standing,
-    StateEffect, TransactionEndpoint, TransactionSender, Unread, later_version,
+    Append, AppendOutcome, ClientTransaction, Database, DatabaseOptions, DirectoryEntry, EventNumber, Membership,
+    NewAccount, NewEvent, Notice, Standing, StateEffect, TransactionEndpoint, TransactionSender, Unread, later_version,
 };
 use testing::{TestDatabase, on_both_databases};
 
@@ -55,6 +55,28 @@ fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: 
         invited_change: 0,
         also: None,
     }
+}
+
+/// A user comes into the room 1, as its next event.
+fn join(user_sn: UserSn, expected_version: i64) -> Append {
+    let mut append = message(1, &format!("$join of {}", user_sn.0), expected_version, &format!("join {}", user_sn.0));
+    let event = append.events.first_mut().unwrap();
+    (event.state_key_sn, event.type_sn) = (Some(KeySn(user_sn.0)), TypeSn(2));
+    event.membership = Some((user_sn, Membership::Join));
+    append.joined_change = 1;
+    append
+}
+
+async fn make_account(database: &Database, user_id: &str) -> UserSn {
+    let account = NewAccount {
+        user_id: user_id.to_owned(),
+        password_hash: None,
+        created_at: Timestamp(1),
+        is_admin: false,
+        is_guest: false,
+        user_type: None,
+    };
+    database.write(async move |tx| tx.create_account(&account).await).await.unwrap().unwrap()
 }
 
 /// Appends all at once, so that they share transactions, and tells which were stored.
@@ -206,5 +228,57 @@ on_both_databases! {
         assert_eq!(event_ids(&two, 1).await, numbers);
         let counted = one.timeline_forwards(RoomSn(1), 0, i64::MAX, 10, None).await.unwrap();
         assert_eq!(counted.iter().map(|event| event.countable_total).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    }
+
+    async fn the_members_with_an_account_are_known_also_those_who_were_members_first(db: TestDatabase) {
+        let database = open(&db).await;
+        let (alice, elsewhere) = (make_account(&database, "@alice:localhost").await, UserSn(1_000));
+        assert_eq!(append(&database, vec![join(alice, 0), join(elsewhere, 1)]).await, [true, true]);
+        assert_eq!(database.local_members(RoomSn(1)).await.unwrap(), [alice]);
+        // Her number is known before her account.
+        let later = UserSn(alice.0 + 1);
+        assert_eq!(append(&database, vec![join(later, 2)]).await, [true]);
+        assert_eq!(database.local_members(RoomSn(1)).await.unwrap(), [alice]);
+        assert_eq!(make_account(&database, "@later:localhost").await, later);
+        assert_eq!(database.some_local_members(RoomSn(1), 10).await.unwrap(), [alice, later]);
+        let audience = database.audience(RoomSn(1)).await.unwrap();
+        assert_eq!(audience.iter().map(|member| member.user_sn).collect::<Vec<_>>(), [alice, later]);
+    }
+
+    async fn the_directory_is_read_in_pages_in_both_directions(db: TestDatabase) {
+        let database = open(&db).await;
+        // Of several sizes, and several of each; every third is not published.
+        for room_sn in 1..=12 {
+            let mut append_to = message(room_sn, &format!("$first of {room_sn}"), 0, &format!("{room_sn}"));
+            append_to.joined_change = room_sn / 4;
+            assert_eq!(append(&database, vec![append_to]).await, [true]);
+            database.set_room_published(RoomSn(room_sn), room_sn % 3 != 0).await.unwrap();
+        }
+        let expected = [(2, 8), (2, 10), (2, 11), (1, 4), (1, 5), (1, 7), (0, 1), (0, 2)];
+        let expected = expected.map(|(joined_count, room_sn)| (joined_count, RoomSn(room_sn)));
+        assert_eq!(database.count_published_rooms(100).await.unwrap(), 8);
+        assert_eq!(database.count_published_rooms(5).await.unwrap(), 5);
+
+        let pair = |entry: &DirectoryEntry| (entry.joined_count, entry.room_sn);
+        let (mut forwards, mut place) = (Vec::new(), DirectoryEntry { joined_count: i64::MAX, room_sn: RoomSn(0) });
+        loop {
+            let page = database.directory_after(place, 3).await.unwrap();
+            forwards.extend(page.iter().map(pair));
+            let Some(last) = page.last() else { break };
+            place = *last;
+        }
+        assert_eq!(forwards, expected);
+        let (mut backwards, mut place) = (Vec::new(), DirectoryEntry { joined_count: -1, room_sn: RoomSn(0) });
+        loop {
+            let page = database.directory_before(place, 3).await.unwrap();
+            backwards.extend(page.iter().map(pair));
+            let Some(last) = page.last() else { break };
+            place = *last;
+        }
+        backwards.reverse();
+        assert_eq!(backwards, expected);
+        database.set_room_published(RoomSn(8), false).await.unwrap();
+        assert!(!database.is_room_published(RoomSn(8)).await.unwrap());
+        assert_eq!(database.count_published_rooms(100).await.unwrap(), 7);
     }
 }

@@ -7,10 +7,12 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use url::Url;
 
+use crate::template;
+
 /// Names the PostgreSQL server in which the tests make their databases; its user must be allowed to.
 const ADDRESS_VARIABLE: &str = "SYNAPSE_RUST_TEST_POSTGRES";
 
-/// An empty database, with a folder for what a server keeps beside it. Both are removed when it is dropped.
+/// A database without data, with a folder for what a server keeps beside it. Both are removed when it is dropped.
 pub struct TestDatabase {
     url: String,
     folder: TempDir,
@@ -26,26 +28,37 @@ impl TestDatabase {
         Self { url, folder, on_postgres: None }
     }
 
-    /// A new database on the PostgreSQL server of the test run.
+    /// A new database on the PostgreSQL server of the test run, which has the newest schema already.
     ///
     /// # Panics
     /// When there is no such server: a test that cannot run must not look like one that passed.
     pub async fn postgres() -> Self {
-        let server = std::env::var(ADDRESS_VARIABLE).unwrap_or_else(|_| {
-            panic!(
-                "{ADDRESS_VARIABLE} is not set: run `cargo xtask test`, which starts a PostgreSQL server and sets it"
-            )
-        });
-        Self::on(server).await
+        let on_postgres = OnPostgres::named(address());
+        template::copy(&on_postgres.server, &on_postgres.name).await;
+        Self::of(on_postgres)
     }
 
-    /// A new database on the PostgreSQL server at the URL `server`.
+    /// The same without any schema.
+    ///
+    /// # Panics
+    /// When there is no such server.
+    pub async fn empty_postgres() -> Self {
+        Self::on(address()).await
+    }
+
+    /// A new database on the PostgreSQL server at the URL `server`, without any schema.
     pub(crate) async fn on(server: String) -> Self {
-        let on_postgres = OnPostgres { server, name: format!("test_{}", random_string(16).to_lowercase()) };
-        on_postgres.run(format!(r#"CREATE DATABASE "{}" TEMPLATE template0"#, on_postgres.name)).await;
-        let mut url = Url::parse(&on_postgres.server).expect("the address of the test server is a URL");
-        url.set_path(&on_postgres.name);
-        Self { url: url.into(), folder: new_folder(), on_postgres: Some(on_postgres) }
+        let on_postgres = OnPostgres::named(server);
+        run(&on_postgres.server, format!(r#"CREATE DATABASE "{}" TEMPLATE template0"#, on_postgres.name)).await;
+        Self::of(on_postgres)
+    }
+
+    fn of(on_postgres: OnPostgres) -> Self {
+        Self {
+            url: url_of(&on_postgres.server, &on_postgres.name),
+            folder: new_folder(),
+            on_postgres: Some(on_postgres),
+        }
     }
 
     /// What `database.url` is set to in a server on this database.
@@ -74,15 +87,8 @@ struct OnPostgres {
 }
 
 impl OnPostgres {
-    async fn run(&self, statement: String) {
-        let mut connection = PgConnection::connect(&self.server)
-            .await
-            .unwrap_or_else(|error| panic!("cannot connect to the test server {}: {error}", self.server));
-        // The name is our own letters and digits.
-        let result = connection.execute(AssertSqlSafe(statement.clone())).await;
-        result.unwrap_or_else(|error| panic!("the test server refused `{statement}`: {error}"));
-        // The work is done; how the connection ends does not matter.
-        let _ = connection.close().await;
+    fn named(server: String) -> Self {
+        Self { server, name: format!("test_{}", random_string(16).to_lowercase()) }
     }
 }
 
@@ -93,13 +99,40 @@ impl Drop for OnPostgres {
             let removal = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let statement = format!(r#"DROP DATABASE IF EXISTS "{}" WITH (FORCE)"#, self.name);
-                runtime.expect("a runtime can be built").block_on(self.run(statement));
+                runtime.expect("a runtime can be built").block_on(run(&self.server, statement));
             });
             if removal.join().is_err() {
                 eprintln!("the database {} was left behind on the test server", self.name);
             }
         });
     }
+}
+
+fn address() -> String {
+    std::env::var(ADDRESS_VARIABLE).unwrap_or_else(|_| {
+        panic!("{ADDRESS_VARIABLE} is not set: run `cargo xtask test`, which starts a PostgreSQL server and sets it")
+    })
+}
+
+/// Runs one statement, whose names are our own letters and digits.
+async fn run(server: &str, statement: String) {
+    let mut connection = connect(server).await;
+    let result = connection.execute(AssertSqlSafe(statement.clone())).await;
+    result.unwrap_or_else(|error| panic!("the test server refused `{statement}`: {error}"));
+    // The work is done; how the connection ends does not matter.
+    let _ = connection.close().await;
+}
+
+pub(crate) async fn connect(server: &str) -> PgConnection {
+    let connection = PgConnection::connect(server).await;
+    connection.unwrap_or_else(|error| panic!("cannot connect to the test server {server}: {error}"))
+}
+
+/// The URL of a database on the server at the URL `server`.
+pub(crate) fn url_of(server: &str, name: &str) -> String {
+    let mut url = Url::parse(server).expect("the address of the test server is a URL");
+    url.set_path(name);
+    url.into()
 }
 
 fn new_folder() -> TempDir {
@@ -127,6 +160,22 @@ mod tests {
         drop(database);
         assert!(!exists(&server, &name).await);
         drop(in_use);
+    }
+
+    async fn schema_version(database: &TestDatabase) -> i64 {
+        let mut connection = PgConnection::connect(database.url()).await.unwrap();
+        let newest = sqlx::query_scalar("SELECT MAX(version) FROM schema_versions");
+        newest.fetch_one(&mut connection).await.unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn a_copied_database_has_the_schema_that_a_server_would_make_in_an_empty_one() {
+        let (copied, empty) = (TestDatabase::postgres().await, TestDatabase::empty_postgres().await);
+        assert_eq!(schema_version(&empty).await, 0);
+        let opened = storage::Database::open(&storage::DatabaseOptions::new(empty.url())).await.unwrap();
+        opened.close().await;
+        let newest = i64::try_from(storage::MIGRATIONS.len()).unwrap();
+        assert_eq!((schema_version(&empty).await, schema_version(&copied).await), (newest, newest));
     }
 
     #[test]

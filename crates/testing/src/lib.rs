@@ -37,6 +37,7 @@ mod remote_server;
 mod server_process;
 mod settings;
 mod smtp;
+mod template;
 #[cfg(feature = "server")]
 mod test_server;
 mod tls;

@@ -1,54 +1,76 @@
 //! `cargo xtask ci`: everything that must hold before a change goes in.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::lints::{Driver, Findings};
 use crate::postgres::Cluster;
-use crate::process::{Supervisor, text};
+use crate::process::Supervisor;
+use crate::stopwatch::{Cost, Stopwatch};
 use crate::suite;
 use crate::tally::Tally;
 
 const STEP_LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// The steps before the tests. The build is a step of its own, so that a program that does not compile is
-/// told apart from a test that fails; it also makes the server's binary, which some tests start.
-const STEPS: [&[&str]; 3] = [
-    &["fmt", "--all", "--check"],
-    &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
-    &["test", "--workspace", "--locked", "--no-run"],
-];
+const FORMAT: [&str; 3] = ["fmt", "--all", "--check"];
+
+/// Everything there is, benchmarks included. The build is a step of its own, so that a program that does not compile is told
+/// apart from a test that fails; it also makes the server's binary, which some tests start.
+const BUILD: [&str; 6] = ["test", "--workspace", "--all-targets", "--locked", "--no-run", "--message-format=json"];
 
 /// Runs all steps, also after one has failed, and ends with one line of what passed and failed.
 /// A failed step counts as one failure.
 pub(crate) fn run(supervisor: &Supervisor) -> Result<bool> {
-    let mut failed_steps: u64 = 0;
-    for step in STEPS {
-        failed_steps += u64::from(!passes(supervisor, step)?);
-    }
-    let Tally { passed, failed } = tests(supervisor)?;
+    let whole = Stopwatch::start();
+    let driver = Driver::find()?;
+    let mut failed_steps = 0;
+    failed_steps += u64::from(!format(supervisor)?);
+    failed_steps += u64::from(!build_and_lint(supervisor, &driver)?);
+    let Tally { passed, failed } = tests(supervisor, &driver)?;
+    println!("altogether: {}", whole.read());
     let total = Tally { passed, failed: failed + failed_steps };
     println!("{total}");
     Ok(total.failed == 0)
 }
 
-fn tests(supervisor: &Supervisor) -> Result<Tally> {
+fn format(supervisor: &Supervisor) -> Result<bool> {
+    let watch = Stopwatch::start();
+    let status = supervisor.run(suite::cargo().args(FORMAT), STEP_LIMIT)?;
+    report(&FORMAT.join(" "), status.success(), &watch.read());
+    Ok(status.success())
+}
+
+fn build_and_lint(supervisor: &Supervisor, driver: &Driver) -> Result<bool> {
+    let watch = Stopwatch::start();
+    let mut command = driver.lint(suite::cargo());
+    command.args(BUILD);
+    let mut findings = Findings::default();
+    let status = supervisor.run_capturing(&mut command, STEP_LIMIT, |line| {
+        if let Some(shown) = findings.read(line) {
+            eprint!("{shown}");
+        }
+        Ok(())
+    })?;
+    let holds = status.success() && findings.warnings == 0;
+    report(&format!("build and lint, {} warnings", findings.warnings), holds, &watch.read());
+    Ok(holds)
+}
+
+fn tests(supervisor: &Supervisor, driver: &Driver) -> Result<Tally> {
+    let watch = Stopwatch::start();
     let cluster = Cluster::start(supervisor)?;
-    let started = Instant::now();
-    let tally = suite::tally(supervisor, &cluster, &["--locked".to_owned()])?;
-    println!("tests: {} s", started.elapsed().as_secs());
+    let tally = suite::tally(supervisor, &cluster, driver.lint(suite::cargo()), &["--locked".to_owned()])?;
+    // The server's own time counts when it has ended.
+    drop(cluster);
+    report("tests", tally.failed == 0, &watch.read());
     if tally == Tally::default() {
         bail!("no test ran");
     }
     Ok(tally)
 }
 
-fn passes(supervisor: &Supervisor, step: &[&str]) -> Result<bool> {
-    let mut command = suite::cargo();
-    command.args(step);
-    let started = Instant::now();
-    let status = supervisor.run(&mut command, STEP_LIMIT)?;
-    let verdict = if status.success() { "ok" } else { "FAILED" };
-    println!("{}: {verdict}, {} s", text(&command), started.elapsed().as_secs());
-    Ok(status.success())
+fn report(step: &str, holds: bool, cost: &Cost) {
+    let verdict = if holds { "ok" } else { "FAILED" };
+    println!("{step}: {verdict}, {cost}");
 }

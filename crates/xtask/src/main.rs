@@ -3,8 +3,10 @@
 mod bench;
 mod ci;
 mod deb;
+mod lints;
 mod postgres;
 mod process;
+mod stopwatch;
 mod suite;
 mod tally;
 

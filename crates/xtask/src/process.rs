@@ -59,16 +59,30 @@ impl Supervisor {
     }
 
     /// Runs `command` to its end; every line of its standard output is printed and handed to `on_line`.
-    pub(crate) fn run_reading<F>(&self, command: &mut Command, limit: Duration, on_line: F) -> Result<ExitStatus>
+    pub(crate) fn run_reading<F>(&self, command: &mut Command, limit: Duration, mut on_line: F) -> Result<ExitStatus>
     where
         F: FnMut(&str) + Send,
+    {
+        self.run_capturing(command, limit, |line| {
+            let mut own_output = std::io::stdout().lock();
+            own_output.write_all(line)?;
+            own_output.flush()?;
+            on_line(String::from_utf8_lossy(line).trim_end());
+            Ok(())
+        })
+    }
+
+    /// Runs `command` to its end; every line of its standard output is handed to `on_line`, and not printed.
+    pub(crate) fn run_capturing<F>(&self, command: &mut Command, limit: Duration, on_line: F) -> Result<ExitStatus>
+    where
+        F: FnMut(&[u8]) -> std::io::Result<()> + Send,
     {
         let mut child = start(command.stdout(Stdio::piped()))?;
         let output = child.stdout.take().context("the program has no standard output")?;
         let (finished_sender, finished) = mpsc::channel();
         std::thread::scope(|scope| {
             let reader = scope.spawn(move || {
-                let result = pass_on_lines(output, on_line);
+                let result = read_lines(output, on_line);
                 // Nobody listens any more when the program was ended early.
                 let _ = finished_sender.send(());
                 result
@@ -117,14 +131,11 @@ fn start(command: &mut Command) -> Result<Child> {
     command.stdin(Stdio::null()).process_group(0).spawn().with_context(|| format!("cannot start `{}`", text(command)))
 }
 
-fn pass_on_lines(output: impl Read, mut on_line: impl FnMut(&str)) -> std::io::Result<()> {
+fn read_lines(output: impl Read, mut on_line: impl FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<()> {
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
-        let mut own_output = std::io::stdout().lock();
-        own_output.write_all(&line)?;
-        own_output.flush()?;
-        on_line(String::from_utf8_lossy(&line).trim_end());
+        on_line(&line)?;
         line.clear();
     }
     Ok(())

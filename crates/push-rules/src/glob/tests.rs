@@ -32,7 +32,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn whole_texts_match_as_the_naive_model_says(pattern in "[abA*?é]{0,7}", text in "[abBÉ\n]{0,10}") {
+    fn whole_texts_match_as_the_naive_model_says(pattern in "[abkA*?é]{0,7}", text in "[abBkK\u{212a}É\n]{0,10}") {
         let expected = naive(&characters(&pattern), &characters(&text));
         prop_assert_eq!(Glob::new(&pattern).matches(&text), expected);
     }
@@ -86,6 +86,18 @@ fn the_examples_of_bodies_hold() {
     assert!(example.matches_words("An exciting triple-whammy"));
     assert!(!example.matches_words("An examples event."));
     assert!(!example.matches_words("An hexample event."));
+}
+
+/// A character of three bytes becomes one of ASCII in the other case.
+#[test]
+fn lengths_in_bytes_decide_nothing_where_they_change_with_the_case() {
+    for (pattern, text) in
+        [("k", "\u{212a}"), ("ak*ka", "A\u{212a}\u{212a}A"), ("?a", "\u{212a}a"), ("*k", "a\u{212a}")]
+    {
+        assert!(Glob::new(pattern).matches(text), "{pattern} on {text}");
+    }
+    assert!(!Glob::new("kk").matches("\u{212a}"));
+    assert!(!Glob::new("k*k").matches("\u{212a}"));
 }
 
 #[test]

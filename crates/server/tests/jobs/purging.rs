@@ -22,7 +22,7 @@ const OF_ROOMS: [&str; 19] = [
     "SELECT COUNT(*) FROM unread_totals WHERE room_sn = 1",
     "SELECT COUNT(*) FROM room_threads WHERE room_sn = 1",
     "SELECT COUNT(*) FROM room_aliases WHERE room_sn = 1",
-    "SELECT COUNT(*) FROM published_rooms WHERE room_sn = 1",
+    "SELECT COUNT(*) FROM room_heads WHERE is_published AND room_sn = 1",
     "SELECT COUNT(*) FROM account_data WHERE room_sn = 1",
     "SELECT COUNT(*) FROM room_purges",
 ];

@@ -95,7 +95,7 @@ async fn a_backup_of_a_running_server_on_sqlite_can_be_restored() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_of_a_running_server_on_postgresql_can_be_restored() {
-    let (db, restored) = (TestDatabase::postgres().await, TestDatabase::postgres().await);
+    let (db, restored) = (TestDatabase::postgres().await, TestDatabase::empty_postgres().await);
     let scene = Scene::new(&db).await;
     let key = fs::read(db.folder().join("signing.key")).unwrap();
     let backups = tempfile::tempdir().unwrap();

@@ -19,6 +19,8 @@ use crate::wire;
 const BATCH: i64 = 200;
 /// Rooms that one search looks at; where it ends, the client can go on.
 const MAX_SCANNED: usize = 5_000;
+/// Rooms that are counted for the estimate that comes with each page.
+const MAX_COUNTED: i64 = 10_000;
 /// Rooms on a page if the client does not say.
 const DEFAULT_LIMIT: usize = 100;
 /// Most rooms on a page.
@@ -170,7 +172,7 @@ impl Directory {
             }
         };
         let chunk = scan.found.into_iter().map(|(_, room)| room).collect();
-        let total_room_count_estimate = self.database.count_published_rooms().await?;
+        let total_room_count_estimate = self.database.count_published_rooms(MAX_COUNTED).await?;
         Ok(DirectoryPage { chunk, next_batch, prev_batch, total_room_count_estimate })
     }
 

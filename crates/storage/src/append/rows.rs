@@ -186,6 +186,30 @@ pub(crate) async fn write_removals(
     tx.execute_rows(sql, &rows).await
 }
 
+/// Marks the members with an account here among those who have come into rooms for the first time.
+pub(crate) async fn mark_local_members(
+    tx: &mut Tx,
+    effects: impl Iterator<Item = (RoomSn, &Effect)>,
+) -> Result<(), StorageError> {
+    let mut new: HashMap<RoomSn, Vec<i64>> = HashMap::new();
+    for (room_sn, effect) in effects.filter(|(_, effect)| effect.replaces.is_none()) {
+        if let Some((user_sn, _)) = effect.membership {
+            new.entry(room_sn).or_default().push(user_sn.0);
+        }
+    }
+    for (room_sn, users) in new {
+        mark_local(tx, room_sn, &users).await?;
+    }
+    Ok(())
+}
+
+/// Marks those of a room's members who have an account here.
+pub(crate) async fn mark_local(tx: &mut Tx, room_sn: RoomSn, users: &[i64]) -> Result<(), StorageError> {
+    let sql = "UPDATE memberships SET is_local = TRUE WHERE room_sn = $1 \
+               AND user_sn IN (SELECT user_sn FROM accounts WHERE user_sn IN LIST($2))";
+    tx.execute(sql, params![room_sn, users]).await.map(drop)
+}
+
 pub(super) async fn write_redactions(tx: &mut Tx, written: &[Written<'_>]) -> Result<(), StorageError> {
     for (_, WrittenEvent { event, stored, .. }) in each_event(written) {
         if let Some(Redaction { number, client_json, federation_json, .. }) = &event.redacts {

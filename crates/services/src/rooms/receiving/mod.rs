@@ -22,8 +22,8 @@ use storage::{
 use self::current::Outcome;
 pub(super) use self::joining::is_joint;
 use self::surroundings::Surroundings;
-use super::open_room::redaction;
 use super::guests::{GUEST_ACCESS, with_removal_of_guests};
+use super::open_room::redaction;
 use super::resolving::{Resolver, RoomContext, Unstored};
 use super::timeline::ATTEMPTS;
 use super::{RoomError, Timeline};
