@@ -42,7 +42,7 @@ use services::{
     user_directory::UserDirectory,
 };
 use storage::{Database, DatabaseOptions, Interned, RoomStates, StorageError};
-use tasks::queue::JobQueue;
+use tasks::{loops::Loops, queue::JobQueue};
 use telemetry::{HealthProbe, Metrics, RemoteTraces, SpanCounts};
 use tokio_util::sync::CancellationToken;
 
@@ -96,13 +96,14 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let options = database_options(config, clock.clone());
     let database = Database::open_observed(&options, Arc::new(observer)).await;
     let database = database.map_err(|error| cannot_open(config, error))?;
+    let loops = Loops::until(stopping.clone());
     observing::observe_database(&metrics, &database);
     let observer = request_observer(metrics.clone());
     let heavy_work = HeavyWork::new(config, &metrics)?;
     let rates = |kind| limits::rate_of(config, kind);
     let rate_limits = Arc::new(RateLimits::new(database.clone(), server_name.clone(), rates));
     rate_limits.tend().await?;
-    limits::tend(&rate_limits, &metrics, stopping.clone())?;
+    limits::tend(&rate_limits, &metrics, &loops)?;
     let queue = Arc::new(JobQueue::new(database.clone(), clock.clone(), jobs::options(config)));
 
     metrics.observe_caches(database.memory().clone());
@@ -120,7 +121,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
     let wakeups = Arc::new(Wakeups::default());
     // Before the log's tail: whoever finds there that somebody types asks here who does.
-    let typing = Typing::start(database.clone(), interned.clone(), clock.clone(), stopping.clone()).await?;
+    let typing = Typing::start(database.clone(), interned.clone(), clock.clone(), &loops).await?;
     let typing = Arc::new(typing);
     // Before the log's tail as well: whom a user ignores is what the log has told.
     let ignored_users = IgnoredUsers::follow(&database);
@@ -135,11 +136,11 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         user_rooms.clone(),
         wakeups.clone(),
         presence_options(config),
-        stopping.clone(),
+        &loops,
     );
     let presences = presences.await?;
     let data_dir = config.server.data_dir.clone();
-    let health = observing::health_probe(metrics.clone(), &database, progress, data_dir, stopping.clone());
+    let health = observing::health_probe(metrics.clone(), &database, progress, data_dir, &loops);
 
     let sessions =
         Arc::new(Sessions::new(database.clone(), interned.clone(), clock.clone(), SessionOptions::default()));
@@ -257,7 +258,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         metrics: &metrics,
         mails: mails.as_ref(),
     };
-    jobs::start(&queue, &needs, stopping.clone());
+    jobs::start(&queue, &needs, &loops);
     let initial = heavy_work.initial_sync.clone();
     let sync = Arc::new(Sync::new(
         database.clone(),
