@@ -39,10 +39,23 @@ impl TestDatabase {
         Self::on(server).await
     }
 
+    /// A new database there whose texts are in another encoding than UTF-8.
+    ///
+    /// # Panics
+    /// When there is no server, or it does not know the encoding.
+    pub async fn postgres_in(encoding: &str) -> Self {
+        let server = std::env::var(ADDRESS_VARIABLE).unwrap_or_else(|_| panic!("{ADDRESS_VARIABLE} is not set"));
+        Self::on_in(server, &format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")).await
+    }
+
     /// A new database on the PostgreSQL server at the URL `server`.
     pub(crate) async fn on(server: String) -> Self {
+        Self::on_in(server, "").await
+    }
+
+    async fn on_in(server: String, encoding: &str) -> Self {
         let on_postgres = OnPostgres { server, name: format!("test_{}", random_string(16).to_lowercase()) };
-        on_postgres.run(format!(r#"CREATE DATABASE "{}" TEMPLATE template0"#, on_postgres.name)).await;
+        on_postgres.run(format!(r#"CREATE DATABASE "{}" TEMPLATE template0 {encoding}"#, on_postgres.name)).await;
         let mut url = Url::parse(&on_postgres.server).expect("the address of the test server is a URL");
         url.set_path(&on_postgres.name);
         Self { url: url.into(), folder: new_folder(), on_postgres: Some(on_postgres) }
