@@ -10,7 +10,7 @@ use crate::{
     data_dir,
     listen::{Accepting, InheritedSockets, Listening},
     running::Bound,
-    starting,
+    signing_key, starting,
 };
 
 /// Starts a server in the current Tokio runtime; it answers requests when this returns.
@@ -46,6 +46,8 @@ pub async fn start_with(loaded: Loaded, surroundings: Surroundings) -> Result<Ru
     let Surroundings { sockets: mut inherited, clock } = surroundings;
     let Loaded { config, sources } = loaded;
     data_dir::prepare(&config)?;
+    // Whose key it has to be is known to the database; that it is one can be seen before.
+    signing_key::read(&config.signing_key_path())?;
     // Bound first, because it fails soonest; clients that are already there wait in the system's queue.
     let listening = Listening::bind_all(&config, &sources, &mut inherited).await?;
     for name in inherited.left() {

@@ -53,6 +53,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
     tell_where(&loaded.config, file.as_ref());
+    let database = loaded.config.database_url();
     supervisor.status("Opening the database");
     let mut server = start_with(loaded, Surroundings { sockets: inherited, ..Surroundings::default() }).await?;
     if let Some(counts) = traces {
@@ -66,7 +67,8 @@ async fn serve(
              administrator.\n"
         ));
     }
-    tracing::info!("ready");
+    // Not before the listeners: whoever looks for the first address in the log looks for theirs.
+    tracing::info!(%database, "ready");
     supervisor.ready(&serving(&server));
     let watchdog = tokio::spawn(supervisor.clone().keep_watchdog(server.database().clone()));
     let taken_over = server.taken_over();
@@ -99,7 +101,6 @@ fn tell_where(config: &Config, file: Option<&PathBuf>) {
         name = %config.server.name,
         configuration,
         data_dir = absolute(&config.server.data_dir),
-        database = %config.database_url(),
         "starting"
     );
 }
