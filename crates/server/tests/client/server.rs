@@ -37,9 +37,9 @@ on_both_databases! {
         let field = format!("{unstable}/uk.tcpip.msc4133/profile/{}/org.example.mood", path_segment(&alice.id));
         alice.put(&field).json(&json!({ "org.example.mood": "fine" })).await.ok();
         let draft = "/_matrix/media/unstable/fi.mau.msc2246";
-        let created = alice.post(&format!("{draft}/create")).await.ok();
+        let created = alice.post(format!("{draft}/create")).await.ok();
         let place = created["content_uri"].as_str().unwrap().strip_prefix("mxc://").unwrap();
-        alice.put(&format!("{draft}/upload/{place}")).body("hello").await.ok();
+        alice.put(format!("{draft}/upload/{place}")).body("hello").await.ok();
     }
 
     async fn a_browser_is_told_what_this_is(db: TestDatabase) {

@@ -95,7 +95,6 @@ pub const SPECIFIED_ENDPOINTS: &[SpecifiedEndpoint] = &[
     served(0, "POST", "/_matrix/client/v3/rooms/{roomId}/forget"),
     missing(0, "GET", "/_matrix/client/v3/rooms/{roomId}/initialSync"),
     served(0, "POST", "/_matrix/client/v3/rooms/{roomId}/invite"),
-    missing(0, "POST", "/_matrix/client/v3/rooms/{roomId}/invite "),
     served(0, "POST", "/_matrix/client/v3/rooms/{roomId}/join"),
     served(0, "GET", "/_matrix/client/v3/rooms/{roomId}/joined_members"),
     served(0, "POST", "/_matrix/client/v3/rooms/{roomId}/kick"),
