@@ -41,6 +41,7 @@ mod edge;
 pub mod error;
 pub mod extract;
 mod federation;
+mod front_page;
 mod limits;
 mod media;
 pub mod ops;
@@ -53,6 +54,7 @@ mod well_known;
 
 use serde::Serialize;
 
+pub use client::{SPECIFIED_ENDPOINTS, SpecifiedEndpoint};
 pub use edge::RequestObserver;
 pub use router::{Resource, router};
 pub use state::{ApiState, Components};

@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::edge::EdgeLayer;
 use crate::error::ApiError;
 use crate::state::ApiState;
-use crate::{admin, client, federation, media, submit_token, well_known};
+use crate::{admin, client, federation, front_page, media, submit_token, well_known};
 
 /// A part of the API that a listener can serve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,7 +36,8 @@ impl Resource {
 pub fn router(state: ApiState, resources: &[Resource]) -> Router {
     let mut router = Router::new();
     if resources.contains(&Resource::Client) {
-        router = router.merge(client::routes()).merge(well_known::routes()).merge(submit_token::routes());
+        let pages = front_page::routes().merge(submit_token::routes());
+        router = router.merge(client::routes()).merge(well_known::routes()).merge(pages);
     }
     if resources.contains(&Resource::Federation) {
         router = router.merge(federation::routes());

@@ -7,12 +7,14 @@ use crate::{Config, schema};
 
 const LINE_WIDTH: usize = 110;
 
-/// A configuration file with every key: its documentation, and its default; a key without a default is commented out
-/// and shows an example.
+/// A configuration file with every key: its documentation, and its default. A default that follows from other values or from this
+/// machine is commented out, so that it goes on following them; of a key without a default there is an example, which says so.
 pub fn generate() -> String {
     let schema = schema::inlined();
     // Serialising the defaults of our own types into a table has no way to fail; an empty one would fail the tests.
     let defaults = Table::try_from(Config::default()).unwrap_or_default();
+    let effective = Table::try_from(Config::default().effective()).unwrap_or_default();
+    let nothing = Table::new();
     let mut text = comment(description(&schema));
     for (name, value) in &defaults {
         let section = child(&schema, name);
@@ -21,12 +23,14 @@ pub fn generate() -> String {
             Value::Array(entries) => {
                 text.push_str(&comment(description(section)));
                 for entry in entries.iter().filter_map(Value::as_table) {
-                    section_text(&mut text, &format!("[[{name}]]"), entry, section.get("items").unwrap_or(section));
+                    let schema = section.get("items").unwrap_or(section);
+                    section_text(&mut text, &format!("[[{name}]]"), (entry, &nothing), schema);
                 }
             }
             Value::Table(entry) => {
                 text.push_str(&comment(description(section)));
-                section_text(&mut text, &format!("[{name}]"), entry, section);
+                let effective = effective.get(name).and_then(Value::as_table).unwrap_or(&nothing);
+                section_text(&mut text, &format!("[{name}]"), (entry, effective), section);
             }
             _ => {}
         }
@@ -34,7 +38,7 @@ pub fn generate() -> String {
     text
 }
 
-fn section_text(text: &mut String, header: &str, defaults: &Table, schema: &Schema) {
+fn section_text(text: &mut String, header: &str, (defaults, effective): (&Table, &Table), schema: &Schema) {
     push_line(text, header);
     for (key, value) in defaults {
         text.push_str(&comment(description(child(schema, key))));
@@ -42,10 +46,17 @@ fn section_text(text: &mut String, header: &str, defaults: &Table, schema: &Sche
     }
     let properties = schema.get("properties").and_then(Schema::as_object).into_iter().flatten();
     for (key, property) in properties.filter(|(key, _)| !defaults.contains_key(*key)) {
-        let example = property.get("examples").and_then(|examples| examples.get(0)).cloned();
-        let Some(Ok(example)) = example.map(Value::try_from) else { continue };
+        let example = || property.get("examples")?.get(0).cloned().map(Value::try_from)?.ok();
+        let (value, kind) = match effective.get(key) {
+            Some(default) => (default.clone(), "Here the default is:"),
+            None => match example() {
+                Some(example) => (example, "Not set by default. An example:"),
+                None => continue,
+            },
+        };
         text.push_str(&comment(description(property)));
-        push_line(text, &format!("#{key} = {example}"));
+        text.push_str(&comment(kind));
+        push_line(text, &format!("#{key} = {value}"));
     }
 }
 

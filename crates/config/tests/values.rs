@@ -286,8 +286,43 @@ fn every_example_in_the_generated_file_is_accepted() {
         .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
         .collect();
     let config = load(&with_examples, &[]);
-    assert_eq!(config.server.worker_threads, Some(4));
+    assert_eq!(config.server.worker_threads.map(|count| count as usize), Some(config.server.worker_thread_count()));
     assert!(config.listeners[0].tls.is_some());
+}
+
+#[test]
+fn the_generated_file_tells_defaults_from_examples() {
+    let text = config::generate();
+    let before = |line: &str| {
+        let lines: Vec<_> = text.lines().collect();
+        let at = lines.iter().position(|found| found.starts_with(line)).unwrap_or_else(|| panic!("{line} in {text}"));
+        lines[at - 1]
+    };
+    for default in
+        ["#signing_key_path = \"data/signing.key\"", "#url = \"sqlite://data/homeserver.db\"", "#max_connections = 8"]
+    {
+        assert_eq!(before(default), "# Here the default is:");
+    }
+    let shown: toml::Table = Config::default().show().parse().unwrap();
+    for (name, limit) in shown["limits"].as_table().unwrap() {
+        assert_eq!(before(&format!("#{name} = {limit}")), "# Here the default is:");
+    }
+    for example in ["#public_base_url = ", "#smtp_host = ", "#shared_secret = "] {
+        assert_eq!(before(example), "# Not set by default. An example:");
+    }
+}
+
+#[test]
+fn every_limit_is_shown_with_its_defaults() {
+    let shown: toml::Table = load("limits.thumbnails = { running = 3 }", &[]).show().parse().unwrap();
+    let schema = config::schema();
+    let known = schema["$defs"]["Limits"]["properties"].as_object().unwrap();
+    assert!(known.len() >= 11, "{known:?}");
+    for name in known.keys() {
+        let limit = shown["limits"][name].as_table().unwrap();
+        assert_eq!(limit.len(), 3, "{name}: {limit:?}");
+    }
+    assert_eq!(shown["limits"]["thumbnails"]["running"].as_integer(), Some(3));
 }
 
 #[test]

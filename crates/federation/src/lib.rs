@@ -30,5 +30,5 @@ mod rates;
 pub use client::{Client, ClientObserver, ClientOptions, OpenAnswer, Outcome, RequestError, Signing, Unobserved};
 pub use discovery::{Destination, Discovery, Host, Lookups, SystemLookups, Target};
 pub use gate::{Admitted, Claims, Gate, Refusal};
-pub use keys::{KeyError, OwnKeys, PublishedKeys, ServerKeys};
+pub use keys::{KeyError, OldKey, OwnKeys, PublishedKeys, ServerKeys};
 pub use rates::{Admission, ServerRate, ServerRates, TooMany};

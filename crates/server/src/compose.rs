@@ -10,7 +10,6 @@ use axum::Router;
 use config::{ClientTraces, Config, Resource, Sources};
 use homeserver_core::{Clock, MemoryBudget, SystemClock};
 use http::{Method, StatusCode};
-use ruma::signatures::Ed25519KeyPair;
 use services::{
     account_data::AccountData,
     accounts::Accounts,
@@ -41,8 +40,8 @@ use services::{
     unread::Audiences,
     user_directory::UserDirectory,
 };
-use storage::{Database, DatabaseOptions, Interned, RoomStates, StorageError};
-use tasks::queue::JobQueue;
+use storage::{Database, DatabaseOptions, Interned, RoomStates, ServerLock, StorageError};
+use tasks::{loops::Loops, queue::JobQueue};
 use telemetry::{HealthProbe, Metrics, RemoteTraces, SpanCounts};
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +49,7 @@ use crate::{
     StartError, email,
     email::Email,
     federation::{self, Federation},
+    identity::{self, OwnKey},
     jobs,
     limits::{self, HeavyWork},
     observing::{self, ObservedDatabase},
@@ -62,9 +62,9 @@ use crate::{
 /// What the components are made of.
 pub(crate) struct Needs<'a> {
     pub(crate) config: &'a Config,
-    /// Signs this server's events.
-    pub(crate) signing_key: Arc<Ed25519KeyPair>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The right to run on the database.
+    pub(crate) lock: ServerLock,
     /// Cancelled when the server stops: requests that wait for something to happen then answer at once.
     pub(crate) stopping: CancellationToken,
 }
@@ -84,25 +84,29 @@ pub(crate) struct Application {
     server_rates: Arc<ServerRates>,
     is_federated: bool,
     database: Database,
+    lock: ServerLock,
+    loops: Loops,
 }
 
 /// Makes every component.
 pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError> {
-    let Needs { config, signing_key, clock, stopping } = needs;
+    let Needs { config, clock, lock, stopping } = needs;
     let server_name = config.server.name.clone();
 
     let metrics = Arc::new(Metrics::new()?);
     let observer = ObservedDatabase(metrics.database().clone());
     let options = database_options(config, clock.clone());
-    let database = Database::open_observed(&options, Arc::new(observer)).await;
+    let database = Database::open_for_server(&options, Arc::new(observer), &lock).await;
     let database = database.map_err(|error| cannot_open(config, error))?;
+    let OwnKey { signing_key, retired } = identity::establish(config, &database, clock.as_ref()).await?;
+    let loops = Loops::until(stopping.clone());
     observing::observe_database(&metrics, &database);
     let observer = request_observer(metrics.clone());
     let heavy_work = HeavyWork::new(config, &metrics)?;
     let rates = |kind| limits::rate_of(config, kind);
     let rate_limits = Arc::new(RateLimits::new(database.clone(), server_name.clone(), rates));
     rate_limits.tend().await?;
-    limits::tend(&rate_limits, &metrics, stopping.clone())?;
+    limits::tend(&rate_limits, &metrics, &loops)?;
     let queue = Arc::new(JobQueue::new(database.clone(), clock.clone(), jobs::options(config)));
 
     metrics.observe_caches(database.memory().clone());
@@ -113,14 +117,14 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     WorkOutStates::schedule_if_needed(&database, clock.as_ref()).await?;
     let identity = Arc::new(Identity { server_name: server_name.clone(), key_pair: signing_key });
     let Federation { gate, own_keys, key_requests, remote, remote_media, rates: server_rates } =
-        Federation::new(config, &identity, &heavy_work, &rate_limits, &metrics, &clock, database.memory())?;
+        Federation::new(config, (&identity, retired), &heavy_work, &rate_limits, &metrics, &clock, database.memory())?;
     let patience = config.rooms.full_state_timeout.duration();
     let states = RoomStates::follow(&database, server_name.as_str(), patience, stopping.clone()).await?;
     let tail = Arc::new(LogTail::new(database.settled_position().await?));
     let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
     let wakeups = Arc::new(Wakeups::default());
     // Before the log's tail: whoever finds there that somebody types asks here who does.
-    let typing = Typing::start(database.clone(), interned.clone(), clock.clone(), stopping.clone()).await?;
+    let typing = Typing::start(database.clone(), interned.clone(), clock.clone(), &loops).await?;
     let typing = Arc::new(typing);
     // Before the log's tail as well: whom a user ignores is what the log has told.
     let ignored_users = IgnoredUsers::follow(&database);
@@ -135,11 +139,11 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         user_rooms.clone(),
         wakeups.clone(),
         presence_options(config),
-        stopping.clone(),
+        &loops,
     );
     let presences = presences.await?;
     let data_dir = config.server.data_dir.clone();
-    let health = observing::health_probe(metrics.clone(), &database, progress, data_dir, stopping.clone());
+    let health = observing::health_probe(metrics.clone(), &database, progress, data_dir, &loops);
 
     let sessions =
         Arc::new(Sessions::new(database.clone(), interned.clone(), clock.clone(), SessionOptions::default()));
@@ -257,7 +261,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         metrics: &metrics,
         mails: mails.as_ref(),
     };
-    jobs::start(&queue, &needs, stopping.clone());
+    jobs::start(&queue, &needs, &loops);
     let initial = heavy_work.initial_sync.clone();
     let sync = Arc::new(Sync::new(
         database.clone(),
@@ -340,12 +344,15 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         is_federated: config.federation.enabled,
         jobs: queue,
         database,
+        lock,
+        loops,
     })
 }
 
 /// Checks rooms on the word of the operator, without a server around it.
 pub(crate) async fn room_check(config: &Config) -> Result<(RoomCheck, Database), StartError> {
-    let database = open_database(config, Arc::new(SystemClock)).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let database = open_database(config, clock).await?;
     let interned = Arc::new(Interned::new(database.clone()));
     Ok((RoomCheck::new(database.clone(), interned), database))
 }
@@ -382,6 +389,16 @@ impl Application {
         self.metrics.observe_traces(counts);
     }
 
+    /// What runs in the background.
+    pub(crate) fn loops(&self) -> Loops {
+        self.loops.clone()
+    }
+
+    /// Is cancelled when another server has taken the database over.
+    pub(crate) fn taken_over(&self) -> CancellationToken {
+        self.lock.taken_over()
+    }
+
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }
@@ -409,6 +426,8 @@ impl Application {
             tracing::warn!(%error, "when devices were last seen was not written");
         }
         self.database.close().await;
+        // The last: the next server may begin as soon as nothing is written any more.
+        self.lock.release().await;
     }
 }
 
@@ -420,7 +439,22 @@ fn password_hashing(config: &Config, limit: Arc<Limit>) -> Result<Arc<Passwords>
 
 /// `clock` says how old what is kept in memory is.
 async fn open_database(config: &Config, clock: Arc<dyn Clock>) -> Result<Database, StartError> {
-    Database::open(&database_options(config, clock)).await.map_err(|error| cannot_open(config, error))
+    let database = Database::open(&database_options(config, clock)).await;
+    let database = database.map_err(|error| cannot_open(config, error))?;
+    identity::check_name(config, &database).await?;
+    Ok(database)
+}
+
+/// The right to run a server on the configured database.
+pub(crate) async fn lock(config: &Config, clock: Arc<dyn Clock>) -> Result<ServerLock, StartError> {
+    ServerLock::take(&database_options(config, clock)).await.map_err(|error| cannot_open(config, error))
+}
+
+/// What a command needs that changes the server's keys: the database, and the right to run on it.
+pub(crate) async fn keys(config: &Config) -> Result<(Database, ServerLock), StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let lock = lock(config, clock.clone()).await?;
+    Ok((open_database(config, clock).await?, lock))
 }
 
 fn cannot_open(config: &Config, error: StorageError) -> StartError {

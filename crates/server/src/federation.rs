@@ -4,8 +4,8 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use config::Config;
 use federation::{
-    Client, ClientObserver, ClientOptions, Discovery, Gate, Outcome, OwnKeys, ServerKeys, ServerRate, ServerRates,
-    SystemLookups,
+    Client, ClientObserver, ClientOptions, Discovery, Gate, OldKey, Outcome, OwnKeys, ServerKeys, ServerRate,
+    ServerRates, SystemLookups,
     transport::{Dialler, Web, tls_config},
 };
 use homeserver_core::{Clock, MemoryBudget};
@@ -17,6 +17,7 @@ use services::{
     rate_limits::{Kind, RateLimits},
     remote::RemoteQueries,
 };
+use storage::SigningKey;
 use telemetry::{FederationMetrics, Metrics};
 
 use crate::{StartError, limits::HeavyWork};
@@ -35,7 +36,7 @@ impl Federation {
     /// Reads certificates, and connects to nobody yet.
     pub(crate) fn new(
         config: &Config,
-        identity: &Identity,
+        (identity, retired): (&Identity, Vec<SigningKey>),
         heavy_work: &HeavyWork,
         rate_limits: &Arc<RateLimits>,
         metrics: &Metrics,
@@ -63,11 +64,12 @@ impl Federation {
             let rates = rates.clone();
             move || counts.set_refused(rates.refused())
         });
+        let old = retired.into_iter().filter_map(old_key).collect();
         let key_requests = Shares::new(Kind::ServerKeys, rate_limits.clone(), heavy_work.server_keys.clone());
         let checks = heavy_work.signature_checks.clone();
         Ok(Self {
             gate: Arc::new(Gate::new(server_name.clone(), keys, checks, rates.clone(), clock.clone())),
-            own_keys: Arc::new(OwnKeys::new(server_name, key_pair, clock.clone())),
+            own_keys: Arc::new(OwnKeys::new(server_name, key_pair, old, clock.clone())),
             key_requests: Arc::new(key_requests),
             remote_media: RemoteMedia::new(client.clone(), heavy_work.remote_media.clone(), rate_limits.clone()),
             remote: Arc::new(RemoteQueries::new(client, heavy_work.remote_queries.clone(), rate_limits.clone())),
@@ -87,6 +89,10 @@ pub(crate) fn rate(config: &Config) -> Option<ServerRate> {
         reject_limit: count(rate.reject_limit),
         concurrent: NonZeroUsize::new(count(rate.concurrent)).unwrap_or(NonZeroUsize::MIN),
     })
+}
+
+fn old_key(key: SigningKey) -> Option<OldKey> {
+    Some(OldKey { key_id: key.key_id, public_key: key.public_key, expired_at: key.retired_at? })
 }
 
 struct Observer(FederationMetrics);

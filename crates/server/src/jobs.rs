@@ -14,9 +14,9 @@ use services::mail::{MailJob, SendMail, ValidationMails};
 use services::media::ContentRepository;
 use services::{rooms::Memberships, sessions::Sessions};
 use storage::{Database, Interned, StorageError};
+use tasks::loops::Loops;
 use tasks::queue::{Handlers, JobObserver, JobQueue, QueueOptions, RunEnd, Workers};
 use telemetry::{JobReading, Metrics, StatisticsReading};
-use tokio_util::sync::CancellationToken;
 
 /// How often jobs are counted for the metrics.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
@@ -90,19 +90,19 @@ fn schedule(schedule: Schedule) -> tasks::queue::Schedule {
 }
 
 /// Begins to do jobs, and to count them.
-pub(crate) fn start(queue: &Arc<JobQueue>, needs: &Needs<'_>, stopping: CancellationToken) {
-    queue.start(handlers(needs), Arc::new(Observer(needs.metrics.clone())));
+pub(crate) fn start(queue: &Arc<JobQueue>, needs: &Needs<'_>, loops: &Loops) {
+    queue.start(handlers(needs), Arc::new(Observer(needs.metrics.clone())), loops);
     let (database, clock, metrics) = (needs.database.clone(), needs.clock.clone(), needs.metrics.clone());
-    tokio::spawn(async move {
-        let counting = async {
+    loops.spawn("job counts", move || {
+        let (database, clock, metrics) = (database.clone(), clock.clone(), metrics.clone());
+        async move {
             loop {
                 if let Err(error) = count(&database, clock.as_ref(), &metrics).await {
                     tracing::debug!(%error, "jobs were not counted");
                 }
                 tokio::time::sleep(COUNT_EVERY).await;
             }
-        };
-        stopping.run_until_cancelled(counting).await
+        }
     });
 }
 

@@ -13,6 +13,7 @@ mod data_dir;
 mod email;
 mod error;
 mod federation;
+mod identity;
 mod jobs;
 mod limits;
 mod listen;

@@ -7,8 +7,8 @@ use services::{
     limits::{Limit, LimitObserver, LimitSize, Reason},
     rate_limits::{Kind, Rate, RateLimits},
 };
+use tasks::loops::Loops;
 use telemetry::{LimitMetrics, Metrics, MetricsError, RateLimitMetrics};
-use tokio_util::sync::CancellationToken;
 
 /// How often the rate limits forget whoever has been quiet, and read what other nodes have changed.
 const TEND_EVERY: Duration = Duration::from_mins(1);
@@ -149,12 +149,8 @@ pub(crate) fn rate_of(config: &Config, kind: Kind) -> Option<Rate> {
     Some(Rate { per_second: rate.per_second, burst })
 }
 
-/// Registers the metrics of the rate limits, and tends them until `stopping` is cancelled.
-pub(crate) fn tend(
-    limits: &Arc<RateLimits>,
-    metrics: &Metrics,
-    stopping: CancellationToken,
-) -> Result<(), MetricsError> {
+/// Registers the metrics of the rate limits, and tends them in one of the server's `loops`.
+pub(crate) fn tend(limits: &Arc<RateLimits>, metrics: &Metrics, loops: &Loops) -> Result<(), MetricsError> {
     let group = RateLimitMetrics::new(metrics)?;
     metrics.before_reading({
         let limits = limits.clone();
@@ -165,11 +161,11 @@ pub(crate) fn tend(
         }
     });
     let limits = limits.clone();
-    tokio::spawn(async move { stopping.run_until_cancelled(tend_forever(&limits)).await });
+    loops.spawn("rate limits", move || tend_forever(limits.clone()));
     Ok(())
 }
 
-async fn tend_forever(limits: &RateLimits) {
+async fn tend_forever(limits: Arc<RateLimits>) {
     loop {
         tokio::time::sleep(TEND_EVERY).await;
         if let Err(error) = limits.tend().await {

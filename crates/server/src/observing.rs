@@ -4,8 +4,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use services::{log::LogProgress, sync::Sync};
 use storage::{Database, DatabaseObserver, Engine, StatementTimes};
+use tasks::loops::Loops;
 use telemetry::{DatabaseMetrics, DiskSpace, HealthChecks, HealthProbe, LogReading, Metrics, PoolReading, SyncReading};
-use tokio_util::sync::CancellationToken;
 
 use crate::VERSION;
 
@@ -74,9 +74,10 @@ pub(crate) fn health_probe(
     database: &Database,
     progress: Arc<LogProgress>,
     data_dir: PathBuf,
-    stopping: CancellationToken,
+    loops: &Loops,
 ) -> Arc<HealthProbe> {
     let (asked, written, committed) = (database.clone(), database.clone(), database.clone());
+    let (failing, stopping) = (loops.clone(), loops.stopping().clone());
     let checks = HealthChecks {
         database: Box::new(move || {
             let database = asked.clone();
@@ -97,6 +98,7 @@ pub(crate) fn health_probe(
             })
         }),
         untold_for: Box::new(move || progress.waiting_for()),
+        failing_loops: Box::new(move || failing.failing()),
         is_stopping: Box::new(move || stopping.is_cancelled()),
     };
     let probe = Arc::new(HealthProbe::new(VERSION, metrics.clone(), checks));

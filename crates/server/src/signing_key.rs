@@ -35,18 +35,31 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// Reads the key, or makes one if there is no file yet.
-pub(crate) fn load_or_generate(path: &Path) -> Result<Ed25519KeyPair, StartError> {
-    let failed = |problem: String| StartError::SigningKey { path: path.to_owned(), problem };
+/// Reads the key; `None` if there is no file.
+pub(crate) fn read(path: &Path) -> Result<Option<Ed25519KeyPair>, StartError> {
     match fs::read_to_string(path) {
-        Ok(text) => parse(&text).map_err(failed),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let text = generate().map_err(failed)?;
-            write(path, &text).map_err(|error| failed(format!("cannot be written: {error}")))?;
-            parse(&text).map_err(failed)
-        }
-        Err(error) => Err(failed(format!("cannot be read: {error}"))),
+        Ok(text) => parse(&text).map(Some).map_err(failed(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(path)(format!("cannot be read: {error}"))),
     }
+}
+
+/// Makes a key and its file, where there is none.
+pub(crate) fn make(path: &Path) -> Result<Ed25519KeyPair, StartError> {
+    let text = generate().map_err(failed(path))?;
+    write(path, &text).map_err(|error| failed(path)(format!("cannot be written: {error}")))?;
+    parse(&text).map_err(failed(path))
+}
+
+/// Gives the file of a former key another name, with the key's version in it.
+pub(crate) fn set_aside(path: &Path, version: &str) -> Result<(), StartError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".old-{version}"));
+    fs::rename(path, &name).map_err(|error| failed(path)(format!("cannot be renamed: {error}")))
+}
+
+fn failed(path: &Path) -> impl Fn(String) -> StartError {
+    move |problem| StartError::SigningKey { path: path.to_owned(), problem }
 }
 
 fn generate() -> Result<String, String> {
@@ -87,18 +100,21 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
-    use super::{load_or_generate, parse};
+    use super::{make, parse, read, set_aside};
 
     #[test]
     fn a_key_is_made_once_and_for_this_user_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("signing.key");
-        let made = load_or_generate(&path).unwrap();
+        assert!(read(&path).unwrap().is_none());
+        let made = make(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let read = load_or_generate(&path).unwrap();
-        assert_eq!(made.public_key(), read.public_key());
-        assert_eq!(made.version(), read.version());
-        assert!(read.version().starts_with("a_") && read.version().len() == 6);
+        let found = read(&path).unwrap().unwrap();
+        assert_eq!(made.public_key(), found.public_key());
+        assert_eq!(made.version(), found.version());
+        assert!(found.version().starts_with("a_") && found.version().len() == 6);
+        set_aside(&path, found.version()).unwrap();
+        assert!(read(&path).unwrap().is_none());
     }
 
     #[test]
@@ -116,7 +132,7 @@ mod tests {
             ["", "rsa 1 abc", "ed25519 a_1 dG9vIHNob3J0", "ed25519 a:1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1"]
         {
             fs::write(&path, text).unwrap();
-            let error = load_or_generate(&path).unwrap_err().to_string();
+            let error = read(&path).unwrap_err().to_string();
             assert!(error.contains("signing.key: expected a"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }

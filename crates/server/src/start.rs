@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     RunningServer, StartError,
-    compose::{self, Needs},
+    compose::{self, Application, Needs},
     data_dir,
     listen::{Accepting, InheritedSockets, Listening},
     running::Bound,
@@ -46,28 +46,46 @@ pub async fn start_with(loaded: Loaded, surroundings: Surroundings) -> Result<Ru
     let Surroundings { sockets: mut inherited, clock } = surroundings;
     let Loaded { config, sources } = loaded;
     data_dir::prepare(&config)?;
-    let signing_key = Arc::new(signing_key::load_or_generate(&config.signing_key_path())?);
+    // Whose key it has to be is known to the database; that it is one can be seen before.
+    signing_key::read(&config.signing_key_path())?;
     // Bound first, because it fails soonest; clients that are already there wait in the system's queue.
     let listening = Listening::bind_all(&config, &sources, &mut inherited).await?;
     for name in inherited.left() {
         tracing::warn!("no listener has bind = \"systemd:{name}\", a socket that the service manager has handed over");
     }
     let stopping = CancellationToken::new();
-    let composing = compose::compose(Needs { config: &config, signing_key, clock, stopping: stopping.clone() });
+    let composing = async {
+        let lock = compose::lock(&config, clock.clone()).await?;
+        compose::compose(Needs { config: &config, clock, lock, stopping: stopping.clone() }).await
+    };
     let application = starting::answering(&config, &listening, Box::pin(composing)).await?;
+
+    stop_when_taken_over(&application, stopping.clone());
 
     let connections = TaskTracker::new();
     let max_connections = config.server.max_connections as usize;
     let grace = config.server.shutdown_timeout.duration();
     let accepting = Accepting::new(max_connections, stopping.clone(), grace, connections.clone());
+    let accepting = accepting.kept_by(application.loops());
     let mut bound = Vec::with_capacity(listening.len());
     for listening in listening {
         let Some(listener) = config.listeners.get(listening.listener) else { continue };
         let router = application.router(&listener.resources);
         let entry = Bound::new(listening.listener, listening.place.clone(), listening.certificate.clone());
-        tracing::info!(resources = ?listener.resources, "listening on {}", entry.url());
+        let resources: Vec<_> = listener.resources.iter().map(ToString::to_string).collect();
+        tracing::info!(resources = resources.join(", "), "listening on {}", entry.url());
         bound.push(entry);
         accepting.spawn(listening, router);
     }
     Ok(RunningServer::new(config, application, bound, accepting, stopping, connections))
+}
+
+/// What this server knows is old from then on.
+fn stop_when_taken_over(application: &Application, stopping: CancellationToken) {
+    let taken_over = application.taken_over();
+    tokio::spawn(async move {
+        if stopping.run_until_cancelled(taken_over.cancelled()).await.is_some() {
+            stopping.cancel();
+        }
+    });
 }

@@ -82,7 +82,7 @@ impl Supervisor {
             ticks.tick().await;
             match timeout(allowed / 4, database.write(async |_| Ok(()))).await {
                 Ok(_) => self.send("WATCHDOG=1"),
-                Err(_) => tracing::error!("the database's writer has not answered in {:?}", allowed / 4),
+                Err(_) => tracing::error!("the database's writer has not answered in {} ms", (allowed / 4).as_millis()),
             }
         }
     }

@@ -178,6 +178,10 @@ fn a_start_that_fails_says_why_in_one_line_and_exits_with_1() {
             "server.signing_key_path = '/proc/version'\ndatabase.url = 'sqlite:///proc/x.db'".to_owned(),
             "the signing key",
         ),
+        (
+            "[database]\nurl = 'postgres://me:secret@127.0.0.1:1/x'\nconnect_timeout = '1s'".to_owned(),
+            "synapse-rust: the database postgres://me:[redacted]@127.0.0.1:1/x: error communicating with database: Connection refused",
+        ),
     ] {
         let output = output(&["--config", "homeserver.toml"], &configuration);
         let error = String::from_utf8(output.stderr).unwrap();
@@ -185,6 +189,22 @@ fn a_start_that_fails_says_why_in_one_line_and_exits_with_1() {
         assert!(last.starts_with("synapse-rust: ") && last.contains(expected), "{error}");
         assert_eq!(error.matches("synapse-rust: ").count(), 1, "{error}");
         assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[test]
+fn a_configuration_with_email_can_be_checked() {
+    let email =
+        "[server]\npublic_base_url = 'https://a.example'\n[email]\nsmtp_host = 'mail.example'\nfrom = 'a@a.example'\n";
+    let arguments = ["--config", "homeserver.toml", "config", "check"];
+    let good = output(&arguments, email);
+    assert!(good.status.success() && good.stdout == b"The configuration is valid.\n", "{good:?}");
+    for wrong in
+        ["smtp_port = 0\ntls = 'yes'", "templates_dir = '/nowhere'", "\n[network]\ntrusted_ca = ['/nowhere.pem']"]
+    {
+        let bad = output(&arguments, &format!("{email}{wrong}"));
+        assert_eq!(bad.status.code(), Some(1), "{wrong}: {bad:?}");
+        assert_eq!(String::from_utf8(bad.stderr).unwrap().lines().count(), 1);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use storage::{Database, DatabaseOptions};
-use testing::{ServerProcess, TestDatabase, User, eventually, on_both_databases, path_segment};
+use testing::{ServerProcess, TestDatabase, TestServer, User, eventually, on_both_databases, path_segment};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse-rust");
 
@@ -175,5 +175,37 @@ on_both_databases! {
             assert!(!is_sound, "{text}");
             assert!(text.contains("cannot be read"), "{text}");
         }
+    }
+
+    async fn a_room_of_an_older_version_is_prepared_after_the_start_and_can_be_read_before(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let room = alice.create_room(&json!({ "name": "old" })).await;
+        let state = current_state(&alice, &room).await;
+        server.shutdown().await;
+
+        let server = TestServer::start(&db).await;
+        let alice = alice.at(&server.client());
+        let forget = async |tx: &mut storage::Tx| {
+            tx.execute("UPDATE events SET state_root = NULL", &[]).await?;
+            tx.execute("UPDATE room_heads SET state_root = NULL", &[]).await.map(drop)
+        };
+        server.database().write(forget).await.unwrap();
+        assert_eq!(current_state(&alice, &room).await, state);
+        let send = format!("/_matrix/client/v3/rooms/{}/send/m.room.message/1", path_segment(&room));
+        let refused = alice.put(&send).json(&json!({ "msgtype": "m.text", "body": "too early" })).await;
+        assert!(refused.headers.contains_key("retry-after"), "{refused}");
+        let refused = refused.error(503, "M_UNKNOWN");
+        assert!(refused["error"].as_str().unwrap().contains("still working out the state of this room"), "{refused}");
+        let other = alice.create_room(&json!({})).await;
+        alice.send_text(&other, "other rooms go on").await;
+        server.shutdown().await;
+
+        let server = TestServer::start(&db).await;
+        let alice = alice.at(&server.client());
+        let message = json!({ "msgtype": "m.text", "body": "now" });
+        let sent = async || (alice.put(&send).json(&message).await.status == 200).then_some(());
+        eventually("the room is prepared", sent).await;
+        assert_eq!(current_state(&alice, &room).await, state);
     }
 }

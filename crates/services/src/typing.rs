@@ -13,8 +13,8 @@ use homeserver_core::{Clock, RoomSn, UserSn};
 use parking_lot::{Mutex, RwLock};
 use ruma::RoomId;
 use storage::{Database, Interned, LogEntry, LogObserver, Membership, StorageError};
+use tasks::loops::Loops;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::sessions::Requester;
 
@@ -48,8 +48,8 @@ pub struct Typing {
 }
 
 impl Typing {
-    /// Knows who types in the rooms of `database`, and from now on follows its log. Ends what has expired until `stopping` is
-    /// cancelled.
+    /// Knows who types in the rooms of `database`, and from now on follows its log. Ends what has expired, in one of the
+    /// server's `loops`.
     ///
     /// Whoever sees in the log that somebody types finds that here if this was started before what shows the log.
     ///
@@ -59,13 +59,13 @@ impl Typing {
         database: Database,
         interned: Arc<Interned>,
         clock: Arc<dyn Clock>,
-        stopping: CancellationToken,
+        loops: &Loops,
     ) -> Result<Self, StorageError> {
         let typists = Arc::new(Typists::default());
         typists.restore(database.typing().await?);
         database.observe(typists.clone());
-        let ending = Ending { database: database.clone(), clock: clock.clone(), typists: typists.clone() };
-        tokio::spawn(async move { stopping.run_until_cancelled(ending.run()).await });
+        let ending = Arc::new(Ending { database: database.clone(), clock: clock.clone(), typists: typists.clone() });
+        loops.spawn("typing", move || ending.clone().run());
         Ok(Self { database, interned, clock, typists })
     }
 
@@ -163,9 +163,10 @@ struct Ending {
 }
 
 impl Ending {
-    async fn run(self) {
+    async fn run(self: Arc<Self>) {
         loop {
-            if self.typists.rooms.read().is_empty() {
+            let is_idle = self.typists.rooms.read().is_empty() && self.typists.gone.lock().is_empty();
+            if is_idle {
                 self.typists.bell.notified().await;
             } else {
                 // Whoever leaves stops at once.
@@ -180,9 +181,12 @@ impl Ending {
 
     async fn end(&self) -> Result<(), StorageError> {
         let now = self.clock.now();
-        let gone = std::mem::take(&mut *self.typists.gone.lock());
+        // Forgotten only when that is written.
+        let gone = self.typists.gone.lock().clone();
         if !gone.is_empty() {
+            let written = gone.len();
             self.database.stop_typing(gone, now).await?;
+            self.typists.gone.lock().drain(..written);
         }
         let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
         while self.database.end_expired_typing(now, now.plus(MAX_TIMEOUT), limit).await? >= AT_ONCE {}

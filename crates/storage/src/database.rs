@@ -17,6 +17,7 @@ use crate::log::LogObserver;
 use crate::observing::{DatabaseObserver, PoolState, Watch, writer_of};
 use crate::options::{DatabaseOptions, Target};
 use crate::postgres_readers::PostgresReaders;
+use crate::server_lock::{Fence, ServerLock};
 use crate::sqlite::{self, SqliteReaders};
 use crate::state_chunks::ChunkCache;
 use crate::transaction::Tx;
@@ -55,21 +56,29 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if it cannot be reached, or its schema is newer than this program.
     pub async fn open(options: &DatabaseOptions) -> Result<Self, StorageError> {
-        Self::open_with(options, Watch::new(None)).await
+        Self::open_with(options, Watch::new(None), None).await
     }
 
-    /// As [`Database::open`], and tells `observer` what happens.
+    /// As [`Database::open`], for the server that holds `lock`: nothing is written when another one has taken the database over.
+    /// Tells `observer` what happens.
     ///
     /// # Errors
     /// [`StorageError`] if it cannot be reached, or its schema is newer than this program.
-    pub async fn open_observed(
+    pub async fn open_for_server(
         options: &DatabaseOptions,
         observer: Arc<dyn DatabaseObserver>,
+        lock: &ServerLock,
     ) -> Result<Self, StorageError> {
-        Self::open_with(options, Watch::new(Some(observer))).await
+        let database = Self::open_with(options, Watch::new(Some(observer)), lock.fence()).await?;
+        lock.mark(&database).await?;
+        Ok(database)
     }
 
-    async fn open_with(options: &DatabaseOptions, watch: Watch) -> Result<Self, StorageError> {
+    async fn open_with(
+        options: &DatabaseOptions,
+        watch: Watch,
+        fence: Option<Arc<Fence>>,
+    ) -> Result<Self, StorageError> {
         let watch = Arc::new(watch);
         let (readers, mut source, engine) = match options.target()? {
             Target::Sqlite(path) => {
@@ -93,7 +102,7 @@ impl Database {
         let share = WriterShare::of(&options.memory);
         let writer =
             Writer::new(source, dialect.clone(), chunks.clone(), share, observers.clone(), job_bell.clone(), runtime);
-        let writer = writer.watched_by(watch.clone());
+        let writer = writer.watched_by(watch.clone()).fenced_by(fence);
         let thread = std::thread::Builder::new()
             .name("synapse-writer".to_owned())
             .spawn(move || writer.serve_or_abort(queue))
@@ -304,7 +313,7 @@ impl Database {
             drop(tokio::task::spawn_blocking(move || thread.join()).await);
         }
         match &self.inner.readers {
-            Readers::Sqlite(readers) => readers.close(),
+            Readers::Sqlite(readers) => readers.close().await,
             Readers::Postgres(readers) => readers.close().await,
         }
     }

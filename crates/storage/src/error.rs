@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// A failed read or write.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum StorageError {
     /// The database cannot be reached, or has no free connection in time. Worth trying again.
     #[error("the database is not available: {0}")]
@@ -36,6 +36,12 @@ pub enum StorageError {
         /// Newest version known to this binary.
         known: i64,
     },
+    /// Another server runs on the database. The sentence says what to do.
+    #[error("{0}")]
+    InUse(String),
+    /// The database is not one that this program can work with. The sentence says what to do.
+    #[error("{0}")]
+    Unusable(String),
     /// The database URL cannot be understood.
     #[error("{0}")]
     Url(String),
@@ -55,17 +61,6 @@ impl StorageError {
     /// Whether the whole transaction has failed, and not only the write that met this.
     pub(crate) fn is_of_transaction(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Conflict(_))
-    }
-
-    /// The same error for another one who waited for the same transaction.
-    pub(crate) fn duplicate(&self) -> Self {
-        match self {
-            Self::Unavailable(reason) => Self::Unavailable(reason.clone()),
-            Self::Conflict(reason) => Self::Conflict(reason.clone()),
-            // Callers tell by it that somebody else was faster.
-            Self::Constraint(reason) => Self::Constraint(reason.clone()),
-            other => Self::Statement(other.to_string()),
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! * All writes go through one writer, which commits those that are waiting together (group commit).
 //! * Events are handed over with [`Database::append`]; everything that follows from them is in the same transaction.
 //! * What a transaction [publishes](Tx::publish) is told to the [`LogObserver`]s in the order of the log.
+//! * [`ServerLock`] is the right to run a server on a database, which one process at a time has.
 //! * [`RoomStates`] knows of which rooms the state is known as a whole; reads that need that take a [`FullState`].
 //! * [`ChunkCollector`] removes the parts of rooms' states that nothing refers to any more.
 //! * [`Tx::schedule_job`] keeps work for later, in the transaction of what causes it.
@@ -59,6 +60,8 @@ mod room_graph;
 mod room_purge;
 mod room_states;
 mod rooms;
+mod server_identity;
+mod server_lock;
 mod sqlite;
 mod state_chunks;
 mod statistics;
@@ -107,6 +110,8 @@ pub use repair::{RepairedState, RoomRepair};
 pub use room_graph::GraphEvent;
 pub use room_states::{FullState, KnownState, PartialState, RoomStates, StillPartial};
 pub use rooms::{MemberCounts, RoomHead, StateChange, StateEntry};
+pub use server_identity::SigningKey;
+pub use server_lock::ServerLock;
 pub use state_chunks::{ChunkView, WrittenState};
 pub use statistics::ServerStatistics;
 pub use threepid_validation::{ValidationRequest, ValidationSession};

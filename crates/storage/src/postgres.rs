@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::StorageError;
 use crate::observing::{Statement, Watch};
 use crate::options::{DatabaseOptions, Synchronous};
 use crate::postgres_readers::{PostgresReaders, Reader};
+use crate::server_lock::KEEPALIVE;
 use crate::value::{Row, Value, postgres_arguments};
 
 /// A connection that was idle for longer than this is tested before it is used. Testing one that has just answered would
@@ -21,6 +22,50 @@ pub(crate) const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a reading statement may take. A network that swallows packets breaks no connection by itself.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait before it is tried again to reach a database that may be starting.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// The first connection to a database. One that cannot be reached may be starting, as it may beside this server when the machine
+/// starts: it is tried for as long as `patience`.
+///
+/// # Errors
+/// The reason why there is no connection, at once if it is not that the database cannot be reached; [`StorageError::Unusable`] if
+/// its texts are not in UTF-8.
+pub(crate) async fn first_connection(
+    target: &PgConnectOptions,
+    patience: Duration,
+) -> Result<PgConnection, StorageError> {
+    let deadline = Instant::now() + patience;
+    let mut has_told = false;
+    let mut connection = loop {
+        let connected = timeout_at(deadline, PgConnection::connect_with(target)).await;
+        let error = match connected {
+            Ok(Ok(connection)) => break connection,
+            Ok(Err(error)) => StorageError::from(error),
+            Err(_) => no_answer("no answer", patience),
+        };
+        if !error.is_unavailable() {
+            return Err(error);
+        }
+        if Instant::now() + RETRY_PAUSE >= deadline {
+            return Err(error);
+        }
+        if !has_told {
+            tracing::warn!(%error, "trying for {} s to reach the database", patience.as_secs());
+            has_told = true;
+        }
+        sleep(RETRY_PAUSE).await;
+    };
+    let encoding: String = sqlx::query_scalar("SHOW server_encoding").fetch_one(&mut connection).await?;
+    if encoding != "UTF8" {
+        return Err(StorageError::Unusable(format!(
+            "its encoding is {encoding}, which cannot hold all texts: make one with CREATE DATABASE name ENCODING 'UTF8' \
+             TEMPLATE template0"
+        )));
+    }
+    Ok(connection)
+}
 
 /// Opens the pool and its minimum of connections, so that the first requests find them ready.
 pub(crate) async fn connect(target: PgConnectOptions, options: &DatabaseOptions) -> Result<PgPool, StorageError> {
@@ -34,6 +79,10 @@ pub(crate) async fn connect(target: PgConnectOptions, options: &DatabaseOptions)
         // A transaction whose client has gone without a word must not keep the log locked.
         ("idle_in_transaction_session_timeout", "30s"),
     ]);
+    let target = target.options(KEEPALIVE);
+    let first = first_connection(&target, options.connect_timeout).await?;
+    // It has told what there is to know; the pool makes its own.
+    first.close().await?;
     let pool = PgPoolOptions::new()
         .min_connections(options.min_connections)
         .max_connections(options.max_connections.max(2))

@@ -25,6 +25,9 @@ const READER_CACHE_KIB: u32 = 1 << 10;
 /// How long a connection waits for another process (such as `user create`) to finish its write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long closing waits for those that read.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Connections for reading. Each read takes one, runs without suspension, and puts it back.
 pub(crate) struct SqliteReaders {
     idle: Mutex<Vec<Connection>>,
@@ -65,8 +68,21 @@ impl SqliteReaders {
         self.permits.available_permits()
     }
 
-    pub(crate) fn close(&self) {
+    /// Closes all connections, once those that read have ended, and leaves everything in the one file: the last connection that is
+    /// closed moves what is in the write-ahead log into it.
+    pub(crate) async fn close(&self) {
+        let all = u32::try_from(self.size).unwrap_or(u32::MAX);
+        let held = tokio::time::timeout(CLOSE_TIMEOUT, self.permits.acquire_many(all)).await;
+        if held.is_err() {
+            tracing::warn!("the database is still read while it is closed");
+        }
         self.permits.close();
+        let connections = std::mem::take(&mut *self.idle.lock());
+        if let Some(connection) = connections.first()
+            && let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        {
+            tracing::warn!(%error, "the write-ahead log stays beside the database");
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::known_rooms::WriterShare;
 use crate::log::{LogEntry, LogObserver};
 use crate::observing::Watch;
 use crate::postgres::no_answer;
+use crate::server_lock::Fence;
 use crate::state_chunks::ChunkCache;
 use crate::transaction::{InDoubt, Tx, WriteConnection};
 use batch::{Mode, Outcomes, WriteOutcome, positions_of};
@@ -77,6 +78,8 @@ pub(crate) struct Writer {
     runtime: tokio::runtime::Handle,
     /// Holds back everything after it: entries are published in the order of their positions.
     in_doubt: Option<InDoubt>,
+    /// What the connection has to hold where only one server may write.
+    fence: Option<Arc<Fence>>,
 }
 
 impl Writer {
@@ -90,12 +93,17 @@ impl Writer {
         runtime: tokio::runtime::Handle,
     ) -> Self {
         let watch = Arc::new(Watch::new(None));
-        Self { source, dialect, chunks, share, observers, watch, job_bell, runtime, in_doubt: None }
+        Self { source, dialect, chunks, share, observers, watch, job_bell, runtime, in_doubt: None, fence: None }
     }
 
     /// Reports to `watch`.
     pub(crate) fn watched_by(self, watch: Arc<Watch>) -> Self {
         Self { watch, ..self }
+    }
+
+    /// Writes by connections that hold the server's fence.
+    pub(crate) fn fenced_by(self, fence: Option<Arc<Fence>>) -> Self {
+        Self { fence, ..self }
     }
 
     /// Serves writes until nobody can send any more. Without it the process could only refuse, so a panic outside of a single
@@ -287,9 +295,12 @@ impl Writer {
                 // Not from the pool, which tries again and again to connect: whoever waits is told at once.
                 let options = pool.connect_options();
                 let connected = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
-                WriteConnection::Postgres(Box::new(
-                    connected.map_err(|_| no_answer("no connection", CONNECT_TIMEOUT))??,
-                ))
+                let mut connection = connected.map_err(|_| no_answer("no connection", CONNECT_TIMEOUT))??;
+                if let Some(fence) = &self.fence {
+                    let entered = timeout(CONNECT_TIMEOUT, fence.enter(&mut connection)).await;
+                    entered.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
+                }
+                WriteConnection::Postgres(Box::new(connection))
             }
         };
         let mut tx = Tx::new(connection, self.dialect.clone(), self.chunks.clone(), self.share.clone());
@@ -316,7 +327,7 @@ fn too_slow() -> StorageError {
 }
 
 fn settle_all(batch: &mut Vec<Write>, error: &StorageError) {
-    batch.drain(..).for_each(|write| write.settle(Err(error.duplicate())));
+    batch.drain(..).for_each(|write| write.settle(Err(error.clone())));
 }
 
 /// Settles what was run; what was postponed stays in the batch.

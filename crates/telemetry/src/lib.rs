@@ -15,8 +15,8 @@ use std::error::Error;
 
 pub use disk::DiskSpace;
 pub use health::{
-    CacheHealth, CacheStatus, DatabaseHealth, DiskHealth, Health, HealthChecks, HealthProbe, PartHealth, Probe,
-    Readiness, Status,
+    BackgroundHealth, CacheHealth, CacheStatus, DatabaseHealth, DiskHealth, Health, HealthChecks, HealthProbe,
+    PartHealth, Probe, Readiness, Status,
 };
 pub use logs::{LogOptions, Logs, LogsError, check_filter, install_logs, subscriber};
 pub use metrics::{

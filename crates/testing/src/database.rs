@@ -46,10 +46,23 @@ impl TestDatabase {
         Self::on(address()).await
     }
 
+    /// A new database there whose texts are in another encoding than UTF-8.
+    ///
+    /// # Panics
+    /// When there is no server, or it does not know the encoding.
+    pub async fn postgres_in(encoding: &str) -> Self {
+        Self::made_with(address(), &format!("ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")).await
+    }
+
     /// A new database on the PostgreSQL server at the URL `server`, without any schema.
     pub(crate) async fn on(server: String) -> Self {
+        Self::made_with(server, "").await
+    }
+
+    async fn made_with(server: String, options: &str) -> Self {
         let on_postgres = OnPostgres::named(server);
-        run(&on_postgres.server, format!(r#"CREATE DATABASE "{}" TEMPLATE template0"#, on_postgres.name)).await;
+        let name = &on_postgres.name;
+        run(&on_postgres.server, format!(r#"CREATE DATABASE "{name}" TEMPLATE template0 {options}"#)).await;
         Self::of(on_postgres)
     }
 

@@ -40,6 +40,8 @@ pub enum SmtpMood {
     Takes,
     /// It refuses every recipient with this reply, such as `451 4.3.0 Try again later`.
     Refuses(&'static str),
+    /// It is so old that it knows `HELO` only.
+    KnowsNoEhlo,
     /// It accepts connections and says nothing.
     Hangs,
 }

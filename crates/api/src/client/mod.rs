@@ -29,6 +29,7 @@ use axum::routing::{get, post, put};
 use self::account::{deactivate::deactivate, password::change_password, whoami::whoami};
 use self::paths::ClientPaths;
 pub(crate) use self::register::NewAccount;
+pub use self::versions::{SPECIFIED_ENDPOINTS, SpecifiedEndpoint};
 use crate::state::ApiState;
 
 pub(crate) fn routes() -> Router<ApiState> {
@@ -56,8 +57,13 @@ fn accounts(routes: ClientPaths) -> ClientPaths {
         .v3("/register", post(register::register))
         .v3("/register/available", get(register::available::available))
         .v1("/register/m.login.registration_token/validity", get(register::token_validity::token_validity))
+        .draft(
+            "/org.matrix.msc3231/register/org.matrix.msc3231.login.registration_token/validity",
+            get(register::token_validity::token_validity),
+        )
         .v3("/login", get(login::flows).post(login::log_in))
         .v3("/refresh", post(refresh::refresh))
+        .draft("/org.matrix.msc2918/refresh", post(refresh::refresh))
         .v3("/logout", post(logout::log_out))
         .v3("/logout/all", post(logout::log_out_all))
         .v3("/account/whoami", get(whoami))
@@ -91,6 +97,7 @@ fn users(routes: ClientPaths) -> ClientPaths {
         .v3("/presence/{userId}/status", get(presence::get).put(presence::set))
         .v3("/profile/{userId}", get(profile::whole))
         .v3("/profile/{userId}/{keyName}", get(profile::field).put(profile::set).delete(profile::remove))
+        .draft("/uk.tcpip.msc4133/profile/{userId}/{keyName}", put(profile::set).delete(profile::remove))
         .v3("/user/{userId}/account_data/{type}", global)
         .v3("/user/{userId}/rooms/{roomId}/account_data/{type}", room)
         .v3("/user/{userId}/filter", post(filter::store))

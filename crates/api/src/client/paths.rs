@@ -23,6 +23,11 @@ impl ClientPaths {
         self.under(&["v1"], path, methods)
     }
 
+    /// The path that an endpoint had as a proposal. Clients choose it that find no claim of the version which the endpoint came with.
+    pub(super) fn draft(self, path: &str, methods: MethodRouter<ApiState>) -> Self {
+        self.under(&["unstable"], path, methods)
+    }
+
     /// A path as it is.
     pub(super) fn at(self, path: &str, methods: MethodRouter<ApiState>) -> Self {
         Self(self.0.route(path, methods))

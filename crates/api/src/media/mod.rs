@@ -22,9 +22,14 @@ use crate::state::ApiState;
 
 const CLIENT: &str = "/_matrix/client/v1/media";
 
+/// Where uploading later was as a proposal; clients choose it that find no claim of version 1.7.
+const DRAFT: &str = "/_matrix/media/unstable/fi.mau.msc2246";
+
 pub(crate) fn routes() -> Router<ApiState> {
     let routes = Router::new()
         .route("/_matrix/media/v1/create", post(create::create))
+        .route(&format!("{DRAFT}/create"), post(create::create))
+        .route(&format!("{DRAFT}/upload/{{serverName}}/{{mediaId}}"), put(upload::upload_to))
         .route(&format!("{CLIENT}/config"), get(config::config))
         .route(&format!("{CLIENT}/download/{{serverName}}/{{mediaId}}"), get(download::download))
         .route(&format!("{CLIENT}/download/{{serverName}}/{{mediaId}}/{{fileName}}"), get(download::named))

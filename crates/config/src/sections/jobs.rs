@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::{Period, Schedule, whole_number};
 
-/// Work in the background. All nodes on one database share it.
+/// Work in the background.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Jobs {
@@ -20,7 +20,7 @@ pub struct Jobs {
     #[serde(deserialize_with = "whole_number::<_, 0, 100>")]
     #[schemars(range(min = 0, max = 100))]
     pub background_workers: u32,
-    /// How often a node looks for jobs that other nodes have scheduled. It begins its own at once.
+    /// How often the server looks for jobs that commands beside it have scheduled. It begins its own at once.
     pub poll_interval: Period,
     /// After what time others take over the jobs of a node that is not heard of any more; at least ten seconds.
     pub lease: Period,

@@ -139,7 +139,7 @@ impl Limits {
         }
     }
 
-    /// The same with the defaults of the limits that are in use.
+    /// The same with all defaults.
     pub(crate) fn filled_in(&self) -> Self {
         let sizes = self.sizes();
         Self {

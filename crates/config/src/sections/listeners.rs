@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeSet,
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
@@ -52,6 +53,20 @@ pub enum Resource {
     Health,
     /// `/metrics` and `/_synapse/metrics`.
     Metrics,
+}
+
+/// As in the configuration.
+impl fmt::Display for Resource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Client => "client",
+            Self::Federation => "federation",
+            Self::Media => "media",
+            Self::Admin => "admin",
+            Self::Health => "health",
+            Self::Metrics => "metrics",
+        })
+    }
 }
 
 /// A certificate for HTTPS.

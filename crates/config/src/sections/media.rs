@@ -9,7 +9,7 @@ use crate::values::{ByteSize, Period, size_between, whole_number};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Media {
-    /// The directory of the files; by default `media` in `server.data_dir`. Nodes of one server need a directory that they share.
+    /// The directory of the files; by default `media` in `server.data_dir`.
     #[schemars(example = "data/media")]
     pub path: Option<PathBuf>,
     /// The largest file that may be uploaded, or fetched of another server.

@@ -6,7 +6,7 @@ mod own;
 mod published;
 mod server_keys;
 
-pub use self::own::OwnKeys;
+pub use self::own::{OldKey, OwnKeys};
 pub use self::published::{KeyError, PublishedKeys};
 pub use self::server_keys::ServerKeys;
 

@@ -15,19 +15,36 @@ const VALID_FOR: Duration = Duration::from_hours(24);
 /// A document is signed anew when it is so old: nobody gets one that soon is not valid any more.
 const SIGNED_ANEW_AFTER: Duration = Duration::from_hours(6);
 
+/// A key that this server has signed with before. What it signed then stays valid.
+#[derive(Clone, Debug)]
+pub struct OldKey {
+    /// Algorithm and version, such as `ed25519:a_1`.
+    pub key_id: String,
+    /// In unpadded base64.
+    pub public_key: String,
+    /// Since when nothing is signed with it.
+    pub expired_at: Timestamp,
+}
+
 /// The document that tells others the keys of this server.
 pub struct OwnKeys {
     server_name: OwnedServerName,
     key_pair: Arc<Ed25519KeyPair>,
+    old: Vec<OldKey>,
     clock: Arc<dyn Clock>,
     signed: Live<Option<(Timestamp, Bytes)>>,
 }
 
 impl OwnKeys {
-    /// The keys of the server with this name.
+    /// The keys of the server with this name: the one that signs, and the `old` ones.
     #[must_use]
-    pub fn new(server_name: OwnedServerName, key_pair: Arc<Ed25519KeyPair>, clock: Arc<dyn Clock>) -> Self {
-        Self { server_name, key_pair, clock, signed: Live::new(None) }
+    pub fn new(
+        server_name: OwnedServerName,
+        key_pair: Arc<Ed25519KeyPair>,
+        old: Vec<OldKey>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { server_name, key_pair, old, clock, signed: Live::new(None) }
     }
 
     /// The signed document, as JSON.
@@ -52,11 +69,13 @@ impl OwnKeys {
     fn sign(&self, now: Timestamp) -> Result<Bytes, EventError> {
         let (name, key_id) = (self.server_name.as_str(), format!("ed25519:{}", self.key_pair.version()));
         let public_key = STANDARD_NO_PAD.encode(self.key_pair.public_key());
+        let old = |key: &OldKey| (key.key_id.clone(), json!({ "key": key.public_key, "expired_ts": key.expired_at.0 }));
+        let old: serde_json::Map<_, _> = self.old.iter().map(old).collect();
         let mut document = json!({
             "server_name": name,
             "valid_until_ts": now.plus(VALID_FOR).0,
             "verify_keys": { &key_id: { "key": public_key } },
-            "old_verify_keys": {},
+            "old_verify_keys": old,
         });
         let message = CanonicalObject::from_serialize(&document, Numbers::Strict)?;
         let signature = self.key_pair.sign(message.as_bytes()).base64();
@@ -82,7 +101,7 @@ mod tests {
     fn others_believe_the_document_and_never_get_one_that_soon_is_not_valid() {
         let name = server_name!("here.example");
         let clock = Arc::new(FixedClock::new(Timestamp(1_700_000_000_000)));
-        let keys = OwnKeys::new(name.to_owned(), Arc::new(key_pair(7)), clock.clone());
+        let keys = OwnKeys::new(name.to_owned(), Arc::new(key_pair(7)), Vec::new(), clock.clone());
         let mut documents = HashSet::new();
         for hour in 0..48 {
             let (document, now) = (keys.document().unwrap(), clock.now());
@@ -101,7 +120,7 @@ mod tests {
         let now = Timestamp(1_700_000_000_000);
         let signed = Live::new(Some((now.plus(VALID_FOR), Bytes::from_static(b"{}"))));
         let (key_pair, clock) = (Arc::new(key_pair(7)), Arc::new(FixedClock::new(now)));
-        let keys = OwnKeys { server_name: name.to_owned(), key_pair, clock, signed };
+        let keys = OwnKeys { server_name: name.to_owned(), key_pair, old: Vec::new(), clock, signed };
         let read = PublishedKeys::read(&keys.document().unwrap(), name, now).unwrap();
         assert_eq!(read.believed_until(), now.plus(VALID_FOR));
     }

@@ -1,4 +1,4 @@
-//! The command line: `synapse-rust [--config FILE] [serve | config … | email … | room … | user … | backup … | health | …]`.
+//! The command line: `synapse-rust [--config FILE] [serve | config … | email … | room … | signing-key … | user … | backup … | health | …]`.
 
 mod backup;
 mod configuration;
@@ -7,6 +7,7 @@ mod health;
 mod packaging;
 mod room;
 mod serve;
+mod signing_key;
 mod user;
 
 use std::{
@@ -22,7 +23,8 @@ use clap_complete::Shell;
 use config::Loaded;
 
 use self::{
-    backup::BackupCommand, configuration::ConfigCommand, email::EmailCommand, room::RoomCommand, user::UserCommand,
+    backup::BackupCommand, configuration::ConfigCommand, email::EmailCommand, room::RoomCommand,
+    signing_key::SigningKeyCommand, user::UserCommand,
 };
 
 /// A Matrix homeserver.
@@ -49,6 +51,9 @@ enum Command {
     /// Check and repair the rooms of this server.
     #[command(subcommand)]
     Room(RoomCommand),
+    /// Change the key that signs this server's events.
+    #[command(subcommand)]
+    SigningKey(SigningKeyCommand),
     /// Manage the accounts of this server.
     #[command(subcommand)]
     User(UserCommand),
@@ -80,6 +85,7 @@ pub fn run() -> ExitCode {
         Command::Config(command) => configuration::run(command, line.config),
         Command::Email(command) => email::run(command, line.config),
         Command::Room(command) => room::run(command, line.config),
+        Command::SigningKey(command) => signing_key::run(&command, line.config),
         Command::User(command) => user::run(command, line.config),
         Command::Backup(command) => backup::run(&command, line.config),
         Command::Health => health::run(line.config),

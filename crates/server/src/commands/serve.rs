@@ -1,4 +1,7 @@
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{self, Path, PathBuf},
+    sync::Arc,
+};
 
 use config::{Changes, Config, Loaded, LogFormat, Telemetry};
 use telemetry::{LogOptions, Logs, LogsError, SpanCounts, TraceOptions, Traces};
@@ -49,7 +52,8 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
-    tracing::info!(version = VERSION, name = %loaded.config.server.name, "starting");
+    tell_where(&loaded.config, file.as_ref());
+    let database = loaded.config.database_url();
     supervisor.status("Opening the database");
     let mut server = start_with(loaded, Surroundings { sockets: inherited, ..Surroundings::default() }).await?;
     if let Some(counts) = traces {
@@ -63,13 +67,16 @@ async fn serve(
              administrator.\n"
         ));
     }
-    tracing::info!("ready");
+    // Not before the listeners: whoever looks for the first address in the log looks for theirs.
+    tracing::info!(%database, "ready");
     supervisor.ready(&serving(&server));
     let watchdog = tokio::spawn(supervisor.clone().keep_watchdog(server.database().clone()));
-    loop {
+    let taken_over = server.taken_over();
+    let ended = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            () = taken_over.cancelled() => break Err(StartError::TakenOver),
             _ = hang_up.recv() => {
                 supervisor.reloading();
                 let is_applied = reload(&mut server, file.as_ref(), &logs);
@@ -77,13 +84,29 @@ async fn serve(
                 supervisor.ready(&(serving(&server) + refused));
             }
         }
-    }
+    };
     tracing::info!("stopping: finishing requests in flight");
     supervisor.stopping();
     server.shutdown().await;
     watchdog.abort();
     tracing::info!("stopped");
-    Ok(())
+    ended
+}
+
+/// Says what runs and what it works with, for whoever reads the log of a server that they did not set up.
+fn tell_where(config: &Config, file: Option<&PathBuf>) {
+    let configuration = file.map_or_else(|| "none".to_owned(), |file| absolute(file));
+    tracing::info!(
+        version = VERSION,
+        name = %config.server.name,
+        configuration,
+        data_dir = absolute(&config.server.data_dir),
+        "starting"
+    );
+}
+
+fn absolute(path: &Path) -> String {
+    path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 /// One line for whoever asks what the server does.
@@ -102,9 +125,10 @@ fn reload(server: &mut RunningServer, file: Option<&PathBuf>, logs: &Logs) -> bo
     });
     match applied {
         Ok(Changes { reloadable, need_restart }) => {
-            tracing::info!(changed = ?reloadable, "configuration reloaded");
+            let changed = if reloadable.is_empty() { "nothing".to_owned() } else { reloadable.join(", ") };
+            tracing::info!(changed, "configuration reloaded");
             if !need_restart.is_empty() {
-                tracing::warn!(keys = ?need_restart, "these changes take effect after a restart");
+                tracing::warn!(keys = need_restart.join(", "), "these changes take effect after a restart");
             }
             true
         }

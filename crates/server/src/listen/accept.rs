@@ -5,6 +5,7 @@ use axum::Router;
 use config::{Bind, Config, Sources};
 use homeserver_core::Live;
 use parking_lot::Mutex;
+use tasks::loops::Loops;
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -106,6 +107,7 @@ pub(crate) struct Accepting {
     tasks: TaskTracker,
     /// Of the listener whose connections are accepted.
     trusted_proxies: Arc<TrustedProxies>,
+    loops: Loops,
 }
 
 impl Accepting {
@@ -123,7 +125,13 @@ impl Accepting {
             ending: Ending { stopping, grace: Live::new(grace) },
             tasks,
             trusted_proxies: Arc::default(),
+            loops: Loops::default(),
         }
+    }
+
+    /// Has the health check see that connections are accepted.
+    pub(crate) fn kept_by(self, loops: Loops) -> Self {
+        Self { loops, ..self }
     }
 
     /// Accepts at most `max_connections` from now on. If there are more, nobody is cut off: no others are accepted until
@@ -155,7 +163,7 @@ impl Accepting {
         let stopping = self.ending.stopping.clone();
         tokio::select! {
             () = stopping.cancelled() => {}
-            () = self.accept_forever(&listening, &router) => {}
+            () = self.loops.keep("accepting connections", &stopping, || self.accept_forever(&listening, &router)) => {}
         }
         if let Err(error) = self.accept_waiting(listening, &router) {
             tracing::debug!(%error, "connections that were waiting are lost");

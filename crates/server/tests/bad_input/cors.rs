@@ -20,7 +20,7 @@ fn has_cors_headers(answer: &Answer) {
 }
 
 const UNKNOWN: &[&str] = &[
-    "/",
+    "/index.html",
     "/unknown",
     "/_matrix",
     "/_matrix/client/v3",

@@ -1,5 +1,5 @@
 use serde_json::json;
-use testing::{TestServer, on_both_databases};
+use testing::{TestServer, on_both_databases, path_segment};
 
 use crate::V3;
 
@@ -7,8 +7,56 @@ on_both_databases! {
     async fn anybody_learns_which_versions_the_server_speaks(db: TestDatabase) {
         let server = TestServer::start(&db).await;
         let versions = server.client().get("/_matrix/client/versions").await.ok();
-        assert!(versions["versions"].as_array().unwrap().contains(&json!("v1.19")));
-        assert!(versions["unstable_features"].is_object());
+        // Of which every client in use knows one.
+        assert!(versions["versions"].as_array().unwrap().contains(&json!("v1.1")));
+        assert_eq!(versions["unstable_features"]["org.matrix.msc3916.stable"], true);
+    }
+
+    async fn the_table_that_claims_follow_from_is_true(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        for it in api::SPECIFIED_ENDPOINTS {
+            let method = it.method.parse().unwrap();
+            // Whatever it makes of the names: a path that it does not have is another answer.
+            let path = it.path.replace(['{', '}'], "");
+            let answer = server.client().request(method, &path).token(&alice.token).await;
+            let is_unknown = answer.status == 405 || answer.json["errcode"] == "M_UNRECOGNIZED" && answer.status == 404;
+            assert_eq!(it.is_served, !is_unknown, "{} {}: {answer}", it.method, it.path);
+        }
+    }
+
+    async fn clients_that_go_by_versions_reach_later_endpoints_by_their_former_names(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let unstable = "/_matrix/client/unstable";
+        let refresh = format!("{unstable}/org.matrix.msc2918/refresh");
+        server.client().post(&refresh).json(&json!({ "refresh_token": "x" })).await.error(401, "M_UNKNOWN_TOKEN");
+        let token = "org.matrix.msc3231/register/org.matrix.msc3231.login.registration_token/validity";
+        let validity = server.client().get(format!("{unstable}/{token}?token=x")).await.ok();
+        assert_eq!(validity, json!({ "valid": false }));
+        let alice = server.register("alice").await;
+        let field = format!("{unstable}/uk.tcpip.msc4133/profile/{}/org.example.mood", path_segment(&alice.id));
+        alice.put(&field).json(&json!({ "org.example.mood": "fine" })).await.ok();
+        let draft = "/_matrix/media/unstable/fi.mau.msc2246";
+        let created = alice.post(format!("{draft}/create")).await.ok();
+        let place = created["content_uri"].as_str().unwrap().strip_prefix("mxc://").unwrap();
+        alice.put(format!("{draft}/upload/{place}")).body("hello").await.ok();
+    }
+
+    async fn a_browser_is_told_what_this_is(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let answer = server.client().get("/").await;
+        assert_eq!(answer.status, 200);
+        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        assert_eq!(header("content-type"), "text/html; charset=utf-8");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        let policy = header("content-security-policy");
+        for part in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"] {
+            assert!(policy.contains(part), "{policy}");
+        }
+        let page = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert!(page.contains("Matrix homeserver") && page.contains("<code>localhost</code>"), "{page}");
+        assert!(!page.contains("<script"), "{page}");
+        server.client().post("/").await.error(405, "M_UNRECOGNIZED");
     }
 
     async fn users_learn_what_they_can_do(db: TestDatabase) {

@@ -27,6 +27,15 @@ on_both_databases! {
         smtp.mail_to("alice@example.com", 1).await;
     }
 
+    async fn mail_goes_to_a_relay_that_knows_helo_only(db: TestDatabase) {
+        let smtp = SmtpServer::start(SmtpTls::None).await;
+        smtp.set_mood(SmtpMood::KnowsNoEhlo);
+        let server = start(&db, &smtp, &[]).await;
+        session(&server.client(), "register", "alice@example.com").await;
+        let mail = smtp.mail_to("alice@example.com", 1).await;
+        assert_eq!(confirm(&server.client(), &mail.link()).await.status, 200);
+    }
+
     async fn with_starttls_nothing_of_the_mail_is_said_in_clear(db: TestDatabase) {
         let smtp = SmtpServer::start(SmtpTls::StartTls).await;
         let further = [("email", "username", "matrix".into()), ("email", "password", "hunter2".into())];

@@ -12,9 +12,11 @@ mod clock;
 mod database_restart;
 mod descriptors;
 mod disk_full;
+mod identity;
 mod launched;
 mod load;
 mod packaging;
+mod second_server;
 mod sockets;
 mod supervision;
 

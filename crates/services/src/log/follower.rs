@@ -1,10 +1,12 @@
 //! What happens on this node when a transaction has committed.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use homeserver_core::{Cache, CacheOptions, HeapSize, Position, RoomSn, UserSn};
 use parking_lot::{Mutex, RwLock};
 use storage::{Database, LogEntry, LogObserver, Membership, ReceiptType, StorageError};
@@ -155,7 +157,11 @@ struct Reading {
 impl Reading {
     async fn wake(&self, (since, entries): Committed) {
         self.progress.begins(since);
-        wake_readers(&entries, &self.members, &self.wakeups).await;
+        let woken = AssertUnwindSafe(wake_readers(&entries, &self.members, &self.wakeups)).catch_unwind().await;
+        if woken.is_err() {
+            tracing::error!("waking the readers of a transaction ended with a panic; waking everybody");
+            self.wakeups.wake_all();
+        }
         self.progress.ends(&entries);
         (self.observer)(since.elapsed());
     }

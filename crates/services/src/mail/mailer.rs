@@ -9,9 +9,10 @@ use lettre::transport::smtp::PoolConfig;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use tokio::time::timeout;
 
+use super::helo;
 use super::message;
 use super::options::{Encryption, MailError, MailOptions};
 use super::templates::Words;
@@ -20,8 +21,11 @@ use super::templates::Words;
 const MAX_CONNECTIONS: u32 = 2;
 /// How long a connection is kept for the next mail.
 const IDLE: Duration = Duration::from_secs(30);
-/// Replies that blame this server's login, not the mail: the operator can mend that, and then the mail goes through.
-const LOGIN_REFUSED: [u16; 4] = [530, 534, 535, 538];
+/// Replies that blame this server's login, or a command that the other one does not know, and not the mail: the operator can mend
+/// that, and then the mail goes through.
+const NOT_THE_MAIL: [u16; 6] = [500, 502, 530, 534, 535, 538];
+/// Replies to `EHLO` of a server that does not know it.
+const NO_EHLO: [u16; 5] = [500, 501, 502, 504, 550];
 
 /// Why a mail was not taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -38,6 +42,8 @@ pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     host: String,
+    /// Where there is neither encryption nor a login, so that `HELO` does as well as `EHLO`.
+    plain: Option<(String, u16)>,
     /// The right-hand side of the mails' own names.
     domain: String,
     timeout: Duration,
@@ -66,7 +72,9 @@ impl Mailer {
             transport = transport.credentials(Credentials::new(user.clone(), password.clone()));
         }
         let host = format!("{}:{}", options.host, options.port);
-        Ok(Self { transport: transport.build(), from, host, domain, timeout: options.timeout })
+        let is_plain = options.encryption == Encryption::None && options.credentials.is_none();
+        let plain = is_plain.then(|| (options.host.clone(), options.port));
+        Ok(Self { transport: transport.build(), from, host, plain, domain, timeout: options.timeout })
     }
 
     /// Hands over one mail; returns when the server has taken it.
@@ -76,18 +84,37 @@ impl Mailer {
     pub async fn send(&self, to: &str, words: &Words) -> Result<(), SendError> {
         let message = message::build(&self.from, to, &self.domain, words)
             .map_err(|reason| SendError { is_permanent: true, reason })?;
-        match timeout(self.timeout, self.transport.send(message)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => {
-                let blames_login = error.status().is_some_and(|code| LOGIN_REFUSED.contains(&code.into()));
-                let is_permanent = error.is_permanent() && !blames_login;
-                Err(SendError { is_permanent, reason: format!("{}: {error}", self.host) })
-            }
-            Err(_) => {
-                let seconds = self.timeout.as_secs();
-                Err(SendError { is_permanent: false, reason: format!("{}: no answer in {seconds} s", self.host) })
-            }
+        let error = match timeout(self.timeout, self.transport.send(message.clone())).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(self.no_answer()),
+        };
+        let code = error.status().map(u16::from);
+        match &self.plain {
+            // Whatever it refused: it has not taken the mail.
+            Some(place) if code.is_some_and(|code| NO_EHLO.contains(&code)) => self.send_plainly(place, &message).await,
+            _ => Err(self.refusal(code, &error)),
         }
+    }
+
+    async fn send_plainly(&self, (host, port): &(String, u16), message: &Message) -> Result<(), SendError> {
+        let (envelope, mail) = (message.envelope(), message.formatted());
+        let addresses = (envelope.from(), envelope.to());
+        match timeout(self.timeout, helo::send((host, *port), &self.domain, addresses, &mail)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.refusal(error.code(), &error)),
+            Err(_) => Err(self.no_answer()),
+        }
+    }
+
+    fn refusal(&self, code: Option<u16>, error: &dyn std::error::Error) -> SendError {
+        let is_permanent = code.is_some_and(|code| (500..600).contains(&code) && !NOT_THE_MAIL.contains(&code));
+        SendError { is_permanent, reason: format!("{}: {error}", self.host) }
+    }
+
+    fn no_answer(&self) -> SendError {
+        let seconds = self.timeout.as_secs();
+        SendError { is_permanent: false, reason: format!("{}: no answer in {seconds} s", self.host) }
     }
 }
 

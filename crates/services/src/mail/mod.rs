@@ -4,6 +4,7 @@
 //! * [`Mailer`] hands a mail to the SMTP server, within a time limit.
 //! * [`ValidationMails`] makes the mail of a validation session; it runs as a job, so that no request waits for it.
 
+mod helo;
 mod job;
 mod mailer;
 mod message;

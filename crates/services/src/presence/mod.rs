@@ -20,8 +20,8 @@ use parking_lot::{Mutex, RwLock};
 use ruma::UserId;
 pub use storage::PresenceState;
 use storage::{Database, Interned, LogEntry, LogObserver, NewPresence, Presence, StorageError};
+use tasks::loops::Loops;
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 use self::around::Around;
 use crate::log::{UserRoomsCache, Wakeups};
@@ -89,7 +89,8 @@ pub struct Presences {
 }
 
 impl Presences {
-    /// Knows who is there by `database`, follows its log, and tells of changes until `stopping` is cancelled. To be started after
+    /// Knows who is there by `database`, follows its log, and tells of changes in one of the
+    /// server's `loops`. To be started after
     /// what shows the log, so that whoever is woken finds why.
     ///
     /// # Errors
@@ -101,7 +102,7 @@ impl Presences {
         user_rooms: Arc<UserRoomsCache>,
         wakeups: Arc<Wakeups>,
         options: PresenceOptions,
-        stopping: CancellationToken,
+        loops: &Loops,
     ) -> Result<Arc<Self>, StorageError> {
         let present = Arc::new(PresentUsers::default());
         let around = Mutex::default();
@@ -114,7 +115,7 @@ impl Presences {
         let presences = Arc::new(presences);
         if options.enabled {
             let running = presences.clone();
-            tokio::spawn(async move { stopping.run_until_cancelled(running.run()).await });
+            loops.spawn("presence", move || running.clone().run());
         }
         Ok(presences)
     }
@@ -259,7 +260,7 @@ impl Presences {
         self.database.set_presence(changes, self.clock.now()).await
     }
 
-    async fn run(&self) {
+    async fn run(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut refreshed: Option<Instant> = None;

@@ -44,7 +44,9 @@ pub enum EmailPolicy {
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationError {
     /// This server takes no new users.
-    #[error("Registration is not open on this server")]
+    #[error(
+        "Registration is not open on this server. Its administrator can make an account with `synapse-rust user create --name NAME`"
+    )]
     Closed,
     /// This server takes no guests.
     #[error("Guests cannot register on this server")]

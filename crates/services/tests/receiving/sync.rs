@@ -18,6 +18,7 @@ use services::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions
 use services::sync::{Sync, SyncBody, SyncRequest};
 use services::typing::Typing;
 use services::uia::Authorisation;
+use tasks::loops::Loops;
 use testing::on_both_databases;
 use tokio_util::sync::CancellationToken;
 
@@ -55,14 +56,15 @@ impl Client {
         LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
         let interned = server.interned.clone();
         let stopping = CancellationToken::new();
+        let loops = Loops::until(stopping.clone());
         let size = LimitSize { running: NonZeroUsize::MIN, waiting: 100, longest_wait: Duration::from_secs(10) };
         let initial = Arc::new(Limit::new("initial_sync", size, Arc::new(Unobserved)));
         let states = server.states.clone();
-        let typing = Typing::start(database.clone(), interned.clone(), clock.clone(), stopping.clone()).await.unwrap();
+        let typing = Typing::start(database.clone(), interned.clone(), clock.clone(), &loops).await.unwrap();
         let (typing, log) = (Arc::new(typing), tail.clone());
         let options = PresenceOptions { enabled: false, idle_after: Duration::ZERO, offline_after: Duration::ZERO };
-        let (db, rooms, waiting, until) = (database.clone(), user_rooms.clone(), wakeups.clone(), stopping.clone());
-        let presences = Presences::start(db, interned.clone(), clock.clone(), rooms, waiting, options, until);
+        let (db, rooms, waiting) = (database.clone(), user_rooms.clone(), wakeups.clone());
+        let presences = Presences::start(db, interned.clone(), clock.clone(), rooms, waiting, options, &loops);
         let presences = presences.await.unwrap();
         let sync = Sync::new(
             database, interned, states, clock, log, user_rooms, ignored, wakeups, typing, presences, initial, stopping,

@@ -34,20 +34,20 @@ enum Look {
     Rest(Duration),
 }
 
-impl JobQueue {
-    pub(super) async fn dispatch(
-        self: Arc<Self>,
-        handlers: Handlers,
-        observer: Arc<dyn JobObserver>,
-        started_at: Timestamp,
-    ) {
+impl Abilities {
+    pub(super) fn new(handlers: Handlers, observer: Arc<dyn JobObserver>) -> Self {
         let Handlers { kinds, scheduled } = handlers;
         let mut names: HashMap<Priority, Vec<String>> = HashMap::new();
         for kind in &kinds {
             names.entry(kind.priority).or_default().push(kind.name.to_owned());
         }
         let kinds = kinds.into_iter().map(|kind| (kind.name, kind)).collect();
-        let abilities = Abilities { kinds, names, scheduled, observer };
+        Self { kinds, names, scheduled, observer }
+    }
+}
+
+impl JobQueue {
+    pub(super) async fn dispatch(self: Arc<Self>, abilities: Arc<Abilities>, started_at: Timestamp) {
         let mut bell = self.database.job_bell();
         let mut schedules: Option<HashMap<String, Timestamp>> = None;
         let mut is_failing = false;

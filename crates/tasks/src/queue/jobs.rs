@@ -12,11 +12,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::dispatch::Abilities;
 use super::ended::{RemoveEndedJobs, Remover};
 use super::handlers::Handlers;
 use super::job::Priority;
 use super::leases::{self, Leases};
 use super::schedule::Schedule;
+use crate::loops::Loops;
 
 /// How often ended jobs are removed.
 const REMOVE_ENDED_EVERY: Duration = Duration::from_secs(3600);
@@ -159,8 +161,9 @@ impl JobQueue {
         }
     }
 
-    /// Begins to do jobs, until [`JobQueue::stop`]. Jobs of which no handler is known are left to other nodes.
-    pub fn start(self: &Arc<Self>, handlers: Handlers, observer: Arc<dyn JobObserver>) {
+    /// Begins to do jobs, until [`JobQueue::stop`], in two of the server's `loops`. Jobs of which no handler is known are left to
+    /// other nodes.
+    pub fn start(self: &Arc<Self>, handlers: Handlers, observer: Arc<dyn JobObserver>, loops: &Loops) {
         let remover = Remover {
             database: self.database.clone(),
             clock: self.clock.clone(),
@@ -170,16 +173,20 @@ impl JobQueue {
         let every = Schedule::Every(REMOVE_ENDED_EVERY);
         let handlers = handlers.with_scheduled::<RemoveEndedJobs>(every, remover);
         let started_at = self.clock.now();
-        self.spawn({
-            let queue = self.clone();
-            async move { queue.dispatch(handlers, observer, started_at).await }
+        let abilities = Arc::new(Abilities::new(handlers, observer));
+        let (queue, dispatching) = (self.clone(), loops.clone());
+        self.spawn(async move {
+            let dispatch = || queue.clone().dispatch(abilities.clone(), started_at);
+            dispatching.keep("job dispatch", &queue.stopping, dispatch).await;
         });
-        let queue = self.clone();
+        let (queue, loops) = (self.clone(), loops.clone());
         self.renewing.spawn(async move {
-            let (database, clock) = (queue.database.clone(), queue.clock.clone());
-            let renewing =
-                leases::renew(database, clock, queue.options.node.clone(), queue.options.lease, &queue.leases);
+            let renew = || {
+                let (database, clock, options) = (queue.database.clone(), queue.clock.clone(), &queue.options);
+                leases::renew(database, clock, options.node.clone(), options.lease, &queue.leases)
+            };
             // Until the last run has ended, so also beyond the end of the dispatcher.
+            let renewing = loops.keep("job leases", &queue.dropping, renew);
             queue.dropping.run_until_cancelled(renewing).await;
         });
     }

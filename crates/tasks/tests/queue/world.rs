@@ -9,6 +9,7 @@ use homeserver_core::{Clock, FixedClock, Timestamp};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use storage::{Database, DatabaseOptions, JobFilter, JobId, JobRecord, JobState};
+use tasks::loops::Loops;
 use tasks::queue::{
     Handle, Handlers, Job, JobError, JobObserver, JobQueue, QueueOptions, Retry, Run, RunEnd, Schedule, Workers,
 };
@@ -161,7 +162,7 @@ impl World {
     /// A node whose runs end only when the test lets them.
     pub(crate) async fn held_node(&self) -> Node {
         let node = self.idle_node().await;
-        node.queue.start(self.handlers(&node), self.runs.clone());
+        node.queue.start(self.handlers(&node), self.runs.clone(), &Loops::default());
         node
     }
 
@@ -176,7 +177,7 @@ impl World {
         let mut node = self.idle_node().await;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (queue, handlers, observer) = (node.queue.clone(), self.handlers(&node), self.runs.clone());
-        runtime.spawn(async move { queue.start(handlers, observer) }).await.unwrap();
+        runtime.spawn(async move { queue.start(handlers, observer, &Loops::default()) }).await.unwrap();
         node.runtime = Some(runtime);
         node
     }

@@ -40,6 +40,8 @@ pub struct Health {
     pub disk: DiskHealth,
     /// What tells those who wait for something new.
     pub log: PartHealth,
+    /// The loops that run in the background.
+    pub background: BackgroundHealth,
     /// All caches together.
     pub cache: CacheHealth,
     /// Whole seconds since the start.
@@ -51,6 +53,15 @@ pub struct Health {
 pub struct PartHealth {
     /// Whether it does its work.
     pub status: Status,
+}
+
+/// The loops that run in the background.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BackgroundHealth {
+    /// Whether all of them run.
+    pub status: Status,
+    /// Those that have ended and are started again.
+    pub failing: Vec<&'static str>,
 }
 
 /// The database as seen from here.
@@ -138,6 +149,8 @@ pub struct HealthChecks {
     pub disk: Probe<DiskSpace>,
     /// For how long the oldest commit has waited to be told to those who wait; `None` when none does.
     pub untold_for: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
+    /// The loops in the background that do not run as they should.
+    pub failing_loops: Box<dyn Fn() -> Vec<&'static str> + Send + Sync>,
     /// Whether the server has been told to stop.
     pub is_stopping: Box<dyn Fn() -> bool + Send + Sync>,
 }
@@ -152,6 +165,7 @@ pub struct HealthProbe {
     disk: SharedProbe<DiskSpace>,
     last_commit: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
     untold_for: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
+    failing_loops: Box<dyn Fn() -> Vec<&'static str> + Send + Sync>,
     is_stopping: Box<dyn Fn() -> bool + Send + Sync>,
     /// Of the caches, at the last check.
     last_usage: Mutex<MemoryUsage>,
@@ -172,7 +186,7 @@ impl HealthProbe {
     /// A probe of a server that starts now.
     #[must_use]
     pub fn new(version: &'static str, metrics: Arc<Metrics>, checks: HealthChecks) -> Self {
-        let HealthChecks { database, writer, last_commit, disk, untold_for, is_stopping } = checks;
+        let HealthChecks { database, writer, last_commit, disk, untold_for, failing_loops, is_stopping } = checks;
         Self {
             version,
             started: Instant::now(),
@@ -182,6 +196,7 @@ impl HealthProbe {
             disk: SharedProbe::new(disk, DISK_TRUSTED_FOR),
             last_commit,
             untold_for,
+            failing_loops,
             is_stopping,
             last_usage: Mutex::default(),
         }
@@ -195,7 +210,9 @@ impl HealthProbe {
         let (writer, _) = judged("the writer", writer);
         let (disk, space) = judged("the disk of the data directory", disk.and_then(has_room));
         let (log, _) = judged("what follows the log", self.tells());
-        let parts = [database, writer, disk, log];
+        let failing = (self.failing_loops)();
+        let (background, _) = judged("work in the background", run(&failing));
+        let parts = [database, writer, disk, log, background];
         Health {
             status: if parts.contains(&Status::Unhealthy) { Status::Unhealthy } else { Status::Healthy },
             version: self.version,
@@ -207,6 +224,7 @@ impl HealthProbe {
             writer: PartHealth { status: writer },
             disk: DiskHealth { status: disk, available_bytes: space.map(|space| space.available_bytes) },
             log: PartHealth { status: log },
+            background: BackgroundHealth { status: background, failing },
             cache: self.cache(),
             uptime_seconds: self.started.elapsed().as_secs(),
         }
@@ -260,6 +278,10 @@ fn has_room(space: DiskSpace) -> Result<DiskSpace, String> {
         MIN_AVAILABLE_BYTES.. => Ok(space),
         available => Err(format!("{available} bytes are available")),
     }
+}
+
+fn run(failing: &[&'static str]) -> Result<(), String> {
+    if failing.is_empty() { Ok(()) } else { Err(format!("what ended is started again: {}", failing.join(", "))) }
 }
 
 fn judged<T>(part: &str, answer: Result<T, String>) -> (Status, Option<T>) {

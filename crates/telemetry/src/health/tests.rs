@@ -23,6 +23,7 @@ fn good() -> HealthChecks {
         last_commit: Box::new(|| None),
         disk: Box::new(|| Box::pin(future::ready(Ok(ROOMY)))),
         untold_for: Box::new(|| None),
+        failing_loops: Box::new(Vec::new),
         is_stopping: Box::new(|| false),
     }
 }
@@ -52,6 +53,7 @@ async fn a_healthy_server_says_so_in_the_promised_shape() {
         "writer": { "status": "healthy" },
         "disk": { "status": "healthy", "available_bytes": 1 << 30 },
         "log": { "status": "healthy" },
+        "background": { "status": "healthy", "failing": [] },
         "cache": { "status": "healthy", "hit_rate": 0.0, "size_bytes": 0, "budget_bytes": 0 },
         "uptime_seconds": 0,
     });
@@ -91,11 +93,12 @@ async fn a_server_is_unhealthy_when_any_part_is() {
         ("disk", HealthChecks { disk: failing(), ..good() }),
         ("disk", HealthChecks { disk: Box::new(move || Box::pin(future::ready(Ok(full)))), ..good() }),
         ("log", HealthChecks { untold_for: Box::new(stuck), ..good() }),
+        ("background", HealthChecks { failing_loops: Box::new(|| vec!["typing"]), ..good() }),
     ] {
         let health = probe(checks).check().await;
         assert!(!health.is_healthy(), "{part}");
         let health = serde_json::to_value(health).unwrap();
-        for other in ["database", "writer", "disk", "log"] {
+        for other in ["database", "writer", "disk", "log", "background"] {
             let expected = if other == part { "unhealthy" } else { "healthy" };
             assert_eq!(health[other]["status"], expected, "{other} where {part} fails");
         }

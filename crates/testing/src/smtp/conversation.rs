@@ -64,6 +64,8 @@ impl Conversation {
     async fn answer(&mut self, line: &str, seen: &Mutex<Seen>) -> io::Result<bool> {
         let command = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         match command.as_str() {
+            "EHLO" if seen.lock().mood == SmtpMood::KnowsNoEhlo => self.say("500 5.5.1 Not known").await?,
+            "HELO" => self.say("250 smtp.test").await?,
             "EHLO" if self.offers_tls => self.say("250-smtp.test\r\n250-STARTTLS\r\n250 8BITMIME").await?,
             "EHLO" => self.say("250-smtp.test\r\n250-AUTH PLAIN\r\n250-SMTPUTF8\r\n250 8BITMIME").await?,
             "AUTH" => {
