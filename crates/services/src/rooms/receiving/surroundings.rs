@@ -86,7 +86,7 @@ impl Surroundings {
         let followed = followed(database, room, &prev_events).await?;
         let other_extremities =
             extremities.iter().filter(|event| !followed.contains(&*event.stored.event_id)).cloned().collect();
-        let current = head.state.ok_or_else(|| room.corrupt("its current state is not known"))?;
+        let current = head.state.ok_or(RoomError::StateUnknown)?;
         let head_version = head.version;
         Ok(Self::Here(Here { prev_events, auth_events, parsed, other_extremities, extremities, current, head_version }))
     }
