@@ -140,6 +140,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
 
     let sessions =
         Arc::new(Sessions::new(database.clone(), interned.clone(), clock.clone(), SessionOptions::default()));
+    sessions.follow(stopping.clone()).await?;
     let passwords = password_hashing(config, heavy_work.password_hashing.clone())?;
     let accounts = Arc::new(Accounts::new(
         database.clone(),

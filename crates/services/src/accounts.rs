@@ -253,7 +253,7 @@ impl Accounts {
             Ok((revoked, job))
         };
         let (revoked, job) = self.database.write(write).await?;
-        self.sessions.forget(&revoked);
+        self.sessions.end(&revoked);
         if let Some(job_id) = job {
             self.jobs.settle(job_id, PATIENCE).await?;
         }

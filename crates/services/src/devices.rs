@@ -50,7 +50,9 @@ impl Devices {
     /// # Errors
     /// [`DevicesError::Storage`].
     pub async fn all(&self, user_sn: UserSn) -> Result<Vec<Device>, DevicesError> {
-        Ok(self.database.devices(user_sn).await?)
+        let mut devices = self.database.devices(user_sn).await?;
+        self.sessions.unwritten_uses(&mut devices);
+        Ok(devices)
     }
 
     /// One device of a user.
@@ -58,7 +60,9 @@ impl Devices {
     /// # Errors
     /// [`DevicesError::NoSuchDevice`].
     pub async fn one(&self, user_sn: UserSn, device_id: &str) -> Result<Device, DevicesError> {
-        self.database.device(user_sn, device_id).await?.ok_or(DevicesError::NoSuchDevice)
+        let mut device = self.database.device(user_sn, device_id).await?.ok_or(DevicesError::NoSuchDevice)?;
+        self.sessions.unwritten_uses(std::slice::from_mut(&mut device));
+        Ok(device)
     }
 
     /// Changes what a device is called.

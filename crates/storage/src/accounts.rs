@@ -127,6 +127,7 @@ impl Tx {
         now: Timestamp,
         erase: bool,
     ) -> Result<Vec<TokenHash>, StorageError> {
+        self.note_account_change(user_sn, now).await?;
         let sql = "UPDATE accounts SET password_hash = NULL, is_admin = FALSE, deactivated_at = $2 \
                    WHERE user_sn = $1 AND deactivated_at IS NULL";
         self.execute(sql, params![user_sn, now]).await?;

@@ -15,6 +15,7 @@
 //! db.query("SELECT event_sn FROM events WHERE room_sn IN LIST($1) LIMIT $2", params![&rooms, 10], |row| row.get::<EventSn>(0))
 //! ```
 
+mod account_changes;
 mod account_data;
 mod accounts;
 mod aliases;

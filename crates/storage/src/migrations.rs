@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_presence.sql"),
     include_str!("migrations/0010_membership_changes_by_room.sql"),
     include_str!("migrations/0011_media.sql"),
+    include_str!("migrations/0012_accounts.sql"),
 ];
 
 /// The lock that keeps two nodes from migrating one PostgreSQL database at once.

@@ -12,7 +12,7 @@ use services::sessions::{CheckedDevice, SessionDevice};
 
 use crate::client::NewAccount;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::Json;
+use crate::extract::{ClientAddress, Json};
 
 #[derive(Serialize)]
 pub(super) struct Nonce {
@@ -48,6 +48,7 @@ pub(super) struct Body {
 
 /// Registers a user.
 pub(super) async fn register(
+    ClientAddress(address): ClientAddress,
     State(shared_secret): State<Arc<SharedSecret>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<NewAccount>> {
@@ -55,6 +56,7 @@ pub(super) async fn register(
         device_id: body.device_id,
         display_name: body.initial_device_display_name,
         wants_refresh_token: body.refresh_token.unwrap_or(false),
+        address,
     })?;
     let request = SharedSecretRequest {
         nonce: body.nonce,

@@ -71,6 +71,7 @@ pub(super) async fn log_in(
         device_id: body.device_id,
         display_name: body.initial_device_display_name,
         wants_refresh_token: body.refresh_token.unwrap_or(false),
+        address,
     })?;
     let (user_sn, user_id) = match &name {
         Name::User(name) => accounts.by_password(name, &password).await?,

@@ -314,7 +314,7 @@ impl Registration {
             Created::EmailInUse => Err(RegistrationError::EmailInUse),
             Created::ConfirmationUsedUp => Err(RegistrationError::ConfirmationUsedUp),
             Created::Account(revoked) => {
-                self.sessions.forget(&revoked);
+                self.sessions.end(&revoked);
                 Ok(Registered { user_id, tokens: prepared.map(|prepared| prepared.issued) })
             }
         }

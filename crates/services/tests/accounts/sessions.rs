@@ -38,12 +38,14 @@ on_both_databases! {
             let device = parts.devices.one(requester.user_sn, &tokens.device_id).await.unwrap();
             (device.last_seen_at.unwrap().0, device.last_seen_address.unwrap())
         };
+        // It has been used since it exists.
+        parts.clock.advance(Duration::from_secs(300));
         let first = use_from(1).await;
-        assert_eq!(first, (1_700_000_000_000, "203.0.113.1".to_owned()));
+        assert_eq!(first, (1_700_000_300_000, "203.0.113.1".to_owned()));
         parts.clock.advance(Duration::from_secs(299));
         assert_eq!(use_from(2).await, first);
         parts.clock.advance(Duration::from_secs(1));
-        assert_eq!(use_from(3).await, (1_700_000_300_000, "203.0.113.3".to_owned()));
+        assert_eq!(use_from(3).await, (1_700_000_600_000, "203.0.113.3".to_owned()));
     }
 
     async fn a_token_that_is_revoked_while_it_is_looked_up_stays_revoked(db: TestDatabase) {

@@ -76,15 +76,16 @@ pub(super) async fn register(
     Query(parameters): Query<Parameters>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<NewAccount>> {
-    let address = Key::address(address);
-    rate_limits.check(Kind::Registration, address, None)?;
+    let key = Key::address(address);
+    rate_limits.check(Kind::Registration, key, None)?;
     let device = CheckedDevice::try_from(SessionDevice {
         device_id: body.device_id,
         display_name: body.initial_device_display_name,
         wants_refresh_token: body.refresh_token.unwrap_or(false),
+        address,
     })?;
     if let AccountKind::Guest = parameters.kind {
-        let spent = rate_limits.spend(Kind::Registration, address, None)?;
+        let spent = rate_limits.spend(Kind::Registration, key, None)?;
         return Ok(Json(spent.settle(registration.register_guest(device).await)?.into()));
     }
     let flows = registration.flows().await?;
@@ -100,7 +101,7 @@ pub(super) async fn register(
         device: (!body.inhibit_login.unwrap_or(false)).then_some(device),
         ..NewUser::default()
     };
-    let spent = rate_limits.spend(Kind::Registration, address, None)?;
+    let spent = rate_limits.spend(Kind::Registration, key, None)?;
     Ok(Json(spent.settle(registration.register(user, authorisation).await)?.into()))
 }
 
