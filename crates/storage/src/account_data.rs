@@ -24,6 +24,8 @@ pub(crate) const IGNORED_USERS: &str = "m.ignored_user_list";
 /// Global account data is stored under this room number, which no room has.
 const NO_ROOM: i64 = 0;
 
+const READ: &str = "SELECT content FROM account_data WHERE user_sn = $1 AND room_sn = $2 AND data_type = $3";
+
 fn read_entry(row: &Row<'_>) -> Result<AccountDataEntry, StorageError> {
     let room_sn: i64 = row.get(0)?;
     Ok(AccountDataEntry {
@@ -49,8 +51,7 @@ impl Database {
         room_sn: Option<RoomSn>,
         data_type: &str,
     ) -> Result<Option<Bytes>, StorageError> {
-        let sql = "SELECT content FROM account_data WHERE user_sn = $1 AND room_sn = $2 AND data_type = $3";
-        self.query_optional(sql, params![user_sn, room_number(room_sn), data_type], |row| row.get(0)).await
+        self.query_optional(READ, params![user_sn, room_number(room_sn), data_type], |row| row.get(0)).await
     }
 
     /// What was written after `after` and up to `until`, of all rooms and global, in the order of the log. What was written
@@ -99,6 +100,19 @@ impl Database {
 }
 
 impl Tx {
+    /// As [`Database::account_data`].
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn account_data(
+        &mut self,
+        user_sn: UserSn,
+        room_sn: Option<RoomSn>,
+        data_type: &str,
+    ) -> Result<Option<Bytes>, StorageError> {
+        self.query_optional(READ, params![user_sn, room_number(room_sn), data_type], |row| row.get(0)).await
+    }
+
     /// As [`Database::set_account_data`].
     ///
     /// # Errors
