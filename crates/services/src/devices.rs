@@ -1,5 +1,6 @@
 //! A user's devices.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use homeserver_core::UserSn;
@@ -75,6 +76,18 @@ impl Devices {
         }
         let renamed = self.database.rename_device(user_sn, device_id, name).await?;
         if renamed { Ok(()) } else { Err(DevicesError::NoSuchDevice) }
+    }
+
+    /// Those of the devices that the user has.
+    ///
+    /// # Errors
+    /// [`DevicesError`].
+    pub async fn existing(&self, user_sn: UserSn, device_ids: Vec<String>) -> Result<BTreeSet<String>, DevicesError> {
+        if device_ids.len() > MAX_DELETED {
+            return Err(DevicesError::TooMany);
+        }
+        let existing = self.database.existing_devices(user_sn, &device_ids).await?;
+        Ok(existing.into_iter().collect())
     }
 
     /// Deletes devices and ends their sessions. Those that do not exist are deleted already.

@@ -65,6 +65,15 @@ impl Database {
         self.query_optional(sql, params![user_sn, device_id], read_device).await
     }
 
+    /// Those of these IDs that are of devices of the user.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn existing_devices(&self, user_sn: UserSn, device_ids: &[String]) -> Result<Vec<String>, StorageError> {
+        let sql = "SELECT device_id FROM devices WHERE user_sn = $1 AND device_id IN LIST($2)";
+        self.query(sql, params![user_sn, device_ids], |row| row.get(0)).await
+    }
+
     /// Changes what a device is called. Tells whether there is such a device.
     ///
     /// # Errors

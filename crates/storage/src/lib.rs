@@ -69,7 +69,7 @@ mod value;
 mod writer;
 
 pub use account_data::AccountDataEntry;
-pub use accounts::{Account, NewAccount};
+pub use accounts::{Account, LogOut, NewAccount, NewPasswordHash};
 pub use aliases::RoomAlias;
 pub use append::{Append, AppendOutcome, EventNumber, NewEvent, StateBefore, StateEffect, Step, later_version};
 pub use backup::back_up_sqlite;
@@ -104,7 +104,7 @@ pub use threepid_validation::{ValidationRequest, ValidationSession};
 pub use threepids::UserThreepid;
 pub use tokens::{NewTokens, Refreshed, StoredSession, TokenHash};
 pub use transaction::Tx;
-pub use uia::UiaSession;
+pub use uia::{UiaOutcome, UiaSession};
 pub use unread::{Notice, Unread, UnreadThread, UnreadTotals};
 pub use user_directory::UserListing;
 pub use value::{Column, Row, Value};

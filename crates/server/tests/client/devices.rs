@@ -21,6 +21,21 @@ on_both_databases! {
         alice.put(format!("{V3}/devices/NONE")).json(&json!({ "display_name": "x" })).await.error(404, "M_NOT_FOUND");
     }
 
+    async fn a_list_of_devices_to_be_deleted_is_not_kept_as_it_comes(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let path = format!("{V3}/delete_devices");
+        let many: Vec<String> = (0..1001).map(|number| format!("D{number}")).collect();
+        alice.post(&path).json(&json!({ "devices": many })).await.error(400, "M_INVALID_PARAM");
+        let long: Vec<String> = (0..1000).map(|number| format!("{number}{}", "x".repeat(500))).collect();
+        let challenge = alice.post(&path).json(&json!({ "devices": long })).await;
+        assert_eq!(challenge.status, 401);
+        alice.post(&path).json(&json!({})).await.error(400, "M_BAD_JSON");
+        let sql = "SELECT CAST(MAX(LENGTH(operation) + LENGTH(parameters)) AS BIGINT) FROM uia_sessions";
+        let longest = server.database().query_optional(sql, &[], |row| row.get::<i64>(0)).await.unwrap().unwrap();
+        assert!(longest < 1000, "{longest}");
+    }
+
     async fn every_key_of_a_device_is_told_from_its_first_moment(db: TestDatabase) {
         let server = TestServer::start(&db).await;
         let before = homeserver_core::Clock::now(&homeserver_core::SystemClock).0;
@@ -82,8 +97,13 @@ on_both_databases! {
         let mut auth = password_stage("alice", "password of alice");
         auth["session"] = challenge.json["session"].clone();
         let other = json!({ "devices": ["A", "B", "C"], "auth": auth });
-        alice.post(&path).json(&other).await.error(401, "M_UNKNOWN");
-        alice.post(&path).json(&json!({ "devices": ["A", "B"], "auth": auth })).await.ok();
+        alice.post(&path).json(&other).await.error(403, "M_FORBIDDEN");
+        // What was said before need not be said again, and what was done is answered again.
+        for _ in 0..2 {
+            alice.post(&path).json(&json!({ "auth": auth })).await.ok();
+            alice.post(&path).json(&json!({ "devices": ["A", "B"], "auth": auth })).await.ok();
+        }
+        alice.post(&path).json(&json!({ "devices": ["C"], "auth": { "session": auth["session"] } })).await.error(401, "M_UNKNOWN");
         let listed = alice.get(format!("{V3}/devices")).await.ok();
         let ids: Vec<_> = listed["devices"].as_array().unwrap().iter().map(|device| &device["device_id"]).collect();
         assert_eq!(ids, [&json!(alice.device_id), &json!("C")]);

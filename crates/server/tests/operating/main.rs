@@ -17,6 +17,7 @@ mod load;
 mod packaging;
 mod sockets;
 mod supervision;
+mod users;
 
 use std::time::Duration;
 

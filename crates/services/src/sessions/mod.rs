@@ -210,16 +210,28 @@ impl Sessions {
         }
     }
 
-    /// Opens a session for a user who has proved to be one. A device that the user had before loses its earlier tokens.
+    /// Opens a session for a user who has proved to know the password of this hash. A device that the user had before loses its
+    /// earlier tokens. `None` if the account has been closed meanwhile, or has another password.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
-    pub async fn open(&self, user_sn: UserSn, device: &CheckedDevice) -> Result<IssuedTokens, StorageError> {
+    pub(crate) async fn open(
+        &self,
+        user_sn: UserSn,
+        password_hash: &str,
+        device: &CheckedDevice,
+    ) -> Result<Option<IssuedTokens>, StorageError> {
         let prepared = self.prepare(device);
-        let (new, device) = (prepared.stored(self.clock.now()), device.clone());
-        let revoked = self.database.write(async move |tx| new_session(tx, user_sn, &device, &new).await).await?;
+        let (new, device, hash) = (prepared.stored(self.clock.now()), device.clone(), password_hash.to_owned());
+        let revoked = self.database.write(async move |tx| {
+            if !tx.lock_password_hash(user_sn, &hash).await? {
+                return Ok(None);
+            }
+            new_session(tx, user_sn, &device, &new).await.map(Some)
+        });
+        let Some(revoked) = revoked.await? else { return Ok(None) };
         self.end(&revoked);
-        Ok(prepared.issued)
+        Ok(Some(prepared.issued))
     }
 
     pub(crate) fn prepare(&self, device: &CheckedDevice) -> PreparedTokens {
