@@ -43,7 +43,7 @@ pub enum SenderPower {
 
 /// Why an event cannot be prepared.
 #[derive(Debug, thiserror::Error)]
-#[error("the event is not a JSON object, or too deep: {0}")]
+#[error("the event is not a JSON object: {0}")]
 pub struct NotAnEvent(#[from] serde_json::Error);
 
 /// An event with what all users' rules ask of it: its properties by path, its body word by word, and which default rules
@@ -92,7 +92,7 @@ impl<'e> PreparedEvent<'e> {
     /// or without `room_id`. `unsigned` is of no concern: it differs by who asks.
     ///
     /// # Errors
-    /// When the text is not a JSON object, or nested deeper than [`MAX_NESTING`](crate::MAX_NESTING).
+    /// When the text is not a JSON object.
     pub fn new(client_json: &'e [u8], room: RoomContext<'e>) -> Result<Self, NotAnEvent> {
         let mut properties = read::object(client_json)?;
         properties.remove("unsigned");

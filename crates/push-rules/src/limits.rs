@@ -21,5 +21,5 @@ pub const MAX_RULE_BYTES: usize = 16 * 1024;
 /// Bytes of all of a user's rules as JSON.
 pub const MAX_RULESET_BYTES: usize = 1024 * 1024;
 
-/// Levels of objects and arrays inside one another in an event; the reader's own bound, above that of events.
+/// Levels of objects and arrays inside one another that are read of an event; no rule matches what is deeper.
 pub const MAX_NESTING: usize = 127;

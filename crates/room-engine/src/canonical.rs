@@ -14,8 +14,8 @@ use serde::Serialize;
 use crate::{EventError, MAX_EVENT_BYTES, MAX_NESTING};
 
 use reader::Reader;
-pub use scan::{Members, string_value};
-pub(crate) use scan::{compare_keys, elements, integer_value, member};
+pub use scan::{Members, elements, nesting, string_value};
+pub(crate) use scan::{compare_keys, integer_value, member};
 pub(crate) use writer::{ObjectWriter, push_string};
 
 /// Which numbers are let through.
@@ -39,9 +39,14 @@ pub struct ParseLimits {
 }
 
 impl ParseLimits {
-    /// The bounds of an event's content.
+    /// The bounds of an event's content that comes from a client.
     pub const fn content(numbers: Numbers) -> Self {
         Self { numbers, max_bytes: MAX_EVENT_BYTES, max_nesting: MAX_NESTING }
+    }
+
+    /// The bounds of an event of whatever server, and of its parts: its bytes alone.
+    pub const fn event(numbers: Numbers) -> Self {
+        Self { numbers, max_bytes: MAX_EVENT_BYTES, max_nesting: usize::MAX }
     }
 }
 
@@ -50,7 +55,7 @@ impl ParseLimits {
 pub struct CanonicalObject(Bytes);
 
 impl CanonicalObject {
-    /// Reads the content of an event.
+    /// Reads the content of an event as clients send it.
     ///
     /// Of a key that occurs twice the last one counts, as in every JSON library in use by other servers; anything
     /// else would make the hash of an event depend on who reads it.

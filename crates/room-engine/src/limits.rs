@@ -6,7 +6,8 @@ pub const MAX_EVENT_BYTES: usize = 65_536;
 /// Bytes of a `sender`, `type`, `state_key`, `room_id` or `event_id`.
 pub const MAX_IDENTIFIER_BYTES: usize = 255;
 
-/// Levels of objects and arrays inside one another in an event's content, the content itself included.
+/// Levels of objects and arrays inside one another in content that clients send, the content itself included. Events of other
+/// servers have no such limit but their bytes.
 pub const MAX_NESTING: usize = 100;
 
 /// The largest [canonical integer](https://spec.matrix.org/v1.19/appendices/#canonical-json); the smallest is its negative.

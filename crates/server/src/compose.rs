@@ -20,6 +20,7 @@ use services::{
     discovery::Discovery,
     filters::Filters,
     identity::Identity,
+    ignoring::IgnoredUsers,
     limits::Limit,
     log::{LogFollower, LogTail, UserRoomsCache, Wakeups},
     media::{ContentRepository, MediaFiles},
@@ -121,6 +122,8 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     // Before the log's tail: whoever finds there that somebody types asks here who does.
     let typing = Typing::start(database.clone(), interned.clone(), clock.clone(), stopping.clone()).await?;
     let typing = Arc::new(typing);
+    // Before the log's tail as well: whom a user ignores is what the log has told.
+    let ignored_users = IgnoredUsers::follow(&database);
     let log = metrics.log().clone();
     let lag = Box::new(move |lag| log.followed(lag));
     let progress = LogFollower::start_observed(&database, tail.clone(), user_rooms.clone(), wakeups.clone(), lag);
@@ -223,8 +226,14 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let searching = heavy_work.user_directory_search.clone();
     let user_directory =
         Arc::new(UserDirectory::new(database.clone(), interned.clone(), rate_limits.clone(), searching));
-    let history =
-        Arc::new(History::new(database.clone(), interned.clone(), states.clone(), clock.clone(), tail.clone()));
+    let history = Arc::new(History::new(
+        database.clone(),
+        interned.clone(),
+        states.clone(),
+        clock.clone(),
+        ignored_users.clone(),
+        tail.clone(),
+    ));
     let large_rooms = heavy_work.large_room_state.clone();
     let room_state =
         Arc::new(RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone(), large_rooms));
@@ -261,6 +270,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         clock,
         tail,
         user_rooms,
+        ignored_users,
         wakeups,
         typing.clone(),
         presences.clone(),

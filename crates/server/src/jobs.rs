@@ -6,9 +6,9 @@ use std::time::Duration;
 use config::{Config, Schedule};
 use homeserver_core::Clock;
 use services::background::{
-    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, InheritRoomSettings, JobState,
-    LeaveAllRooms, MembershipJobs, PurgeForgottenRooms, RemoveExpired, RemoveUnseenDevices, RoomPurge,
-    UpdateMemberProfile,
+    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, ForgetUploadNames,
+    InheritRoomSettings, JobState, LeaveAllRooms, MembershipJobs, PurgeForgottenRooms, RemoveExpired, RemoveGuests,
+    RemoveUnseenDevices, RoomPurge, UpdateMemberProfile, UploadNames,
 };
 use services::mail::{MailJob, SendMail, ValidationMails};
 use services::media::ContentRepository;
@@ -64,7 +64,9 @@ pub(crate) fn handlers(needs: &Needs<'_>) -> Handlers {
     let handlers = Handlers::default()
         .with::<UpdateMemberProfile>(of_memberships.clone())
         .with::<LeaveAllRooms>(of_memberships.clone())
-        .with::<InheritRoomSettings>(of_memberships)
+        .with::<InheritRoomSettings>(of_memberships.clone())
+        .with::<RemoveGuests>(of_memberships)
+        .with::<ForgetUploadNames>(UploadNames::new(media.clone()))
         .with_scheduled::<RemoveExpired>(schedule(jobs.clean_up), clean_up.clone())
         .with_scheduled::<RemoveUnseenDevices>(schedule(jobs.clean_up), clean_up)
         .with_scheduled::<CollectStateChunks>(

@@ -30,6 +30,8 @@ fn event(number: i64) -> StoredEvent {
         client_json: Bytes::from(client_json),
         replaces_sn: None,
         previous_sn: None,
+        sender_erased_at: None,
+        unsigned_erased_at: None,
         replaced_json: None,
         redacted_because: None,
         transaction: None,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use storage::{Account, Database, JobId, LogOut, NewPasswordHash, StorageError, Tx};
 use tasks::queue::{Job as _, JobQueue};
 
-use crate::background::{LeaveAllRooms, PATIENCE};
+use crate::background::{ForgetUploadNames, LeaveAllRooms, PATIENCE};
 use crate::passwords::{PasswordError, Passwords};
 use crate::rate_limits::{Kind, LimitExceeded, RateLimits};
 use crate::registration::{OtherServer, localpart};
@@ -335,9 +335,9 @@ impl Accounts {
         Ok(NewPasswordHash { hash, log_out, authorised_in, now: self.clock.now() })
     }
 
-    /// Closes an account for good, as somebody who knows its password wishes; nobody can have its user ID again. With `erase` the
-    /// profile goes at once, and a job removes what else the server keeps for the user. The user leaves all rooms by a job, which
-    /// is waited for, but not for long.
+    /// Closes an account for good, as somebody who knows its password wishes; nobody can have its user ID again. With `erase` goes
+    /// what the user has set, and newcomers to the user's rooms see redacted events. The user leaves all rooms by a job, which is
+    /// waited for, but not for long.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#account-management>
     ///
@@ -346,8 +346,8 @@ impl Accounts {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn deactivate(&self, authorisation: &Authorisation, erase: bool) -> Result<(), AccountError> {
         let proof = authorisation.password.as_ref().ok_or(AccountError::WrongPassword)?;
-        let job = self.close(proof.user_sn, Some(proof.password_hash.clone()), erase).await?;
-        if let Some(job_id) = job {
+        let jobs = self.close(proof.user_sn, Some(proof.password_hash.clone()), erase).await?;
+        for job_id in jobs {
             self.jobs.settle(job_id, PATIENCE).await?;
         }
         Ok(())
@@ -366,13 +366,13 @@ impl Accounts {
         Ok(user_id)
     }
 
-    /// Closes an account, which must have the password of this hash if one is given. Returns the job that leaves the rooms.
+    /// Closes an account, which must have the password of this hash if one is given. Returns the jobs of what follows.
     async fn close(
         &self,
         user_sn: UserSn,
         password_hash: Option<String>,
         erase: bool,
-    ) -> Result<Option<JobId>, AccountError> {
+    ) -> Result<Vec<JobId>, AccountError> {
         let now = self.clock.now();
         let write = async move |tx: &mut Tx| {
             tx.note_account_change(user_sn, now).await?;
@@ -382,15 +382,18 @@ impl Accounts {
                 return Ok(None);
             }
             let revoked = tx.deactivate_account(user_sn, now, erase).await?;
-            let job = match tx.is_in_any_room(user_sn, true).await? {
-                true => Some(LeaveAllRooms { user_sn: user_sn.0 }.schedule(tx, now).await?),
-                false => None,
-            };
-            Ok(Some((revoked, job)))
+            let mut jobs = Vec::new();
+            if tx.is_in_any_room(user_sn, true).await? {
+                jobs.push(LeaveAllRooms { user_sn: user_sn.0 }.schedule(tx, now).await?);
+            }
+            if erase {
+                jobs.push(ForgetUploadNames { user_sn: user_sn.0 }.schedule(tx, now).await?);
+            }
+            Ok(Some((revoked, jobs)))
         };
-        let (revoked, job) = self.database.write(write).await?.ok_or(AccountError::PasswordChanged)?;
+        let (revoked, jobs) = self.database.write(write).await?.ok_or(AccountError::PasswordChanged)?;
         self.sessions.end(&revoked);
-        Ok(job)
+        Ok(jobs)
     }
 
     /// Makes a user an administrator of this server, or an ordinary user again.

@@ -18,6 +18,7 @@
 //! | whom access tokens belong to | `sessions` | whoever revokes tokens |
 //! | stored filters | `filters` | never changes |
 //! | the members of rooms with accounts here, for push rules | `audiences` | the log |
+//! | whom users ignore | `ignored_users` | the log |
 //! | compiled push rules | `push_rules` | never changes |
 //! | which members clients were sent | `sent_members` | [`sync`] |
 //! | the keys of other servers | `server_keys` | they are asked for anew when they expire |
@@ -42,6 +43,7 @@ pub mod devices;
 pub mod discovery;
 pub mod filters;
 pub mod identity;
+pub mod ignoring;
 pub mod log;
 pub mod mail;
 pub mod media;

@@ -168,7 +168,7 @@ async fn schedule_telling(
     if !is_member_field(field) || !tx.is_in_any_room(user_sn, false).await? {
         return Ok(None);
     }
-    UpdateMemberProfile { user_sn: user_sn.0 }.schedule(tx, now).await.map(Some)
+    UpdateMemberProfile { user_sn: user_sn.0, field: Some(field.to_owned()) }.schedule(tx, now).await.map(Some)
 }
 
 /// Whether the field stands in membership events.

@@ -7,8 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use homeserver_core::{RoomSn, UserSn};
+use room_engine::string_value;
 use serde::Serialize;
-use serde_json::Value;
 use storage::{Database, Interned, Membership, StorageError};
 use tasks::limits::{Busy, Limit};
 
@@ -218,9 +218,8 @@ impl UserDirectory {
             } else {
                 ("history_visibility", "world_readable")
             };
-            let content =
-                wire::member(&json, "content").and_then(|content| serde_json::from_slice::<Value>(content).ok());
-            if content.is_some_and(|content| content.get(key).and_then(Value::as_str) == Some(open)) {
+            let content = wire::member(&json, "content").unwrap_or_default();
+            if wire::member(content, key).and_then(string_value).is_some_and(|word| word == open) {
                 public.insert(room_sn);
             }
         }

@@ -2,7 +2,8 @@
 //! brace. Nothing is parsed or serialised again.
 
 use homeserver_core::{DeviceSn, Timestamp};
-use room_engine::Members;
+use room_engine::{MAX_NESTING, Members, nesting, string_value};
+use serde_json::{Map, Value};
 use storage::{Membership, StoredEvent};
 
 /// For whom and where an event is written.
@@ -101,13 +102,63 @@ pub fn member<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
     Members::new(object).find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
 }
 
+/// The values of a canonical JSON object, such as the content of an event of another server, but for those that are nested deeper
+/// than what clients may send: they are left out, and do not make the others unreadable.
+#[must_use]
+pub fn values(object: &[u8]) -> Map<String, Value> {
+    let members = Members::new(object).filter(|(_, value)| nesting(value) < MAX_NESTING);
+    let values = members.filter_map(|(key, value)| {
+        let key = [b"\"", key, b"\""].concat();
+        Some((string_value(&key)?.into_owned(), serde_json::from_slice(value).ok()?))
+    });
+    values.collect()
+}
+
 /// Appends the object without its last brace, and with the room ID.
 fn push_open(out: &mut Vec<u8>, client_json: &[u8], room_id: Option<&str>) {
-    out.extend_from_slice(client_json.strip_suffix(b"}").unwrap_or(client_json));
+    match redaction_parts(client_json) {
+        Some(parts) => push_redaction(out, parts),
+        None => out.extend_from_slice(client_json.strip_suffix(b"}").unwrap_or(client_json)),
+    }
     if let Some(room_id) = room_id {
         out.extend_from_slice(br#","room_id":"#);
         push_string(out, room_id);
     }
+}
+
+/// The content of a redaction, what follows it, and the event that it redacts.
+struct RedactionParts<'a> {
+    content: &'a [u8],
+    rest: &'a [u8],
+    redacts: &'a [u8],
+}
+
+fn redaction_parts(client_json: &[u8]) -> Option<RedactionParts<'_>> {
+    // The type is the last key of all events, and this is the only question that the others are asked.
+    if !client_json.ends_with(br#","type":"m.room.redaction"}"#) {
+        return None;
+    }
+    let content = member(client_json, "content")?;
+    let rest = client_json.strip_prefix(br#"{"content":"#)?.get(content.len()..)?.strip_suffix(b"}")?;
+    Some(RedactionParts { content, rest, redacts: member(client_json, "redacts")? })
+}
+
+/// Appends a redaction with `redacts` in its content too, where newer clients look for it in rooms of all versions.
+///
+/// <https://spec.matrix.org/v1.19/rooms/v11/#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property>
+fn push_redaction(out: &mut Vec<u8>, RedactionParts { content, rest, redacts }: RedactionParts<'_>) {
+    out.extend_from_slice(br#"{"content":{"#);
+    for (key, value) in Members::new(content).filter(|(key, _)| *key != b"redacts") {
+        out.push(b'"');
+        out.extend_from_slice(key);
+        out.extend_from_slice(b"\":");
+        out.extend_from_slice(value);
+        out.push(b',');
+    }
+    out.extend_from_slice(br#""redacts":"#);
+    out.extend_from_slice(redacts);
+    out.push(b'}');
+    out.extend_from_slice(rest);
 }
 
 fn push_replaced(out: &mut Vec<u8>, replaced: &[u8]) {
@@ -118,5 +169,48 @@ fn push_replaced(out: &mut Vec<u8>, replaced: &[u8]) {
             _ => continue,
         }
         out.extend_from_slice(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(client_json: &str) -> String {
+        let mut out = Vec::new();
+        push_open(&mut out, client_json.as_bytes(), None);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_redaction_says_at_both_places_what_it_redacts() {
+        let redaction = |content: &str, redacts: &str| {
+            format!(r#"{{"content":{content},"event_id":"$r"{redacts},"type":"m.room.redaction""#)
+        };
+        let top = r#","redacts":"$a""#;
+        for (content, expected) in [
+            ("{}", r#"{"redacts":"$a"}"#),
+            (r#"{"reason":"x"}"#, r#"{"reason":"x","redacts":"$a"}"#),
+            (r#"{"redacts":"$a"}"#, r#"{"redacts":"$a"}"#),
+            (r#"{"reason":"x","redacts":5,"z":{"redacts":1}}"#, r#"{"reason":"x","z":{"redacts":1},"redacts":"$a"}"#),
+        ] {
+            assert_eq!(opened(&format!("{}}}", redaction(content, top))), redaction(expected, top));
+        }
+        // What was redacted itself does not say it any more, and what is no redaction never does.
+        for whole in
+            [redaction("{}", ""), r#"{"content":{"type":"m.room.redaction"},"redacts":"$a","type":"m.x""#.to_owned()]
+        {
+            assert_eq!(opened(&format!("{whole}}}")), whole);
+        }
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_does_not_hide_the_rest() {
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let content = format!(r#"{{"a\"b":1,"deep":{},"deeper":{},"name":"x"}}"#, deep(MAX_NESTING), deep(30_000));
+        assert_eq!(values(content.as_bytes()), *serde_json::json!({ "a\"b": 1, "name": "x" }).as_object().unwrap());
+        let content = format!(r#"{{"deep":{}}}"#, deep(MAX_NESTING - 1));
+        assert_eq!(values(content.as_bytes()).len(), 1);
+        assert!(values(b"[]").is_empty() && values(b"").is_empty());
     }
 }

@@ -34,6 +34,8 @@ fn compact(number: i64) -> StoredEvent {
         client_json: Bytes::new(),
         replaces_sn: None,
         previous_sn: None,
+        sender_erased_at: None,
+        unsigned_erased_at: None,
         replaced_json: None,
         redacted_because: None,
         transaction: transaction_id(number).map(|id| (DeviceSn(5), id.into())),

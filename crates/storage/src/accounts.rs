@@ -204,8 +204,8 @@ impl Tx {
         }
     }
 
-    /// Closes an account for good: its password, addresses, devices and tokens are gone, its user ID stays taken. With `erase`, what
-    /// others can see of the user outside of rooms is removed as well. Returns the hashes of the access tokens that were valid.
+    /// Closes an account for good: its password, addresses, devices and tokens are gone, its user ID stays taken. With `erase`, so is
+    /// what the user has set, and newcomers to the user's rooms see redacted events. Returns the hashes of the access tokens that were valid.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
@@ -221,7 +221,7 @@ impl Tx {
         self.delete_threepids(user_sn).await?;
         self.end_presence(user_sn, now).await?;
         if erase {
-            self.execute("DELETE FROM profile_fields WHERE user_sn = $1", params![user_sn]).await?;
+            self.erase_user(user_sn).await?;
         }
         self.delete_all_devices(user_sn, None).await
     }
@@ -252,10 +252,33 @@ impl Tx {
         ];
         let created = self.execute(sql, values).await? > 0;
         if created && !account.is_guest {
-            // Whoever holds the first account's token has come too late.
-            self.execute("DELETE FROM registration_tokens WHERE makes_admin", &[]).await?;
+            self.delete_first_account_tokens().await?;
         }
         Ok(created.then_some(user_sn))
+    }
+
+    /// Makes a guest's account one as `account` says. `None` if it is no guest's any more.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn upgrade_guest(
+        &mut self,
+        user_sn: UserSn,
+        account: &NewAccount,
+    ) -> Result<Option<UserSn>, StorageError> {
+        let sql = "UPDATE accounts SET is_guest = FALSE, password_hash = $2, is_admin = $3, user_type = $4 \
+                   WHERE user_sn = $1 AND is_guest AND deactivated_at IS NULL";
+        let values = params![user_sn, &account.password_hash, account.is_admin, &account.user_type];
+        let upgraded = self.execute(sql, values).await? > 0;
+        if upgraded {
+            self.delete_first_account_tokens().await?;
+        }
+        Ok(upgraded.then_some(user_sn))
+    }
+
+    /// Whoever holds the token for the first account has come too late once a user has registered.
+    async fn delete_first_account_tokens(&mut self) -> Result<(), StorageError> {
+        self.execute("DELETE FROM registration_tokens WHERE makes_admin", &[]).await.map(drop)
     }
 
     /// Whether a user ID is taken.

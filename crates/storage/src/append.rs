@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
 use rand::Rng as _;
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::state_map::{Chunk, Place, StateMap};
 
-use crate::events::{Standing, StoredEvent};
+use crate::client_transactions::ClientTransaction;
+use crate::events::{RedactedEvent, Standing, StoredEvent};
 use crate::log::LogEntry;
 use crate::transaction::Tx;
 use crate::unread::Unread;
@@ -81,8 +82,8 @@ pub struct NewEvent {
     pub replaces: Option<(EventNumber, Bytes)>,
     /// Whose membership it changes, and into what.
     pub membership: Option<(UserSn, Membership)>,
-    /// The event that it redacts, with that event's redacted client JSON.
-    pub redacts: Option<(EventNumber, Bytes)>,
+    /// The event that it redacts.
+    pub redacts: Option<Redaction>,
     /// What became of it when it was checked.
     pub standing: Standing,
     /// Its auth events, if it is a state event that was not rejected: only those are in auth chains.
@@ -91,6 +92,19 @@ pub struct NewEvent {
     pub previous_in_chain: Option<EventNumber>,
     /// The room's state before it: changes of a state that is stored. `None` for the state after the event before it.
     pub state_before: Option<StateBefore>,
+}
+
+/// What a redaction leaves of an event that is stored.
+#[derive(Clone, Debug)]
+pub struct Redaction {
+    /// The event's number.
+    pub number: EventNumber,
+    /// What clients see of it.
+    pub client_json: Bytes,
+    /// The rest of the PDU.
+    pub federation_json: Bytes,
+    /// Whose member event it is, if it is one.
+    pub member: Option<UserSn>,
 }
 
 /// A state, as changes of one that is stored. In the order of the places.
@@ -135,8 +149,8 @@ pub struct Append {
     pub resolved: Option<Vec<StateEffect>>,
     /// The events to which no other refers after this, if that is not just the last one.
     pub extremities: Option<Vec<EventNumber>>,
-    /// The device and transaction ID that sent the (then single) event.
-    pub transaction: Option<(DeviceSn, Box<str>)>,
+    /// The transaction ID under which the (then single) event was sent.
+    pub transaction: Option<ClientTransaction>,
     /// By how much the number of joined members changes.
     pub joined_change: i64,
     /// By how much the number of invited members changes.
@@ -276,12 +290,13 @@ impl Effect {
     }
 }
 
-type TransactionKey = (DeviceSn, RoomSn, TypeSn, Box<str>);
+/// The key of `client_transactions`: sender, room, endpoint, transaction ID.
+type TransactionKey = (i64, RoomSn, i64, Box<str>);
 
 impl Append {
     fn transaction_key(&self) -> Option<TransactionKey> {
-        let (device_sn, id) = self.transaction.as_ref()?;
-        Some((*device_sn, self.room_sn, self.events.first()?.type_sn, id.clone()))
+        let ClientTransaction { sender, endpoint, id } = self.transaction.as_ref()?;
+        Some((sender.code(), self.room_sn, endpoint.code(), id.clone()))
     }
 
     /// How many positions of the log it takes: one for each event, and one for each change of the state by none of them.
@@ -338,12 +353,12 @@ async fn used_transactions(
     appends: &[&mut PendingAppend],
 ) -> Result<HashSet<TransactionKey>, StorageError> {
     let keys: Vec<_> = appends.iter().filter_map(|pending| pending.append.transaction_key()).collect();
-    let devices: Vec<i64> = keys.iter().map(|(device_sn, ..)| device_sn.0).collect();
+    let senders: Vec<i64> = keys.iter().map(|(sender, ..)| *sender).collect();
     let ids: Vec<String> = keys.into_iter().map(|(.., id)| id.into_string()).collect();
-    let sql = "SELECT device_sn, room_sn, type_sn, transaction_id FROM client_transactions \
-               WHERE device_sn IN LIST($1) AND transaction_id IN LIST($2)";
+    let sql = "SELECT sender, room_sn, endpoint, transaction_id FROM client_transactions \
+               WHERE sender IN LIST($1) AND transaction_id IN LIST($2)";
     let used =
-        tx.query(sql, params![&devices, &ids], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).await?;
+        tx.query(sql, params![&senders, &ids], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).await?;
     Ok(used.into_iter().collect())
 }
 
@@ -445,11 +460,18 @@ impl Append {
             replaces_sn: event.replaces.as_ref().map(|(replaced, _)| replaced.sn()),
             replaced_json: event.replaces.as_ref().map(|(_, json)| json.clone()),
             redacted_because: None,
-            transaction: self.transaction.clone(),
+            transaction: self.transaction.as_ref().and_then(|it| Some((it.sender.device_sn()?, it.id.clone()))),
             membership: event.membership,
-            redacts: event.redacts.as_ref().map(|(target, json)| (target.sn(), json.clone())),
+            redacts: event.redacts.as_ref().map(|redaction| RedactedEvent {
+                sn: redaction.number.sn(),
+                client_json: redaction.client_json.clone(),
+                member: redaction.member,
+                unread: None,
+            }),
             unread: (event.standing == Standing::Accepted).then(|| event.unread.clone()),
             previous_sn,
+            sender_erased_at: None,
+            unsigned_erased_at: None,
         }
     }
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use homeserver_core::{MemoryBudget, Position};
 use parking_lot::{Mutex, RwLock};
 use room_engine::state_map::MemoryChunks;
-use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument as _, Span, debug_span};
 
@@ -16,6 +15,7 @@ use crate::known_rooms::WriterShare;
 use crate::log::LogObserver;
 use crate::observing::{DatabaseObserver, PoolState, Watch, writer_of};
 use crate::options::{DatabaseOptions, Target};
+use crate::postgres_readers::PostgresReaders;
 use crate::sqlite::{self, SqliteReaders};
 use crate::state_chunks::ChunkCache;
 use crate::transaction::Tx;
@@ -45,7 +45,7 @@ struct Inner {
 
 enum Readers {
     Sqlite(SqliteReaders),
-    Postgres(PgPool),
+    Postgres(PostgresReaders),
 }
 
 impl Database {
@@ -78,7 +78,7 @@ impl Database {
             }
             Target::Postgres(target) => {
                 let pool = postgres::connect(*target, options).await?;
-                (Readers::Postgres(pool.clone()), WriterSource::Postgres(pool), Engine::Postgres)
+                (Readers::Postgres(PostgresReaders::new(pool.clone())), WriterSource::Postgres(pool), Engine::Postgres)
             }
         };
         let dialect = Arc::new(Dialect::new(engine, watch.clone()));
@@ -147,8 +147,8 @@ impl Database {
         match &self.inner.readers {
             Readers::Sqlite(readers) => readers.query(&statement, params, map).await,
             // Boxed: a round trip dwarfs an allocation, and every request that may read would carry the room for it.
-            Readers::Postgres(pool) => {
-                let read = postgres::read((pool, &self.inner.watch), &statement, params, map);
+            Readers::Postgres(readers) => {
+                let read = postgres::read((readers, &self.inner.watch), &statement, params, map);
                 Box::pin(read.instrument(statement.span())).await
             }
         }
@@ -253,8 +253,9 @@ impl Database {
     pub fn pool(&self) -> PoolState {
         let (open, idle, max) = match &self.inner.readers {
             Readers::Sqlite(readers) => (readers.connections(), readers.idle(), readers.connections()),
-            Readers::Postgres(pool) => {
-                (pool.size() as usize, pool.num_idle(), pool.options().get_max_connections() as usize)
+            Readers::Postgres(readers) => {
+                let pool = readers.pool();
+                (pool.size() as usize, readers.idle(), pool.options().get_max_connections() as usize)
             }
         };
         let writes = self.inner.writes.read();
@@ -273,7 +274,7 @@ impl Database {
     pub fn connections(&self) -> usize {
         match &self.inner.readers {
             Readers::Sqlite(readers) => readers.connections() + 1,
-            Readers::Postgres(pool) => pool.size() as usize + 1,
+            Readers::Postgres(readers) => readers.pool().size() as usize + 1,
         }
     }
 
@@ -288,7 +289,7 @@ impl Database {
         }
         match &self.inner.readers {
             Readers::Sqlite(readers) => readers.close(),
-            Readers::Postgres(pool) => pool.close().await,
+            Readers::Postgres(readers) => readers.close().await,
         }
     }
 }

@@ -177,7 +177,7 @@ impl Tx {
             return Ok(Vec::new());
         }
         let tokens = self.delete_tokens(devices).await?;
-        self.execute("DELETE FROM client_transactions WHERE device_sn IN LIST($1)", params![devices]).await?;
+        self.execute("DELETE FROM client_transactions WHERE sender IN LIST($1)", params![devices]).await?;
         self.execute("DELETE FROM devices WHERE device_sn IN LIST($1)", params![devices]).await?;
         Ok(tokens)
     }

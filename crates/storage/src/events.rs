@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use homeserver_core::{DeviceSn, EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
 
 use crate::unread::Unread;
 use crate::value::Row;
@@ -47,6 +47,19 @@ impl Standing {
     }
 }
 
+/// An event that another one has redacted.
+#[derive(Clone, Debug)]
+pub struct RedactedEvent {
+    /// Its number.
+    pub sn: EventSn,
+    /// What clients see of it from now on.
+    pub client_json: Bytes,
+    /// Whose member event it is, if it is one.
+    pub member: Option<UserSn>,
+    /// What it was to members who had not read it; nothing if it was redacted before, `None` if that has to be read.
+    pub unread: Option<Arc<Unread>>,
+}
+
 /// An event as the server keeps it for its clients.
 #[derive(Clone, Debug)]
 pub struct StoredEvent {
@@ -77,19 +90,24 @@ pub struct StoredEvent {
     /// The event that redacted this one, as clients see it.
     pub redacted_because: Option<Bytes>,
     /// Which device sent it under which transaction ID. Known for events that were just sent; for others ask
-    /// [`Database::transaction_ids`].
+    /// [`Database::transaction_ids`]. `None` if it was sent without a device.
     pub transaction: Option<(DeviceSn, Box<str>)>,
     /// Whose membership it changed, and into what. Known for events that were just sent.
     pub membership: Option<(UserSn, Membership)>,
-    /// The event that it redacted, and that event's redacted client JSON. Known for events that were just sent.
-    pub redacts: Option<(EventSn, Bytes)>,
+    /// The event that it redacted. Known for events that were just sent.
+    pub redacts: Option<RedactedEvent>,
     /// What it is to those who have not read it. Known for events that were just sent.
     pub unread: Option<Arc<Unread>>,
     /// The event of its room that stands before it in the log. Known for events that were just sent; `None` also for the first.
     pub previous_sn: Option<EventSn>,
+    /// When, in the log, its sender asked for all content to be erased, if it was read after that.
+    pub sender_erased_at: Option<Position>,
+    /// The same of the sender of what it replaced or of what redacted it, the later one of both.
+    pub unsigned_erased_at: Option<Position>,
 }
 
-/// The columns that [`read_event`] reads, from `events e`, `events p` (what `e` replaced) and `events r` (what redacted `e`).
+/// The columns that [`read_event`] reads, from `events e`, `events p` (what `e` replaced), `events r` (what redacted `e`) and
+/// `erased_users`, which is as good as empty.
 macro_rules! event_query {
     ($condition:literal) => {
         event_query!("", $condition)
@@ -97,7 +115,10 @@ macro_rules! event_query {
     ($more_columns:literal, $condition:literal) => {
         concat!(
             "SELECT e.event_sn, e.event_id, e.room_sn, e.type_sn, e.state_key_sn, e.sender_sn, e.origin_server_ts, ",
-            "e.depth, e.countable_total, e.client_json, p.client_json, r.client_json, e.replaces_sn",
+            "e.depth, e.countable_total, e.client_json, p.client_json, r.client_json, e.replaces_sn, ",
+            "(SELECT x.position FROM erased_users x WHERE x.user_sn = e.sender_sn), ",
+            "CASE WHEN e.replaces_sn IS NOT NULL OR e.redacted_by IS NOT NULL THEN (SELECT MAX(x.position) ",
+            "FROM erased_users x WHERE x.user_sn IN (p.sender_sn, r.sender_sn)) END",
             $more_columns,
             " FROM events e LEFT JOIN events p ON p.event_sn = e.replaces_sn ",
             "LEFT JOIN events r ON r.event_sn = e.redacted_by ",
@@ -113,7 +134,7 @@ macro_rules! own_event_query {
     ($condition:literal) => {
         event_query!(
             ", (SELECT t.transaction_id FROM client_transactions t \
-             WHERE e.sender_sn = $6 AND t.event_sn = e.event_sn AND t.device_sn + 0 = $5)",
+             WHERE e.sender_sn = $6 AND t.event_sn = e.event_sn AND t.sender + 0 = $5)",
             $condition
         )
     };
@@ -140,6 +161,8 @@ pub(crate) fn read_event(row: &Row<'_>) -> Result<StoredEvent, StorageError> {
         redacts: None,
         unread: None,
         previous_sn: None,
+        sender_erased_at: row.get(13)?,
+        unsigned_erased_at: row.get(14)?,
     })
 }
 
@@ -148,7 +171,7 @@ pub type TimelineReader = (DeviceSn, UserSn);
 
 fn read_own_event(row: &Row<'_>, reader: Option<TimelineReader>) -> Result<StoredEvent, StorageError> {
     let mut event = read_event(row)?;
-    if let (Some((device_sn, _)), Some(id)) = (reader, row.get::<Option<String>>(13)?) {
+    if let (Some((device_sn, _)), Some(id)) = (reader, row.get::<Option<String>>(15)?) {
         event.transaction = Some((device_sn, id.into_boxed_str()));
     }
     Ok(event)
@@ -305,38 +328,5 @@ impl Database {
             "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 AND s.type_sn = $2 AND s.key_sn = $3"
         );
         self.query_optional(sql, params![room_sn, type_sn, key_sn], read_pdu).await
-    }
-
-    /// The event that a device sent under a transaction ID.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn event_of_transaction(
-        &self,
-        device_sn: DeviceSn,
-        room_sn: RoomSn,
-        type_sn: TypeSn,
-        transaction_id: &str,
-    ) -> Result<Option<Box<str>>, StorageError> {
-        let sql = "SELECT e.event_id FROM client_transactions t JOIN events e ON e.event_sn = t.event_sn \
-                   WHERE t.device_sn = $1 AND t.room_sn = $2 AND t.type_sn = $3 AND t.transaction_id = $4";
-        self.query_optional(sql, params![device_sn, room_sn, type_sn, transaction_id], |row| row.get(0)).await
-    }
-
-    /// The transaction IDs under which `device_sn` sent some of `events`.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn transaction_ids(
-        &self,
-        device_sn: DeviceSn,
-        events: &[i64],
-    ) -> Result<Vec<(EventSn, Box<str>)>, StorageError> {
-        if events.is_empty() {
-            return Ok(Vec::new());
-        }
-        let sql =
-            "SELECT event_sn, transaction_id FROM client_transactions WHERE event_sn IN LIST($1) AND device_sn = $2";
-        self.query(sql, params![events, device_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 }

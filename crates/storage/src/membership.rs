@@ -1,5 +1,7 @@
 //! What a user is to a room.
 
+use std::collections::HashMap;
+
 use homeserver_core::{EventSn, Position, RoomSn, UserSn};
 
 use crate::value::{Column, Value};
@@ -92,6 +94,17 @@ pub struct RoomMembership {
     pub is_forgotten: bool,
 }
 
+/// One of the first members of a room.
+#[derive(Clone, Debug)]
+pub struct FirstMember {
+    /// The user.
+    pub user_sn: UserSn,
+    /// The user's ID.
+    pub user_id: Box<str>,
+    /// Whether the user has left or is banned, and is neither joined nor invited.
+    pub is_gone: bool,
+}
+
 fn read_membership(row: &crate::Row<'_>) -> Result<RoomMembership, StorageError> {
     Ok(RoomMembership {
         room_sn: row.get(0)?,
@@ -160,6 +173,16 @@ impl Database {
         self.query(sql, params![room_sn], |row| row.get(0)).await
     }
 
+    /// The guests of this server who are joined to the room.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn guests_of_room(&self, room_sn: RoomSn) -> Result<Vec<UserSn>, StorageError> {
+        let sql = "SELECT m.user_sn FROM memberships m JOIN accounts a ON a.user_sn = m.user_sn \
+                   WHERE m.room_sn = $1 AND m.membership = 1 AND a.is_guest";
+        self.query(sql, params![room_sn], |row| row.get(0)).await
+    }
+
     /// How a user's memberships changed after `after` and up to `until`, oldest first.
     ///
     /// # Errors
@@ -223,20 +246,52 @@ impl Database {
         self.query(sql, params![user_sn, room_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
-    /// The first `limit` users known who came into a room as `membership`, without `except`.
+    /// The first `limit` members of a room known, without `except`: first those who are joined or invited, then those who
+    /// have left or are banned, each in the order of the log.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn first_members(
         &self,
         state: &KnownState,
-        membership: Membership,
         except: UserSn,
-        limit: i64,
-    ) -> Result<Vec<UserSn>, StorageError> {
-        let sql = "SELECT user_sn FROM memberships WHERE room_sn = $1 AND membership = $2 AND user_sn <> $3 \
-                   ORDER BY room_sn, membership, event_sn LIMIT $4";
-        self.query(sql, params![state.room_sn(), membership, except, limit], |row| row.get(0)).await
+        limit: usize,
+    ) -> Result<Vec<FirstMember>, StorageError> {
+        // Each membership by itself, so that the index ends the search at the limit.
+        let sql = "SELECT m.user_sn, u.user_id, m.is_gone FROM (\
+                   SELECT * FROM (SELECT user_sn, event_sn, CAST(0 AS BIGINT) AS is_gone FROM memberships \
+                   WHERE room_sn = $1 AND membership = 1 AND user_sn <> $2 ORDER BY room_sn, membership, event_sn LIMIT $3) a \
+                   UNION ALL SELECT * FROM (SELECT user_sn, event_sn, CAST(0 AS BIGINT) AS is_gone FROM memberships \
+                   WHERE room_sn = $1 AND membership = 2 AND user_sn <> $2 ORDER BY room_sn, membership, event_sn LIMIT $3) b \
+                   UNION ALL SELECT * FROM (SELECT user_sn, event_sn, CAST(1 AS BIGINT) AS is_gone FROM memberships \
+                   WHERE room_sn = $1 AND membership = 4 AND user_sn <> $2 ORDER BY room_sn, membership, event_sn LIMIT $3) c \
+                   UNION ALL SELECT * FROM (SELECT user_sn, event_sn, CAST(1 AS BIGINT) AS is_gone FROM memberships \
+                   WHERE room_sn = $1 AND membership = 5 AND user_sn <> $2 ORDER BY room_sn, membership, event_sn LIMIT $3) d\
+                   ) m JOIN users u ON u.user_sn = m.user_sn ORDER BY m.is_gone, m.event_sn LIMIT $3";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.query(sql, params![state.room_sn(), except, limit], |row| {
+            Ok(FirstMember { user_sn: row.get(0)?, user_id: row.get(1)?, is_gone: row.get::<i64>(2)? == 1 })
+        })
+        .await
+    }
+
+    /// How many users have a place in each of these rooms, whatever it is: counted up to `limit`.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn member_counts_up_to(
+        &self,
+        rooms: &[i64],
+        limit: usize,
+    ) -> Result<HashMap<RoomSn, usize>, StorageError> {
+        if rooms.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let sql = "SELECT r.room_sn, (SELECT COUNT(*) FROM (SELECT 1 FROM memberships m WHERE m.room_sn = r.room_sn \
+                   LIMIT $2) counted) FROM rooms r WHERE r.room_sn IN LIST($1)";
+        let read = |row: &crate::Row<'_>| Ok((row.get(0)?, usize::try_from(row.get::<i64>(1)?).unwrap_or(0)));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(self.query(sql, params![rooms, limit], read).await?.into_iter().collect())
     }
 
     /// Forgets the room for the user. Tells whether the user was out of the room, as is required.

@@ -18,7 +18,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_presence.sql"),
     include_str!("migrations/0010_membership_changes_by_room.sql"),
     include_str!("migrations/0011_media.sql"),
-    include_str!("migrations/0012_accounts.sql"),
+    include_str!("migrations/0012_redacted_events.sql"),
+    include_str!("migrations/0013_people.sql"),
+    include_str!("migrations/0014_accounts.sql"),
 ];
 
 /// The lock that keeps two nodes from migrating one PostgreSQL database at once.

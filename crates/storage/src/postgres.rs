@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, Postgres};
+use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use crate::StorageError;
 use crate::observing::{Statement, Watch};
 use crate::options::{DatabaseOptions, Synchronous};
+use crate::postgres_readers::{PostgresReaders, Reader};
 use crate::value::{Row, Value, postgres_arguments};
 
 /// A connection that was idle for longer than this is tested before it is used. Testing one that has just answered would
 /// double the cost of every read and find nothing.
-const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+pub(crate) const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 /// How long a request waits for a connection. Shorter than `connect_timeout`, which is the patience of the start: whoever
 /// waits for an answer is told soon that there will be none.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a reading statement may take. A network that swallows packets breaks no connection by itself.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -63,40 +63,20 @@ async fn warm(pool: &PgPool, connections: u32) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// A connection of the pool, soon or not at all.
-pub(crate) async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, StorageError> {
-    let acquired = timeout(ACQUIRE_TIMEOUT, pool.acquire()).await;
-    Ok(acquired.map_err(|_| no_answer("no connection", ACQUIRE_TIMEOUT))??)
-}
-
-/// The same, after a connection turned out to be broken: others of the pool may be, too.
-async fn acquire_tested(pool: &PgPool) -> Result<PoolConnection<Postgres>, StorageError> {
-    let tested = async {
-        loop {
-            let mut connection = acquire(pool).await?;
-            if connection.ping().await.is_ok() {
-                return Ok(connection);
-            }
-            drop(connection.detach());
-        }
-    };
-    timeout(ACQUIRE_TIMEOUT, tested).await.unwrap_or_else(|_| Err(no_answer("no connection", ACQUIRE_TIMEOUT)))
-}
-
 /// Runs a reading statement on a connection of the pool; once more if that connection had been lost unnoticed, as all are
 /// when the database was restarted.
 pub(crate) async fn read<T>(
-    (pool, watch): (&PgPool, &Watch),
+    (readers, watch): (&PostgresReaders, &Watch),
     statement: &Statement,
     params: &[Value<'_>],
     mut map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
 ) -> Result<Vec<T>, StorageError> {
-    let connection = watch.acquire(acquire(pool)).await?;
+    let reader = watch.acquire(readers.acquire()).await?;
     let _timer = statement.timer();
-    let read = match read_on(connection, statement.sql, params, &mut map).await {
+    let read = match read_on((readers, reader), statement.sql, params, &mut map).await {
         Err(ReadError::Lost(error)) => {
             tracing::debug!(%error, "a connection to the database was lost");
-            read_on(acquire_tested(pool).await?, statement.sql, params, &mut map).await
+            read_on((readers, readers.acquire_tested().await?), statement.sql, params, &mut map).await
         }
         answered => answered,
     };
@@ -110,21 +90,24 @@ enum ReadError {
 }
 
 async fn read_on<T>(
-    mut connection: PoolConnection<Postgres>,
+    (readers, mut reader): (&PostgresReaders, Reader),
     sql: &'static str,
     params: &[Value<'_>],
     map: &mut impl FnMut(&Row<'_>) -> Result<T, StorageError>,
 ) -> Result<Vec<T>, ReadError> {
-    match timeout(READ_TIMEOUT, query(&mut *connection, sql, params, map)).await {
-        Ok(Ok(rows)) => Ok(rows),
+    match timeout(READ_TIMEOUT, query(&mut *reader.connection, sql, params, map)).await {
+        Ok(Ok(rows)) => {
+            readers.give_back(reader);
+            Ok(rows)
+        }
         Ok(Err(error)) if error.is_unavailable() => {
-            drop(connection.detach());
+            reader.discard();
             Err(ReadError::Lost(error))
         }
         Ok(Err(error)) => Err(ReadError::Failed(error)),
         Err(_) => {
-            // The answer may still come, or the connection may be dead: nobody else is to have it.
-            drop(connection.detach());
+            // The answer may still come, or the connection may be dead.
+            reader.discard();
             Err(ReadError::Failed(no_answer("no answer", READ_TIMEOUT)))
         }
     }

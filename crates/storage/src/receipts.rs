@@ -249,6 +249,8 @@ impl Tx {
         self.execute(sql, row).await?;
         if *thread == ReceiptThread::Unthreaded {
             self.raise_unread_floor(room_sn, user_sn, *event_sn).await?;
+        } else {
+            self.prune_unread_thread(room_sn, user_sn, thread_code, *event_sn).await?;
         }
         self.publish(LogEntry::Receipt(Arc::new(Receipt {
             position,
@@ -280,6 +282,21 @@ impl Tx {
         self.execute(sql, params![room_sn, user_sn, event_sn]).await?;
         let sql = "DELETE FROM unread_silences WHERE user_sn = $2 AND room_sn = $1 AND until <= $3";
         self.execute(sql, params![room_sn, user_sn, event_sn]).await.map(drop)
+    }
+
+    /// Nothing up to the event is unread any more in the thread. What was kept to count it is removed, but for the last totals
+    /// up to the event, which later ones are compared with.
+    async fn prune_unread_thread(
+        &mut self,
+        room_sn: RoomSn,
+        user_sn: UserSn,
+        thread_sn: i64,
+        event_sn: EventSn,
+    ) -> Result<(), StorageError> {
+        let sql = "DELETE FROM unread_differences WHERE user_sn = $1 AND room_sn = $2 AND thread_sn = $3 AND event_sn < (\
+                   SELECT MAX(last.event_sn) FROM unread_differences last WHERE last.user_sn = $1 \
+                   AND last.room_sn = $2 AND last.thread_sn = $3 AND last.event_sn <= $4)";
+        self.execute(sql, params![user_sn, room_sn, thread_sn, event_sn]).await.map(drop)
     }
 
     async fn set_fully_read(

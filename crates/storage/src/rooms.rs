@@ -222,9 +222,32 @@ impl Database {
         self.read_current_states(&rooms, member_type).await
     }
 
-    async fn read_current_states(&self, rooms: &[i64], without: TypeSn) -> Result<Vec<StoredEvent>, StorageError> {
+    /// Up to `limit` member events, of type `member_type`, of a room's current state: those whose state keys have the numbers
+    /// after `after`, in the order of these numbers.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn members_after(
+        &self,
+        state: &FullState,
+        member_type: TypeSn,
+        after: KeySn,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
         let sql = event_query!(
-            "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn IN LIST($1) AND s.type_sn <> $2"
+            "JOIN (SELECT event_sn, key_sn FROM current_state WHERE room_sn = $1 AND type_sn = $2 AND key_sn > $3 \
+             ORDER BY room_sn, type_sn, key_sn LIMIT $4) s ON s.event_sn = e.event_sn ORDER BY s.key_sn"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.query(sql, params![state.room_sn(), member_type, after, limit], read_event).await
+    }
+
+    async fn read_current_states(&self, rooms: &[i64], without: TypeSn) -> Result<Vec<StoredEvent>, StorageError> {
+        // Two ranges of the key, so that what is not wanted is not even looked at.
+        let sql = event_query!(
+            "JOIN (SELECT event_sn FROM current_state WHERE room_sn IN LIST($1) AND type_sn < $2 \
+             UNION ALL SELECT event_sn FROM current_state WHERE room_sn IN LIST($1) AND type_sn > $2) s \
+             ON s.event_sn = e.event_sn"
         );
         self.query(sql, params![rooms, without], read_event).await
     }
@@ -293,14 +316,19 @@ impl Database {
         at: Position,
     ) -> Result<Vec<StateEntry>, StorageError> {
         let current = self.current_state(state.room_sn(), member_type).await?;
+        // By type, for there may be many more changes of members than of all else.
         let sql = "SELECT room_sn, position, type_sn, key_sn, event_sn, replaces_sn FROM state_changes \
-                   WHERE room_sn = $1 AND position > $2 AND type_sn <> $3 ORDER BY position";
+                   WHERE room_sn = $1 AND position > $2 AND position IN (\
+                   SELECT position FROM state_changes WHERE room_sn = $1 AND type_sn < $3 \
+                   UNION ALL SELECT position FROM state_changes WHERE room_sn = $1 AND type_sn > $3) ORDER BY position";
         let changes = self.query(sql, params![state.room_sn(), at, member_type], read_change).await?;
         Ok(undo(current, &changes))
     }
 
     async fn current_state(&self, room_sn: RoomSn, without: TypeSn) -> Result<Vec<StateEntry>, StorageError> {
-        let sql = "SELECT room_sn, type_sn, key_sn, event_sn FROM current_state WHERE room_sn = $1 AND type_sn <> $2";
+        let sql = "SELECT room_sn, type_sn, key_sn, event_sn FROM current_state WHERE room_sn = $1 AND type_sn < $2 \
+                   UNION ALL SELECT room_sn, type_sn, key_sn, event_sn FROM current_state \
+                   WHERE room_sn = $1 AND type_sn > $2";
         let read = |row: &crate::Row<'_>| {
             Ok(StateEntry { room_sn: row.get(0)?, type_sn: row.get(1)?, key_sn: row.get(2)?, event_sn: row.get(3)? })
         };

@@ -76,6 +76,14 @@ fn read_session(row: &Row<'_>) -> Result<StoredSession, StorageError> {
 }
 
 impl Database {
+    /// The hashes of a user's access tokens.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn access_tokens_of(&self, user_sn: UserSn) -> Result<Vec<TokenHash>, StorageError> {
+        self.query("SELECT token_hash FROM access_tokens WHERE user_sn = $1", params![user_sn], read_hash).await
+    }
+
     /// Whom an access token belongs to.
     ///
     /// # Errors

@@ -9,6 +9,9 @@
 //! * *silences*: periods in which a user is not notified of what others are notified of, as in a room that is muted. A silence
 //!   costs a row when it begins and when it ends, and nothing between.
 //!
+//! An event that has been redacted is unread to nobody. The totals after it stay as they are; what it was to the user is taken off
+//! when it is counted, with an index of what has been redacted.
+//!
 //! A message to a room of any size so writes a row or two, and a count is a few look-ups, however much is unread.
 
 use std::sync::Arc;
@@ -16,6 +19,8 @@ use std::sync::Arc;
 use homeserver_core::{EventSn, Position, RoomSn, UserSn};
 
 use crate::{Database, StorageError, params};
+
+mod redacted;
 
 /// The thread number of the main timeline.
 pub(crate) const MAIN_TIMELINE: i64 = 0;
@@ -88,6 +93,8 @@ pub struct UnreadThread {
     pub room_sn: RoomSn,
     /// The root of the thread and its event ID; `None` for the main timeline.
     pub thread: Option<(EventSn, Box<str>)>,
+    /// Where the user has stopped reading: the events after that are counted.
+    pub start: Position,
     /// How much.
     pub totals: UnreadTotals,
 }
@@ -95,10 +102,11 @@ pub struct UnreadThread {
 /// A count as the tables have it, silences not yet regarded.
 struct Counted {
     unread: UnreadThread,
-    start: Position,
     differences: UnreadTotals,
     /// When the user's last silence in the room ends; zero if there was none.
     silent_until: i64,
+    /// Whether some of what is counted has been redacted.
+    has_redacted: bool,
 }
 
 /// The last value up to `$until` of a column of the table `x`, of whose rows `$of` chooses those of one thread.
@@ -159,7 +167,9 @@ const COUNTS: &str = concat!(
     own_growth!("notify_total"),
     ", ",
     own_growth!("highlight_total"),
-    ", COALESCE((SELECT MAX(q.until) FROM unread_silences q WHERE q.user_sn = $1 AND q.room_sn = s.room_sn), 0) FROM s"
+    ", COALESCE((SELECT MAX(q.until) FROM unread_silences q WHERE q.user_sn = $1 AND q.room_sn = s.room_sn), 0), \
+     EXISTS (SELECT 1 FROM events x WHERE x.room_sn = s.room_sn AND x.thread_sn = s.thread_sn \
+     AND x.event_sn > s.start AND x.redacted_by <= $3) FROM s"
 );
 
 fn read_counted(row: &crate::Row<'_>) -> Result<Counted, StorageError> {
@@ -169,11 +179,12 @@ fn read_counted(row: &crate::Row<'_>) -> Result<Counted, StorageError> {
         unread: UnreadThread {
             room_sn: row.get(0)?,
             thread: thread_id.map(|thread_id| (thread_sn, thread_id.into_boxed_str())),
+            start: row.get(3)?,
             totals: UnreadTotals { notify: row.get(4)?, highlight: row.get(5)? },
         },
-        start: row.get(3)?,
         differences: UnreadTotals { notify: row.get(6)?, highlight: row.get(7)? },
         silent_until: row.get(8)?,
+        has_redacted: row.get(9)?,
     })
 }
 
@@ -190,25 +201,30 @@ impl Database {
     ) -> Result<Vec<UnreadThread>, StorageError> {
         let counted = self.query(COUNTS, params![user_sn, rooms, at], read_counted).await?;
         let mut unread = Vec::with_capacity(counted.len());
-        for Counted { unread: mut thread, start, differences, silent_until } in counted {
-            if silent_until > start.0 && thread.totals != UnreadTotals::default() {
-                let silenced = self.silenced(user_sn, &thread, start, at).await?;
+        let mut with_redacted = Vec::new();
+        for Counted { unread: mut thread, differences, silent_until, has_redacted } in counted {
+            if silent_until > thread.start.0 && thread.totals != UnreadTotals::default() {
+                let silenced = self.silenced(user_sn, &thread, at).await?;
                 thread.totals = thread.totals.minus(silenced);
             }
             thread.totals = thread.totals.plus(differences);
+            if has_redacted {
+                with_redacted.push(unread.len());
+            }
             unread.push(thread);
         }
+        redacted::subtract(self, user_sn, &mut unread, &with_redacted, at).await?;
         Ok(unread)
     }
 
-    /// How much of what usually notifies was in silences of the user, after `start` and up to `end`.
+    /// How much of what usually notifies, and is counted up to `end`, was in silences of the user.
     async fn silenced(
         &self,
         user_sn: UserSn,
         thread: &UnreadThread,
-        start: Position,
         end: Position,
     ) -> Result<UnreadTotals, StorageError> {
+        let start = thread.start;
         let sql = "SELECT since, until FROM unread_silences WHERE user_sn = $1 AND room_sn = $2 AND until > $3 AND since < $4";
         let silences: Vec<(i64, i64)> =
             self.query(sql, params![user_sn, thread.room_sn, start, end], |row| Ok((row.get(0)?, row.get(1)?))).await?;

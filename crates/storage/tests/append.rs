@@ -8,10 +8,16 @@ use bytes::Bytes;
 use homeserver_core::{DeviceSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
 use room_engine::state_map::Place;
 use storage::{
-    Append, AppendOutcome, Database, DatabaseOptions, EventNumber, NewEvent, Notice, Standing, StateEffect, Unread,
-    later_version,
+    Append, AppendOutcome, ClientTransaction, Database, DatabaseOptions, EventNumber, NewEvent, Notice, Standing,
+    StateEffect, TransactionEndpoint, TransactionSender, Unread, later_version,
 };
 use testing::{TestDatabase, on_both_databases};
+
+const SEND: TransactionEndpoint = TransactionEndpoint::Send(TypeSn(1));
+
+fn transaction(sender: TransactionSender, endpoint: TransactionEndpoint, id: &str) -> ClientTransaction {
+    ClientTransaction { sender, endpoint, id: id.into() }
+}
 
 async fn open(database: &TestDatabase) -> Database {
     Database::open(&DatabaseOptions::new(database.url())).await.unwrap()
@@ -44,7 +50,7 @@ fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: 
         }],
         resolved: None,
         extremities: None,
-        transaction: Some((DeviceSn(1), transaction_id.into())),
+        transaction: Some(transaction(TransactionSender::Device(DeviceSn(1)), SEND, transaction_id)),
         joined_change: 0,
         invited_change: 0,
         also: None,
@@ -88,6 +94,36 @@ on_both_databases! {
         let stored = append(&database, appends).await;
         assert_eq!(stored, [true, false, true]);
         assert_eq!(event_ids(&database, 1).await, ["$a".into(), "$c".into()]);
+    }
+
+    async fn equal_transaction_ids_are_told_apart_by_who_used_them_on_which_endpoint(db: TestDatabase) {
+        let database = open(&db).await;
+        let scopes = [
+            (TransactionSender::Device(DeviceSn(1)), SEND),
+            (TransactionSender::Device(DeviceSn(2)), SEND),
+            // A user without a device, with the number of a device.
+            (TransactionSender::User(UserSn(1)), SEND),
+            (TransactionSender::User(UserSn(1)), TransactionEndpoint::Send(TypeSn(2))),
+            (TransactionSender::User(UserSn(1)), TransactionEndpoint::Redact(1)),
+            (TransactionSender::User(UserSn(1)), TransactionEndpoint::Redact(2)),
+        ];
+        let mut version = 0;
+        for (number, (sender, endpoint)) in scopes.into_iter().enumerate() {
+            let key = transaction(sender, endpoint, "same");
+            let sent = |event_id: String, version: i64| {
+                let mut append = message(1, &event_id, version, "");
+                append.transaction = Some(key.clone());
+                append
+            };
+            assert_eq!(append(&database, vec![sent(format!("${number}"), version)]).await, [true], "{key:?}");
+            version += 1;
+            let again = sent(format!("$again {number}"), version);
+            // Alone, and among others.
+            let other = message(2, &format!("$other {number}"), i64::try_from(number).unwrap(), &number.to_string());
+            assert_eq!(append(&database, vec![again, other]).await, [false, true], "{key:?}");
+            let known = database.event_of_transaction(RoomSn(1), &key).await.unwrap();
+            assert_eq!(known, Some(format!("${number}").into()));
+        }
     }
 
     async fn an_append_that_was_built_on_an_old_end_is_stale(db: TestDatabase) {

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
 use services::filters::{FilterDefinition, FilterError, Filters, parse};
 use services::presence::Presences;
+use services::rooms::RoomError;
 use services::sessions::Requester;
-use services::sync::{Sync, SyncRequest};
+use services::sync::{Sync, SyncBody, SyncRequest};
 use services::tokens::parse_token;
+use tokio::sync::mpsc;
 
 use super::presence::Presence;
 use crate::error::{ApiError, ApiResult};
@@ -26,8 +31,10 @@ pub(super) struct Parameters {
     since: Option<String>,
     #[serde(default)]
     timeout: u64,
-    #[serde(default, alias = "org.matrix.msc4222.use_state_after")]
-    use_state_after: bool,
+    use_state_after: Option<bool>,
+    /// The same, as clients called it before the specification had it.
+    #[serde(rename = "org.matrix.msc4222.use_state_after")]
+    unstable_use_state_after: Option<bool>,
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
@@ -50,14 +57,32 @@ pub(super) async fn sync(
         timeout: Duration::from_millis(parameters.timeout),
         filter: Box::pin(filter(&filters, &requester, parameters.filter.as_deref())).await?,
         full_state: parameters.full_state,
-        use_state_after: parameters.use_state_after,
+        use_state_after: parameters.use_state_after.or(parameters.unstable_use_state_after).unwrap_or_default(),
     };
     let _connected = presences.connect(&requester, parameters.set_presence.into()).await;
     let answer = Box::pin(sync.sync(&requester, &request)).await?;
     if requester.has_left() {
         return Err(ApiError::unknown_token("The session was ended while this request waited: log in again", false));
     }
-    Ok(json_bytes(answer))
+    Ok(match answer {
+        SyncBody::Whole(json) => json_bytes(json),
+        SyncBody::Pieces(first, rest) => json_bytes(Body::from_stream(pieces(first, rest))),
+    })
+}
+
+/// The pieces of a body, of which an error breaks off the connection.
+fn pieces(
+    first: Bytes,
+    rest: mpsc::Receiver<Result<Bytes, RoomError>>,
+) -> impl Stream<Item = Result<Bytes, RoomError>> {
+    let rest = stream::unfold(rest, |mut rest| async move {
+        let piece = rest.recv().await?;
+        if let Err(error) = &piece {
+            tracing::error!(%error, "an answer to /sync could not be finished");
+        }
+        Some((piece, rest))
+    });
+    stream::once(async { Ok(first) }).chain(rest)
 }
 
 /// The filter given as JSON, or under which a filter is stored.

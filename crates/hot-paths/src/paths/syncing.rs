@@ -31,6 +31,8 @@ fn event(number: i64) -> StoredEvent {
         client_json: Bytes::from(client_json),
         replaces_sn: None,
         previous_sn: None,
+        sender_erased_at: None,
+        unsigned_erased_at: None,
         replaced_json: None,
         redacted_because: None,
         transaction: Some((DeviceSn(5), "m1700000000000.12".into())),

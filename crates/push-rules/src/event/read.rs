@@ -4,23 +4,32 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 use super::value::{Object, Text, Value};
-use crate::{Scalar, scalar::is_canonical};
+use crate::{MAX_NESTING, Scalar, scalar::is_canonical};
 
-/// Reads a JSON object. The reader's own bound on nesting is [`MAX_NESTING`](crate::MAX_NESTING).
+/// Reads a JSON object. What is nested deeper than [`MAX_NESTING`] is skipped, which the reader does without recursion.
 pub(super) fn object(json: &[u8]) -> Result<Object<'_>, serde_json::Error> {
-    match serde_json::from_slice(json)? {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = Values { levels: MAX_NESTING }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    match value {
         Value::Object(object) => Ok(object),
         _ => Err(serde_json::Error::custom("not an object")),
     }
 }
 
-impl<'de> Deserialize<'de> for Value<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Values)
+impl<'de> DeserializeSeed<'de> for Values {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+        if self.levels > 0 {
+            return deserializer.deserialize_any(self);
+        }
+        IgnoredAny::deserialize(deserializer)?;
+        Ok(Value::Other)
     }
 }
 
@@ -51,7 +60,17 @@ impl<'de> Visitor<'de> for Names {
     }
 }
 
-struct Values;
+/// Reads a value in which so many levels of objects and arrays are regarded.
+#[derive(Clone, Copy)]
+struct Values {
+    levels: usize,
+}
+
+impl Values {
+    fn inside(self) -> Self {
+        Self { levels: self.levels.saturating_sub(1) }
+    }
+}
 
 impl<'de> Visitor<'de> for Values {
     type Value = Value<'de>;
@@ -90,7 +109,7 @@ impl<'de> Visitor<'de> for Values {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value<'de>, A::Error> {
         let mut list = Vec::new();
-        while let Some(element) = elements.next_element()? {
+        while let Some(element) = elements.next_element_seed(self.inside())? {
             match element {
                 Value::Null => list.push(Scalar::Null),
                 Value::Bool(value) => list.push(Scalar::Bool(value)),
@@ -105,8 +124,8 @@ impl<'de> Visitor<'de> for Values {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value<'de>, A::Error> {
         let mut list = Vec::new();
-        while let Some((Name(name), value)) = members.next_entry()? {
-            list.push((name, value));
+        while let Some(Name(name)) = members.next_key()? {
+            list.push((name, members.next_value_seed(self.inside())?));
         }
         Ok(Value::Object(Object::new(list)))
     }

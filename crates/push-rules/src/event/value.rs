@@ -14,7 +14,7 @@ pub(crate) enum Value<'e> {
     /// The scalars of an array, sorted.
     List(Vec<Scalar<'e>>),
     Object(Object<'e>),
-    /// A number that is no canonical integer.
+    /// A number that is no canonical integer, or what is nested too deep.
     Other,
 }
 

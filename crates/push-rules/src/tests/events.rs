@@ -18,11 +18,19 @@ fn what_is_no_object_is_no_event() {
 }
 
 #[test]
-fn nesting_is_bounded() {
+fn what_is_nested_too_deep_is_passed_over_and_the_rest_is_read() {
     let nested = |levels: usize| format!("{}1{}", "{\"x\":".repeat(levels), "}".repeat(levels));
-    assert!(prepares(&nested(MAX_NESTING)));
-    assert!(!prepares(&nested(MAX_NESTING + 1)));
-    assert!(!prepares(&nested(100_000)));
+    let lists = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let world = World::default();
+    for deep in [nested(MAX_NESTING), nested(MAX_NESTING + 1), nested(100_000), lists(100_000)] {
+        let json =
+            format!(r#"{{"a":{deep},"content":{{"b":{deep},"x":"word"}},"sender":"@bob:example.org","type":"m.x"}}"#);
+        let event = PreparedEvent::new(json.as_bytes(), world.context()).unwrap();
+        assert_eq!(event.sender(), Some("@bob:example.org"));
+        let word = event.property(&crate::event::Property::of_path("content.x"));
+        assert_eq!(word.and_then(crate::event::Value::as_text), Some("word"));
+    }
+    assert!(!prepares(&"{\"x\":".repeat(100_000)), "it has no end");
 }
 
 #[test]

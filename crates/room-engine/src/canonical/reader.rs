@@ -7,11 +7,34 @@ use smallvec::SmallVec;
 use super::{Numbers, ParseLimits, number, scan::compare_keys, writer::push_escaped};
 use crate::EventError;
 
+/// Reads without recursion: how deep a value is nested is bounded by its bytes alone.
 pub(super) struct Reader<'a> {
     text: &'a str,
     position: usize,
     out: Vec<u8>,
     limits: ParseLimits,
+    /// The objects and arrays that are open, the outermost first.
+    open: SmallVec<[Container; 8]>,
+    /// The members of the open objects, of each up to the one that is being read.
+    spans: SmallVec<[Span; 32]>,
+}
+
+/// An object or array that is open.
+#[derive(Clone, Copy)]
+struct Container {
+    is_object: bool,
+    /// Where its members begin among the spans.
+    first_span: usize,
+    /// Whether its members are in order up to now.
+    in_order: bool,
+}
+
+/// What follows in the text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Value,
+    /// What was read is complete.
+    End,
 }
 
 /// Where a member of an object lies in the output: from `start` to `end`, its key without quotes up to `key_end`.
@@ -26,22 +49,18 @@ impl<'a> Reader<'a> {
     pub(super) fn new(json: &'a [u8], limits: ParseLimits) -> Result<Self, EventError> {
         let text = std::str::from_utf8(json)
             .map_err(|error| EventError::NotJson { offset: error.valid_up_to(), reason: "invalid UTF-8" })?;
-        Ok(Self { text, position: 0, out: Vec::with_capacity(json.len().min(limits.max_bytes)), limits })
+        let out = Vec::with_capacity(json.len().min(limits.max_bytes));
+        Ok(Self { text, position: 0, out, limits, open: SmallVec::new(), spans: SmallVec::new() })
     }
 
     /// Reads the whole text, which must be one object.
     pub(super) fn document(mut self) -> Result<Vec<u8>, EventError> {
         self.skip_whitespace();
-        if self.peek() != Some(b'{') {
-            // Whether it is JSON at all decides the error code.
-            self.value(0)?;
-            self.end()?;
-            return Err(EventError::NotAnObject { key: "content" });
-        }
-        self.value(0)?;
+        let is_object = self.peek() == Some(b'{');
+        self.value()?;
         self.end()?;
-        self.check_size()?;
-        Ok(self.out)
+        // Whether it is JSON at all decides the error code.
+        if is_object { Ok(self.out) } else { Err(EventError::NotAnObject { key: "content" }) }
     }
 
     fn end(&mut self) -> Result<(), EventError> {
@@ -69,10 +88,17 @@ impl<'a> Reader<'a> {
         if size > limit { Err(EventError::TooLarge { what: "event", size, limit }) } else { Ok(()) }
     }
 
-    fn value(&mut self, depth: usize) -> Result<(), EventError> {
+    /// Reads one value, with all that is in it.
+    fn value(&mut self) -> Result<(), EventError> {
+        while self.begin_value()? == Next::Value || self.end_value()? == Next::Value {}
+        Ok(())
+    }
+
+    /// Reads a value that has no parts, or the beginning of one that has.
+    fn begin_value(&mut self) -> Result<Next, EventError> {
         match self.peek() {
-            Some(b'{') => self.object(self.deeper(depth)?),
-            Some(b'[') => self.array(self.deeper(depth)?),
+            Some(b'{') => return self.begin_container(true),
+            Some(b'[') => return self.begin_container(false),
             Some(b'"') => self.string(),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.literal("true"),
@@ -81,12 +107,93 @@ impl<'a> Reader<'a> {
             Some(_) => Err(self.broken("expected a value")),
             None => Err(self.broken("the text ends where a value is expected")),
         }?;
-        self.check_size()
+        self.check_size()?;
+        Ok(Next::End)
     }
 
-    fn deeper(&self, depth: usize) -> Result<usize, EventError> {
+    fn begin_container(&mut self, is_object: bool) -> Result<Next, EventError> {
         let limit = self.limits.max_nesting;
-        if depth >= limit { Err(EventError::TooDeep { limit }) } else { Ok(depth + 1) }
+        if self.open.len() >= limit {
+            return Err(EventError::TooDeep { limit });
+        }
+        let (opening, closing) = if is_object { (b'{', b'}') } else { (b'[', b']') };
+        self.position += 1;
+        self.out.push(opening);
+        self.check_size()?;
+        self.skip_whitespace();
+        if self.peek() == Some(closing) {
+            self.position += 1;
+            self.out.push(closing);
+            self.check_size()?;
+            return Ok(Next::End);
+        }
+        self.open.push(Container { is_object, first_span: self.spans.len(), in_order: true });
+        if is_object {
+            self.begin_member()?;
+        }
+        Ok(Next::Value)
+    }
+
+    /// Goes on after a value: to the next one of the container that it is in, or out of the containers that end with it.
+    fn end_value(&mut self) -> Result<Next, EventError> {
+        while let Some(Container { is_object, .. }) = self.open.last().copied() {
+            if is_object && let Some(member) = self.spans.last_mut() {
+                member.end = self.out.len();
+            }
+            self.skip_whitespace();
+            match (self.peek(), is_object) {
+                (Some(b','), _) => {
+                    self.position += 1;
+                    self.out.push(b',');
+                    self.skip_whitespace();
+                    if is_object {
+                        self.begin_member()?;
+                    }
+                    return Ok(Next::Value);
+                }
+                (Some(b'}'), true) | (Some(b']'), false) => self.end_container(),
+                (_, true) => return Err(self.broken("expected `,` or `}`")),
+                (_, false) => return Err(self.broken("expected `,` or `]`")),
+            }
+            self.check_size()?;
+        }
+        Ok(Next::End)
+    }
+
+    fn end_container(&mut self) {
+        let Some(Container { is_object, first_span, in_order }) = self.open.pop() else { return };
+        if !in_order {
+            let mut members: SmallVec<[Span; 16]> = self.spans.drain(first_span..).collect();
+            self.sort_members(&mut members);
+        }
+        self.spans.truncate(first_span);
+        self.position += 1;
+        self.out.push(if is_object { b'}' } else { b']' });
+    }
+
+    /// Reads the key of a member, up to its value.
+    fn begin_member(&mut self) -> Result<(), EventError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.broken("expected a key"));
+        }
+        let start = self.out.len();
+        self.string()?;
+        let key_end = self.out.len();
+        self.skip_whitespace();
+        if self.peek() != Some(b':') {
+            return Err(self.broken("expected `:`"));
+        }
+        self.position += 1;
+        self.out.push(b':');
+        self.skip_whitespace();
+        let member = Span { start, key_end, end: key_end };
+        if let Some(object) = self.open.last_mut() {
+            let before = self.spans.get(object.first_span..).and_then(<[Span]>::last);
+            object.in_order &=
+                before.is_none_or(|before| compare_keys(key(&self.out, *before), key(&self.out, member)).is_lt());
+        }
+        self.spans.push(member);
+        Ok(())
     }
 
     fn literal(&mut self, word: &'static str) -> Result<(), EventError> {
@@ -102,80 +209,9 @@ impl<'a> Reader<'a> {
         self.text.get(self.position..).unwrap_or_default()
     }
 
-    fn array(&mut self, depth: usize) -> Result<(), EventError> {
-        self.position += 1;
-        self.out.push(b'[');
-        self.skip_whitespace();
-        if self.peek() != Some(b']') {
-            loop {
-                self.skip_whitespace();
-                self.value(depth)?;
-                self.skip_whitespace();
-                match self.peek() {
-                    Some(b',') => self.out.push(b','),
-                    Some(b']') => break,
-                    _ => return Err(self.broken("expected `,` or `]`")),
-                }
-                self.position += 1;
-            }
-        }
-        self.position += 1;
-        self.out.push(b']');
-        Ok(())
-    }
-
-    fn object(&mut self, depth: usize) -> Result<(), EventError> {
-        self.position += 1;
-        self.out.push(b'{');
-        let base = self.out.len();
-        let mut spans: SmallVec<[Span; 16]> = SmallVec::new();
-        let mut in_order = true;
-        self.skip_whitespace();
-        if self.peek() != Some(b'}') {
-            loop {
-                let span = self.member(depth)?;
-                if let Some(last) = spans.last() {
-                    in_order &= compare_keys(key(&self.out, *last), key(&self.out, span)) == Ordering::Less;
-                }
-                spans.push(span);
-                match self.peek() {
-                    Some(b',') => self.out.push(b','),
-                    Some(b'}') => break,
-                    _ => return Err(self.broken("expected `,` or `}`")),
-                }
-                self.position += 1;
-            }
-        }
-        self.position += 1;
-        if !in_order {
-            self.sort_members(base, &mut spans);
-        }
-        self.out.push(b'}');
-        Ok(())
-    }
-
-    fn member(&mut self, depth: usize) -> Result<Span, EventError> {
-        self.skip_whitespace();
-        if self.peek() != Some(b'"') {
-            return Err(self.broken("expected a key"));
-        }
-        let start = self.out.len();
-        self.string()?;
-        let key_end = self.out.len();
-        self.skip_whitespace();
-        if self.peek() != Some(b':') {
-            return Err(self.broken("expected `:`"));
-        }
-        self.position += 1;
-        self.out.push(b':');
-        self.skip_whitespace();
-        self.value(depth)?;
-        self.skip_whitespace();
-        Ok(Span { start, key_end, end: self.out.len() })
-    }
-
-    /// Writes the members from `base` on again in order; of equal keys the last one stays.
-    fn sort_members(&mut self, base: usize, spans: &mut [Span]) {
+    /// Writes the members of the innermost object again in order; of equal keys the last one stays.
+    fn sort_members(&mut self, spans: &mut [Span]) {
+        let Some(base) = spans.first().map(|first| first.start) else { return };
         let unsorted = self.out.split_off(base);
         for span in spans.iter_mut() {
             *span = Span { start: span.start - base, key_end: span.key_end - base, end: span.end - base };

@@ -29,7 +29,7 @@ impl<'a> Iterator for Members<'a> {
 }
 
 /// The values of an array in canonical JSON; nothing for other values.
-pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = array.strip_prefix(b"[").unwrap_or_default();
     std::iter::from_fn(move || {
         if rest.first() == Some(&b']') {
@@ -44,6 +44,28 @@ pub(crate) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The value of a key of an object in canonical JSON. `key` must need no escapes.
 pub(crate) fn member<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
     Members::new(object).find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
+}
+
+/// How many objects and arrays are inside one another in a value in canonical JSON.
+pub fn nesting(value: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut position) = (0_usize, 0, 0);
+    while let Some(byte) = value.get(position) {
+        match byte {
+            b'"' => {
+                let Some(length) = value.get(position..).and_then(string_length) else { return deepest };
+                position += length;
+                continue;
+            }
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        position += 1;
+    }
+    deepest
 }
 
 /// The text of a JSON string; `None` for other values.

@@ -122,6 +122,30 @@ fn nesting_is_bounded_without_recursing_into_it() {
 }
 
 #[test]
+fn events_are_read_however_deep_they_are() {
+    let limits = ParseLimits::event(Numbers::Strict);
+    let objects = format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
+    let lists = format!("{{\"a\":{}{}}}", "[".repeat(32_000), "]".repeat(32_000));
+    // Each level has its keys in the wrong order, and one of them twice.
+    let unsorted = format!("{}1{}", "{\"b\":0,\"b\":".repeat(2_500), ",\"a\":2}".repeat(2_500));
+    let sorted = format!("{}1{}", "{\"a\":2,\"b\":".repeat(2_500), "}".repeat(2_500));
+    // A stack that would not hold a frame for each level.
+    let read = std::thread::Builder::new().stack_size(128 * 1024).spawn(move || {
+        for (json, expected) in [(&objects, &objects), (&lists, &lists), (&unsorted, &sorted)] {
+            let object = CanonicalObject::parse_within(json.as_bytes(), limits).unwrap();
+            assert_eq!(object.as_bytes(), expected.as_bytes());
+            assert_eq!(object.members().count(), if expected == &sorted { 2 } else { 1 });
+        }
+        assert_eq!(nesting(lists.as_bytes()), 32_001);
+        let endless = CanonicalObject::parse_within("[".repeat(1_000_000).as_bytes(), limits);
+        assert_eq!(endless.unwrap_err().kind(), ErrorKind::TooLarge);
+        let unfinished = CanonicalObject::parse_within("{\"a\":".repeat(10_000).as_bytes(), limits);
+        assert_eq!(unfinished.unwrap_err().kind(), ErrorKind::NotJson);
+    });
+    read.unwrap().join().unwrap();
+}
+
+#[test]
 fn reading_stops_at_the_size_limit() {
     let json = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_EVENT_BYTES));
     assert_eq!(strict(&json).unwrap_err().kind(), ErrorKind::TooLarge);

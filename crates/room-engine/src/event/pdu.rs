@@ -10,8 +10,8 @@ use ruma::{
 
 use super::{hash::content_hash, reference_hash, split, stored::join};
 use crate::{
-    CanonicalObject, CreateContent, EventError, MAX_AUTH_EVENTS, MAX_EVENT_BYTES, MAX_IDENTIFIER_BYTES, MAX_NESTING,
-    MAX_PREV_EVENTS, MemberContent, Members, Membership, ParseLimits, PowerLevelsContent, RoomVersion,
+    CanonicalObject, CreateContent, EventError, MAX_AUTH_EVENTS, MAX_IDENTIFIER_BYTES, MAX_PREV_EVENTS, MemberContent,
+    Members, Membership, ParseLimits, PowerLevelsContent, RoomVersion,
     auth::AuthError,
     canonical::{ObjectWriter, elements, integer_value, member, string_value},
     content::{ParsedContent, decode_base64},
@@ -94,13 +94,7 @@ impl Pdu {
     /// # Errors
     /// When the JSON is not canonical for the version, a key is missing or of the wrong form, or a limit is passed.
     pub fn parse(version: RoomVersion, json: &[u8]) -> Result<Self, EventError> {
-        let limits = ParseLimits {
-            numbers: version.numbers(),
-            max_bytes: MAX_EVENT_BYTES,
-            // The content lies one level inside the PDU.
-            max_nesting: MAX_NESTING + 1,
-        };
-        let pdu = CanonicalObject::parse_within(json, limits)?;
+        let pdu = CanonicalObject::parse_within(json, ParseLimits::event(version.numbers()))?;
         let event_id: OwnedEventId = if version.event_id_in_pdu() {
             identifier(pdu.as_bytes(), "event_id", "an event ID")?
         } else {

@@ -55,6 +55,35 @@ on_both_databases! {
         put("org.example.a", json!({ "org.example.a": "y".repeat(60_000) })).await.ok();
     }
 
+    async fn what_a_user_is_called_in_one_room_outlasts_a_new_picture_and_the_reverse(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let set = async |field: &str, value: Value| {
+            let path = format!("{V3}/profile/{}/{field}", path_segment(&alice.id));
+            alice.put(path).json(&json!({ field: value })).await.ok();
+        };
+        set("displayname", json!("Alice")).await;
+        set("avatar_url", json!("mxc://localhost/everywhere")).await;
+        let room = alice.create_room(&json!({})).await;
+        let path = format!("{V3}/rooms/{}/state/m.room.member/{}", path_segment(&room), path_segment(&alice.id));
+        let here = async |content: Value| {
+            alice.put(&path).json(&content).await.ok();
+        };
+        let shown = async || {
+            let content = alice.get(&path).await.ok();
+            (content["displayname"].clone(), content["avatar_url"].clone())
+        };
+        let everywhere = "mxc://localhost/everywhere";
+        here(json!({ "membership": "join", "displayname": "Secretary", "avatar_url": everywhere })).await;
+        set("avatar_url", json!("mxc://localhost/new")).await;
+        assert_eq!(shown().await, (json!("Secretary"), json!("mxc://localhost/new")));
+        set("avatar_url", Value::Null).await;
+        assert_eq!(shown().await, (json!("Secretary"), Value::Null));
+        here(json!({ "membership": "join", "displayname": "Alice", "avatar_url": "mxc://localhost/here" })).await;
+        set("displayname", json!("Alicia")).await;
+        assert_eq!(shown().await, (json!("Alicia"), json!("mxc://localhost/here")));
+    }
+
     async fn rooms_are_told_of_a_new_name(db: TestDatabase) {
         let server = TestServer::start(&db).await;
         let alice = server.register("alice").await;

@@ -94,8 +94,37 @@ on_both_databases! {
         assert_eq!(bodies(&messages(&alice, &room, &format!("dir=b&from={since}&limit=1")).await["chunk"]), ["before"]);
         let between = messages(&alice, &room, &format!("dir=b&from={later}&to={since}")).await;
         assert_eq!(bodies(&between["chunk"]), ["after"]);
-        assert!(between.get("end").is_none(), "{between}");
+        let none = messages(&alice, &room, &format!("dir=b&from={}&to={since}", between["end"].as_str().unwrap())).await;
+        assert_eq!((&none["chunk"], none.get("end")), (&json!([]), None));
         assert_eq!(bodies(&messages(&alice, &room, &format!("dir=f&from={since}&to={since}")).await["chunk"]), [""; 0]);
+    }
+
+    async fn a_client_that_reads_forwards_to_the_end_goes_on_from_there(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await;
+        let mut place = alice.sync(None, 0).await["next_batch"].as_str().unwrap().to_owned();
+        for limit in [1, 2, 10] {
+            for body in ["first", "second"] {
+                alice.send_text(&room, body).await;
+            }
+            let mut seen = Vec::new();
+            loop {
+                let page = messages(&alice, &room, &format!("dir=f&limit={limit}&from={place}")).await;
+                seen.extend(bodies(&page["chunk"]));
+                let Some(end) = page["end"].as_str() else { break };
+                place = end.to_owned();
+            }
+            assert_eq!(seen, ["first", "second"], "{limit} at once");
+        }
+        // What a filter lets nothing through of has been passed over too.
+        alice.send_text(&room, "not of bob").await;
+        let filter = path_segment(&json!({ "senders": [bob.id] }).to_string());
+        let page = messages(&alice, &room, &format!("dir=f&from={place}&filter={filter}")).await;
+        assert_eq!(page["chunk"], json!([]));
+        place = page["end"].as_str().unwrap().to_owned();
+        assert_eq!(messages(&alice, &room, &format!("dir=f&from={place}")).await["chunk"], json!([]));
     }
 
     async fn filters_choose_what_is_read_and_rare_events_are_found(db: TestDatabase) {
@@ -190,7 +219,8 @@ on_both_databases! {
         let public = alice.send_text(&room, "public").await;
         let page = messages(&stranger, &room, "dir=b&limit=100").await;
         assert_eq!(bodies(&page["chunk"]), ["public"]);
-        assert!(page.get("end").is_none(), "{page}");
+        let none = messages(&stranger, &room, &format!("dir=b&from={}", page["end"].as_str().unwrap())).await;
+        assert_eq!((&none["chunk"], none.get("end")), (&json!([]), None));
         assert_eq!(event(&stranger, &room, &public).await.ok()["unsigned"]["membership"], "leave");
         let around = get(&stranger, &room, &format!("context/{}?limit=2", path_segment(&public))).await.ok();
         assert_eq!(around["events_before"][0]["type"], "m.room.history_visibility");

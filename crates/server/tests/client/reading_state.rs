@@ -102,6 +102,53 @@ on_both_databases! {
         get(&alice, &room, "members?at=x").await.error(400, "M_INVALID_PARAM");
     }
 
+    async fn newcomers_cannot_ask_who_was_in_the_room_before(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let (carol, stranger) = (server.register("carol").await, server.register("stranger").await);
+        let hidden = json!({ "type": "m.room.history_visibility", "content": { "history_visibility": "joined" } });
+        let room = alice.create_room(&json!({ "preset": "public_chat", "initial_state": [hidden] })).await;
+        let position = async |user: &User| {
+            let token = user.sync(None, 0).await["next_batch"].as_str().unwrap().to_owned();
+            token.strip_prefix("s1_").unwrap().parse::<i64>().unwrap()
+        };
+        carol.join(&room).await;
+        let secret = position(&alice).await;
+        act(&carol, &room, "leave", json!({})).await;
+        alice.send_text(&room, "gone").await;
+        let before = position(&alice).await;
+        bob.join(&room).await;
+        let after = position(&bob).await;
+
+        let members = async |user: &User, at: String| get(user, &room, &format!("members?membership=join&at={at}")).await;
+        assert_eq!(users(&members(&alice, format!("t1_{secret}")).await.ok()), [&*alice.id, &carol.id]);
+        for at in [format!("s1_{secret}"), format!("t1_{secret}"), format!("t1_{}", before - 1)] {
+            members(&bob, at).await.error(403, "M_FORBIDDEN");
+        }
+        for at in 0..=after {
+            let seen = members(&bob, format!("t1_{at}")).await;
+            assert!(seen.status == 403 || !users(&seen.ok()).contains(&carol.id), "carol is seen at {at}");
+        }
+        // What was right before the joining is the state that /sync gives, too.
+        let first = get(&bob, &room, "messages?dir=b&limit=1").await.ok();
+        let token = first["end"].as_str().unwrap_or_else(|| panic!("no more history in {first}"));
+        assert_eq!(users(&members(&bob, token.to_owned()).await.ok()), [&*alice.id]);
+        for at in [format!("s1_{after}"), format!("t1_{}", after + 1_000), format!("t1_{}", i64::MAX)] {
+            assert_eq!(users(&members(&bob, at).await.ok()), [&*alice.id, &bob.id]);
+        }
+        // A user who has left sees nothing of what came after.
+        act(&bob, &room, "leave", json!({})).await;
+        carol.join(&room).await;
+        for at in [format!("s1_{after}"), format!("t1_{}", i64::MAX)] {
+            assert!(!users(&members(&bob, at).await.ok()).contains(&carol.id));
+        }
+        members(&bob, format!("t1_{secret}")).await.error(403, "M_FORBIDDEN");
+        members(&stranger, format!("t1_{secret}")).await.error(403, "M_FORBIDDEN");
+        for at in ["t1_-1", "t2_1", "s1_", "t1_99999999999999999999", "%00"] {
+            members(&alice, at.to_owned()).await.error(400, "M_INVALID_PARAM");
+        }
+    }
+
     async fn joined_members_have_their_names_and_joined_rooms_are_listed(db: TestDatabase) {
         let server = TestServer::start(&db).await;
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);

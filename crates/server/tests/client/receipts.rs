@@ -155,4 +155,66 @@ on_both_databases! {
             }
         }
     }
+
+    async fn only_the_newest_receipt_of_each_thread_is_told(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await;
+        let root = alice.send_text(&room, "root").await;
+        let reply = in_thread(&alice, &room, &root, 1).await;
+        let since = alice.sync(None, 0).await;
+        let mut events = Vec::new();
+        for number in 0..5 {
+            events.push(alice.send_text(&room, &number.to_string()).await);
+        }
+        for event in &events {
+            mark(&bob, &room, "m.read", event, json!({})).await.ok();
+        }
+        mark(&bob, &room, "m.read", &root, json!({ "thread_id": root })).await.ok();
+        mark(&bob, &room, "m.read", &reply, json!({ "thread_id": root })).await.ok();
+        mark(&alice, &room, "m.read.private", &events[1], json!({})).await.ok();
+        mark(&alice, &room, "m.read", &events[0], json!({})).await.ok();
+        for answer in [alice.sync(next(&since), 0).await, alice.sync(None, 0).await] {
+            let told = receipts(&answer, &room).as_object().unwrap();
+            let found: Vec<_> = told.iter().flat_map(|(event, types)| {
+                let types = types.as_object().unwrap().iter();
+                types.flat_map(move |(kind, users)| users.as_object().unwrap().keys().map(move |user| (&**event, &**kind, &**user)))
+            }).collect();
+            let mut expected = vec![
+                (events[4].as_str(), "m.read", bob.id.as_str()),
+                (&reply, "m.read", &bob.id),
+                (&events[0], "m.read", &alice.id),
+                (&events[1], "m.read.private", &alice.id),
+            ];
+            expected.sort_unstable();
+            let mut found = found;
+            found.sort_unstable();
+            assert_eq!(found, expected, "{answer}");
+        }
+    }
+
+    async fn receipts_of_several_threads_on_one_event_are_all_told(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await;
+        let root = alice.send_text(&room, "root").await;
+        in_thread(&alice, &room, &root, 1).await;
+        let since = alice.sync(None, 0).await;
+        for thread in ["main", &root] {
+            mark(&bob, &room, "m.read", &root, json!({ "thread_id": thread })).await.ok();
+        }
+        for answer in [alice.sync(next(&since), 0).await, alice.sync(None, 0).await] {
+            let events = answer["rooms"]["join"][&room]["ephemeral"]["events"].as_array().unwrap();
+            let mut threads: Vec<_> = events
+                .iter()
+                .filter_map(|event| event["content"][&root]["m.read"][&bob.id]["thread_id"].as_str())
+                .collect();
+            threads.sort_unstable();
+            let mut expected = ["main", root.as_str()];
+            expected.sort_unstable();
+            assert_eq!(threads, expected, "{answer}");
+        }
+    }
 }

@@ -108,6 +108,50 @@ on_both_databases! {
         enter(&carol, "join", &room).await.error(403, "M_FORBIDDEN");
     }
 
+    async fn who_vouched_for_a_joining_is_for_the_server_to_say_and_said_of_nothing_else(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob, carol) =
+            (server.register("alice").await, server.register("bob").await, server.register("carol").await);
+        let space = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        let allow = json!([{ "type": "m.room_membership", "room_id": space }]);
+        let rules = json!({ "type": "m.room.join_rules", "content": { "join_rule": "restricted", "allow": allow } });
+        let restricted = alice.create_room(&json!({ "initial_state": [rules] })).await;
+        let public = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        bob.join(&space).await;
+        let member = async |user: &User, room: &str| {
+            let path = format!("/_matrix/client/v3/rooms/{}/state/m.room.member/{}", path_segment(room), path_segment(&user.id));
+            user.get(path).await.ok()
+        };
+        const VOUCHER: &str = "join_authorised_via_users_server";
+        for (room, voucher) in [(&restricted, json!(alice.id)), (&public, Value::Null)] {
+            for named in [json!("unused"), json!(carol.id), json!("@eve:elsewhere"), json!(5), Value::Null] {
+                // Join, and change the name in the room.
+                let joining = json!({ "membership": "join", "displayname": "B", VOUCHER: named });
+                set(&bob, room, "m.room.member", &bob.id, joining).await.ok();
+                assert_eq!(member(&bob, room).await[VOUCHER], voucher, "{named}");
+                let renaming = json!({ "membership": "join", "displayname": "Bobby", VOUCHER: named });
+                set(&bob, room, "m.room.member", &bob.id, renaming).await.ok();
+                assert_eq!(member(&bob, room).await, json!({ "membership": "join", "displayname": "Bobby" }), "{named}");
+                let leaving = json!({ "membership": "leave", VOUCHER: named });
+                set(&bob, room, "m.room.member", &bob.id, leaving).await.ok();
+                assert_eq!(member(&bob, room).await, json!({ "membership": "leave" }), "{named}");
+            }
+        }
+        let inviting = json!({ "membership": "invite", VOUCHER: "@eve:elsewhere" });
+        set(&alice, &restricted, "m.room.member", &carol.id, inviting).await.ok();
+        assert_eq!(member(&alice, &restricted).await.get(VOUCHER), None);
+        carol.join(&restricted).await;
+        // The member who let the user in does not vouch for a new profile.
+        bob.join(&restricted).await;
+        assert_eq!(member(&bob, &restricted).await[VOUCHER], json!(alice.id));
+        let profile = format!("/_matrix/client/v3/profile/{}/displayname", path_segment(&bob.id));
+        bob.put(profile).json(&json!({ "displayname": "Robert" })).await.ok();
+        assert_eq!(member(&bob, &restricted).await, json!({ "membership": "join", "displayname": "Robert" }));
+        let given = json!({ "type": "m.room.member", "state_key": alice.id, "content": { "membership": "join", VOUCHER: bob.id } });
+        let create = alice.post("/_matrix/client/v3/createRoom").json(&json!({ "initial_state": [given] }));
+        create.await.error(400, "M_INVALID_PARAM");
+    }
+
     async fn who_knocks_can_be_let_in(db: TestDatabase) {
         let server = TestServer::start(&db).await;
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);

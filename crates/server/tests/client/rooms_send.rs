@@ -27,6 +27,68 @@ on_both_databases! {
         assert_eq!(repeated["event_id"], first);
     }
 
+    async fn the_same_transaction_id_on_another_path_is_another_request(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let room = alice.create_room(&json!({ "room_version": "11" })).await;
+        let (one, other) = (alice.send_text(&room, "one").await, alice.send_text(&room, "other").await);
+        let third = alice.send_text(&room, "third").await;
+        let redact = async |event: &str| {
+            let path = format!("redact/{}/1", path_segment(event));
+            put(&alice, &room, &path, &json!({})).await.ok()["event_id"].clone()
+        };
+        let (first, second) = (redact(&one).await, redact(&other).await);
+        assert_ne!(first, second);
+        let by_hand = json!({ "redacts": third });
+        let by_hand = put(&alice, &room, "send/m.room.redaction/1", &by_hand).await.ok()["event_id"].clone();
+        assert!(by_hand != first && by_hand != second);
+        let message = put(&alice, &room, "send/m.room.message/1", &json!({ "body": "x" })).await.ok();
+        let sticker = put(&alice, &room, "send/m.sticker/1", &json!({ "body": "x" })).await.ok();
+        assert_ne!(message, sticker);
+        for event in [&one, &other, &third] {
+            let path = format!("/_matrix/client/v3/rooms/{}/event/{}", path_segment(&room), path_segment(event));
+            assert_eq!(alice.get(path).await.ok()["content"], json!({}), "{event} was redacted");
+        }
+        assert_eq!((redact(&one).await, redact(&other).await), (first, second));
+    }
+
+    async fn a_repeated_request_is_answered_though_its_sender_has_left_meanwhile(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let room = alice.create_room(&json!({})).await;
+        let text = json!({ "msgtype": "m.text", "body": "x" });
+        let sent = put(&alice, &room, "send/m.room.message/1", &text).await.ok();
+        let path = format!("redact/{}/1", path_segment(sent["event_id"].as_str().unwrap()));
+        let redacted = put(&alice, &room, &path, &json!({})).await.ok();
+        alice.post(format!("/_matrix/client/v3/rooms/{}/leave", path_segment(&room))).json(&json!({})).await.ok();
+        assert_eq!(put(&alice, &room, "send/m.room.message/1", &text).await.ok(), sent);
+        assert_eq!(put(&alice, &room, &path, &json!({})).await.ok(), redacted);
+        put(&alice, &room, "send/m.room.message/2", &text).await.error(403, "M_FORBIDDEN");
+    }
+
+    async fn a_transaction_id_is_of_the_device_and_outlives_its_access_token(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let room = alice.create_room(&json!({})).await;
+        let login = json!({
+            "type": "m.login.password",
+            "identifier": { "type": "m.id.user", "user": "alice" },
+            "password": "password of alice",
+            "refresh_token": true,
+        });
+        let session = server.client().post("/_matrix/client/v3/login").json(&login).await.ok();
+        let path = format!("/_matrix/client/v3/rooms/{}/send/m.room.message/1", path_segment(&room));
+        let send = async |tokens: &Value| {
+            let token = tokens["access_token"].as_str().unwrap();
+            server.client().put(&path).token(token).json(&json!({ "body": "x" })).await.ok()["event_id"].clone()
+        };
+        let first = send(&session).await;
+        let refresh = json!({ "refresh_token": session["refresh_token"] });
+        let refreshed = server.client().post("/_matrix/client/v3/refresh").json(&refresh).await.ok();
+        assert_eq!(send(&refreshed).await, first);
+        assert_ne!(put(&alice, &room, "send/m.room.message/1", &json!({ "body": "x" })).await.ok()["event_id"], first);
+    }
+
     async fn state_that_says_the_same_is_not_sent_again(db: TestDatabase) {
         let server = TestServer::start(&db).await;
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);

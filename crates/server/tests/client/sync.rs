@@ -3,6 +3,7 @@
 mod content;
 mod filters;
 mod forms;
+mod ignoring;
 mod members;
 mod rooms;
 mod timelines;
@@ -11,7 +12,7 @@ mod waiting;
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use testing::{Answer, User, path_segment};
+use testing::{Answer, TestDatabase, TestServer, User, path_segment};
 
 use crate::V3;
 
@@ -74,6 +75,10 @@ fn members(state: &Value) -> BTreeSet<&str> {
     keys(state).into_iter().filter(|(event_type, _)| *event_type == "m.room.member").map(|(_, user)| user).collect()
 }
 
+fn heroes(room: &Value) -> Vec<&str> {
+    room["summary"]["m.heroes"].as_array().unwrap().iter().filter_map(Value::as_str).collect()
+}
+
 async fn act(user: &User, room: &str, action: &str, body: Value) {
     let path = format!("{V3}/rooms/{}/{action}", path_segment(room));
     assert!(user.post(path).json(&body).await.ok().is_object());
@@ -99,4 +104,12 @@ async fn send_texts(user: &User, room: &str, count: usize) -> Vec<String> {
 async fn redact(user: &User, room: &str, event_id: &str) -> String {
     let path = format!("{V3}/rooms/{}/redact/{}/1", path_segment(room), path_segment(event_id));
     user.put(path).json(&json!({ "reason": "r" })).await.ok()["event_id"].as_str().unwrap().to_owned()
+}
+
+/// What a device hears since a token from a server that was just started, and so has nothing of it in memory.
+async fn after_start(db: &TestDatabase, user: &User, query: &str) -> Value {
+    let again = TestServer::start(db).await;
+    let answer = again.client().get(format!("{V3}/sync?{query}")).token(&user.token).await.ok();
+    again.shutdown().await;
+    answer
 }

@@ -27,6 +27,12 @@ async fn read(user: &User, room: &str, event: &str) {
     user.post(path).json(&json!({})).await.ok();
 }
 
+async fn redact(user: &User, room: &str, event: &str) {
+    let transaction = format!("{event}{}", user.sync(None, 0).await["next_batch"]);
+    let (room, event, transaction) = (path_segment(room), path_segment(event), path_segment(&transaction));
+    user.put(format!("{V3}/rooms/{room}/redact/{event}/{transaction}")).json(&json!({})).await.ok();
+}
+
 async fn put_rule(user: &User, kind: &str, rule_id: &str, rule: Value) {
     let path = format!("{V3}/pushrules/global/{kind}/{}", path_segment(rule_id));
     user.put(path).json(&rule).await.ok();
@@ -54,6 +60,45 @@ on_both_databases! {
         // Reading does not go back.
         read(&bob, &room, &first).await;
         assert_eq!(unread(&bob, &room).await, (0, 0));
+    }
+
+    async fn what_is_redacted_is_unread_to_nobody(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let carol = server.register("carol").await;
+        let room = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await;
+        carol.join(&room).await;
+        let root = alice.send_text(&room, "root").await;
+        let thread = json!({ "rel_type": "m.thread", "event_id": root });
+        let mention = |body: &str| json!({ "msgtype": "m.text", "body": body, "m.mentions": { "user_ids": [bob.id] } });
+        let mut sent = Vec::new();
+        for number in 0..3 {
+            sent.push(send(&alice, &room, &format!("m{number}"), mention("you")).await);
+            let mut reply = mention("you, there");
+            reply["m.relates_to"] = thread.clone();
+            sent.push(send(&alice, &room, &format!("t{number}"), reply).await);
+        }
+        let mut since = bob.sync(None, 0).await;
+        let of_room = |answer: &Value| counts(&answer["rooms"]["join"][&room]["unread_notifications"]);
+        assert_eq!(of_room(&since), (7, 6));
+        assert_eq!(unread(&carol, &room).await, (7, 0));
+        // What carol has read counts for her neither before nor after.
+        read(&carol, &room, &sent[1]).await;
+        for (number, event) in sent.iter().enumerate() {
+            redact(&alice, &room, event).await;
+            // Redacted again, it counts no less.
+            redact(&alice, &room, event).await;
+            since = bob.sync(since["next_batch"].as_str(), 0).await;
+            let left = i64::try_from(sent.len() - number - 1).unwrap();
+            assert_eq!(of_room(&since), (left + 1, left), "from memory");
+            assert_eq!(unread(&bob, &room).await, (left + 1, left));
+            assert_eq!(unread(&carol, &room).await, (left.min(4), 0));
+        }
+        server.shutdown().await;
+        let server = TestServer::start(&db).await;
+        assert_eq!(unread(&bob.at(&server.client()), &room).await, (1, 0));
+        assert_eq!(unread(&alice.at(&server.client()), &room).await, (0, 0));
     }
 
     async fn other_devices_are_told_when_counts_change(db: TestDatabase) {
@@ -118,6 +163,34 @@ on_both_databases! {
         assert_eq!(unread(&alice, &room).await, (1, 0));
         assert_eq!(unread(&bob, &room).await, (1, 1));
         assert_eq!(unread(&carol, &room).await, (2, 1));
+    }
+
+    async fn what_was_read_in_a_thread_is_no_longer_kept_to_count_it(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        bob.join(&room).await;
+        let root = alice.send_text(&room, "root").await;
+        let relation = json!({ "rel_type": "m.thread", "event_id": root });
+        let in_thread = json!({ "msgtype": "m.text", "body": "x", "m.relates_to": relation });
+        let kept = async || {
+            let sql = "SELECT COUNT(*) FROM unread_differences";
+            server.database().query(sql, &[], |row| row.get::<i64>(0)).await.unwrap()[0]
+        };
+        // To who sent a message it is something else than to others.
+        for number in 0..10 {
+            let main = send(&bob, &room, &format!("main{number}"), json!({ "msgtype": "m.text", "body": "x" })).await;
+            let reply = send(&bob, &room, &format!("thread{number}"), in_thread.clone()).await;
+            for (event, thread) in [(main, "main"), (reply, root.as_str())] {
+                let path = format!("{V3}/rooms/{}/receipt/m.read/{}", path_segment(&room), path_segment(&event));
+                bob.post(path).json(&json!({ "thread_id": thread })).await.ok();
+            }
+            assert!(kept().await <= 3, "{} after {number}", kept().await);
+        }
+        assert_eq!(unread(&bob, &room).await, (0, 0));
+        send(&alice, &room, "reply", in_thread).await;
+        alice.send_text(&room, "new").await;
+        assert_eq!(unread(&bob, &room).await, (2, 0));
     }
 
     async fn threads_count_by_themselves_for_clients_that_want_that(db: TestDatabase) {

@@ -9,6 +9,7 @@
 )]
 
 mod clean_up;
+mod guests;
 mod interrupted;
 mod profiles;
 mod purging;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use homeserver_core::UserSn;
+use homeserver_core::{RoomSn, UserSn};
 use ruma::{OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use storage::{Interned, StorageError};
@@ -11,10 +11,14 @@ use tasks::queue::{Handle, Job, JobError, Priority, Run};
 use crate::rooms::{Memberships, Progress, RoomError};
 
 /// The member events of a user are to say what the profile says.
-#[derive(Clone, Copy, Serialize, Deserialize, Debug)]
+#[derive(Clone, Serialize, Deserialize, Debug)]
 pub struct UpdateMemberProfile {
     /// The user's number.
     pub user_sn: i64,
+    /// The field that has changed: what a user says in one room only of the other one stays. `None`, as in jobs of earlier
+    /// versions, for both.
+    #[serde(default)]
+    pub field: Option<String>,
 }
 
 impl Job for UpdateMemberProfile {
@@ -22,7 +26,7 @@ impl Job for UpdateMemberProfile {
     const PRIORITY: Priority = Priority::Urgent;
 
     fn key(&self) -> Option<String> {
-        Some(self.user_sn.to_string())
+        Some(self.field.as_ref().map_or_else(|| self.user_sn.to_string(), |field| format!("{} {field}", self.user_sn)))
     }
 }
 
@@ -57,6 +61,22 @@ impl Job for InheritRoomSettings {
 
     fn key(&self) -> Option<String> {
         Some(format!("{} {}", self.old_room_id, self.new_room_id))
+    }
+}
+
+/// The guests in a room are to leave it, because it does not admit guests any more.
+#[derive(Clone, Copy, Serialize, Deserialize, Debug)]
+pub struct RemoveGuests {
+    /// The room's number.
+    pub room_sn: i64,
+}
+
+impl Job for RemoveGuests {
+    const NAME: &str = "remove_guests";
+    const PRIORITY: Priority = Priority::Urgent;
+
+    fn key(&self) -> Option<String> {
+        Some(self.room_sn.to_string())
     }
 }
 
@@ -99,7 +119,7 @@ impl Handle<UpdateMemberProfile> for MembershipJobs {
         let user_sn = UserSn(job.user_sn);
         let user_id = &*self.user_id(user_sn).await?;
         let rooms = Told { run, doing: "Telling rooms of the new profile of", of: user_id.as_str() };
-        self.memberships.update_member_profile(user_sn, user_id, &rooms).await.map_err(of_rooms)
+        self.memberships.update_member_profile(user_sn, user_id, job.field.as_deref(), &rooms).await.map_err(of_rooms)
     }
 }
 
@@ -116,6 +136,15 @@ impl Handle<InheritRoomSettings> for MembershipJobs {
     async fn run(&self, job: InheritRoomSettings, run: &Run) -> Result<(), JobError> {
         let members = Told { run, doing: "Giving members of", of: job.new_room_id.as_str() };
         self.memberships.inherit_all(&job.old_room_id, &job.new_room_id, &members).await.map_err(of_rooms)
+    }
+}
+
+impl Handle<RemoveGuests> for MembershipJobs {
+    async fn run(&self, job: RemoveGuests, run: &Run) -> Result<(), JobError> {
+        let room_sn = RoomSn(job.room_sn);
+        let room_id = self.interned.room_id(room_sn).await.map_err(JobError::from)?;
+        let guests = Told { run, doing: "Removing guests from", of: &room_id };
+        self.memberships.remove_guests(room_sn, &guests).await.map_err(of_rooms)
     }
 }
 

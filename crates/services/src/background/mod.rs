@@ -3,6 +3,7 @@
 //! A job is scheduled in the transaction of what causes it, or by the clock. [`BackgroundJobs`] shows jobs to administrators.
 
 mod clean_up;
+mod erasure;
 mod jobs;
 mod memberships;
 mod purging;
@@ -12,8 +13,9 @@ mod statistics;
 use std::time::Duration;
 
 pub use self::clean_up::{CleanUp, RemoveExpired, RemoveUnseenDevices};
+pub use self::erasure::{ForgetUploadNames, UploadNames};
 pub use self::jobs::{BackgroundJobs, JobPage, JobsError};
-pub use self::memberships::{InheritRoomSettings, LeaveAllRooms, MembershipJobs, UpdateMemberProfile};
+pub use self::memberships::{InheritRoomSettings, LeaveAllRooms, MembershipJobs, RemoveGuests, UpdateMemberProfile};
 pub use self::purging::{PurgeForgottenRooms, RoomPurge};
 pub use self::state_chunks::{ChunkObserver, ChunkRemoval, CollectStateChunks};
 pub use self::statistics::{CountStatistics, Counting, Statistics};

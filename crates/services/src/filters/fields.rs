@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::size::tree_bytes;
 
-/// Levels of objects in an event as clients receive it: its own, `unsigned` and an event in there, and a content.
+/// Levels of objects that paths lead into: those of events as clients send them, with their own, `unsigned` and an event in there.
 const MAX_DEPTH: usize = MAX_NESTING + 3;
 
 /// The keys of events that a client wants to have; all of them if it names none.
@@ -47,7 +47,7 @@ impl From<Vec<String>> for EventFields {
         let mut wanted = Wanted::Keys(BTreeMap::new());
         for path in &paths {
             let keys = split(path);
-            // No event is so deep, and no stack has to be.
+            // No stack has to be deeper. Events of other servers may be.
             if keys.len() <= MAX_DEPTH {
                 wanted.add(&keys);
             }

@@ -185,7 +185,7 @@ async fn wake_readers(entries: &[LogEntry], members: &LocalMembers, wakeups: &Wa
     }
     for room_sn in rooms {
         match members.of(room_sn).await {
-            Ok(room) => wakeups.wake(room.users.read().iter().copied()),
+            Ok(room) => wakeups.wake_members(&room.users.read()),
             Err(error) => {
                 tracing::warn!(%error, %room_sn, "the members of a room cannot be read; waking everybody");
                 wakeups.wake_all();

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use homeserver_core::{MemoryUsage, MemoryUser, Position, UserSn, allocation_bytes};
+use homeserver_core::{EventSn, MemoryUsage, MemoryUser, Position, UserSn, allocation_bytes};
 use parking_lot::RwLock;
-use storage::{LogEntry, Notice, Presence, Receipt, StoredEvent, Unread};
+use room_engine::Members;
+use storage::{LogEntry, Notice, Presence, Receipt, RedactedEvent, StoredEvent, Unread};
 
 /// Most entries kept.
 const MAX_ENTRIES: usize = 50_000;
@@ -55,11 +56,12 @@ impl LogTail {
         let Some(last) = new.last() else { return };
         let mut entries = self.entries.write();
         for entry in new {
-            if let LogEntry::Event(event) = entry {
-                entries.redact(event);
-            }
-            entries.bytes += cost(entry);
-            entries.queue.push_back(entry.clone());
+            let entry = match entry {
+                LogEntry::Event(event) => LogEntry::Event(entries.redact(event)),
+                other => other.clone(),
+            };
+            entries.bytes += cost(&entry);
+            entries.queue.push_back(entry);
         }
         entries.shrink();
         self.end.store(last.position().0, Ordering::Release);
@@ -107,18 +109,51 @@ impl MemoryUser for LogTail {
 }
 
 impl Entries {
-    /// Has the tail show a redacted event as it is from now on.
-    fn redact(&mut self, redaction: &Arc<StoredEvent>) {
-        let Some((target, redacted)) = &redaction.redacts else { return };
-        let position = target.position();
-        let index = self.queue.partition_point(|entry| entry.position() < position);
+    /// Has the tail show a redacted event as it is from now on, wherever it is part of another one too. Returns the event, and
+    /// if it is a redaction, with what the redacted event was to those who have not read it.
+    fn redact(&mut self, redaction: &Arc<StoredEvent>) -> Arc<StoredEvent> {
+        let Some(redacted) = &redaction.redacts else { return redaction.clone() };
+        let (mut unread, mut redacted_by_it) = (None, None);
+        self.change_event(redacted.sn, |event| {
+            // Redacted again, it counts no less.
+            unread = if event.redacted_because.is_none() { event.unread.clone() } else { Some(Arc::default()) };
+            redacted_by_it = event.redacts.as_ref().map(|further| further.sn);
+            event.client_json = redacted.client_json.clone();
+            event.redacted_because.get_or_insert_with(|| redaction.client_json.clone());
+        });
+        if let Some(further) = redacted_by_it {
+            self.change_event(further, |event| event.redacted_because = Some(redacted.client_json.clone()));
+        }
+        self.redact_replaced(redacted);
+        let redacts = Some(RedactedEvent { unread, ..redacted.clone() });
+        Arc::new(StoredEvent { redacts, ..(**redaction).clone() })
+    }
+
+    /// Redacts the copies of a state event in the events that replaced it. They come after it.
+    fn redact_replaced(&mut self, redacted: &RedactedEvent) {
+        if Members::new(&redacted.client_json).all(|(key, _)| key != b"state_key") {
+            return;
+        }
+        let first = self.queue.partition_point(|entry| entry.position() <= redacted.sn.position());
+        let replaced_it = |entry: &LogEntry| match entry {
+            LogEntry::Event(event) if event.replaces_sn == Some(redacted.sn) => Some(event.sn),
+            _ => None,
+        };
+        let replacing: Vec<EventSn> = self.queue.range(first..).filter_map(replaced_it).collect();
+        for event_sn in replacing {
+            self.change_event(event_sn, |event| event.replaced_json = Some(redacted.client_json.clone()));
+        }
+    }
+
+    /// Changes an event, if it is in the tail.
+    fn change_event(&mut self, event_sn: EventSn, change: impl FnOnce(&mut StoredEvent)) {
+        let index = self.queue.partition_point(|entry| entry.position() < event_sn.position());
         if let Some(LogEntry::Event(event)) = self.queue.get_mut(index)
-            && event.sn == *target
+            && event.sn == event_sn
         {
             let before = of_event(event);
             let mut changed = (**event).clone();
-            changed.client_json = redacted.clone();
-            changed.redacted_because = Some(redaction.client_json.clone());
+            change(&mut changed);
             self.bytes = (self.bytes + of_event(&changed)).saturating_sub(before);
             *event = Arc::new(changed);
         }
@@ -153,7 +188,7 @@ fn cost(entry: &LogEntry) -> u64 {
 const REFERENCE_COUNTS_BYTES: usize = 2 * size_of::<usize>();
 
 fn of_event(event: &StoredEvent) -> u64 {
-    let redacted = event.redacts.as_ref().map(|(_, json)| json);
+    let redacted = event.redacts.as_ref().map(|redacted| &redacted.client_json);
     let texts = [Some(&event.client_json), event.replaced_json.as_ref(), event.redacted_because.as_ref(), redacted];
     let texts: usize = texts.into_iter().flatten().map(|json| allocation_bytes(json.len()) + SHARED_BYTES).sum();
     let transaction = event.transaction.as_ref().map_or(0, |(_, id)| allocation_bytes(id.len()));
@@ -205,6 +240,8 @@ mod tests {
             client_json: Bytes::from("x".repeat(500)),
             replaces_sn: None,
             previous_sn: None,
+            sender_erased_at: None,
+            unsigned_erased_at: None,
             replaced_json: Some(Bytes::from("y".repeat(300))),
             redacted_because: None,
             transaction: None,

@@ -225,7 +225,7 @@ mod tests {
             let user = UserRooms::default();
             let join = |room| {
                 let (room_sn, at) = (RoomSn(room), Position(room));
-                let thread = UnreadThread { room_sn, thread: None, totals: UnreadTotals::default() };
+                let thread = UnreadThread { room_sn, thread: None, start: at, totals: UnreadTotals::default() };
                 user.set_membership(room_sn, Membership::Join, at, false)
                     | user.set_unread(room_sn, at, [thread].into())
             };

@@ -1,6 +1,6 @@
 //! Who waits for something new.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use homeserver_core::UserSn;
@@ -60,6 +60,18 @@ impl Wakeups {
         }
     }
 
+    /// Wakes everybody among the members of a room who waits. Work grows with the smaller of the two.
+    pub fn wake_members(&self, members: &HashSet<UserSn>) {
+        let mut waiting = self.waiting.lock();
+        let woken = if waiting.len() < members.len() {
+            waiting.extract_if(|user_sn, _| members.contains(user_sn)).map(|(_, entries)| entries).collect::<Vec<_>>()
+        } else {
+            members.iter().filter_map(|user_sn| waiting.remove(user_sn)).collect()
+        };
+        drop(waiting);
+        woken.into_iter().flatten().for_each(|entry| self.wake_one(entry));
+    }
+
     /// Wakes everybody who waits.
     pub fn wake_all(&self) {
         let all = std::mem::take(&mut *self.waiting.lock());
@@ -83,5 +95,25 @@ impl Wakeups {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.lock().values().map(SmallVec::len).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_who_wait_are_woken_whether_they_or_the_waiting_are_more() {
+        for (waiting, members) in [(0..10, 5..100), (0..100, 95..100), (0..3, 3..5)] {
+            let wakeups = Wakeups::default();
+            let mut entries: HashMap<UserSn, Wakeup> =
+                waiting.map(UserSn).map(|user_sn| (user_sn, wakeups.enter(user_sn))).collect();
+            let members: HashSet<UserSn> = members.map(UserSn).collect();
+            wakeups.wake_members(&members);
+            for (user_sn, entry) in &mut entries {
+                assert_eq!(entry.try_recv().is_ok(), members.contains(user_sn), "{user_sn:?}");
+            }
+            assert_eq!(wakeups.waiting(), entries.keys().filter(|user_sn| !members.contains(user_sn)).count());
+        }
     }
 }

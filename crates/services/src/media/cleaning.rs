@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use homeserver_core::UserSn;
+
 use super::{ContentRepository, MediaError};
 
 /// Longer than any content is on its way.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Uploads whose names are forgotten in one transaction.
+const NAMES_AT_ONCE: i64 = 200;
 
 impl ContentRepository {
     /// Removes up to `limit` IDs whose content never came. Returns how many.
@@ -30,6 +34,18 @@ impl ContentRepository {
             self.files.remove(file).await;
         }
         Ok(media.len() as u64)
+    }
+
+    /// Forgets what a user has called some of the uploads that still have a name. Returns how many these were.
+    ///
+    /// # Errors
+    /// [`MediaError::Storage`].
+    pub(crate) async fn forget_names_of(&self, user_sn: UserSn) -> Result<usize, MediaError> {
+        let media = self.database.forget_names_of_media(user_sn, NAMES_AT_ONCE).await?;
+        for key in &media {
+            self.contents.remove(key);
+        }
+        Ok(media.len())
     }
 
     /// Removes files that somebody had begun when the server was killed.

@@ -5,6 +5,7 @@ use ruma::{EventId, RoomId};
 use storage::StoredEvent;
 
 use super::access::Access;
+use super::erasure::redact_erased_members;
 use super::history::History;
 use super::page::{Direction, Scan, bounded};
 use super::writing::EventWriter;
@@ -43,9 +44,10 @@ impl History {
         let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
         let event = self.visible_event(&access, event_id).await?;
         let limit = bounded(request.limit);
-        let scan = |limit| Scan { database: &self.database, access: &access, filter: &request.filter, limit };
-        let before = scan(limit / 2).page(Direction::Backwards, Position(event.sn.0 - 1), Position::START).await?;
-        let after = scan(limit - limit / 2).page(Direction::Forwards, event.sn.position(), Position(i64::MAX)).await?;
+        let scan = self.scan(&access, &request.filter, limit / 2).await?;
+        let before = scan.page(Direction::Backwards, Position(event.sn.0 - 1), Position::START).await?;
+        let scan = Scan { limit: limit - limit / 2, ..scan };
+        let after = scan.page(Direction::Forwards, event.sn.position(), Position(i64::MAX)).await?;
         let (before, after) = (before.events, after.events);
         let start = before.last().map_or(event.sn, |oldest| oldest.sn).0 - 1;
         let end = after.last().map_or(event.sn, |newest| newest.sn).position();
@@ -93,6 +95,7 @@ impl History {
         let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
         let mut state = self.database.events(&sns).await?;
         state.extend(members);
+        redact_erased_members(&self.database, &access.visibility, &mut state).await?;
         state.retain(|event| filter.includes_event(&event.client_json));
         Ok(state)
     }

@@ -8,8 +8,11 @@ use ruma::{EventId, RoomId};
 use storage::{Database, Interned, RoomStates, StorageError, StoredEvent};
 
 use super::access::Access;
+use super::erasure::{redact_erased, redact_erased_members};
 use super::page::{Direction, MessagesRequest, Page, Scan, bounded};
 use super::writing::{EventWriter, with_transaction_id};
+use crate::filters::RoomEventFilter;
+use crate::ignoring::IgnoredUsers;
 use crate::log::LogTail;
 use crate::rooms::RoomError;
 use crate::sessions::Requester;
@@ -22,20 +25,22 @@ pub struct History {
     pub(super) interned: Arc<Interned>,
     pub(super) states: Arc<RoomStates>,
     pub(super) clock: Arc<dyn Clock>,
+    ignored_users: Arc<IgnoredUsers>,
     tail: Arc<LogTail>,
 }
 
 impl History {
-    /// The timelines in `database`, up to the end of `tail`.
+    /// The timelines in `database`, up to the end of `tail`, without what users say whom the reader ignores.
     #[must_use]
     pub fn new(
         database: Database,
         interned: Arc<Interned>,
         states: Arc<RoomStates>,
         clock: Arc<dyn Clock>,
+        ignored_users: Arc<IgnoredUsers>,
         tail: Arc<LogTail>,
     ) -> Self {
-        Self { database, interned, states, clock, tail }
+        Self { database, interned, states, clock, ignored_users, tail }
     }
 
     /// A page of a room's timeline: the JSON of the answer.
@@ -62,7 +67,7 @@ impl History {
             Direction::Forwards => Position(i64::MAX),
         });
         let limit = bounded(request.limit);
-        let scan = Scan { database: &self.database, access: &access, filter: &request.filter, limit };
+        let scan = self.scan(&access, &request.filter, limit).await?;
         let Page { events, next } = scan.page(request.direction, from, to).await?;
         let members = if request.filter.lazy_load_members {
             self.members_of_senders(&access, &events).await?
@@ -113,14 +118,29 @@ impl History {
         Ok(out)
     }
 
+    /// A search for up to `limit` events that the reader may read and wants to.
+    pub(super) async fn scan<'a>(
+        &'a self,
+        access: &'a Access<'a>,
+        filter: &'a RoomEventFilter,
+        limit: usize,
+    ) -> Result<Scan<'a>, StorageError> {
+        let ignored = self.ignored_users.of(access.requester).await?;
+        Ok(Scan { database: &self.database, access, ignored, filter, limit })
+    }
+
     pub(super) async fn visible_event(
         &self,
         access: &Access<'_>,
         event_id: &EventId,
     ) -> Result<StoredEvent, RoomError> {
         let event = self.database.event_by_id(event_id.as_str()).await?;
-        let is_readable = |event: &StoredEvent| event.room_sn == access.room_sn && access.visibility.may_see(event);
+        let ignored = self.ignored_users.of(access.requester).await?;
+        let is_readable = |event: &StoredEvent| {
+            event.room_sn == access.room_sn && access.visibility.may_see(event) && !ignored.hides(event)
+        };
         let mut event = event.filter(is_readable).ok_or_else(no_such_event)?;
+        redact_erased(&self.database, &access.visibility, std::slice::from_mut(&mut event)).await?;
         with_transaction_id(&self.database, access.requester, &mut event).await?;
         Ok(event)
     }
@@ -132,13 +152,15 @@ impl History {
         &self,
         access: &Access<'_>,
         events: &[StoredEvent],
-    ) -> Result<Vec<StoredEvent>, StorageError> {
+    ) -> Result<Vec<StoredEvent>, RoomError> {
         let newest = events.iter().map(|event| event.sn.position()).max();
         let member_type = self.interned.find_type("m.room.member").await?;
         let (Some(newest), Some(member_type)) = (newest, member_type) else { return Ok(Vec::new()) };
         let keys = self.keys_of_senders(events).await?;
         let keys: Vec<i64> = keys.into_iter().collect();
-        self.database.state_of_keys_at(&access.state, member_type, &keys, newest).await
+        let mut members = self.database.state_of_keys_at(&access.state, member_type, &keys, newest).await?;
+        redact_erased_members(&self.database, &access.visibility, &mut members).await?;
+        Ok(members)
     }
 
     /// The state keys of the member events of those who sent `events`.

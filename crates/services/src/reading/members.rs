@@ -6,6 +6,7 @@ pub use storage::Membership;
 use storage::StoredEvent;
 
 use super::access::Access;
+use super::erasure::redact_erased_members;
 use super::state::RoomState;
 use super::writing::EventWriter;
 use crate::rooms::RoomError;
@@ -44,7 +45,8 @@ impl RoomState {
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmembers>
     ///
     /// # Errors
-    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::StillPartial`].
+    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::Forbidden`] if not at the time that was
+    /// asked for, [`RoomError::StillPartial`].
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn members(
         &self,
@@ -64,10 +66,15 @@ impl RoomState {
                 // was there when it began.
                 let began = self.database.first_change_of_type(access.room_sn, member_type).await?;
                 let at = began.map_or(at, |began| began.max(at));
+                if query.at.is_some() && !access.visibility.may_see_state_at(at) {
+                    let sentence = "You may not see who was in this room at that time.";
+                    return Err(RoomError::Forbidden(sentence.to_owned()));
+                }
                 self.database.members_at(&full, member_type, at).await?
             }
         };
         members.retain(|event| query.wants(event));
+        redact_erased_members(&self.database, &access.visibility, &mut members).await?;
         let mut out = Vec::with_capacity(members.len() * 768 + 16);
         out.extend_from_slice(b"{\"chunk\":");
         EventWriter::new(&access, self.clock.now()).state(&mut out, &members);

@@ -4,7 +4,10 @@ use homeserver_core::Position;
 use storage::{Database, StorageError, StoredEvent};
 
 use super::access::Access;
+use super::erasure::redact_erased;
 use crate::filters::RoomEventFilter;
+use crate::ignoring::Ignored;
+use crate::rooms::RoomError;
 
 /// Most events of a page.
 const MAX_LIMIT: u64 = 1_000;
@@ -56,13 +59,14 @@ pub(super) fn bounded(limit: Option<u64>) -> usize {
 pub(super) struct Scan<'a> {
     pub(super) database: &'a Database,
     pub(super) access: &'a Access<'a>,
+    pub(super) ignored: Ignored,
     pub(super) filter: &'a RoomEventFilter,
     pub(super) limit: usize,
 }
 
 impl Scan<'_> {
     /// The next events from `from` on in a direction, up to `to`.
-    pub(super) async fn page(&self, direction: Direction, from: Position, to: Position) -> Result<Page, StorageError> {
+    pub(super) async fn page(&self, direction: Direction, from: Position, to: Position) -> Result<Page, RoomError> {
         let nothing = Page { events: Vec::new(), next: None };
         let Some((first, last)) = self.access.visibility.readable() else { return Ok(nothing) };
         if !self.filter.includes_room(self.access.room_id.as_str()) {
@@ -74,11 +78,12 @@ impl Scan<'_> {
             Direction::Forwards => (from.max(first), to.min(last)),
         };
         let mut events = Vec::with_capacity(self.limit);
-        let mut scanned = 0;
+        let (mut scanned, mut is_through) = (0, false);
         while after < until && scanned < MAX_SCANNED {
             // One more than needed tells whether there is another page.
             let wanted = if scanned == 0 { self.limit + 1 } else { BATCH };
-            let read = self.read(direction, after, until, wanted).await?;
+            let mut read = self.read(direction, after, until, wanted).await?;
+            redact_erased(self.database, &self.access.visibility, &mut read).await?;
             let is_last = read.len() < wanted;
             for event in read {
                 if events.len() == self.limit {
@@ -88,16 +93,22 @@ impl Scan<'_> {
                     Direction::Backwards => until = Position(event.sn.0 - 1),
                     Direction::Forwards => after = event.sn.position(),
                 }
-                if self.filter.includes_event(&event.client_json) && self.access.visibility.may_see(&event) {
+                let is_wanted = self.filter.includes_event(&event.client_json) && !self.ignored.hides(&event);
+                if is_wanted && self.access.visibility.may_see(&event) {
                     events.push(event);
                 }
                 scanned += 1;
             }
             if is_last {
-                return Ok(Page { events, next: None });
+                is_through = true;
+                break;
             }
         }
-        let next = (after < until).then(|| cursor(direction, after, until));
+        // What reads forwards to the end of the timeline goes on from there when there is more. A page with events leads on, as
+        // in other servers, though the next one may be empty.
+        let is_unfinished = after < until && !is_through;
+        let leads_on = is_unfinished || !events.is_empty() || (direction == Direction::Forwards && scanned > 0);
+        let next = leads_on.then(|| cursor(direction, after, until));
         Ok(Page { events, next })
     }
 

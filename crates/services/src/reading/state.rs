@@ -8,6 +8,7 @@ use storage::{Database, Interned, KnownState, RoomStates, StoredEvent};
 use tasks::limits::{Limit, Permit};
 
 use super::access::Access;
+use super::erasure::redact_erased_members;
 use super::writing::EventWriter;
 use crate::rooms::RoomError;
 use crate::sessions::Requester;
@@ -66,7 +67,7 @@ impl RoomState {
         let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
         let full = self.states.full(access.room_sn).await?;
         let _permit = self.enter(access.room_sn).await?;
-        let state = match access.ends_at() {
+        let mut state = match access.ends_at() {
             None => self.database.current_state_events(&full).await?,
             Some(left_at) => {
                 let member_type = self.interned.event_type("m.room.member").await?;
@@ -75,6 +76,7 @@ impl RoomState {
                 self.database.events(&sns).await?
             }
         };
+        redact_erased_members(&self.database, &access.visibility, &mut state).await?;
         let mut out = Vec::with_capacity(state.len() * 1024);
         EventWriter::new(&access, self.clock.now()).state(&mut out, &state);
         Ok(out)
@@ -103,7 +105,8 @@ impl RoomState {
         }
         let missing =
             || RoomError::NotFound(format!("This room has no state of type {event_type:?} with that state key."));
-        let event = event.ok_or_else(missing)?;
+        let mut event = event.ok_or_else(missing)?;
+        redact_erased_members(&self.database, &access.visibility, std::slice::from_mut(&mut event)).await?;
         Ok(match format {
             StateFormat::Content => wire::member(&event.client_json, "content").unwrap_or(b"{}").to_vec(),
             StateFormat::Event => {

@@ -56,13 +56,34 @@ impl Visibility {
         Self { spans, memberships, is_forgotten }
     }
 
+    /// The view of the same events that the user had at a position: of the user's later changes it knows nothing.
+    #[must_use]
+    pub(crate) fn as_of(&self, at: Position) -> Self {
+        let known = self.memberships.partition_point(|(position, _)| *position <= at);
+        let memberships = self.memberships.get(..known).unwrap_or_default().to_vec();
+        let visibilities: Vec<_> = self.spans.iter().map(|span| (span.from, span.visibility)).collect();
+        Self { spans: spans(&memberships, &visibilities), memberships, is_forgotten: self.is_forgotten }
+    }
+
     /// Whether the user may read the event.
     #[must_use]
     pub fn may_see(&self, event: &StoredEvent) -> bool {
-        let at = event.sn.position();
+        self.may_see_at(event.sn.position())
+    }
+
+    fn may_see_at(&self, at: Position) -> bool {
         let (before, span) = self.spans_at(at);
         // The event that changes the visibility or the user's own membership is seen from either side of the change.
         span.is_some_and(|span| span.is_visible || (span.from == at && before.is_some_and(|before| before.is_visible)))
+    }
+
+    /// Whether the user may read the state that a room had at a position: it is the state after an event that the user may read,
+    /// or right before one.
+    #[must_use]
+    pub fn may_see_state_at(&self, at: Position) -> bool {
+        let next = Position(at.0.saturating_add(1));
+        let (_, following) = self.spans_at(next);
+        self.may_see_at(at) || following.is_some_and(|span| span.is_visible && span.from == next)
     }
 
     /// The user's membership when the event had happened; leave before there was any.
@@ -204,6 +225,8 @@ mod tests {
             client_json: Bytes::new(),
             replaces_sn: None,
             previous_sn: None,
+            sender_erased_at: None,
+            unsigned_erased_at: None,
             replaced_json: None,
             redacted_because: None,
             transaction: None,
@@ -222,6 +245,14 @@ mod tests {
         let view = view(&[(5, Invite), (7, Join), (9, Leave)], &[(2, "joined")]);
         assert_eq!(seen(&view, 3..=12), [7, 8, 9]);
         assert_eq!(view.left_at(), Some(Position(9)));
+    }
+
+    #[test]
+    fn state_is_seen_from_right_before_the_join_up_to_the_leaving() {
+        let view = view(&[(5, Invite), (7, Join), (9, Leave)], &[(2, "joined")]);
+        let seen: Vec<i64> = (3..=12).filter(|at| view.may_see_state_at(Position(*at))).collect();
+        assert_eq!(seen, [6, 7, 8, 9]);
+        assert!(!view.may_see_state_at(Position(i64::MAX)));
     }
 
     #[test]

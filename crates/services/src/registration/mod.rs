@@ -1,5 +1,6 @@
 //! How accounts come into being: by registration, by the shared secret, and on the command line.
 
+mod guests;
 mod nonce;
 mod parameters;
 mod shared_secret;
@@ -13,6 +14,7 @@ use ruma::{OwnedServerName, OwnedUserId};
 use serde_json::Value;
 use storage::{Database, NewAccount, StorageError, TokenHash, Tx, UserThreepid};
 
+pub use self::guests::UpgradingGuest;
 pub use self::parameters::RegisterParameters;
 use self::parameters::RegisteredBefore;
 pub use self::shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest};
@@ -20,7 +22,7 @@ pub use self::username::OtherServer;
 pub(crate) use self::username::localpart;
 use crate::accounts::PasswordProof;
 use crate::passwords::{PasswordError, Passwords};
-use crate::sessions::{CheckedDevice, DeviceError, IssuedTokens, Sessions, new_session};
+use crate::sessions::{AuthenticationError, CheckedDevice, DeviceError, IssuedTokens, Sessions, new_session};
 use crate::threepids::{EMAIL, Purpose};
 use crate::uia::{Authorisation, Finishing, Flow, NewPassword, Stage, ValidatedEmail};
 
@@ -56,6 +58,12 @@ pub enum RegistrationError {
     /// This server takes no guests.
     #[error("Guests cannot register on this server")]
     NoGuests,
+    /// Who wants to have a guest's user ID is not that guest.
+    #[error("This user name is not the one of the guest whose access token was given")]
+    AnotherGuest,
+    /// The access token that was given to prove to be a guest is nobody's.
+    #[error(transparent)]
+    GuestToken(AuthenticationError),
     /// The name is not one by the grammar.
     #[error("{0}")]
     InvalidUsername(&'static str),
@@ -106,6 +114,8 @@ pub struct NewUser {
     pub user_type: Option<String>,
     /// The device to log in; none if the user is not to be logged in.
     pub device: Option<CheckedDevice>,
+    /// The guest who becomes this user.
+    pub upgrades: Option<UpgradingGuest>,
 }
 
 /// A user who was registered.
@@ -302,8 +312,10 @@ impl Registration {
         is_guest: bool,
         authorisation: Authorisation,
     ) -> Result<Registered, RegistrationError> {
-        let username = user.username.unwrap_or_else(|| random_string(12));
-        let user_id = self.user_id(&username)?;
+        let user_id = match &user.upgrades {
+            Some(guest) => guest.user_id.clone(),
+            None => self.user_id(&user.username.unwrap_or_else(|| random_string(12)))?,
+        };
         let now = self.clock.now();
         let account = NewAccount {
             user_id: user_id.to_string(),
@@ -316,6 +328,7 @@ impl Registration {
         let prepared = user.device.as_ref().map(|device| self.sessions.prepare(device));
         let session = user.device.zip(prepared.as_ref().map(|prepared| prepared.stored(now)));
         let display_name = user.display_name.map(|name| serde_json::Value::from(name).to_string());
+        let upgrades = user.upgrades.map(|guest| guest.user_sn);
         let registered_id = user_id.clone();
         let created = self.database.write(async move |tx| {
             let mut account = account.clone();
@@ -324,7 +337,7 @@ impl Registration {
             {
                 return Ok(Created::SessionUsedUp);
             }
-            if tx.account_exists(&account.user_id).await? {
+            if upgrades.is_none() && tx.account_exists(&account.user_id).await? {
                 return Ok(Created::UserInUse);
             }
             let email = match &authorisation.email {
@@ -340,7 +353,11 @@ impl Registration {
                 };
                 account.is_admin |= usable.makes_admin;
             }
-            let Some(user_sn) = tx.create_account(&account).await? else {
+            let user_sn = match upgrades {
+                Some(guest_sn) => tx.upgrade_guest(guest_sn, &account).await?,
+                None => tx.create_account(&account).await?,
+            };
+            let Some(user_sn) = user_sn else {
                 return give_back(tx, authorisation.registration_token.as_deref()).await;
             };
             if let Some(threepid) = &email
@@ -373,6 +390,9 @@ impl Registration {
             Created::ConfirmationUsedUp => Err(RegistrationError::ConfirmationUsedUp),
             Created::Account(revoked) => {
                 self.sessions.end(&revoked);
+                if let Some(guest_sn) = upgrades {
+                    self.sessions.look_up_again(guest_sn).await?;
+                }
                 Ok(Registered { user_id, tokens: prepared.map(|prepared| prepared.issued) })
             }
         }

@@ -132,6 +132,7 @@ impl SharedSecret {
             is_admin: request.is_admin,
             user_type: request.user_type,
             device: request.device,
+            upgrades: None,
         };
         Ok(self.registration.register(user, Authorisation::default()).await?)
     }

@@ -8,10 +8,10 @@ use ruma::{OwnedRoomId, RoomAliasId, RoomId, RoomOrAliasId};
 use serde_json::Value;
 use storage::{Database, Interned, RoomAlias, Step, Tx};
 
-use super::member_content::Content;
 use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
 use crate::identity::Identity;
 use crate::sessions::Requester;
+use crate::wire;
 
 /// Most bytes of an alias, as of every identifier.
 const MAX_ALIAS_BYTES: usize = 255;
@@ -240,7 +240,7 @@ fn aliases_of(content: &CanonicalObject) -> Result<Vec<String>, RoomError> {
             "`{key}` of m.room.canonical_alias must be text, or a list of texts for `alt_aliases`."
         ))
     };
-    let content: Content = serde_json::from_slice(content.as_bytes()).map_err(|_| wrong("alias"))?;
+    let content = wire::values(content.as_bytes());
     let mut aliases = match content.get("alias") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::String(alias)) if alias.is_empty() => Vec::new(),
@@ -261,7 +261,7 @@ fn aliases_of(content: &CanonicalObject) -> Result<Vec<String>, RoomError> {
 
 /// The content without some aliases, or `None` if it has none of them.
 pub(super) fn without_aliases(content: &CanonicalObject, is_gone: impl Fn(&str) -> bool) -> Option<CanonicalObject> {
-    let old: Content = serde_json::from_slice(content.as_bytes()).ok()?;
+    let old = wire::values(content.as_bytes());
     let mut new = old.clone();
     let is_it = |value: &Value| value.as_str().is_some_and(&is_gone);
     if new.get("alias").is_some_and(is_it) {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use homeserver_core::{RoomSn, TypeSn};
 use ruma::{OwnedRoomId, RoomId};
 use serde::Serialize;
-use serde_json::Value;
 use storage::{Database, DirectoryEntry, Interned};
 use tasks::limits::Limit;
 
 use super::aliases::may_set_canonical_alias;
+use super::member_content::Content;
 use super::{RoomError, Timeline};
 use crate::sessions::Requester;
 use crate::unicode::folded;
@@ -220,13 +220,13 @@ impl Directory {
                 types.insert(type_sn, fact);
             }
         }
-        let mut facts: HashMap<RoomSn, Vec<(Fact, Value)>> = HashMap::new();
+        let mut facts: HashMap<RoomSn, Vec<(Fact, Content)>> = HashMap::new();
         if let Some(key_sn) = self.interned.find_key("").await? {
             let rooms: Vec<i64> = entries.iter().map(|entry| entry.room_sn.0).collect();
             let type_sns: Vec<i64> = types.keys().map(|type_sn| type_sn.0).collect();
             for (room_sn, type_sn, json) in self.database.state_json_of_rooms(&rooms, &type_sns, key_sn).await? {
-                let content = wire::member(&json, "content").and_then(|content| serde_json::from_slice(content).ok());
-                if let (Some(content), Some(fact)) = (content, types.get(&type_sn)) {
+                if let Some(fact) = types.get(&type_sn) {
+                    let content = wire::values(wire::member(&json, "content").unwrap_or_default());
                     facts.entry(room_sn).or_default().push((*fact, content));
                 }
             }
@@ -277,7 +277,7 @@ impl Fact {
 }
 
 impl PublicRoom {
-    fn new(room_id: OwnedRoomId, num_joined_members: i64, facts: &[(Fact, Value)]) -> Self {
+    fn new(room_id: OwnedRoomId, num_joined_members: i64, facts: &[(Fact, Content)]) -> Self {
         let text = |fact, key| {
             let (_, content) = facts.iter().find(|(known, _)| *known == fact)?;
             content.get(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)

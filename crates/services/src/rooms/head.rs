@@ -2,17 +2,18 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use homeserver_core::{DeviceSn, HeapSize, RoomSn, TypeSn, allocation_bytes, table_bytes};
+use homeserver_core::{HeapSize, RoomSn, allocation_bytes, table_bytes};
 use room_engine::auth::{self, AuthState, auth_types_for_event};
 use room_engine::state_map::{Place, StateMap};
 use room_engine::{BuiltEvent, CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion};
 use ruma::{EventId, OwnedEventId, OwnedRoomId, UserId};
-use storage::{Database, EventNumber, Interned, StoredPdu};
+use storage::{ClientTransaction, Database, EventNumber, Interned, StoredPdu};
 
 use super::RoomError;
 use crate::identity::Identity;
 
-/// State events remembered for each room beyond those that every event needs.
+/// Places of the state that are remembered for each room; beyond that, those that every event needs, and what is on its way
+/// to the database.
 const REMEMBERED_STATE: usize = 2_000;
 /// Transactions remembered for each room while their commit may still be under way.
 const REMEMBERED_TRANSACTIONS: usize = 256;
@@ -61,8 +62,18 @@ pub(super) struct HeadEvent {
     pub(super) previous_in_chain: Option<EventNumber>,
 }
 
-/// A transaction ID that was used, and by whom.
-pub(super) type TransactionKey = (DeviceSn, TypeSn, Box<str>);
+/// A place in a room's state: an event type and a state key.
+type StatePlace = (Box<str>, Box<str>);
+
+/// What a head knows of one place in the state.
+struct Remembered {
+    event: Option<StateEvent>,
+    /// The version of the head that its last change was built on, or [`UNCHANGED`] for what was read.
+    changed_after: i64,
+}
+
+/// Less than every version of a head.
+const UNCHANGED: i64 = -1;
 
 /// The end of a room: what the next event is built on.
 pub(super) struct Head {
@@ -72,16 +83,17 @@ pub(super) struct Head {
     /// The version that the room comes to by all appends, those under way included.
     pub(super) version: i64,
     depth: i64,
-    /// The stored state when the head was read, and the version of the head then.
+    /// The state that is read where `state` has no entry, and the version of the stored head that it belongs to. Every
+    /// change after that version is in `state`.
     loaded_state: StateMap,
     loaded_version: i64,
     extremities: Vec<EventReference>,
-    state: HashMap<(Box<str>, Box<str>), Option<StateEvent>>,
+    state: HashMap<StatePlace, Remembered>,
     /// What the entries of `state` take on the heap.
     state_bytes: usize,
     /// How many entries `state` has when those that can be dropped are.
     trimmed_at: usize,
-    transactions: VecDeque<TransactionKey>,
+    transactions: VecDeque<ClientTransaction>,
 }
 
 impl Head {
@@ -154,8 +166,9 @@ impl Head {
     ) -> Result<Option<StateEvent>, RoomError> {
         let place = (event_type.into(), state_key.into());
         if let Some(known) = self.state.get(&place) {
-            return Ok(known.clone());
+            return Ok(known.event.clone());
         }
+        self.make_room(database).await?;
         let type_sn = interned.find_type(event_type).await?;
         let key_sn = interned.find_key(state_key).await?;
         let stored = match (type_sn, key_sn) {
@@ -171,15 +184,14 @@ impl Head {
             }
             None => None,
         };
-        self.remember(place, event.clone());
+        self.remember(place, Remembered { event: event.clone(), changed_after: UNCHANGED });
         Ok(event)
     }
 
-    /// What the stored state has at a place. Its chunks are mostly in memory, so that for what is not there, such as the
+    /// What the loaded state has at a place. Its chunks are mostly in memory, so that for what is not there, such as the
     /// membership of somebody who comes for the first time, nothing is read.
     async fn stored_state(&self, database: &Database, place: Place) -> Result<Option<StoredPdu>, RoomError> {
-        let written = database.written_state(self.room_sn).filter(|written| written.head_version > self.loaded_version);
-        let state = written.map_or(self.loaded_state, |written| written.state);
+        let state = self.loaded_state;
         let Some(sn) = database.with_chunks(|chunks| state.get(chunks, place)).await? else { return Ok(None) };
         let stored = database.stored_pdu(sn).await?;
         let lost = || RoomError::Corrupt {
@@ -190,21 +202,43 @@ impl Head {
         stored.map(Some).ok_or_else(lost)
     }
 
-    /// Keeps what is known of the state within bounds. What a room is about to be asked again is one read away.
-    fn remember(&mut self, place: (Box<str>, Box<str>), event: Option<StateEvent>) {
-        // What is on its way to the database cannot be read from there yet, so only numbered events are dropped.
-        if self.state.len() >= self.trimmed_at {
-            self.state.retain(|(event_type, _), event| {
-                &**event_type != "m.room.member" || event.as_ref().is_some_and(|event| event.number.sn().0 == 0)
-            });
-            self.state_bytes = self.state.iter().map(|(place, event)| place_bytes(place, event.as_ref())).sum();
-            // Where little can be dropped, looking through all of it for each event would be quadratic.
-            self.trimmed_at = REMEMBERED_STATE.max(self.state.len() * 2);
+    /// Drops entries of `state` that can be read again, when they have become many.
+    async fn make_room(&mut self, database: &Database) -> Result<(), RoomError> {
+        if self.state.len() < self.trimmed_at {
+            return Ok(());
         }
-        self.state_bytes += place_bytes(&place, event.as_ref());
-        let known = self.state.get(&place).map(|before| place_bytes(&place, before.as_ref()));
-        self.state_bytes = self.state_bytes.saturating_sub(known.unwrap_or_default());
-        self.state.insert(place, event);
+        self.load_newest_state(database).await?;
+        // What every event needs has an empty state key. What changed after the loaded version cannot be read yet.
+        let loaded_version = self.loaded_version;
+        self.state.retain(|(_, state_key), known| state_key.is_empty() || known.changed_after >= loaded_version);
+        self.state_bytes = self.state.iter().map(|(place, known)| place_bytes(place, known)).sum();
+        // Where little can be dropped, looking through all of it for each event would be quadratic.
+        self.trimmed_at = REMEMBERED_STATE.max(self.state.len() * 2);
+        Ok(())
+    }
+
+    /// Moves the loaded state to the newest version that is stored. If another process wrote that version, what is built on
+    /// this head is refused, and the head is read again.
+    async fn load_newest_state(&mut self, database: &Database) -> Result<(), RoomError> {
+        if self.version == self.loaded_version {
+            return Ok(());
+        }
+        let written = database.written_state(self.room_sn).filter(|written| written.head_version > self.loaded_version);
+        if let Some(written) = written {
+            (self.loaded_state, self.loaded_version) = (written.state, written.head_version);
+        } else if let Some(stored) = database.room_head(self.room_sn).await?
+            && let Some(state) = stored.state
+        {
+            (self.loaded_state, self.loaded_version) = (state, stored.version);
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, place: StatePlace, known: Remembered) {
+        self.state_bytes += place_bytes(&place, &known);
+        let before = self.state.get(&place).map(|before| place_bytes(&place, before));
+        self.state_bytes = self.state_bytes.saturating_sub(before.unwrap_or_default());
+        self.state.insert(place, known);
     }
 
     /// What the head takes on the heap.
@@ -216,9 +250,9 @@ impl Head {
         room_id
             + allocation_bytes(self.extremities.capacity() * size_of::<EventReference>())
             + extremities.sum::<usize>()
-            + table_bytes::<((Box<str>, Box<str>), Option<StateEvent>)>(self.state.capacity())
+            + table_bytes::<(StatePlace, Remembered)>(self.state.capacity())
             + self.state_bytes
-            + allocation_bytes(self.transactions.capacity() * size_of::<TransactionKey>())
+            + allocation_bytes(self.transactions.capacity() * size_of::<ClientTransaction>())
             + self.transactions.len() * TRANSACTION_ID_BYTES
     }
 
@@ -285,28 +319,32 @@ impl Head {
         self.depth = pdu.depth();
         self.extremities = vec![pdu.reference()];
         if let Some(state_key) = pdu.state_key() {
-            let event = StateEvent { pdu: pdu.clone(), number: number.clone() };
-            self.remember((pdu.event_type().into(), state_key.into()), Some(event));
+            let event = Some(StateEvent { pdu: pdu.clone(), number: number.clone() });
+            let known = Remembered { event, changed_after: self.version };
+            self.remember((pdu.event_type().into(), state_key.into()), known);
         }
     }
 
-    /// Replaces a state event by its redacted form, if it is (still) in the state.
+    /// Replaces a state event by its redacted form, if it is (still) in the state. The place must have been asked for: a
+    /// place that is read before the redaction is stored has the event as it was.
     pub(super) fn redact(&mut self, redacted: &Pdu) {
         let Some(state_key) = redacted.state_key() else { return };
         let place = (redacted.event_type().into(), state_key.into());
-        if let Some(Some(event)) = self.state.get_mut(&place)
+        let Some(known) = self.state.get_mut(&place) else { return };
+        if let Some(event) = &mut known.event
             && event.pdu.event_id() == redacted.event_id()
         {
             event.pdu = redacted.clone();
+            known.changed_after = self.version;
         }
     }
 
     /// Whether this transaction was used a moment ago. Its event may not be committed yet.
-    pub(super) fn knows_transaction(&self, key: &TransactionKey) -> bool {
+    pub(super) fn knows_transaction(&self, key: &ClientTransaction) -> bool {
         self.transactions.contains(key)
     }
 
-    pub(super) fn remember_transaction(&mut self, key: TransactionKey) {
+    pub(super) fn remember_transaction(&mut self, key: ClientTransaction) {
         if self.transactions.len() >= REMEMBERED_TRANSACTIONS {
             self.transactions.pop_front();
         }
@@ -315,10 +353,10 @@ impl Head {
 }
 
 /// What one place of the state takes on the heap, with the event in it.
-fn place_bytes((event_type, state_key): &(Box<str>, Box<str>), event: Option<&StateEvent>) -> usize {
+fn place_bytes((event_type, state_key): &StatePlace, known: &Remembered) -> usize {
     /// The number of an event, which is shared with the writer.
     const NUMBER_BYTES: usize = 32;
-    let event = event.map_or(0, |event| event.pdu.heap_bytes() + NUMBER_BYTES);
+    let event = known.event.as_ref().map_or(0, |event| event.pdu.heap_bytes() + NUMBER_BYTES);
     event_type.heap_bytes() + state_key.heap_bytes() + event
 }
 
@@ -349,7 +387,8 @@ mod tests {
                 let (client, federation) = member(&room_id, number);
                 let pdu = Pdu::from_stored(version, room_id.clone(), client, federation).unwrap();
                 let place = ("m.room.member".into(), format!("@user{number}:example.org").into());
-                head.remember(place, Some(StateEvent { pdu, number: EventNumber::default() }));
+                let event = Some(StateEvent { pdu, number: EventNumber::default() });
+                head.remember(place, Remembered { event, changed_after: UNCHANGED });
             }
         });
         let (taken, counted) = (usize::try_from(taken.bytes_current).unwrap(), head.heap_bytes());

@@ -7,7 +7,7 @@ use ruma::{OwnedUserId, UserId};
 use serde_json::{Value, json};
 
 use super::create::{NewRoom, Preset};
-use super::member_content::{Content, canonical};
+use super::member_content::{Content, VOUCHER, canonical};
 use super::{Draft, RoomError};
 
 impl Preset {
@@ -98,6 +98,9 @@ pub(super) fn push_state(
     for event in &new_room.initial_state {
         let comes_later = (new_room.name.is_some() && is_at(event, "m.room.name"))
             || (new_room.topic.is_some() && is_at(event, "m.room.topic"));
+        if event.event_type == "m.room.member" && event.content.contains_key(VOUCHER) {
+            return Err(RoomError::Invalid(format!("A member event in `initial_state` cannot have {VOUCHER}.")));
+        }
         if !comes_later && !is_at(event, "m.room.power_levels") {
             push(&event.event_type, &event.state_key, &event.content)?;
         }
@@ -121,15 +124,13 @@ fn object<const N: usize>(entries: [(&str, Value); N]) -> Content {
 }
 
 /// Type, key and value of the events that a preset stands for.
-fn of_preset(preset: Preset) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+fn of_preset(preset: Preset) -> [(&'static str, &'static str, &'static str); 3] {
     let is_public = preset == Preset::PublicChat;
-    let guest_access = (!is_public).then_some(("m.room.guest_access", "guest_access", "can_join"));
     [
         ("m.room.join_rules", "join_rule", if is_public { "public" } else { "invite" }),
         ("m.room.history_visibility", "history_visibility", "shared"),
+        ("m.room.guest_access", "guest_access", if is_public { "forbidden" } else { "can_join" }),
     ]
-    .into_iter()
-    .chain(guest_access)
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels>
@@ -202,13 +203,14 @@ mod tests {
             "m.room.canonical_alias",
             "m.room.join_rules",
             "m.room.history_visibility",
+            "m.room.guest_access",
             "org.a",
             "m.room.name",
             "m.room.topic",
         ];
         assert_eq!(types, expected);
         assert_eq!(state[2].1["join_rule"], "public");
-        assert_eq!(state[6].1["m.topic"]["m.text"][0]["body"], "T");
+        assert_eq!(state[7].1["m.topic"]["m.text"][0]["body"], "T");
     }
 
     #[test]

@@ -5,9 +5,15 @@ use serde_json::{Map, Value};
 
 use super::RoomError;
 use crate::profiles::MemberProfile;
+use crate::wire;
 
 /// A JSON object on its way to become the content of an event.
 pub type Content = Map<String, Value>;
+
+/// The key that names who vouched for a user who joined a restricted room.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms>
+pub(super) const VOUCHER: &str = "join_authorised_via_users_server";
 
 /// The canonical form of an event's content.
 ///
@@ -26,9 +32,9 @@ pub(super) fn fill_profile(content: &mut Content, profile: &MemberProfile) {
     }
 }
 
-/// Puts a profile in place of the one that the content of a member event has.
-pub(super) fn replace_profile(content: &mut Content, profile: &MemberProfile) {
-    for (key, value) in entries(profile) {
+/// Puts a profile, or one field of it, in place of what the content of a member event has.
+pub(super) fn replace_profile(content: &mut Content, profile: &MemberProfile, field: Option<&str>) {
+    for (key, value) in entries(profile).into_iter().filter(|(key, _)| field.is_none_or(|field| field == *key)) {
         match value {
             Some(value) => content.insert(key.to_owned(), value.into()),
             None => content.remove(key),
@@ -42,12 +48,12 @@ fn entries(profile: &MemberProfile) -> [(&'static str, Option<&str>); 2] {
 
 /// Whether a member event with `content` would say nothing that `current` does not say.
 pub(super) fn says_the_same(current: &Pdu, membership: Membership, content: &Content) -> bool {
-    let Ok(current) = serde_json::from_slice::<Content>(current.content().as_bytes()) else { return false };
+    let current = wire::values(current.content().as_bytes());
     if membership != Membership::Join {
         return current == *content;
     }
     // Why and by whose help somebody joined does not change while they are in the room.
-    let of_joining = |key: &str| matches!(key, "reason" | "join_authorised_via_users_server");
+    let of_joining = |key: &str| matches!(key, "reason" | VOUCHER);
     let lasting = |content: &Content| content.iter().filter(|(key, _)| !of_joining(key)).count();
     lasting(&current) == lasting(content)
         && content.iter().filter(|(key, _)| !of_joining(key)).all(|(key, value)| current.get(key) == Some(value))

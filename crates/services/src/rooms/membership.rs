@@ -9,8 +9,9 @@ use ruma::{OwnedEventId, OwnedRoomId, RoomId, RoomOrAliasId, UserId};
 use storage::{Database, Interned};
 
 use super::aliases::Aliases;
+use super::guests::admits_guests;
 use super::inheritance::{inherit, predecessor_of, replaces};
-use super::member_content::{Content, canonical, fill_profile, replace_profile, says_the_same};
+use super::member_content::{Content, VOUCHER, canonical, fill_profile, replace_profile, says_the_same};
 use super::restricted_join::Voucher;
 use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
 use crate::identity::Identity;
@@ -18,6 +19,7 @@ use crate::log::UserRoomsCache;
 use crate::profiles::Profiles;
 use crate::rate_limits::{Key, Kind, RateLimits, SpentOnce};
 use crate::sessions::Requester;
+use crate::wire;
 
 /// Rooms in which the member event of a user is changed at the same time.
 const ROOM_CONCURRENCY: usize = 8;
@@ -37,10 +39,10 @@ enum Action {
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#room-membership>
 pub struct Memberships {
-    database: Database,
-    interned: Arc<Interned>,
+    pub(super) database: Database,
+    pub(super) interned: Arc<Interned>,
     identity: Arc<Identity>,
-    timeline: Arc<Timeline>,
+    pub(super) timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
     profiles: Arc<Profiles>,
     user_rooms: Arc<UserRoomsCache>,
@@ -75,8 +77,6 @@ impl Memberships {
         room: &RoomOrAliasId,
         mut content: Content,
     ) -> Result<OwnedRoomId, RoomError> {
-        // Who vouches for the user is for the server to say.
-        content.remove("join_authorised_via_users_server");
         content.remove("third_party_signed");
         self.enter(requester, room, Membership::Join, content).await
     }
@@ -244,8 +244,8 @@ impl Memberships {
         Ok(())
     }
 
-    /// Has the member events of a user say what the profile says, in all rooms that the user is in. A room that refuses keeps
-    /// the old one. Tells `progress` how many rooms are done, and how many there are.
+    /// Has the member events of a user say what the profile says, or one `field` of it, in all rooms that the user is in. A room
+    /// that refuses keeps the old one. Tells `progress` how many rooms are done, and how many there are.
     ///
     /// # Errors
     /// [`RoomError`] if some rooms are left that may change their minds, or the rooms cannot be listed.
@@ -253,10 +253,11 @@ impl Memberships {
         &self,
         user_sn: UserSn,
         user_id: &UserId,
+        field: Option<&str>,
         progress: &P,
     ) -> Result<(), RoomError> {
         let rooms = self.database.rooms_of_user(user_sn, storage::Membership::Join).await?;
-        let update = &ProfileUpdate { profiles: &self.profiles, user_sn, user_id };
+        let update = &ProfileUpdate { profiles: &self.profiles, user_sn, user_id, field };
         for_each_room(rooms, user_id, progress, |room_sn| self.timeline.change(room_sn, update)).await
     }
 
@@ -291,6 +292,8 @@ impl Memberships {
         room_id: &RoomId,
         mut change: Change<'_>,
     ) -> Result<OwnedEventId, RoomError> {
+        // The server of the user who is named there has to sign the event, so this server names one of its own, or nobody.
+        change.content.remove(VOUCHER);
         let room_sn = self.timeline.find(room_id).await?;
         let spent = SpentOnce::new(&self.rate_limits);
         spent.check(Kind::Message, requester)?;
@@ -380,7 +383,7 @@ impl Memberships {
             let voucher =
                 Voucher { database: &self.database, interned: &self.interned, identity: &self.identity, room_sn };
             if let Some(user_id) = voucher.find(room, requester).await? {
-                content.insert("join_authorised_via_users_server".to_owned(), user_id.as_str().into());
+                content.insert(VOUCHER.to_owned(), user_id.as_str().into());
             }
         }
         Ok(())
@@ -516,6 +519,8 @@ struct ProfileUpdate<'a> {
     profiles: &'a Profiles,
     user_sn: UserSn,
     user_id: &'a UserId,
+    /// The only field that is changed.
+    field: Option<&'a str>,
 }
 
 impl RoomChange for ProfileUpdate<'_> {
@@ -526,23 +531,19 @@ impl RoomChange for ProfileUpdate<'_> {
         let Some(current) = current.filter(|event| event.membership() == Some(Membership::Join)) else {
             return Ok(((), None));
         };
-        let old = serde_json::from_slice::<Content>(current.content().as_bytes()).unwrap_or_default();
+        let old = wire::values(current.content().as_bytes());
         let mut new = old.clone();
         // Read while the room is locked, and built anew if another node was faster: an older profile never comes last.
-        replace_profile(&mut new, &self.profiles.member_profile(self.user_sn).await?);
+        replace_profile(&mut new, &self.profiles.member_profile(self.user_sn).await?, self.field);
         if new != old {
-            // What explained the joining does not explain this.
+            // What explained the joining, and who vouched for it, does not explain this.
             new.remove("reason");
+            new.remove(VOUCHER);
             let draft = Draft::state("m.room.member", self.user_id.as_str(), canonical(&new)?);
             room.stage(self.user_sn, self.user_id, &draft).await?;
         }
         Ok(((), None))
     }
-}
-
-async fn admits_guests(room: &mut OpenRoom) -> Result<bool, RoomError> {
-    let event = room.state("m.room.guest_access", "").await?;
-    Ok(event.is_some_and(|event| event.content().string("guest_access").as_deref() == Some("can_join")))
 }
 
 fn with_reason(reason: Option<String>) -> Content {

@@ -9,6 +9,7 @@ mod checking;
 mod create;
 mod directory;
 mod error;
+mod guests;
 mod head;
 mod inheritance;
 mod initial_state;
@@ -20,6 +21,7 @@ mod resolving;
 mod restricted_join;
 mod sending;
 mod timeline;
+mod transaction_id;
 mod unread;
 mod upgrade;
 
@@ -35,6 +37,7 @@ pub use open_room::{OpenRoom, Staged};
 pub use receiving::Reception;
 pub use sending::Sending;
 pub use timeline::{Changed, RoomChange, Timeline};
+pub use transaction_id::TransactionId;
 pub use upgrade::Upgrade;
 
 pub use room_engine::ErrorKind;

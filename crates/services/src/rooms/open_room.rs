@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use homeserver_core::{Cache, HeapSize, RoomSn, UserSn};
+use homeserver_core::{Cache, HeapSize, RoomSn, Timestamp, UserSn};
 use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedUserId, RoomId, UserId};
 use storage::{
-    Append, AppendOutcome, Database, Interned, Membership, NewEvent, Standing, Step, StorageError, StoredEvent,
-    later_version,
+    Append, AppendOutcome, ClientTransaction, Database, Interned, Membership, NewEvent, Redaction, Standing, Step,
+    StorageError, StoredEvent, later_version,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::RoomError;
-use super::head::{Draft, Head, HeadEvent, StateEvent, TransactionKey};
+use super::guests::{keeps_guests_out, with_removal_of_guests};
+use super::head::{Draft, Head, HeadEvent, StateEvent};
 use super::receiving::is_joint;
 use crate::identity::Identity;
 use crate::unread::Audiences;
@@ -33,7 +34,9 @@ pub struct OpenRoom {
     pub(super) staged: Vec<NewEvent>,
     pub(super) joined_change: i64,
     pub(super) invited_change: i64,
-    pub(super) transaction: Option<TransactionKey>,
+    pub(super) transaction: Option<ClientTransaction>,
+    /// Whether something that is staged may keep guests out who are in the room.
+    pub(super) keeps_guests_out: bool,
     /// Whether the head has moved by what is staged.
     pub(super) is_changed: bool,
 }
@@ -97,6 +100,16 @@ impl OpenRoom {
             Some(target) => self.redaction_of(sender, target).await?,
             None => None,
         };
+        if let Some((pdu, _)) = &redacted
+            && let Some(state_key) = pdu.state_key()
+        {
+            // From now on the head knows the place, so that it sees the event redacted before that is stored.
+            self.state_event(pdu.event_type(), state_key).await?;
+        }
+        let redacts = match &redacted {
+            Some((pdu, number)) => Some(redaction(&self.interned, pdu, number.clone()).await?),
+            None => None,
+        };
         let replaces = match &draft.state_key {
             Some(state_key) => self.state_event(&draft.event_type, state_key).await?,
             None => None,
@@ -108,6 +121,8 @@ impl OpenRoom {
         if let Some((pdu, _)) = &redacted {
             head.redact(pdu);
         }
+        self.keeps_guests_out |=
+            keeps_guests_out(&event.pdu) || redacted.as_ref().is_some_and(|(pdu, _)| keeps_guests_out(pdu));
         let membership = self.note_membership(&event.pdu, replaces.as_ref()).await?;
         let state_key_sn = match &draft.state_key {
             Some(state_key) => Some(self.interned.state_key(state_key).await?),
@@ -119,14 +134,14 @@ impl OpenRoom {
             type_sn: self.interned.event_type(&draft.event_type).await?,
             state_key_sn,
             sender_sn,
-            origin_server_ts: homeserver_core::Timestamp(event.pdu.origin_server_ts()),
+            origin_server_ts: Timestamp(event.pdu.origin_server_ts()),
             depth: event.pdu.depth(),
             client_json: event.client_json,
             federation_json: event.federation_json,
             unread: Arc::default(),
             replaces: replaces.map(|replaced| (replaced.number, replaced.pdu.client_json().clone())),
             membership,
-            redacts: redacted.map(|(pdu, number)| (number, pdu.client_json().clone())),
+            redacts,
             standing: if is_joint(&event.pdu) { Standing::Hidden } else { Standing::Accepted },
             auth_events,
             previous_in_chain,
@@ -192,7 +207,13 @@ impl OpenRoom {
         }
         self.evaluate_staged().await?;
         let transaction = self.transaction.take();
+        let now = Timestamp(self.now);
         let head = self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?;
+        // Nobody but the creator is in a new room.
+        let also = match self.keeps_guests_out && head.version > 0 {
+            true => Some(with_removal_of_guests(head.room_sn, now, also)),
+            false => also,
+        };
         let new_version = later_version(head.version);
         let append = Append {
             room_sn: head.room_sn,
@@ -202,7 +223,7 @@ impl OpenRoom {
             events: std::mem::take(&mut self.staged),
             resolved: None,
             extremities: None,
-            transaction: transaction.as_ref().map(|(device_sn, _, id)| (*device_sn, id.clone())),
+            transaction: transaction.clone(),
             joined_change: self.joined_change,
             invited_change: self.invited_change,
             also,
@@ -307,6 +328,20 @@ async fn outcome_of(
     outcome: oneshot::Receiver<Result<AppendOutcome, StorageError>>,
 ) -> Result<AppendOutcome, StorageError> {
     outcome.await.map_err(|_| StorageError::Unavailable("the database is closed".to_owned())).flatten()
+}
+
+/// What is written of an event that is redacted: `redacted` is what is left of it.
+pub(super) async fn redaction(
+    interned: &Interned,
+    redacted: &Pdu,
+    number: storage::EventNumber,
+) -> Result<Redaction, StorageError> {
+    let member = match redacted.state_key() {
+        Some(user_id) if redacted.event_type() == "m.room.member" => Some(interned.user(user_id).await?),
+        _ => None,
+    };
+    let (client_json, federation_json) = (redacted.client_json().clone(), redacted.federation_json().clone());
+    Ok(Redaction { number, client_json, federation_json, member })
 }
 
 /// Local users redact events of others only by their power level; being of the same server is enough for servers only.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use homeserver_core::RoomSn;
 use room_engine::auth::{PowerLevel, PowerLevels};
-use room_engine::{JoinRule, Membership, Pdu};
+use room_engine::{JoinRule, Membership, Pdu, elements, string_value};
 use ruma::{OwnedUserId, RoomId, UserId};
-use serde::Deserialize;
 use storage::{Database, Interned};
 
 use super::{OpenRoom, RoomError};
 use crate::identity::Identity;
 use crate::sessions::Requester;
+use crate::wire;
 
 /// Conditions of a room that are looked at.
 const MAX_CONDITIONS: usize = 100;
@@ -26,13 +26,6 @@ pub(super) struct Voucher<'a> {
     pub(super) interned: &'a Arc<Interned>,
     pub(super) identity: &'a Arc<Identity>,
     pub(super) room_sn: RoomSn,
-}
-
-#[derive(Deserialize)]
-struct Condition {
-    #[serde(rename = "type")]
-    kind: String,
-    room_id: Option<String>,
 }
 
 impl Voucher<'_> {
@@ -62,11 +55,11 @@ impl Voucher<'_> {
     }
 
     async fn meets_a_condition(&self, join_rules: &Pdu, requester: &Requester) -> Result<bool, RoomError> {
-        let conditions = join_rules.content().value("allow").unwrap_or(b"[]");
-        let conditions: Vec<serde_json::Value> = serde_json::from_slice(conditions).unwrap_or_default();
-        for condition in conditions.into_iter().take(MAX_CONDITIONS) {
-            let Ok(Condition { kind, room_id: Some(room_id) }) = serde_json::from_value(condition) else { continue };
-            if kind != "m.room_membership" || <&RoomId>::try_from(room_id.as_str()).is_err() {
+        let conditions = join_rules.content().value("allow").unwrap_or_default();
+        for condition in elements(conditions).take(MAX_CONDITIONS) {
+            let text = |key| wire::member(condition, key).and_then(string_value);
+            let (Some(kind), Some(room_id)) = (text("type"), text("room_id")) else { continue };
+            if kind != "m.room_membership" || <&RoomId>::try_from(&*room_id).is_err() {
                 continue;
             }
             let Some(other_sn) = self.interned.find_room(&room_id).await? else { continue };

@@ -12,6 +12,7 @@ use tasks::queue::Job as _;
 use super::aliases::Aliases;
 use super::member_content::Content;
 use super::membership::Memberships;
+use super::transaction_id::TransactionId;
 use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
 use crate::background::InheritRoomSettings;
 use crate::rate_limits::{Kind, RateLimits, SpentOnce};
@@ -61,6 +62,7 @@ impl Sending {
         let mut draft = Draft::message(event_type, content);
         draft.redacts = redacted_by(&draft)?;
         let spent = self.rate_limits.spend_by_user(Kind::Message, requester)?;
+        let transaction_id = TransactionId::of_sending(transaction_id);
         let sent = self.timeline.send(requester, room_id, &draft, Some(transaction_id)).await;
         Ok(spent.settle(sent)?.event_id.clone())
     }
@@ -87,6 +89,7 @@ impl Sending {
         draft.redacts = Some(event_id.to_owned());
         let kind = self.kind_of_redaction(requester, event_id).await?;
         let spent = self.rate_limits.spend_by_user(kind, requester)?;
+        let transaction_id = TransactionId::of_redacting(event_id, transaction_id);
         let sent = self.timeline.send(requester, room_id, &draft, Some(transaction_id)).await;
         Ok(spent.settle(sent)?.event_id.clone())
     }

@@ -7,13 +7,14 @@ use homeserver_core::{Cache, CacheOptions, Clock, RoomSn};
 use parking_lot::Mutex as SyncMutex;
 use room_engine::RoomVersion;
 use ruma::{OwnedRoomId, RoomId};
-use storage::{Database, Interned, RoomStates, Step, StorageError, StoredEvent};
+use storage::{ClientTransaction, Database, Interned, RoomStates, Step, StorageError, StoredEvent};
 use tasks::limits::Limit;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::RoomError;
-use super::head::{Draft, Head, TransactionKey};
+use super::head::{Draft, Head};
 use super::open_room::{OpenRoom, Slot, Staged};
+use super::transaction_id::TransactionId;
 use crate::identity::Identity;
 use crate::sessions::Requester;
 use crate::unread::Audiences;
@@ -99,7 +100,7 @@ impl Timeline {
         }
     }
 
-    /// Sends one event. With a transaction ID, a repetition from the same device has the answer of the first.
+    /// Sends one event. With a transaction ID, a repetition from the same device on the same path has the answer of the first.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid>
     ///
@@ -110,14 +111,12 @@ impl Timeline {
         requester: &Requester,
         room_id: &RoomId,
         draft: &Draft,
-        transaction_id: Option<&str>,
+        transaction_id: Option<TransactionId<'_>>,
     ) -> Result<Arc<StoredEvent>, RoomError> {
         let room_sn = self.find(room_id).await?;
-        let transaction = match (requester.device_sn, transaction_id) {
-            (Some(device_sn), Some(id)) => {
-                Some((device_sn, self.interned.event_type(&draft.event_type).await?, Box::from(id)))
-            }
-            _ => None,
+        let transaction = match transaction_id {
+            Some(id) => Some(id.within_its_scope(&self.interned, requester, &draft.event_type).await?),
+            None => None,
         };
         for attempt in 0..ATTEMPTS {
             // At first the writer is trusted to refuse a repetition: there is hardly ever one.
@@ -140,7 +139,14 @@ impl Timeline {
                 }
                 room.transaction = Some(key.clone());
             }
-            room.stage(requester.user_sn, &requester.user_id, draft).await?;
+            if let Err(error) = room.stage(requester.user_sn, &requester.user_id, draft).await {
+                drop(room);
+                // What was sent before is answered again, though its sender might not send it now.
+                return match &transaction {
+                    Some(key) => self.sent_before(room_sn, key).await?.ok_or(error),
+                    None => Err(error),
+                };
+            }
             match room.commit(None).await?.stored().await {
                 Ok(mut events) => return events.pop().ok_or(RoomError::Contended),
                 Err(RoomError::Contended | RoomError::Storage(StorageError::Constraint(_))) => {}
@@ -153,9 +159,9 @@ impl Timeline {
     async fn sent_before(
         &self,
         room_sn: RoomSn,
-        (device_sn, type_sn, id): &TransactionKey,
+        transaction: &ClientTransaction,
     ) -> Result<Option<Arc<StoredEvent>>, RoomError> {
-        let Some(event_id) = self.database.event_of_transaction(*device_sn, room_sn, *type_sn, id).await? else {
+        let Some(event_id) = self.database.event_of_transaction(room_sn, transaction).await? else {
             return Ok(None);
         };
         Ok(self.database.event_by_id(&event_id).await?.map(Arc::new))
@@ -257,6 +263,10 @@ impl Timeline {
         &self.database
     }
 
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     pub(super) fn interned(&self) -> &Interned {
         &self.interned
     }
@@ -316,6 +326,7 @@ impl Timeline {
             joined_change: 0,
             invited_change: 0,
             transaction: None,
+            keeps_guests_out: false,
             is_changed: false,
         }
     }

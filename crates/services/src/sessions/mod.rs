@@ -291,6 +291,17 @@ impl Sessions {
         self.last_seen.add_to(devices);
     }
 
+    /// Forgets what is remembered of a user's tokens, which stay valid: the account is another one now.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the tokens cannot be read.
+    pub(crate) async fn look_up_again(&self, user_sn: UserSn) -> Result<(), StorageError> {
+        for hash in self.database.access_tokens_of(user_sn).await? {
+            self.remembered.remove(&hash);
+        }
+        Ok(())
+    }
+
     /// How many tokens are remembered, what that takes, and how often one was recognised.
     #[must_use]
     pub fn usage(&self) -> MemoryUsage {

@@ -43,6 +43,11 @@ impl Answer {
         }
     }
 
+    /// Where the next answer goes on.
+    pub(super) fn next_batch(&self) -> Position {
+        self.next_batch
+    }
+
     /// Whether a client would learn nothing from it.
     pub(super) fn is_empty(&self) -> bool {
         self.account_data.is_empty()
@@ -67,13 +72,33 @@ impl Answer {
         &mut self.presence
     }
 
-    pub(super) fn add_joined(&mut self, room: &RoomAnswer, pass: &Pass<'_>, now: Timestamp) {
-        let account_data = self.room_account_data.remove(&room.room_id).unwrap_or_default();
-        if room.is_empty() && account_data.is_empty() && pass.from.is_some() {
-            return;
+    /// Begins the entry of a joined room, up to its state, which more can be added to; `false` if there is nothing to tell of it.
+    pub(super) fn begin_joined(&mut self, room: &RoomAnswer, pass: &Pass<'_>, now: Timestamp) -> bool {
+        let has_account_data = self.room_account_data.contains_key(&room.room_id);
+        if room.is_empty() && !has_account_data && pass.from.is_some() {
+            return false;
         }
         let out = begin_room(&mut self.joined, &room.room_id);
         write_timeline_and_state(out, room, pass, now);
+        true
+    }
+
+    /// Adds more events to the state of the joined room that was begun.
+    pub(super) fn add_state(&mut self, room: &RoomAnswer, pass: &Pass<'_>, now: Timestamp, is_first: bool) {
+        let form = form_of(room, pass, now);
+        for (index, event) in room.state.iter().enumerate() {
+            if index > 0 || !is_first {
+                self.joined.push(b',');
+            }
+            form.write(&mut self.joined, event, None);
+        }
+    }
+
+    /// Ends the entry of the joined room that was begun.
+    pub(super) fn end_joined(&mut self, room: &RoomAnswer, pass: &Pass<'_>) {
+        let account_data = self.room_account_data.remove(&room.room_id).unwrap_or_default();
+        let out = &mut self.joined;
+        out.extend_from_slice(b"]}");
         if let Some(summary) = &room.summary {
             out.extend_from_slice(b",\"summary\":");
             write_summary(out, summary);
@@ -89,7 +114,7 @@ impl Answer {
     pub(super) fn add_left(&mut self, room: &RoomAnswer, pass: &Pass<'_>, now: Timestamp) {
         let out = begin_room(&mut self.left, &room.room_id);
         write_timeline_and_state(out, room, pass, now);
-        out.extend_from_slice(b",\"account_data\":{\"events\":[]}}");
+        out.extend_from_slice(b"]},\"account_data\":{\"events\":[]}}");
     }
 
     pub(super) fn add_stripped(&mut self, room: &StrippedRoom) {
@@ -104,22 +129,30 @@ impl Answer {
         out.extend_from_slice(b"}}");
     }
 
-    pub(super) fn into_json(mut self) -> Vec<u8> {
-        // Rooms of which only the account data is new.
+    /// Adds the rooms of which only the account data is new.
+    pub(super) fn add_remaining_account_data(&mut self) {
         for (room_id, entries) in std::mem::take(&mut self.room_account_data) {
             let out = begin_room(&mut self.joined, &room_id);
             out.extend_from_slice(b"\"account_data\":{\"events\":");
             write_account_data(out, &entries);
             out.extend_from_slice(b"}}");
         }
-        let sections = [("join", self.joined), ("leave", self.left), ("invite", self.invited), ("knock", self.knocked)];
-        let length: usize = sections.iter().map(|(_, section)| section.len()).sum();
-        let mut out = Vec::with_capacity(length + self.presence.len() + 256);
+    }
+
+    /// Takes the rooms that were added, by section.
+    pub(super) fn take_rooms(&mut self) -> [(&'static str, Vec<u8>); 4] {
+        let sections = [&mut self.joined, &mut self.left, &mut self.invited, &mut self.knocked].map(std::mem::take);
+        let [joined, left, invited, knocked] = sections;
+        [("join", joined), ("leave", left), ("invite", invited), ("knock", knocked)]
+    }
+
+    /// Writes the beginning of the answer: all that comes before the rooms.
+    pub(super) fn write_start(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"next_batch\":");
-        push_string(&mut out, &sync_token(self.next_batch));
+        push_string(out, &sync_token(self.next_batch));
         if !self.account_data.is_empty() {
             out.extend_from_slice(b",\"account_data\":{\"events\":");
-            write_account_data(&mut out, &self.account_data);
+            write_account_data(out, &self.account_data);
             out.push(b'}');
         }
         if !self.presence.is_empty() {
@@ -127,22 +160,52 @@ impl Answer {
             out.extend_from_slice(&self.presence);
             out.extend_from_slice(b"]}");
         }
-        if length > 0 {
-            out.extend_from_slice(b",\"rooms\":{");
-            let present = sections.iter().filter(|(_, section)| !section.is_empty());
-            for (index, (name, section)) in present.enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                push_string(&mut out, name);
-                out.extend_from_slice(b":{");
-                out.extend_from_slice(section);
-                out.push(b'}');
-            }
-            out.push(b'}');
+    }
+
+    pub(super) fn into_json(mut self) -> Vec<u8> {
+        self.add_remaining_account_data();
+        let rooms = self.take_rooms();
+        let length: usize = rooms.iter().map(|(_, rooms)| rooms.len()).sum();
+        let mut out = Vec::with_capacity(length + self.presence.len() + 256);
+        self.write_start(&mut out);
+        let mut sections = RoomSections::default();
+        for (section, rooms) in rooms {
+            sections.append(&mut out, section, &rooms);
+        }
+        sections.end(&mut out);
+        out
+    }
+}
+
+/// Writes the rooms of an answer, section by section.
+#[derive(Default)]
+pub(super) struct RoomSections {
+    open: Option<&'static str>,
+}
+
+impl RoomSections {
+    /// Appends whole rooms to a section, or the beginning of one. All of a section come one after the other.
+    pub(super) fn append(&mut self, out: &mut Vec<u8>, section: &'static str, rooms: &[u8]) {
+        if rooms.is_empty() {
+            return;
+        }
+        if self.open == Some(section) {
+            out.push(b',');
+        } else {
+            out.extend_from_slice(if self.open.is_none() { b",\"rooms\":{" } else { b"}," });
+            push_string(out, section);
+            out.extend_from_slice(b":{");
+            self.open = Some(section);
+        }
+        out.extend_from_slice(rooms);
+    }
+
+    /// Ends the answer.
+    pub(super) fn end(&self, out: &mut Vec<u8>) {
+        if self.open.is_some() {
+            out.extend_from_slice(b"}}");
         }
         out.push(b'}');
-        out
     }
 }
 
@@ -155,9 +218,14 @@ fn begin_room<'a>(section: &'a mut Vec<u8>, room_id: &str) -> &'a mut Vec<u8> {
     section
 }
 
-fn write_timeline_and_state(out: &mut Vec<u8>, room: &RoomAnswer, pass: &Pass<'_>, now: Timestamp) {
+fn form_of<'a>(room: &'a RoomAnswer, pass: &Pass<'a>, now: Timestamp) -> EventForm<'a> {
     let reader = Reader { room_id: None, now, device_sn: pass.requester.device_sn };
-    let form = EventForm { reader, pdus: &room.pdus, fields: pass.request.filter.event_fields.as_ref() };
+    EventForm { reader, pdus: &room.pdus, fields: pass.request.filter.event_fields.as_ref() }
+}
+
+/// Writes the timeline and the state, but for the end of the list of state events.
+fn write_timeline_and_state(out: &mut Vec<u8>, room: &RoomAnswer, pass: &Pass<'_>, now: Timestamp) {
+    let form = form_of(room, pass, now);
     let memberships = room.memberships.iter().copied().chain(std::iter::repeat(None));
     let events = room.timeline.iter().chain(&room.state);
     out.reserve(events.map(|event| event.client_json.len() + ADDED_BYTES).sum());
@@ -173,7 +241,8 @@ fn write_timeline_and_state(out: &mut Vec<u8>, room: &RoomAnswer, pass: &Pass<'_
     push_string(out, key);
     out.extend_from_slice(b":{\"events\":");
     write_list(out, &room.state, |out, event| form.write(out, event, None));
-    out.push(b'}');
+    // The end of the list.
+    out.pop();
 }
 
 fn write_summary(out: &mut Vec<u8>, summary: &Summary) {
@@ -189,7 +258,7 @@ fn write_summary(out: &mut Vec<u8>, summary: &Summary) {
             out.push(b',');
         }
         out.extend_from_slice(b"\"m.heroes\":");
-        write_list(out, heroes, |out, user_id| push_string(out, user_id));
+        write_list(out, heroes, |out, hero| push_string(out, &hero.user_id));
     }
     out.push(b'}');
 }

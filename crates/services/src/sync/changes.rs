@@ -34,6 +34,8 @@ pub(super) struct RoomUpdate {
     pub(super) since: Position,
     /// What the user was to the room at the start of the pass, and whether that never changed on the way.
     pub(super) before: Before,
+    /// Whether its members are too many to be read at once.
+    pub(super) is_large: bool,
     /// All events of the pass, oldest first; `None` if they have to be read.
     pub(super) events: Option<Vec<Arc<StoredEvent>>>,
     /// The receipts of the pass that the user is shown, oldest first; `None` if they have to be read.
@@ -201,6 +203,7 @@ impl Sync {
                 membership,
                 since,
                 before,
+                is_large: false,
                 events,
                 receipts,
                 typing_changed,

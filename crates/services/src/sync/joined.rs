@@ -6,10 +6,12 @@ use std::sync::Arc;
 use homeserver_core::{EventSn, KeySn, Position, RoomSn, TypeSn};
 use storage::{FullState, KnownState, Membership, RoomHead, StoredEvent, UnreadThread};
 
-use super::changes::RoomUpdate;
-use super::summary::Summary;
+use super::changes::{Before, RoomUpdate};
+use super::large_rooms::MemberPages;
+use super::members::StateBefore;
+use super::summary::{Hero, Summary};
 use super::{Pass, Sync};
-use crate::reading::Visibility;
+use crate::reading::{Visibility, redact_erased};
 use crate::rooms::RoomError;
 
 /// What a user sees of a room that they are or were in.
@@ -22,9 +24,13 @@ pub(super) struct RoomAnswer {
     pub(super) is_limited: bool,
     pub(super) prev_batch: Position,
     pub(super) state: Vec<Arc<StoredEvent>>,
+    /// The members who are part of the state too, if they are many.
+    pub(super) more_members: Option<MemberPages>,
     /// The events above as servers exchange them, if the client wants that.
     pub(super) pdus: HashMap<EventSn, Vec<u8>>,
     pub(super) summary: Option<Summary>,
+    /// Whether the client could not be told of all members before.
+    pub(super) is_completed: bool,
     /// Ephemeral events, as JSON.
     pub(super) ephemeral: Vec<Vec<u8>>,
     /// Whether the user has read further.
@@ -34,11 +40,12 @@ pub(super) struct RoomAnswer {
 }
 
 impl RoomAnswer {
-    /// Whether there is nothing in it that a client would want to know.
+    /// Whether there is nothing in it that a client would want to know. A summary alone is no news: the filter keeps from the
+    /// client what changed it.
     pub(super) fn is_empty(&self) -> bool {
         self.timeline.is_empty()
             && self.state.is_empty()
-            && self.summary.is_none()
+            && !self.is_completed
             && !self.is_limited
             && self.ephemeral.is_empty()
             && !self.is_read_further
@@ -46,6 +53,7 @@ impl RoomAnswer {
 }
 
 /// The timeline of a room with what is needed to make its state.
+#[derive(Clone)]
 pub(super) struct TimelinePart {
     pub(super) events: Vec<Arc<StoredEvent>>,
     pub(super) memberships: Vec<Option<Membership>>,
@@ -60,7 +68,7 @@ pub(super) struct TimelinePart {
 
 impl TimelinePart {
     /// Whether the client needs the event as state: it is of the pass, and the timeline does not show it.
-    fn needs_as_state(&self, pass: &Pass<'_>, event_sn: EventSn) -> bool {
+    pub(super) fn needs_as_state(&self, pass: &Pass<'_>, event_sn: EventSn) -> bool {
         let position = event_sn.position();
         let is_shown = || self.events.binary_search_by_key(&event_sn, |event| event.sn).is_ok();
         position <= pass.to && (pass.request.use_state_after || position <= self.start || !is_shown())
@@ -89,13 +97,15 @@ impl Sync {
         let mut read = self.read_timelines(pass, &unread_rooms, pass.after()).await?;
         let mut answers = Vec::with_capacity(updates.len());
         for update in updates {
-            let timeline = match &update.events {
+            let mut timeline = match &update.events {
                 Some(events) => self.cut_timeline(pass, update, events).await?,
                 None => read.remove(&update.room_sn).unwrap_or_else(|| empty_timeline(pass.to)),
             };
-            let state = self.changed_state(pass, update, &timeline).await?;
             let summary = self.changed_summary(pass, update, &timeline).await?;
-            answers.push(Self::finish_room(pass, update, timeline, state, summary));
+            let heroes = heroes_of(summary.as_ref());
+            let state = self.changed_state(pass, update, &mut timeline, heroes).await?;
+            let more_members = self.more_members(pass, update, &timeline, &state).await?;
+            answers.push(Self::finish_room(pass, update, timeline, (state, more_members), summary));
         }
         Ok(answers)
     }
@@ -107,8 +117,8 @@ impl Sync {
         update: &RoomUpdate,
         events: &[Arc<StoredEvent>],
     ) -> Result<TimelinePart, RoomError> {
-        let filter = &pass.request.filter.room.0.timeline.0;
-        let wanted = self.filtered(filter, events.iter().cloned(), &update.room_id).await?;
+        let wanted = self.filtered_timeline(pass, events.iter().cloned(), &update.room_id).await?;
+        let is_sieved = wanted.len() < events.len();
         let limit = pass.timeline_limit();
         let cut = wanted.len().saturating_sub(limit);
         let timeline = wanted.get(cut..).unwrap_or_default().to_vec();
@@ -120,7 +130,7 @@ impl Sync {
         };
         let gap = events.iter().filter(|event| !timeline.iter().any(|shown| shown.sn == event.sn)).cloned().collect();
         let memberships = vec![Some(Membership::Join); timeline.len()];
-        Ok(TimelinePart { events: timeline, memberships, is_limited, is_sieved: false, start, gap: Some(gap) })
+        Ok(TimelinePart { events: timeline, memberships, is_limited, is_sieved, start, gap: Some(gap) })
     }
 
     /// The newest events of many rooms, from the database.
@@ -149,9 +159,8 @@ impl Sync {
             events.truncate(limit);
             let start = events.last().filter(|_| is_limited).map_or(after, |oldest| Position(oldest.sn.0 - 1));
             events.reverse();
-            let filter = &pass.request.filter.room.0.timeline.0;
             let read = events.len();
-            let events = self.filtered(filter, events, &update.room_id).await?;
+            let events = self.filtered_timeline(pass, events, &update.room_id).await?;
             let is_sieved = events.len() < read;
             let memberships = vec![Some(Membership::Join); events.len()];
             let start = if limit == 0 && is_limited { pass.to } else { start };
@@ -187,27 +196,56 @@ impl Sync {
         &self,
         pass: &Pass<'_>,
         update: &RoomUpdate,
+        timeline: &mut TimelinePart,
+        heroes: &[Hero],
+    ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
+        let is_fresh = pass.request.full_state;
+        let events = if is_fresh {
+            let current = self.current_states(pass, &[update]).await?.remove(&update.room_sn).unwrap_or_default();
+            let mut events = self.state_before(pass, timeline, current).await?;
+            self.add_changed_members(pass, update, timeline, &mut events).await?;
+            events
+        } else {
+            self.changes_of_state(pass, update, timeline).await?
+        };
+        self.choose_state(pass, update, timeline, StateBefore { events, heroes, is_fresh }).await
+    }
+
+    /// The state that changed in the pass, as far as the timeline does not show it.
+    async fn changes_of_state(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
         timeline: &TimelinePart,
     ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
-        if pass.request.full_state {
-            return self.full_state(pass, update, timeline).await;
-        }
-        let changed = match &timeline.gap {
-            Some(gap) => {
-                let shown_too = timeline.events.iter().filter(|_| pass.request.use_state_after);
-                let mut latest: HashMap<(TypeSn, KeySn), &Arc<StoredEvent>> = HashMap::new();
-                for event in gap.iter().chain(shown_too) {
-                    let Some(key_sn) = event.state_key_sn else { continue };
-                    let known = latest.entry((event.type_sn, key_sn)).or_insert(event);
-                    if known.sn < event.sn {
-                        *known = event;
-                    }
-                }
-                latest.into_values().cloned().collect()
+        let Some(gap) = &timeline.gap else { return self.read_changed_state(pass, update, timeline).await };
+        let shown_too = timeline.events.iter().filter(|_| pass.request.use_state_after);
+        let mut latest: HashMap<(TypeSn, KeySn), &Arc<StoredEvent>> = HashMap::new();
+        for event in gap.iter().chain(shown_too) {
+            let Some(key_sn) = event.state_key_sn else { continue };
+            let known = latest.entry((event.type_sn, key_sn)).or_insert(event);
+            if known.sn < event.sn {
+                *known = event;
             }
-            None => self.read_changed_state(pass, update, timeline).await?,
-        };
-        self.choose_state(pass, update, timeline, changed, false).await
+        }
+        Ok(latest.into_values().cloned().collect())
+    }
+
+    /// Adds the members who changed in the pass to a whole state without members, for a client that was in the room before:
+    /// it knows members, and would not learn of the change otherwise.
+    async fn add_changed_members(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        timeline: &TimelinePart,
+        state: &mut Vec<Arc<StoredEvent>>,
+    ) -> Result<(), RoomError> {
+        if pass.lazy_loads_members() && pass.from.is_some() {
+            let member_type = self.interned.event_type("m.room.member").await?;
+            let changed = self.changes_of_state(pass, update, timeline).await?;
+            state.extend(changed.into_iter().filter(|event| event.type_sn == member_type));
+        }
+        Ok(())
     }
 
     /// The state that changed in the pass, as far as the timeline does not show it, from the database.
@@ -249,27 +287,36 @@ impl Sync {
                 Some(head) => Some(self.summary(pass, update, head, &current).await?),
                 None => None,
             };
-            let state = self.state_before(pass, &timeline, current).await?;
-            let state = self.choose_state(pass, update, &timeline, state, true).await?;
-            answers.push(Self::finish_room(pass, update, timeline, state, summary));
+            let mut events = self.state_before(pass, &timeline, current).await?;
+            if update.before == Before::Joined {
+                self.add_changed_members(pass, update, &timeline, &mut events).await?;
+            }
+            let before = StateBefore { events, heroes: heroes_of(summary.as_ref()), is_fresh: true };
+            let state = self.choose_state(pass, update, &mut timeline, before).await?;
+            let more_members = self.more_members(pass, update, &timeline, &state).await?;
+            answers.push(Self::finish_room(pass, update, timeline, (state, more_members), summary));
         }
         Ok(answers)
     }
 
-    /// The current state of many rooms; without members if the client loads them lazily.
+    /// The current state of many rooms; without members if the client loads them lazily or they are many.
     async fn current_states(
         &self,
         pass: &Pass<'_>,
         updates: &[&RoomUpdate],
     ) -> Result<HashMap<RoomSn, Vec<Arc<StoredEvent>>>, RoomError> {
-        let events = if pass.lazy_loads_members() {
+        let (without, with): (Vec<&RoomUpdate>, Vec<&RoomUpdate>) =
+            updates.iter().partition(|update| pass.lazy_loads_members() || update.is_large);
+        let mut events = Vec::new();
+        if !without.is_empty() {
             let member_type = self.interned.event_type("m.room.member").await?;
-            let known: Vec<&KnownState> = updates.iter().map(|update| &update.state).collect();
-            self.database.current_states_without_members(&known, member_type).await?
-        } else {
-            let full: Vec<&FullState> = updates.iter().filter_map(|update| update.state.full()).collect();
-            self.database.current_states(&full).await?
-        };
+            let known: Vec<&KnownState> = without.iter().map(|update| &update.state).collect();
+            events = self.database.current_states_without_members(&known, member_type).await?;
+        }
+        if !with.is_empty() {
+            let full: Vec<&FullState> = with.iter().filter_map(|update| update.state.full()).collect();
+            events.extend(self.database.current_states(&full).await?);
+        }
         let mut states: HashMap<RoomSn, Vec<Arc<StoredEvent>>> = HashMap::with_capacity(updates.len());
         for event in events {
             states.entry(event.room_sn).or_default().push(Arc::new(event));
@@ -290,7 +337,9 @@ impl Sync {
         let visibility = self.visibility(pass, update, first).await?;
         let before = timeline.events.len();
         timeline.events.retain(|event| visibility.may_see(event));
-        timeline.is_limited |= timeline.events.len() < before;
+        let is_hiding = timeline.events.len() < before;
+        (timeline.is_limited, timeline.is_sieved) = (timeline.is_limited || is_hiding, timeline.is_sieved || is_hiding);
+        redact_erased(&self.database, &visibility, &mut timeline.events).await?;
         timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
         if let Some(first) = timeline.events.first() {
             timeline.start = Position(first.sn.0 - 1);
@@ -345,22 +394,11 @@ impl Sync {
         Ok(state)
     }
 
-    async fn full_state(
-        &self,
-        pass: &Pass<'_>,
-        update: &RoomUpdate,
-        timeline: &TimelinePart,
-    ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
-        let current = self.current_states(pass, &[update]).await?.remove(&update.room_sn).unwrap_or_default();
-        let state = self.state_before(pass, timeline, current).await?;
-        self.choose_state(pass, update, timeline, state, true).await
-    }
-
     fn finish_room(
         pass: &Pass<'_>,
         update: &RoomUpdate,
         timeline: TimelinePart,
-        state: Vec<Arc<StoredEvent>>,
+        (state, more_members): (Vec<Arc<StoredEvent>>, Option<MemberPages>),
         summary: Option<Summary>,
     ) -> RoomAnswer {
         let prev_batch = if timeline.events.is_empty() && !timeline.is_limited { pass.to } else { timeline.start };
@@ -372,13 +410,19 @@ impl Sync {
             is_limited: timeline.is_limited,
             prev_batch,
             state,
+            more_members,
             pdus: HashMap::new(),
             summary,
+            is_completed: update.is_completed,
             ephemeral: Vec::new(),
             is_read_further: false,
             unread: Arc::default(),
         }
     }
+}
+
+fn heroes_of(summary: Option<&Summary>) -> &[Hero] {
+    summary.and_then(|summary| summary.heroes.as_deref()).unwrap_or_default()
 }
 
 pub(super) fn empty_timeline(at: Position) -> TimelinePart {

@@ -8,7 +8,9 @@ use storage::{Membership, StateEntry};
 
 use super::changes::{Before, RoomUpdate};
 use super::joined::{RoomAnswer, empty_timeline};
+use super::members::StateBefore;
 use super::{Pass, Sync};
+use crate::reading::redact_erased;
 use crate::rooms::RoomError;
 
 impl Sync {
@@ -44,6 +46,7 @@ impl Sync {
             let read = timeline.events.len();
             timeline.events.retain(|event| event.sn.position() == update.since || visibility.may_see(event));
             timeline.is_sieved |= timeline.events.len() < read;
+            redact_erased(&self.database, &visibility, &mut timeline.events).await?;
             timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
         }
         if let Some(first) = timeline.events.first() {
@@ -60,7 +63,8 @@ impl Sync {
                 let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
                 self.state_before(&inside, &timeline, self.load_events(&sns).await?).await?
             };
-            self.choose_state(&inside, update, &timeline, state, true).await?
+            let before = StateBefore { events: state, heroes: &[], is_fresh: true };
+            self.choose_state(&inside, update, &mut timeline, before).await?
         } else {
             Vec::new()
         };
@@ -72,8 +76,10 @@ impl Sync {
             memberships: timeline.memberships,
             is_limited: timeline.is_limited,
             state,
+            more_members: None,
             pdus: HashMap::new(),
             summary: None,
+            is_completed: false,
             ephemeral: Vec::new(),
             is_read_further: false,
             unread: Arc::default(),

@@ -5,19 +5,22 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use homeserver_core::{Cache, DeviceSn, EventSn, MemoryBudget, Position, RoomSn, UserSn};
+use homeserver_core::{Cache, DeviceSn, EventSn, KeySn, MemoryBudget, Position, RoomSn, TypeSn};
 use parking_lot::Mutex;
 use storage::StoredEvent;
 
 use super::changes::RoomUpdate;
 use super::joined::TimelinePart;
+use super::summary::Hero;
 use super::{Pass, Sync};
+use crate::reading::{Visibility, concerns_erased_member, redact_erased_members};
 use crate::rooms::RoomError;
 
 /// Members remembered for one room of a device.
 const REMEMBERED_MEMBERS: usize = 1_000;
 
-type Sent = Arc<Mutex<HashMap<UserSn, (EventSn, Position)>>>;
+/// By the state keys of their events.
+type Sent = Arc<Mutex<HashMap<KeySn, (EventSn, Position)>>>;
 
 /// Which member events each device was sent, and in the answer up to which position: a client that asks from there on has
 /// received them.
@@ -31,11 +34,11 @@ impl SentMembers {
     }
 
     /// Whether the device has this member event for certain; if not, it is sent now.
-    fn was_sent(&self, pass: &Pass<'_>, room_sn: RoomSn, user_sn: UserSn, event_sn: EventSn) -> bool {
+    fn was_sent(&self, pass: &Pass<'_>, room_sn: RoomSn, key_sn: KeySn, event_sn: EventSn) -> bool {
         let Some(device_sn) = pass.requester.device_sn else { return false };
         let of_room = self.rooms.get_or_insert_with(&(device_sn, room_sn), Sent::default);
         let mut sent = of_room.lock();
-        if let Some((sent_sn, until)) = sent.get(&user_sn)
+        if let Some((sent_sn, until)) = sent.get(&key_sn)
             && *sent_sn == event_sn
             && pass.from.is_some_and(|from| *until <= from)
         {
@@ -45,7 +48,7 @@ impl SentMembers {
             sent.clear();
         }
         let capacity = sent.capacity();
-        sent.insert(user_sn, (event_sn, pass.to));
+        sent.insert(key_sn, (event_sn, pass.to));
         let has_grown = sent.capacity() > capacity;
         // The cache asks for the size under its own lock.
         drop(sent);
@@ -56,29 +59,85 @@ impl SentMembers {
     }
 }
 
+/// What is known of the state that comes before a timeline.
+pub(super) struct StateBefore<'a> {
+    /// The whole state, or what of it has changed. With lazy loading, of the members only those who changed where the client
+    /// does not see it.
+    pub(super) events: Vec<Arc<StoredEvent>>,
+    /// The members who stand for the room in its summary.
+    pub(super) heroes: &'a [Hero],
+    /// Whether the client knows nothing of the room yet.
+    pub(super) is_fresh: bool,
+}
+
 impl Sync {
-    /// What of `state` the client wants. With lazy loading that is, of the members, those who sent what is in the timeline.
+    /// What of the state the client wants. With lazy loading that is, of the members, those who sent what is in the timeline,
+    /// those who stand for the room, and those who changed where the client does not see it.
     pub(super) async fn choose_state(
         &self,
         pass: &Pass<'_>,
         update: &RoomUpdate,
-        timeline: &TimelinePart,
-        state: Vec<Arc<StoredEvent>>,
-        is_fresh: bool,
+        timeline: &mut TimelinePart,
+        before: StateBefore<'_>,
     ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
-        let filter = &pass.request.filter.room.0.state.0;
-        let mut state = self.filtered(filter, state, &update.room_id).await?;
-        if pass.lazy_loads_members() {
-            let member_type = self.interned.event_type("m.room.member").await?;
-            state.retain(|event| event.type_sn != member_type);
-            let mut wanted: HashSet<UserSn> = timeline.events.iter().map(|event| event.sender_sn).collect();
-            if is_fresh {
-                wanted.insert(pass.requester.user_sn);
+        let StateBefore { events: mut state, heroes, is_fresh } = before;
+        let mut loaded = HashSet::new();
+        let member_type = self.interned.event_type("m.room.member").await?;
+        if pass.lazy_loads_members() || update.is_large {
+            let mut wanted = self.wanted_members(pass, timeline, heroes, is_fresh, member_type).await?;
+            for key_sn in state.iter().filter(|event| event.type_sn == member_type).filter_map(|it| it.state_key_sn) {
+                wanted.remove(&key_sn);
             }
-            state.extend(self.member_events(pass, update, timeline, wanted, is_fresh).await?);
+            let members = self.member_events(pass, update, timeline, &wanted, member_type).await?;
+            loaded.extend(members.iter().map(|event| event.sn));
+            state.extend(members);
+        }
+        if !pass.request.use_state_after {
+            timeline.begin_after_hidden_state(&mut state);
+        }
+        let mut state = self.filtered(&pass.request.filter.room.0.state.0, state, &update.room_id).await?;
+        if pass.lazy_loads_members() {
+            let wants_all = is_fresh || pass.request.filter.room.0.state.0.include_redundant_members;
+            state.retain(|event| {
+                let Some(key_sn) = event.state_key_sn.filter(|_| event.type_sn == member_type) else { return true };
+                let was_sent = self.sent_members.was_sent(pass, update.room_sn, key_sn, event.sn);
+                wants_all || !was_sent || !loaded.contains(&event.sn)
+            });
         }
         state.sort_by_key(|event| event.sn);
+        if state.iter().any(|event| concerns_erased_member(event)) {
+            let (room, user_sn) = (&update.state, pass.requester.user_sn);
+            let visibility = Visibility::load(&self.database, &self.interned, room, user_sn, Position::START).await?;
+            redact_erased_members(&self.database, &visibility, &mut state).await?;
+        }
         Ok(state)
+    }
+
+    /// The state keys of the members that the client needs.
+    async fn wanted_members(
+        &self,
+        pass: &Pass<'_>,
+        timeline: &TimelinePart,
+        heroes: &[Hero],
+        is_fresh: bool,
+        member_type: TypeSn,
+    ) -> Result<HashSet<KeySn>, RoomError> {
+        let mut users: HashSet<_> = timeline.events.iter().map(|event| event.sender_sn).collect();
+        users.extend(heroes.iter().map(|hero| hero.user_sn));
+        if is_fresh {
+            users.insert(pass.requester.user_sn);
+        }
+        let mut wanted = HashSet::with_capacity(users.len());
+        for user_sn in users {
+            let user_id = self.interned.user_id(user_sn).await?;
+            wanted.extend(self.interned.find_key(&user_id).await?);
+        }
+        if timeline.is_sieved {
+            // What became of them may be hidden.
+            let shown = timeline.events.iter().filter(|event| event.type_sn == member_type);
+            wanted.extend(shown.filter_map(|event| event.state_key_sn));
+        }
+        Ok(wanted)
     }
 
     async fn member_events(
@@ -86,31 +145,14 @@ impl Sync {
         pass: &Pass<'_>,
         update: &RoomUpdate,
         timeline: &TimelinePart,
-        wanted: HashSet<UserSn>,
-        is_fresh: bool,
+        wanted: &HashSet<KeySn>,
+        member_type: TypeSn,
     ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
-        let member_type = self.interned.event_type("m.room.member").await?;
-        let mut keys = Vec::with_capacity(wanted.len());
-        let mut users = HashMap::with_capacity(wanted.len());
-        for user_sn in wanted {
-            let user_id = self.interned.user_id(user_sn).await?;
-            if let Some(key_sn) = self.interned.find_key(&user_id).await? {
-                keys.push(key_sn.0);
-                users.insert(key_sn, user_sn);
-            }
-        }
-        if keys.is_empty() {
+        if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        let keys: Vec<i64> = wanted.iter().map(|key_sn| key_sn.0).collect();
         let current = self.database.state_of_keys(&update.state, member_type, &keys).await?;
-        let current = current.into_iter().map(Arc::new).collect();
-        let mut members = self.state_before(pass, timeline, current).await?;
-        let wants_all = is_fresh || pass.request.filter.room.0.state.0.include_redundant_members;
-        members.retain(|event| {
-            let Some(user_sn) = event.state_key_sn.and_then(|key_sn| users.get(&key_sn)) else { return false };
-            let was_sent = self.sent_members.was_sent(pass, update.room_sn, *user_sn, event.sn);
-            wants_all || !was_sent
-        });
-        Ok(members)
+        self.state_before(pass, timeline, current.into_iter().map(Arc::new).collect()).await
     }
 }

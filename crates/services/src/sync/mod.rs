@@ -5,8 +5,11 @@
 //! 1. [`changes`] finds which rooms have something new, from the tail of the log that is in memory or, for those who were away
 //!    for longer, from the database.
 //! 2. [`joined`], [`left`] and [`stripped`] make of each room what the user may see of it, with the help of [`members`]
-//!    (lazy-loaded members), [`sieved`] (filtered timelines) and [`summary`].
+//!    (lazy-loaded members), [`sieved`] (filtered timelines), [`hidden_state`] and [`summary`].
 //! 3. [`answer`] writes it as JSON, copying the stored bytes of events, in another [`form`] if the filter says so.
+//!
+//! [`large_rooms`] bounds what is in memory of it. What may be large, a first answer, is handed over piece by piece
+//! ([`whole`]); any other is made as one.
 //!
 //! If there is nothing, the request waits: one entry in [`Wakeups`], no polling.
 //!
@@ -16,7 +19,9 @@ mod answer;
 mod changes;
 mod counts;
 mod form;
+mod hidden_state;
 mod joined;
+mod large_rooms;
 mod left;
 mod members;
 mod presence;
@@ -26,6 +31,7 @@ mod stripped;
 mod summary;
 mod typing;
 mod unread;
+mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +42,7 @@ use tasks::limits::Limit;
 use tokio_util::sync::CancellationToken;
 
 use crate::filters::{FilterDefinition, RoomEventFilter};
+use crate::ignoring::{Ignored, IgnoredUsers};
 use crate::log::{LogTail, UserRooms, UserRoomsCache, Wakeups};
 use crate::presence::Presences;
 use crate::push_rules::{PUSH_RULES, account_data_content};
@@ -45,7 +52,10 @@ use crate::typing::Typing;
 use answer::Answer;
 use changes::RoomUpdate;
 pub use counts::SyncCounts;
+use large_rooms::MEMBERS_AT_ONCE;
 use members::SentMembers;
+use whole::Pieces;
+pub use whole::SyncBody;
 
 /// Longest wait that is granted, whatever the client asks for.
 const MAX_WAIT: Duration = Duration::from_secs(300);
@@ -53,8 +63,6 @@ const MAX_WAIT: Duration = Duration::from_secs(300);
 const DEFAULT_TIMELINE_LIMIT: usize = 10;
 /// Most events of a room's timeline, whatever the filter says.
 const MAX_TIMELINE_LIMIT: usize = 500;
-/// Rooms that are worked on together: one query for each kind of data, and bounded memory for users in many rooms.
-const ROOMS_AT_ONCE: usize = 100;
 
 /// A request for what is new.
 #[derive(Clone, Debug)]
@@ -79,11 +87,13 @@ pub struct Sync {
     clock: Arc<dyn Clock>,
     tail: Arc<LogTail>,
     user_rooms: Arc<UserRoomsCache>,
+    ignored_users: Arc<IgnoredUsers>,
     wakeups: Arc<Wakeups>,
     typing: Arc<Typing>,
     presences: Arc<Presences>,
     sent_members: SentMembers,
     initial: Arc<Limit>,
+    members_at_once: usize,
     stopping: CancellationToken,
     counters: counts::Counters,
 }
@@ -94,6 +104,8 @@ struct Pass<'a> {
     requester: &'a Requester,
     request: &'a SyncRequest,
     rooms: &'a UserRooms,
+    /// Whose messages and invitations the user does not want to see.
+    ignored: &'a Ignored,
     /// `None` for a first sync.
     from: Option<Position>,
     to: Position,
@@ -158,6 +170,7 @@ impl Sync {
         clock: Arc<dyn Clock>,
         tail: Arc<LogTail>,
         user_rooms: Arc<UserRoomsCache>,
+        ignored_users: Arc<IgnoredUsers>,
         wakeups: Arc<Wakeups>,
         typing: Arc<Typing>,
         presences: Arc<Presences>,
@@ -172,14 +185,22 @@ impl Sync {
             clock,
             tail,
             user_rooms,
+            ignored_users,
             wakeups,
             typing,
             presences,
             sent_members,
             initial,
+            members_at_once: MEMBERS_AT_ONCE,
             stopping,
             counters,
         }
+    }
+
+    /// Has no more than so many members in memory together. A room with half as many is read in pages.
+    #[must_use]
+    pub fn with_members_at_once(self, members_at_once: usize) -> Self {
+        Self { members_at_once, ..self }
     }
 
     /// What the requests so far came to.
@@ -193,7 +214,7 @@ impl Sync {
     /// # Errors
     /// [`RoomError`] if something cannot be read.
     #[tracing::instrument(level = "debug", skip_all, fields(is_initial = request.since.is_none()))]
-    pub async fn sync(&self, requester: &Requester, request: &SyncRequest) -> Result<Vec<u8>, RoomError> {
+    pub async fn sync(self: &Arc<Self>, requester: &Requester, request: &SyncRequest) -> Result<SyncBody, RoomError> {
         // A token from the future comes from a database that was restored from a backup: its owner starts again.
         let since = request.since.filter(|since| *since <= self.tail.end());
         self.counters.asked(since.is_none());
@@ -201,20 +222,22 @@ impl Sync {
         // The work is boxed, so that a request that only waits does not take the room that the work would need.
         let may_wait = !request.timeout.is_zero();
         if since.is_none() || request.full_state {
-            let _permit = self.initial.enter().await?;
-            return Ok(Box::pin(self.answer(requester, request, since)).await?.into_json());
+            return Box::pin(self.begin_whole(requester, request, since)).await;
         }
         let answer = Box::pin(self.answer(requester, request, since)).await?;
         if !may_wait || !answer.is_empty() {
-            return Ok(answer.into_json());
+            return Ok(SyncBody::Whole(answer.into_json()));
         }
+        // What was looked through in vain is not looked through again.
+        let mut since = Some(answer.next_batch());
         loop {
             // Entered before looking again, so that nothing is missed in between.
             let entry = self.wakeups.enter(requester.user_sn);
             let answer = Box::pin(self.answer(requester, request, since)).await?;
             if !answer.is_empty() {
-                return Ok(answer.into_json());
+                return Ok(SyncBody::Whole(answer.into_json()));
             }
+            since = Some(answer.next_batch());
             let is_woken = tokio::select! {
                 _ = entry => true,
                 () = tokio::time::sleep_until(deadline) => {
@@ -226,7 +249,8 @@ impl Sync {
             };
             if !is_woken {
                 self.wakeups.leave(requester.user_sn);
-                return Ok(Box::pin(self.answer(requester, request, since)).await?.into_json());
+                let answer = Box::pin(self.answer(requester, request, since)).await?;
+                return Ok(SyncBody::Whole(answer.into_json()));
             }
         }
     }
@@ -238,39 +262,62 @@ impl Sync {
         since: Option<Position>,
     ) -> Result<Answer, RoomError> {
         let to = self.tail.end();
-        let mut answer = Answer::new(to);
-        if since == Some(to) && !request.full_state {
-            return Ok(answer);
+        if since == Some(to) {
+            return Ok(Answer::new(to));
         }
         let rooms = self.user_rooms.of(requester.user_sn).await?;
-        let pass = Pass { requester, request, rooms: &rooms, from: since, to };
-        let mut changes = self.changes(&pass).await?;
-        if changes.has_account_data {
-            self.add_account_data(&pass, &mut answer).await?;
-        }
-        if self.presences.is_enabled() && pass.wants_presence() {
-            self.add_presence(&pass, &mut changes, &mut answer).await?;
-        }
-        for updates in changes.rooms.chunks(ROOMS_AT_ONCE) {
-            self.add_rooms(&pass, updates, &mut answer).await?;
-            // A first sync of many rooms must not keep others waiting.
+        let ignored = self.ignored_users.of(requester).await?;
+        let pass = Pass { requester, request, rooms: &rooms, ignored: &ignored, from: since, to };
+        let (mut answer, mut updates) = self.begin_answer(&pass).await?;
+        for part in self.divided(&pass, &mut updates).await? {
+            self.add_rooms(&pass, part, &mut answer, None).await?;
+            // An answer of many rooms must not keep others waiting.
             tokio::task::yield_now().await;
         }
         Ok(answer)
     }
 
-    async fn add_rooms(&self, pass: &Pass<'_>, updates: &[RoomUpdate], answer: &mut Answer) -> Result<(), RoomError> {
+    /// The answer with all but the rooms, and the rooms that are to be added.
+    async fn begin_answer(&self, pass: &Pass<'_>) -> Result<(Answer, Vec<RoomUpdate>), RoomError> {
+        let mut answer = Answer::new(pass.to);
+        let mut changes = self.changes(pass).await?;
+        if changes.has_account_data {
+            self.add_account_data(pass, &mut answer).await?;
+        }
+        if self.presences.is_enabled() && pass.wants_presence() {
+            self.add_presence(pass, &mut changes, &mut answer).await?;
+        }
+        Ok((answer, changes.rooms))
+    }
+
+    /// Adds rooms to the answer. What is written of a large one is handed over on the way, if there is a client for that.
+    async fn add_rooms(
+        &self,
+        pass: &Pass<'_>,
+        updates: &[RoomUpdate],
+        answer: &mut Answer,
+        mut out: Option<&mut Pieces>,
+    ) -> Result<(), RoomError> {
         let now = self.clock.now();
         self.add_late_account_data(pass, updates, answer).await?;
         for mut room in self.joined_rooms(pass, updates).await? {
             self.add_pdus(pass, &mut room).await?;
-            answer.add_joined(&room, pass, now);
+            if !answer.begin_joined(&room, pass, now) {
+                continue;
+            }
+            if room.more_members.is_some() {
+                let update = updates.iter().find(|update| update.room_sn == room.room_sn);
+                let pieces = (&mut *answer, out.as_deref_mut());
+                Box::pin(self.add_members(pass, update, &mut room, pieces, now)).await?;
+            } else {
+                answer.end_joined(&room, pass);
+            }
         }
         for mut room in self.left_rooms(pass, updates).await? {
             self.add_pdus(pass, &mut room).await?;
             answer.add_left(&room, pass, now);
         }
-        for room in self.stripped_rooms(updates).await? {
+        for room in self.stripped_rooms(pass, updates).await? {
             answer.add_stripped(&room);
         }
         Ok(())
@@ -343,6 +390,17 @@ impl Sync {
         let event_type = self.interned.type_name(event.type_sn).await?;
         let sender = self.interned.user_id(event.sender_sn).await?;
         Ok(filter.events.includes(&event_type, &sender))
+    }
+
+    /// Those of a timeline's events that the filter lets through and that are not of users whom the reader ignores.
+    async fn filtered_timeline<E: std::ops::Deref<Target = StoredEvent>>(
+        &self,
+        pass: &Pass<'_>,
+        events: impl IntoIterator<Item = E>,
+        room_id: &str,
+    ) -> Result<Vec<E>, StorageError> {
+        let wanted = events.into_iter().filter(|event| !pass.ignored.hides(event));
+        self.filtered(&pass.request.filter.room.0.timeline.0, wanted, room_id).await
     }
 
     /// Those of the events that the filter lets through.

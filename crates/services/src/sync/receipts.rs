@@ -1,5 +1,6 @@
 //! Receipts, as ephemeral events of rooms.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ impl Sync {
         answers: &mut [RoomAnswer],
     ) -> Result<(), RoomError> {
         let mut receipts: HashMap<RoomSn, Vec<Arc<Receipt>>> = HashMap::new();
-        receipts.extend(known.iter().filter_map(|update| Some((update.room_sn, update.receipts.clone()?))));
+        receipts.extend(known.iter().filter_map(|update| Some((update.room_sn, newest(update.receipts.as_ref()?)))));
         let unknown = known.iter().filter(|update| update.receipts.is_none());
         self.read_receipts(pass, unknown, pass.after(), &mut receipts).await?;
         self.read_receipts(pass, fresh.iter(), Position::START, &mut receipts).await?;
@@ -40,7 +41,7 @@ impl Sync {
             let is_own = |receipt: &Arc<Receipt>| receipt.user_sn == pass.requester.user_sn;
             answer.is_read_further = !is_fresh.contains(&answer.room_sn) && receipts.iter().any(is_own);
             if !receipts.is_empty() && pass.wants_receipts() && filter.includes_room(&answer.room_id) {
-                answer.ephemeral.push(self.receipt_event(&receipts).await?);
+                self.write_receipts(&receipts, &mut answer.ephemeral).await?;
             }
         }
         Ok(())
@@ -64,27 +65,50 @@ impl Sync {
         Ok(())
     }
 
-    /// The event that tells of receipts. Of several receipts of a user on one event the one without a thread says the most.
+    /// Appends the events that tell of receipts: mostly one, but for each event one can tell of no more than one receipt of a
+    /// user. One without a thread says all that others on the same event say.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#mreceipt>
-    async fn receipt_event(&self, receipts: &[Arc<Receipt>]) -> Result<Vec<u8>, RoomError> {
-        let mut events: BTreeMap<&str, OnEvent<'_>> = BTreeMap::new();
-        for receipt in receipts {
-            let user_id = self.interned.user_id(receipt.user_sn).await?;
-            let on_event = events.entry(&receipt.event_id).or_default();
-            let of_type = on_event.entry(receipt.receipt_type.as_str()).or_default();
-            let told = of_type.entry(user_id).or_insert(receipt);
-            if told.thread.id().is_some() {
-                *told = receipt;
+    async fn write_receipts(&self, receipts: &[Arc<Receipt>], out: &mut Vec<Vec<u8>>) -> Result<(), RoomError> {
+        let mut left: Vec<&Receipt> = receipts.iter().map(|receipt| &**receipt).collect();
+        left.sort_by_key(|receipt| receipt.thread.id().is_some());
+        while !left.is_empty() {
+            let mut events: BTreeMap<&str, OnEvent<'_>> = BTreeMap::new();
+            let mut doubled = Vec::new();
+            for receipt in left {
+                let user_id = self.interned.user_id(receipt.user_sn).await?;
+                let on_event = events.entry(&receipt.event_id).or_default();
+                match on_event.entry(receipt.receipt_type.as_str()).or_default().entry(user_id) {
+                    Entry::Vacant(vacant) => {
+                        vacant.insert(receipt);
+                    }
+                    Entry::Occupied(told) if told.get().thread.id().is_none() => {}
+                    Entry::Occupied(_) => doubled.push(receipt),
+                }
             }
+            out.push(receipt_event(events));
+            left = doubled;
         }
-        let mut out = br#"{"type":"m.receipt","content":"#.to_vec();
-        write_object(&mut out, events, |out, types| {
-            write_object(out, types, |out, users| write_object(out, users, write_receipt));
-        });
-        out.push(b'}');
-        Ok(out)
+        Ok(())
     }
+}
+
+/// The newest receipt of each user, type and thread: the others say nothing any more.
+fn newest(receipts: &[Arc<Receipt>]) -> Vec<Arc<Receipt>> {
+    let mut seen = HashSet::with_capacity(receipts.len());
+    let of = |receipt: &Receipt| (receipt.user_sn, receipt.receipt_type, receipt.thread.clone());
+    let mut newest: Vec<_> = receipts.iter().rev().filter(|receipt| seen.insert(of(receipt))).cloned().collect();
+    newest.reverse();
+    newest
+}
+
+fn receipt_event(events: BTreeMap<&str, OnEvent<'_>>) -> Vec<u8> {
+    let mut out = br#"{"type":"m.receipt","content":"#.to_vec();
+    write_object(&mut out, events, |out, types| {
+        write_object(out, types, |out, users| write_object(out, users, write_receipt));
+    });
+    out.push(b'}');
+    out
 }
 
 fn write_object<K: AsRef<str>, V>(

@@ -23,7 +23,6 @@ impl Sync {
         timeline: &mut TimelinePart,
     ) -> Result<(), RoomError> {
         let limit = pass.timeline_limit();
-        let filter = &pass.request.filter.room.0.timeline.0;
         let at_once = i64::try_from(EVENTS_AT_ONCE).unwrap_or(i64::MAX);
         for _ in 0..FURTHER_READS {
             let missing = limit.saturating_sub(timeline.events.len());
@@ -37,7 +36,7 @@ impl Sync {
                 _ => after,
             };
             let page = self.with_transaction_ids(pass, page).await?;
-            let mut older = self.filtered(filter, page, &update.room_id).await?;
+            let mut older = self.filtered_timeline(pass, page, &update.room_id).await?;
             let is_cut = older.len() > missing;
             older.truncate(missing);
             let first = older.last().filter(|_| is_cut);

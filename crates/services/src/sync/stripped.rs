@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use storage::Membership;
 
-use super::Sync;
 use super::changes::{Before, RoomUpdate};
+use super::{Pass, Sync};
 use crate::rooms::RoomError;
 
 /// The state that introduces a room to somebody who is not in it.
@@ -32,18 +32,31 @@ pub(super) struct StrippedRoom {
 }
 
 impl Sync {
-    pub(super) async fn stripped_rooms(&self, updates: &[RoomUpdate]) -> Result<Vec<StrippedRoom>, RoomError> {
+    pub(super) async fn stripped_rooms(
+        &self,
+        pass: &Pass<'_>,
+        updates: &[RoomUpdate],
+    ) -> Result<Vec<StrippedRoom>, RoomError> {
         let mut rooms = Vec::new();
         for update in updates {
             let is_outside = matches!(update.membership, Membership::Invite | Membership::Knock);
             if is_outside && update.before != Before::Unchanged {
-                rooms.push(self.stripped_room(update).await?);
+                rooms.extend(self.stripped_room(pass, update).await?);
             }
         }
         Ok(rooms)
     }
 
-    async fn stripped_room(&self, update: &RoomUpdate) -> Result<StrippedRoom, RoomError> {
+    /// The room seen from outside; `None` if the user is invited by somebody whom the user ignores.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#ignoring-users>
+    async fn stripped_room(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<Option<StrippedRoom>, RoomError> {
+        // The event that made it so.
+        let own = self.database.events(&[update.since.0]).await?.pop();
+        let is_invite = update.membership == Membership::Invite;
+        if is_invite && own.as_ref().is_some_and(|own| pass.ignored.has_sent(own)) {
+            return Ok(None);
+        }
         let empty_key = self.interned.state_key("").await?;
         let mut state = Vec::with_capacity(INTRODUCTION.len() + 2);
         for event_type in INTRODUCTION {
@@ -52,18 +65,18 @@ impl Sync {
                 state.push(event.client_json);
             }
         }
-        // The event that made it so, and the member who sent it.
-        let Some(own) = self.database.events(&[update.since.0]).await?.pop() else {
-            return Ok(StrippedRoom { room_id: update.room_id.clone(), membership: update.membership, state });
-        };
-        if update.membership == Membership::Invite {
-            let inviter = self.interned.user_id(own.sender_sn).await?;
-            let inviter_key = self.interned.state_key(&inviter).await?;
-            if let Some(event) = self.database.state_event(&update.state, own.type_sn, inviter_key).await? {
-                state.push(event.client_json);
+        if let Some(own) = own {
+            // The member who sent it.
+            if is_invite {
+                let inviter = self.interned.user_id(own.sender_sn).await?;
+                let inviter_key = self.interned.state_key(&inviter).await?;
+                if let Some(event) = self.database.state_event(&update.state, own.type_sn, inviter_key).await? {
+                    state.push(event.client_json);
+                }
             }
+            state.push(own.client_json);
         }
-        state.push(own.client_json);
-        Ok(StrippedRoom { room_id: update.room_id.clone(), membership: update.membership, state })
+        let room_id = update.room_id.clone();
+        Ok(Some(StrippedRoom { room_id, membership: update.membership, state }))
     }
 }

@@ -2,24 +2,32 @@
 
 use std::sync::Arc;
 
-use homeserver_core::TypeSn;
-use storage::{MemberCounts, Membership, RoomHead, StoredEvent};
+use homeserver_core::{TypeSn, UserSn};
+use room_engine::string_value;
+use storage::{MemberCounts, RoomHead, StoredEvent};
 
 use super::changes::RoomUpdate;
 use super::joined::TimelinePart;
 use super::{Pass, Sync};
 use crate::rooms::RoomError;
+use crate::wire;
 
 /// Members that stand for a room without a name.
-const HEROES: i64 = 5;
+const HEROES: usize = 5;
 
 /// The `summary` of a room.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
 pub(super) struct Summary {
-    pub(super) heroes: Option<Vec<Arc<str>>>,
+    pub(super) heroes: Option<Vec<Hero>>,
     /// `None` while not all members are known.
     pub(super) members: Option<MemberCounts>,
+}
+
+/// A member who stands for a room without a name.
+pub(super) struct Hero {
+    pub(super) user_sn: UserSn,
+    pub(super) user_id: Arc<str>,
 }
 
 impl Sync {
@@ -32,11 +40,16 @@ impl Sync {
     ) -> Result<Option<Summary>, RoomError> {
         let member_type = self.interned.event_type("m.room.member").await?;
         let [name_type, alias_type] = self.naming_types().await?;
+        let redaction_type = self.interned.event_type("m.room.redaction").await?;
         let types = [member_type, name_type, alias_type];
+        // A name that is redacted is none any more.
+        let may_change = |event: &Arc<StoredEvent>| {
+            event.type_sn == redaction_type || (event.state_key_sn.is_some() && types.contains(&event.type_sn))
+        };
         let may_have_changed = match &timeline.gap {
             _ if pass.request.full_state || update.is_completed => true,
-            Some(gap) => (timeline.events.iter().chain(gap))
-                .any(|event| event.state_key_sn.is_some() && types.contains(&event.type_sn)),
+            Some(gap) => timeline.events.iter().chain(gap).any(may_change),
+            None if timeline.events.iter().any(may_change) => true,
             // Also what no event of the timeline stands for: older events come (back) where branches of the room met.
             None => {
                 let changes = self.database.state_changes(&[update.room_sn.0], pass.after(), pass.to).await?;
@@ -63,8 +76,12 @@ impl Sync {
         head: &RoomHead,
         known: &[Arc<StoredEvent>],
     ) -> Result<Summary, RoomError> {
-        let naming = self.naming_types().await?;
-        let is_named = known.iter().any(|event| naming.contains(&event.type_sn));
+        let [name_type, alias_type] = self.naming_types().await?;
+        let is_named = known.iter().any(|event| match event.type_sn {
+            type_sn if type_sn == name_type => has_text(event, "name"),
+            type_sn if type_sn == alias_type => has_text(event, "alias"),
+            _ => false,
+        });
         let heroes = if is_named { None } else { Some(self.heroes(pass, update).await?) };
         Ok(Summary { heroes, members: update.state.full().map(|full| head.members(full)) })
     }
@@ -74,23 +91,17 @@ impl Sync {
         Ok([name, self.interned.event_type("m.room.canonical_alias").await?])
     }
 
-    async fn heroes(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<Vec<Arc<str>>, RoomError> {
-        let mut heroes = Vec::new();
-        // Those who are here or may come; only if there are none, those who have gone.
-        let groups: [&[Membership]; 2] =
-            [&[Membership::Join, Membership::Invite], &[Membership::Leave, Membership::Ban]];
-        for group in groups {
-            for membership in group {
-                let left = HEROES - i64::try_from(heroes.len()).unwrap_or(HEROES);
-                let me = pass.requester.user_sn;
-                for user_sn in self.database.first_members(&update.state, *membership, me, left).await? {
-                    heroes.push(self.interned.user_id(user_sn).await?);
-                }
-            }
-            if !heroes.is_empty() {
-                break;
-            }
-        }
-        Ok(heroes)
+    /// Those who are here or may come, the first by the order of the log; only if there are none, those who have gone.
+    async fn heroes(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<Vec<Hero>, RoomError> {
+        let first = self.database.first_members(&update.state, pass.requester.user_sn, HEROES).await?;
+        let is_gone = first.first().is_none_or(|member| member.is_gone);
+        let same = first.into_iter().take_while(|member| member.is_gone == is_gone);
+        Ok(same.map(|member| Hero { user_sn: member.user_sn, user_id: member.user_id.into() }).collect())
     }
+}
+
+/// Whether the content of the event has a text under `key` that is not empty.
+fn has_text(event: &StoredEvent, key: &str) -> bool {
+    let content = wire::member(&event.client_json, "content").unwrap_or_default();
+    wire::member(content, key).and_then(string_value).is_some_and(|text| !text.is_empty())
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use homeserver_core::RoomSn;
-use storage::{Notice, StoredEvent, UnreadThread, UnreadTotals};
+use storage::{Notice, RedactedEvent, StoredEvent, UnreadThread, UnreadTotals};
 
 use super::changes::RoomUpdate;
 use super::joined::RoomAnswer;
@@ -77,6 +77,11 @@ fn with_events(
 ) -> Option<Arc<[UnreadThread]>> {
     let mut added: Option<Vec<UnreadThread>> = None;
     for event in events {
+        if let Some(redacted) = &event.redacts
+            && threads.iter().any(|thread| is_counted(thread, redacted))
+        {
+            take_off(pass, added.get_or_insert_with(|| threads.to_vec()), redacted)?;
+        }
         let unread = event.unread.as_ref()?;
         let notice = unread.notice_of(pass.requester.user_sn);
         if notice == Notice::default() {
@@ -90,6 +95,24 @@ fn with_events(
         (totals.notify, totals.highlight) = (totals.notify + notify, totals.highlight + highlight);
     }
     Some(added.map_or(threads, Arc::from))
+}
+
+/// Takes a redacted event off what is unread; `None` if it is not known what it was to the user.
+fn take_off(pass: &Pass<'_>, threads: &mut [UnreadThread], redacted: &RedactedEvent) -> Option<()> {
+    let unread = redacted.unread.as_ref()?;
+    let of_event = |thread: &&mut UnreadThread| thread.thread.as_ref().map(|(root, _)| *root) == unread.thread;
+    // A thread that is not among them has nothing unread.
+    if let Some(thread) = threads.iter_mut().find(of_event).filter(|thread| is_counted(thread, redacted)) {
+        let was = UnreadTotals::from(unread.notice_of(pass.requester.user_sn));
+        thread.totals.notify -= was.notify;
+        thread.totals.highlight -= was.highlight;
+    }
+    Some(())
+}
+
+/// Whether the event is in the part of the room that the count is about, if it is in the thread.
+fn is_counted(thread: &UnreadThread, redacted: &RedactedEvent) -> bool {
+    redacted.sn.position() > thread.start
 }
 
 /// Appends the two keys that tell what is unread: if threads are wanted, each by itself, else all together.
@@ -132,7 +155,7 @@ fn write_totals(out: &mut Vec<u8>, totals: UnreadTotals) {
 
 #[cfg(test)]
 mod tests {
-    use homeserver_core::EventSn;
+    use homeserver_core::{EventSn, Position};
 
     use super::*;
 
@@ -141,6 +164,7 @@ mod tests {
         let of = |root: Option<&str>, notify, highlight| UnreadThread {
             room_sn: RoomSn(1),
             thread: root.map(|root| (EventSn(1), root.into())),
+            start: Position::START,
             totals: UnreadTotals { notify, highlight },
         };
         let threads = [of(None, 3, 1), of(Some("$a"), 2, 0), of(Some("$b"), 0, 0), of(Some("$c"), 1, 1)];

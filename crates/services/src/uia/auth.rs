@@ -20,8 +20,11 @@ pub struct Auth {
     pub(super) password: Option<String>,
     #[serde(default)]
     pub(super) token: Option<String>,
-    #[serde(default, alias = "threepidCreds")]
+    #[serde(default)]
     pub(super) threepid_creds: Option<Object<ThreepidCredentials>>,
+    /// The same, as clients called it before the specification had it.
+    #[serde(default, rename = "threepidCreds")]
+    pub(super) old_threepid_creds: Option<Object<ThreepidCredentials>>,
 }
 
 /// Names a validation session, and proves that it is the client's own. An identity server that a client names as well does

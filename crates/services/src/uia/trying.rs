@@ -94,7 +94,8 @@ impl UserInteractiveAuth {
         purpose: Purpose,
         auth: &Auth,
     ) -> Result<Option<Mistake>, UiaError> {
-        let Some(Object(ThreepidCredentials { sid, client_secret })) = &auth.threepid_creds else {
+        let creds = auth.threepid_creds.as_ref().or(auth.old_threepid_creds.as_ref());
+        let Some(Object(ThreepidCredentials { sid, client_secret })) = creds else {
             return Ok(Some(("M_MISSING_PARAM", "The credentials of the e-mail address (threepid_creds) are missing")));
         };
         let found = validated_email(&self.database, &*self.clock, purpose, sid, client_secret).await?;

@@ -7,19 +7,16 @@ use homeserver_core::{RoomSn, UserSn};
 use push_rules::{Audience, CompiledRules, Differences, Member, Outcome, PreparedEvent, Ruleset};
 use room_engine::string_value;
 use ruma::UserId;
-use serde::Deserialize;
 use storage::{AudienceMember, Notice, StorageError, Unread};
 
 use super::Audiences;
+use crate::ignoring::ignored_users;
 use crate::wire;
 
 /// What a member takes.
 const MEMBER_BYTES: usize = 240;
 /// What the members of a room take, however few they are.
 const ROOM_BYTES: usize = 600;
-
-/// Users whom one user ignores; further ones are not regarded.
-const MAX_IGNORED: usize = 1_000;
 
 /// The members of a room who are users of this server.
 pub(super) struct Members {
@@ -188,17 +185,6 @@ async fn display_name(audiences: &Audiences, room_sn: RoomSn, user_id: &str) -> 
     }))
 }
 
-/// The users in an [`m.ignored_user_list`](https://spec.matrix.org/v1.19/client-server-api/#ignoring-users).
-fn ignored_users(content: &[u8]) -> Vec<Box<str>> {
-    #[derive(Deserialize)]
-    struct IgnoredUserList {
-        ignored_users: HashMap<Box<str>, serde::de::IgnoredAny>,
-    }
-    // What clients wrote there may be anything.
-    let list = serde_json::from_slice::<IgnoredUserList>(content).map(|list| list.ignored_users);
-    list.unwrap_or_default().into_keys().take(MAX_IGNORED).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use push_rules::Compiler;
@@ -221,14 +207,6 @@ mod tests {
             });
             let (taken, counted) = (usize::try_from(taken.bytes_current).unwrap(), Members::heap_bytes_of(members));
             assert!((taken..=taken * 2).contains(&counted), "{members} members: {counted} counted, {taken} taken");
-        }
-    }
-
-    #[test]
-    fn ignored_users_are_read_from_whatever_clients_wrote() {
-        assert_eq!(ignored_users(br#"{"ignored_users":{"@a:x":{}}}"#), [Box::from("@a:x")]);
-        for content in ["{}", "[]", r#"{"ignored_users":[]}"#, r#"{"ignored_users":5}"#] {
-            assert!(ignored_users(content.as_bytes()).is_empty(), "{content}");
         }
     }
 }

@@ -123,7 +123,7 @@ impl Audiences {
                 .map_or(&none, |levels| &levels.notifications),
         };
         let Ok(prepared) = PreparedEvent::new(event.client_json, context) else {
-            // Deeper than any event can be that this server makes: nobody has rules for such.
+            // Nobody has rules for what is no event.
             return Ok(Unread { local_sender: event.local_sender, ..Unread::default() });
         };
         let mut unread = members.evaluate(&prepared, &self.usual, event.sender);
@@ -204,6 +204,13 @@ impl LogObserver for Audiences {
         for entry in entries {
             if let LogEntry::NotificationRules { user_sn, .. } = entry {
                 self.rule_changes.push(*user_sn);
+            }
+            if let LogEntry::Event(event) = entry
+                && let Some(user_sn) = event.redacts.as_ref().and_then(|redacted| redacted.member)
+                && let Some(slot) = self.rooms.peek(&event.room_sn)
+            {
+                // The display name may be gone.
+                slot.pending.lock().add(user_sn);
             }
             if let Some((room_sn, user_sn, _)) = entry.membership_change()
                 && let Some(slot) = self.rooms.peek(&room_sn)

@@ -13,8 +13,10 @@ mod room;
 mod server;
 
 mod concurrency;
+mod deep;
 mod ends;
 mod forks;
+mod heads;
 mod histories;
 mod linear;
 mod malformed;

@@ -19,7 +19,7 @@ async fn room_of_four(server: &Server, version: RoomVersion) -> (Room, Event) {
 }
 
 impl Room {
-    async fn is_redacted(&self, event: &Event) -> bool {
+    pub(super) async fn is_redacted(&self, event: &Event) -> bool {
         self.parse(&self.stored(event).await).content().as_bytes() == b"{}"
     }
 }
@@ -36,7 +36,7 @@ on_both_databases! {
                 assert!(room.is_redacted(&target).await, "{version:?} {redactor}");
                 let news = server.log.news();
                 let [LogEntry::Event(told)] = news.as_slice() else { panic!("{news:?}") };
-                assert_eq!(told.redacts.as_ref().map(|it| it.0), Some(room.stored(&target).await.stored.sn));
+                assert_eq!(told.redacts.as_ref().map(|it| it.sn), Some(room.stored(&target).await.stored.sn));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use homeserver_core::{RoomSn, UserSn};
 use room_engine::auth::auth_types_for_event;
-use room_engine::{BuiltEvent, CanonicalObject, EventBuilder, EventReference, Numbers, Pdu, RoomVersion};
+use room_engine::{BuiltEvent, CanonicalObject, EventBuilder, EventReference, Numbers, ParseLimits, Pdu, RoomVersion};
 use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId, user_id};
 use serde_json::{Value, json};
 use services::rooms::{Draft, Reception, RoomError};
@@ -95,8 +95,18 @@ pub(crate) fn redaction(sender: &str, target: &EventId) -> Plan {
     Plan { event_type, redacts, content: json!({}), ..message(sender, "") }
 }
 
+/// Stands for a value that is nested almost as deep as an event can be.
+pub(crate) const DEEP: &str = "DEEP";
+/// How deep that is.
+const DEEP_LEVELS: usize = 30_000;
+
 pub(crate) fn canonical(content: &Value) -> CanonicalObject {
-    CanonicalObject::parse(content.to_string().as_bytes(), Numbers::Strict).unwrap()
+    let mut text = content.to_string();
+    let place = format!("{DEEP:?}");
+    if text.contains(&place) {
+        text = text.replace(&place, &format!("{}{}", "[".repeat(DEEP_LEVELS), "]".repeat(DEEP_LEVELS)));
+    }
+    CanonicalObject::parse_within(text.as_bytes(), ParseLimits::event(Numbers::Strict)).unwrap()
 }
 
 /// A room.

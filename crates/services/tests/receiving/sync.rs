@@ -1,5 +1,6 @@
 //! What clients are told of rooms whose branches meet.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,30 +9,31 @@ use homeserver_core::{FixedClock, Position, Timestamp};
 use room_engine::RoomVersion;
 use serde_json::{Value, json};
 use services::filters::FilterDefinition;
+use services::ignoring::IgnoredUsers;
 use services::limits::{Limit, LimitSize, Unobserved};
 use services::log::{LogFollower, LogTail, UserRoomsCache, Wakeups};
 use services::presence::{PresenceOptions, Presences};
 use services::registration::{NewUser, Registration, RegistrationOptions};
 use services::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
-use services::sync::{Sync, SyncRequest};
+use services::sync::{Sync, SyncBody, SyncRequest};
 use services::typing::Typing;
 use services::uia::Authorisation;
 use testing::on_both_databases;
 use tokio_util::sync::CancellationToken;
 
-use super::room::{Event, Room, join, join_rule, member, message, topic};
+use super::room::{Event, Room, join, join_rule, member, message, state, topic};
 use super::server::{NOW, Server};
 
 /// A client of a user of the server under test.
-struct Client {
-    sync: Sync,
-    requester: Requester,
+pub(crate) struct Client {
+    sync: Arc<Sync>,
+    pub(crate) requester: Requester,
     tail: Arc<LogTail>,
 }
 
 impl Client {
     /// The client of a new account.
-    async fn new(server: &Server, localpart: &str) -> Self {
+    pub(crate) async fn new(server: &Server, localpart: &str) -> Self {
         let database = server.database.clone();
         let clock = Arc::new(FixedClock::new(Timestamp(NOW)));
         let options = SessionOptions { access_token_lifetime: Duration::from_secs(600) };
@@ -49,6 +51,7 @@ impl Client {
         let tail = Arc::new(LogTail::new(database.settled_position().await.unwrap()));
         let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
         let wakeups = Arc::new(Wakeups::default());
+        let ignored = IgnoredUsers::follow(&database);
         LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
         let interned = server.interned.clone();
         let stopping = CancellationToken::new();
@@ -62,29 +65,39 @@ impl Client {
         let presences = Presences::start(db, interned.clone(), clock.clone(), rooms, waiting, options, until);
         let presences = presences.await.unwrap();
         let sync = Sync::new(
-            database, interned, states, clock, log, user_rooms, wakeups, typing, presences, initial, stopping,
+            database, interned, states, clock, log, user_rooms, ignored, wakeups, typing, presences, initial, stopping,
         );
+        let sync = Arc::new(sync.with_members_at_once(8));
         Self { sync, requester, tail }
     }
 
-    fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         self.tail.end()
+    }
+
+    /// What is new since a position, or everything.
+    pub(crate) async fn answer(&self, since: Option<Position>) -> Vec<u8> {
+        let request = SyncRequest { since, ..everything() };
+        self.sync.sync(&self.requester, &request).await.unwrap().into_bytes().await.unwrap()
     }
 
     /// What is new of a room, by what the user is to it.
     async fn news(&self, room: &Room, since: Position) -> Value {
-        let request = SyncRequest {
-            since: Some(since),
-            timeout: Duration::ZERO,
-            filter: Arc::new(FilterDefinition::default()),
-            full_state: false,
-            use_state_after: false,
-        };
-        let answer = self.sync.sync(&self.requester, &request).await.unwrap();
-        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        let answer: Value = serde_json::from_slice(&self.answer(Some(since)).await).unwrap();
         let rooms = &answer["rooms"];
         let of_room = |kind: &str| rooms[kind].get(room.id.as_str()).cloned();
         json!({ "join": of_room("join"), "leave": of_room("leave") })
+    }
+}
+
+/// A request for everything.
+fn everything() -> SyncRequest {
+    SyncRequest {
+        since: None,
+        timeout: Duration::ZERO,
+        filter: Arc::new(FilterDefinition::default()),
+        full_state: false,
+        use_state_after: false,
     }
 }
 
@@ -157,5 +170,40 @@ on_both_databases! {
         let news = alice.news(&room, since).await["join"].clone();
         assert_eq!(ids(&news["timeline"]["events"]), [shown.id().to_string()]);
         assert!(ids(&news["state"]["events"]).is_empty());
+    }
+
+    async fn a_large_room_is_told_piece_by_piece_as_it_was_at_one_position(db: TestDatabase) {
+        let server = Server::new(&db).await;
+        let alice = Client::new(&server, "alice").await;
+        let (room, bob) = room_of_two(&server).await;
+        let mut last = room.accept(&topic("@alice:one", "first"), &[&bob]).await;
+        let mut expected = BTreeSet::from(["@alice:one".to_owned(), "@bob:two".to_owned()]);
+        for number in 0..40 {
+            let user = format!("@user{number}:two");
+            // The answer is much larger than what waits for a client that does not read on.
+            let content = json!({ "membership": "join", "displayname": "x".repeat(30_000) });
+            last = room.accept(&state(&user, "m.room.member", &user, content), &[&last]).await;
+            expected.insert(user);
+        }
+        let body = alice.sync.sync(&alice.requester, &everything()).await.unwrap();
+        assert!(matches!(body, SyncBody::Pieces(..)), "it is too large for one piece");
+        last = room.accept(&topic("@alice:one", "later"), &[&last]).await;
+        for gone in ["@user5:two", "@user39:two"] {
+            last = room.accept(&member(gone, gone, "leave"), &[&last]).await;
+        }
+        room.accept(&join("@late:two"), &[&last]).await;
+
+        let answer: Value = serde_json::from_slice(&body.into_bytes().await.unwrap()).unwrap();
+        let told = &answer["rooms"]["join"][room.id.as_str()];
+        let events = told["state"]["events"].as_array().unwrap().iter();
+        let events: Vec<_> = events.chain(told["timeline"]["events"].as_array().unwrap()).collect();
+        let members: Vec<_> = events.iter().filter(|event| event["type"] == "m.room.member").collect();
+        assert!(members.iter().all(|event| event["content"]["membership"] == "join"));
+        assert_eq!(members.len(), expected.len(), "nobody is told twice");
+        let members = members.iter().map(|event| event["state_key"].as_str().unwrap().to_owned());
+        assert_eq!(members.collect::<BTreeSet<_>>(), expected);
+        let topics: Vec<_> = events.iter().filter(|event| event["type"] == "m.room.topic").collect();
+        assert_eq!(topics.len(), 1);
+        assert_eq!(topics[0]["content"]["topic"], "first");
     }
 }

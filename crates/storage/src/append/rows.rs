@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::Chunk;
 
-use super::{Append, Effect, Head, Written, WrittenEvent};
+use super::{Append, Effect, Head, Redaction, Written, WrittenEvent};
+use crate::client_transactions::ClientTransaction;
 use crate::transaction::{TableRows, Tx};
+use crate::unread::MAIN_TIMELINE;
 use crate::{StorageError, Value, params};
 
 /// What stands in `state_changes` for the event of a place that has none any more.
@@ -71,11 +73,12 @@ fn events<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
                 (&event.federation_json).into(),
                 event.standing.code().into(),
                 Value::Blob(Some(state.root_bytes())),
+                event.unread.thread.map_or(MAIN_TIMELINE, |root| root.0).into(),
             ]
         })
         .collect();
     let into = "events (event_sn, event_id, room_sn, type_sn, state_key_sn, sender_sn, origin_server_ts, depth, \
-                countable_total, replaces_sn, client_json, federation_json, standing, state_root)";
+                countable_total, replaces_sn, client_json, federation_json, standing, state_root, thread_sn)";
     TableRows { into, rows }
 }
 
@@ -131,18 +134,13 @@ pub(crate) fn memberships<'a>(effects: impl Iterator<Item = (RoomSn, &'a Effect)
 
 fn transactions<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
     let rows = each_event(written)
-        .filter_map(|(append, WrittenEvent { event, stored, .. })| {
-            let (device_sn, transaction_id) = append.transaction.as_ref()?;
-            Some(vec![
-                (*device_sn).into(),
-                append.room_sn.into(),
-                event.type_sn.into(),
-                transaction_id.into(),
-                stored.sn.into(),
-            ])
+        .filter_map(|(append, WrittenEvent { stored, .. })| {
+            let ClientTransaction { sender, endpoint, id } = append.transaction.as_ref()?;
+            let (sender, endpoint) = (sender.code().into(), endpoint.code().into());
+            Some(vec![sender, append.room_sn.into(), endpoint, id.into(), stored.sn.into()])
         })
         .collect();
-    TableRows { into: "client_transactions (device_sn, room_sn, type_sn, transaction_id, event_sn)", rows }
+    TableRows { into: "client_transactions (sender, room_sn, endpoint, transaction_id, event_sn)", rows }
 }
 
 fn room_heads(heads: &HashMap<RoomSn, Head>) -> TableRows<'_> {
@@ -187,10 +185,12 @@ pub(crate) async fn write_removals(
 }
 
 pub(super) async fn write_redactions(tx: &mut Tx, written: &[Written<'_>]) -> Result<(), StorageError> {
-    for (_, WrittenEvent { stored, .. }) in each_event(written) {
-        if let Some((target, redacted)) = &stored.redacts {
-            let sql = "UPDATE events SET client_json = $2, redacted_by = $3 WHERE event_sn = $1";
-            tx.execute(sql, params![*target, redacted, stored.sn]).await?;
+    for (_, WrittenEvent { event, stored, .. }) in each_event(written) {
+        if let Some(Redaction { number, client_json, federation_json, .. }) = &event.redacts {
+            // What is unread is counted by the first redaction.
+            let sql = "UPDATE events SET client_json = $2, federation_json = $3, \
+                       redacted_by = COALESCE(redacted_by, $4) WHERE event_sn = $1";
+            tx.execute(sql, params![number.sn(), client_json, federation_json, stored.sn]).await?;
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! What events are to those who have not read them, as the tables of [`crate::unread`] keep it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use homeserver_core::{HeapSize, RoomSn, UserSn, table_bytes};
 
@@ -25,6 +26,9 @@ type Reader = (UserSn, RoomSn, i64);
 pub(crate) struct KnownTotals {
     /// Since when users are silent, by room.
     silences: HashMap<RoomSn, HashMap<UserSn, i64>>,
+    /// Of each room, the users who are silent, if they are exactly those of its last event: mostly the next event is silent for
+    /// the same, and changes nothing.
+    settled: HashMap<RoomSn, Arc<[UserSn]>>,
     totals: HashMap<Thread, UnreadTotals>,
     differences: HashMap<Reader, UnreadTotals>,
 }
@@ -42,6 +46,7 @@ impl HeapSize for KnownTotals {
         let silent = self.silences.values().map(|silent| table_bytes::<(UserSn, i64)>(silent.capacity()));
         table_bytes::<(RoomSn, HashMap<UserSn, i64>)>(self.silences.capacity())
             + silent.sum::<usize>()
+            + table_bytes::<(RoomSn, Arc<[UserSn]>)>(self.settled.capacity())
             + table_bytes::<(Thread, UnreadTotals)>(self.totals.capacity())
             + table_bytes::<(Reader, UnreadTotals)>(self.differences.capacity())
     }
@@ -142,6 +147,9 @@ impl UnreadRows {
     /// Begins the silences of those whom the event does not notify, and ends those of them whom it does.
     fn change_silences(&mut self, known: &mut KnownTotals, room_sn: RoomSn, written: &WrittenEvent<'_>) {
         let (unread, before) = (&written.event.unread, written.stored.sn.0 - 1);
+        if known.settled.get(&room_sn).is_some_and(|settled| Arc::ptr_eq(settled, &unread.silent)) {
+            return;
+        }
         let silent = known.silences.entry(room_sn).or_default();
         for user_sn in unread.silent.iter().filter(|user_sn| Some(**user_sn) != unread.local_sender) {
             if !silent.contains_key(user_sn) {
@@ -152,6 +160,13 @@ impl UnreadRows {
         let is_notified = |user_sn: &UserSn| unread.notice_of(*user_sn) == unread.usual;
         for (user_sn, since) in silent.extract_if(|user_sn, _| is_notified(user_sn)) {
             self.silences.insert((user_sn, room_sn, since), before);
+        }
+        // Who is silent is now among those of the event and the few others whom it is something else to.
+        let is_missing = |user_sn| !silent.contains_key(&user_sn) && unread.silent.binary_search(&user_sn).is_ok();
+        if silent.len() == unread.silent.len() && !unread.local_sender.is_some_and(is_missing) {
+            known.settled.insert(room_sn, unread.silent.clone());
+        } else {
+            known.settled.remove(&room_sn);
         }
     }
 
@@ -222,6 +237,7 @@ async fn load_silences(tx: &mut Tx, known: &mut KnownTotals, rooms: HashSet<Room
     let silences = tx.query(sql, params![&numbers], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).await?;
     for room_sn in rooms {
         known.silences.insert(room_sn, HashMap::new());
+        known.settled.remove(&room_sn);
     }
     for (room_sn, user_sn, since) in silences {
         known.silences.entry(room_sn).or_default().insert(user_sn, since);

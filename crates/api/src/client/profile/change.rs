@@ -11,17 +11,17 @@ use services::sessions::Requester;
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Authenticated, Json, Path};
+use crate::extract::{GuestOrUser, Json, Path};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname>
 pub(crate) async fn set(
-    Authenticated(requester): Authenticated,
+    GuestOrUser(requester): GuestOrUser,
     Path((user_id, field)): Path<(OwnedUserId, String)>,
     State(profiles): State<Arc<Profiles>>,
     State(rate_limits): State<Arc<RateLimits>>,
     Json(body): Json<Map<String, Value>>,
 ) -> ApiResult<Json<Empty>> {
-    check_owner(&requester, &user_id)?;
+    check(&requester, &user_id, &field)?;
     let value = body.get(&field).ok_or_else(|| ApiError::missing_param(format!("{field}: missing field")))?;
     let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
     spent.settle(profiles.set(requester.user_sn, &field, value).await)?;
@@ -30,21 +30,24 @@ pub(crate) async fn set(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname>
 pub(crate) async fn remove(
-    Authenticated(requester): Authenticated,
+    GuestOrUser(requester): GuestOrUser,
     Path((user_id, field)): Path<(OwnedUserId, String)>,
     State(profiles): State<Arc<Profiles>>,
     State(rate_limits): State<Arc<RateLimits>>,
 ) -> ApiResult<Json<Empty>> {
-    check_owner(&requester, &user_id)?;
+    check(&requester, &user_id, &field)?;
     let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
     spent.settle(profiles.remove(requester.user_sn, &field).await)?;
     Ok(Json(Empty {}))
 }
 
-fn check_owner(requester: &Requester, user_id: &OwnedUserId) -> ApiResult<()> {
-    if requester.user_id == *user_id {
-        Ok(())
-    } else {
-        Err(ApiError::forbidden("You can change only your own profile"))
+/// Users change what they like of their own profiles, and guests their display names.
+fn check(requester: &Requester, user_id: &OwnedUserId, field: &str) -> ApiResult<()> {
+    if requester.user_id != *user_id {
+        return Err(ApiError::forbidden("You can change only your own profile"));
     }
+    if requester.is_guest && field != "displayname" {
+        return Err(ApiError::guest_access_forbidden("Guests can change only their display name: register an account"));
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ pub(super) mod token_validity;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{FromRequest as _, Request, State};
 use ruma::{OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 use services::rate_limits::{Key, Kind, RateLimits};
@@ -46,6 +46,15 @@ pub(super) struct Body {
     initial_device_display_name: Option<String>,
     #[serde(default)]
     refresh_token: Option<bool>,
+    #[serde(default)]
+    guest_access_token: Option<String>,
+}
+
+/// What is read of a guest's request: the server ignores everything else.
+#[derive(Deserialize)]
+struct GuestBody {
+    #[serde(default)]
+    initial_device_display_name: Option<String>,
 }
 
 /// A new user, as both ways of registration answer it.
@@ -73,10 +82,18 @@ pub(super) async fn register(
     State(registration): State<Arc<Registration>>,
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Query(kind): Query<Parameters>,
-    Json(body): Json<Body>,
+    request: Request,
 ) -> ApiResult<Json<NewAccount>> {
     let key = Key::address(address);
     rate_limits.check(Kind::Registration, key, None)?;
+    if let AccountKind::Guest = kind.kind {
+        let Json(body): Json<GuestBody> = Json::from_request(request, &()).await?;
+        let display_name = body.initial_device_display_name;
+        let device = CheckedDevice::try_from(SessionDevice { display_name, address, ..SessionDevice::default() })?;
+        let spent = rate_limits.spend(Kind::Registration, key, None)?;
+        return Ok(Json(spent.settle(registration.register_guest(device).await)?.into()));
+    }
+    let Json(body): Json<Body> = Json::from_request(request, &()).await?;
     let auth = body.auth.as_ref().map(|auth| &auth.0);
     let parameters = RegisterParameters {
         username: body.username,
@@ -85,20 +102,23 @@ pub(super) async fn register(
         inhibit_login: body.inhibit_login,
         wants_refresh_token: body.refresh_token,
     };
-    let device = parameters.device(address)?;
-    if let AccountKind::Guest = kind.kind {
-        let spent = rate_limits.spend(Kind::Registration, key, None)?;
-        return Ok(Json(spent.settle(registration.register_guest(device).await)?.into()));
-    }
+    // Refused before any stage, if it cannot be logged in.
+    parameters.device(address)?;
     let asked = Asked { parameters: parameters.cut(), new_password: body.password };
     let again = Operation { name: "register", requester: None, opener: key, flows: &[] };
     if let Some(outcome) = user_interactive_auth.outcome(again, &asked, auth).await? {
         return Ok(Json(registration.register_again(outcome, &asked.parameters, address).await?.into()));
     }
     let flows = registration.flows().await?;
-    if let Some(username) = &asked.parameters.username {
-        registration.check_available(username).await?;
-    }
+    let upgrades = match (&body.guest_access_token, &asked.parameters.username) {
+        (Some(token), Some(username)) => Some(registration.upgrading_guest(token, username).await?),
+        (Some(_), None) => return Err(ApiError::missing_param("username: a guest keeps the name, and has to give it")),
+        (None, Some(username)) => {
+            registration.check_available(username).await?;
+            None
+        }
+        (None, None) => None,
+    };
     let operation = Operation { flows: &flows, ..again };
     let Authorised { parameters, new_password, authorisation } =
         user_interactive_auth.authorise(operation, asked, auth).await?;
@@ -106,6 +126,7 @@ pub(super) async fn register(
         device: parameters.logs_in().then(|| parameters.device(address)).transpose()?,
         username: parameters.username,
         password: Some(new_password.ok_or_else(|| ApiError::missing_param("password: the password is missing"))?),
+        upgrades,
         ..NewUser::default()
     };
     let spent = rate_limits.spend(Kind::Registration, key, None)?;
@@ -115,9 +136,11 @@ pub(super) async fn register(
 impl From<RegistrationError> for ApiError {
     fn from(error: RegistrationError) -> Self {
         match error {
-            RegistrationError::Closed | RegistrationError::PasswordsDisabled | RegistrationError::TokenUsedUp => {
-                Self::forbidden(error.to_string())
-            }
+            RegistrationError::Closed
+            | RegistrationError::PasswordsDisabled
+            | RegistrationError::TokenUsedUp
+            | RegistrationError::AnotherGuest => Self::forbidden(error.to_string()),
+            RegistrationError::GuestToken(error) => error.into(),
             RegistrationError::EmailInUse => Self::threepid_in_use(error.to_string()),
             RegistrationError::ConfirmationUsedUp => Self::threepid_auth_failed(error.to_string()),
             RegistrationError::NoGuests => Self::guest_access_forbidden(error.to_string()),

@@ -109,4 +109,40 @@ on_both_databases! {
         let of_room = &joined(&answer, &room)["account_data"]["events"];
         assert_eq!(of_room, &json!([{ "type": "org.b", "content": {} }]));
     }
+
+    async fn state_that_the_filter_hides_is_not_undone_by_older_state(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let levels = json!({ "users": { bob.id.as_str(): 50 } });
+        let room = alice.create_room(&json!({ "preset": "public_chat", "power_level_content_override": levels })).await;
+        bob.join(&room).await;
+        let since = token(&alice).await;
+        topic(&alice, &room, "shown and old").await;
+        alice.send_text(&room, "1").await;
+        topic(&bob, &room, "hidden and new").await;
+        alice.send_text(&room, "2").await;
+        let filter = json!({ "room": { "timeline": { "not_senders": [bob.id] } } });
+        for query in [String::new(), format!("since={since}")] {
+            let answer = filtered(&alice, &filter, &query).await;
+            let of_room = joined(&answer, &room);
+            let mut events = of_room["state"]["events"].as_array().unwrap().iter().chain(timeline(of_room));
+            let last = events.rfind(|event| event["type"] == "m.room.topic").unwrap();
+            assert_eq!(last["content"]["topic"], "hidden and new", "{query}: {answer}");
+            assert_eq!(bodies(timeline(of_room)), ["1", "2"], "{query}");
+            let is_limited = &of_room["timeline"]["limited"];
+            assert_eq!(*is_limited, true, "what is before the timeline can be read on");
+        }
+    }
+
+    async fn both_spellings_of_a_parameter_can_be_given(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let room = alice.create_room(&json!({})).await;
+        for (stable, unstable, key) in [("true", "false", "state_after"), ("false", "true", "state"), ("", "true", "state_after")] {
+            let stable = if stable.is_empty() { String::new() } else { format!("use_state_after={stable}&") };
+            let query = format!("{stable}org.matrix.msc4222.use_state_after={unstable}");
+            let answer = sync(&alice, &query).await;
+            assert!(joined(&answer, &room).get(key).is_some(), "{query}: {answer}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Rooms that a user is invited to, knocks at, comes into, and leaves
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use testing::{TestServer, User, on_both_databases, path_segment};
 
@@ -225,6 +227,41 @@ on_both_databases! {
             assert_eq!((timeline(room_answer).len(), ids(timeline(room_answer)).last()), (2, Some(&sent.as_str())));
             assert_eq!(room_answer["timeline"]["limited"], true);
             assert!(keys(&room_answer["state"]).contains(&("m.room.history_visibility", "")), "{answer}");
+        }
+    }
+
+    async fn who_comes_back_ends_with_the_newest_state(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let visibility = json!({ "type": "m.room.history_visibility", "content": { "history_visibility": "joined" } });
+        let room = alice.create_room(&json!({ "preset": "public_chat", "initial_state": [visibility] })).await;
+        bob.join(&room).await;
+        let carol = server.register("carol").await;
+        act(&alice, &room, "invite", json!({ "user_id": carol.id })).await;
+        topic(&alice, &room, "old").await;
+        let since = token(&bob).await;
+        act(&bob, &room, "leave", json!({})).await;
+        topic(&alice, &room, "new").await;
+        carol.join(&room).await;
+        act(&alice, &room, "invite", json!({ "user_id": bob.id })).await;
+        bob.join(&room).await;
+        alice.send_text(&room, "welcome back").await;
+        let lazy = json!({ "room": { "state": { "lazy_load_members": true } } });
+        for query in [String::new(), format!("since={since}"), format!("since={since}&full_state=true")] {
+            for filter in [json!({}), lazy.clone()] {
+                let answer = filtered(&bob, &filter, &query).await;
+                let of_room = joined(&answer, &room);
+                let events = of_room["state"]["events"].as_array().unwrap().iter().chain(timeline(of_room));
+                let state: BTreeMap<_, _> = events
+                    .filter_map(|event| Some(((event["type"].as_str()?, event["state_key"].as_str()?), &event["content"])))
+                    .collect();
+                assert_eq!(state[&("m.room.topic", "")]["topic"], "new", "{filter} {query}: {answer}");
+                assert_eq!(state[&("m.room.member", bob.id.as_str())]["membership"], "join", "{filter} {query}: {answer}");
+                if let Some(carol) = state.get(&("m.room.member", &*carol.id)) {
+                    assert_eq!(carol["membership"], "join", "{filter} {query}: {answer}");
+                }
+                assert_eq!(bodies(timeline(of_room)), ["welcome back"]);
+            }
         }
     }
 }

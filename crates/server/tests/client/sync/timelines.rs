@@ -1,9 +1,11 @@
 //! Timelines, the gaps in them, and the state around them
 
 use serde_json::{Value, json};
-use testing::{TestDatabase, TestServer, User, on_both_databases, path_segment};
+use testing::{TestServer, User, on_both_databases, path_segment};
 
-use super::{act, bodies, filtered, ids, joined, keys, next, redact, send_texts, set, sync, timeline, token, topic};
+use super::{
+    act, after_start, bodies, filtered, ids, joined, keys, next, redact, send_texts, set, sync, timeline, token, topic,
+};
 use crate::V3;
 
 /// What `/messages` has backwards from a token, in pages.
@@ -24,14 +26,6 @@ async fn all_before(user: &User, room: &str, from: &str) -> Vec<String> {
 fn contents<'a>(state: &'a Value, event_type: &str, member: &str) -> Vec<&'a Value> {
     let events = state["events"].as_array().unwrap().iter();
     events.filter(|event| event["type"] == event_type).map(|event| &event["content"][member]).collect()
-}
-
-/// What a device hears since a token from a server that was just started, and so has nothing of it in memory.
-async fn after_start(db: &TestDatabase, user: &User, query: &str) -> Value {
-    let again = TestServer::start(db).await;
-    let answer = again.client().get(format!("{V3}/sync?{query}")).token(&user.token).await.ok();
-    again.shutdown().await;
-    answer
 }
 
 /// Takes out the ages, which differ from answer to answer.
@@ -144,8 +138,11 @@ on_both_databases! {
 
         let both = sync(&alice, &format!("{begin}&use_state_after=true&full_state=true")).await;
         assert_eq!(topics(&both, "state_after"), json!(["second"]));
-        let first = sync(&alice, "use_state_after=true").await;
-        assert_eq!(topics(&first, "state_after"), json!(["second"]));
+        for names in ["use_state_after=true", "org.matrix.msc4222.use_state_after=true&use_state_after=true"] {
+            let first = sync(&alice, names).await;
+            assert_eq!(topics(&first, "state_after"), json!(["second"]), "{names}");
+        }
+        let first = sync(&alice, "org.matrix.msc4222.use_state_after=true").await;
         assert!(keys(&joined(&first, &quiet)["state_after"]).contains(&("m.room.create", "")), "{first}");
     }
 

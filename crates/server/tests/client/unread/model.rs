@@ -32,12 +32,16 @@ impl Random {
 /// A message, as the model remembers it.
 struct Message {
     id: String,
-    /// The message that its thread begins with.
+    /// The message that its thread begins with: it stays in there, whatever is redacted.
     thread: Option<usize>,
+    /// The message that it is related to, and whether that is as part of a thread.
+    relation: Option<(bool, usize)>,
     /// How many relations lead from it to what is in a thread by itself, or to what is related to nothing.
     hops: usize,
     /// Those whom it notifies, and whether it is highlighted for them.
     notified: BTreeMap<usize, bool>,
+    sender: usize,
+    is_redacted: bool,
 }
 
 /// What somebody is to the room, and what notifies them.
@@ -78,11 +82,27 @@ impl Model {
         (!of.is_muted).then_some(false)
     }
 
+    /// The thread that a relation leads to now: a redacted message is related to nothing.
+    fn thread_of(&self, mut relation: Option<(bool, usize)>) -> Option<usize> {
+        while let Some((is_thread, other)) = relation {
+            if is_thread {
+                return Some(other);
+            }
+            relation = self.relation_of(other);
+        }
+        None
+    }
+
+    fn relation_of(&self, index: usize) -> Option<(bool, usize)> {
+        let message = &self.messages[index];
+        message.relation.filter(|_| !message.is_redacted)
+    }
+
     /// What somebody has not read, by thread: what notifies, and what of it is highlighted.
     fn unread(&self, person: usize) -> BTreeMap<Option<usize>, (i64, i64)> {
         let of = &self.people[person];
         let mut unread = BTreeMap::from([(None, (0, 0))]);
-        for (index, message) in self.messages.iter().enumerate() {
+        for (index, message) in self.messages.iter().enumerate().filter(|(_, message)| !message.is_redacted) {
             let Some(is_highlight) = message.notified.get(&person) else { continue };
             let read = [None, Some(message.thread)].iter().filter_map(|of_thread| of.read.get(of_thread)).max();
             if index < of.joined_at.unwrap() || read.is_some_and(|read| index < *read) {
@@ -100,6 +120,7 @@ struct History {
     users: Vec<User>,
     room: String,
     model: Model,
+    redactions: usize,
     /// What each has synced last.
     since: Vec<Option<String>>,
 }
@@ -114,7 +135,7 @@ impl History {
         let people = (0..PEOPLE).map(|number| Person { joined_at: (number == 0).then_some(0), ..Person::default() });
         let model = Model { messages: Vec::new(), people: people.collect() };
         let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        Self { random, users, room, model, since: vec![None; PEOPLE] }
+        Self { random, users, room, model, redactions: 0, since: vec![None; PEOPLE] }
     }
 
     async fn step(&mut self) {
@@ -139,8 +160,21 @@ impl History {
                 let name = format!("name {}", self.random.below(1000));
                 self.users[person].put(path).json(&json!({ "displayname": name })).await.ok();
             }
+            10 | 11 if !self.model.messages.is_empty() => self.redact(person).await,
             _ => self.send(person).await,
         }
+    }
+
+    /// Redacts a message: the sender does, or whoever has made the room. Another time, perhaps.
+    async fn redact(&mut self, person: usize) {
+        let index = self.random.below(self.model.messages.len());
+        let message = &mut self.model.messages[index];
+        let redactor = if message.sender == person { person } else { 0 };
+        message.is_redacted = true;
+        let (room, event) = (path_segment(&self.room), path_segment(&message.id));
+        self.redactions += 1;
+        let path = format!("{V3}/rooms/{room}/redact/{event}/r{}", self.redactions);
+        self.users[redactor].put(path).json(&json!({})).await.ok();
     }
 
     async fn mute(&mut self, person: usize) {
@@ -185,8 +219,9 @@ impl History {
         let (thread, body) = if self.random.one_in(2) {
             (None, json!({}))
         } else {
-            let root = message.thread.map_or("main", |root| &self.model.messages[root].id);
-            (Some(message.thread), json!({ "thread_id": root }))
+            let thread = self.model.thread_of(self.model.relation_of(index));
+            let root = thread.map_or("main", |root| &self.model.messages[root].id);
+            (Some(thread), json!({ "thread_id": root }))
         };
         let (room, event) = (path_segment(&self.room), path_segment(&message.id));
         let path = format!("{V3}/rooms/{room}/receipt/{receipt_type}/{event}");
@@ -204,20 +239,20 @@ impl History {
             "body": if has_cake { "There is cake." } else { "There is nothing." },
             "m.mentions": { "user_ids": ids },
         });
-        let (mut thread, mut hops) = (None, 0);
+        let (mut relation, mut hops) = (None, 0);
         if !self.model.messages.is_empty() && self.random.one_in(2) {
             let other = self.random.below(self.model.messages.len());
             let of_other = self.model.messages[other].thread;
             if self.random.one_in(2) {
                 // Into the thread of another message, or a new one after it.
                 let root = of_other.unwrap_or(other);
-                thread = Some(root);
+                relation = Some((true, root));
                 content["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": self.model.messages[root].id });
             } else if self.model.messages[other].hops < 3 {
-                thread = of_other;
+                relation = Some((false, other));
                 hops = self.model.messages[other].hops + 1;
-                let relation = json!({ "rel_type": "m.reference", "event_id": self.model.messages[other].id });
-                content["m.relates_to"] = relation;
+                let other = &self.model.messages[other].id;
+                content["m.relates_to"] = json!({ "rel_type": "m.reference", "event_id": other });
             }
         }
         let id =
@@ -225,7 +260,8 @@ impl History {
         let notified = (0..PEOPLE)
             .filter_map(|person| Some((person, self.model.notified(person, sender, is_notice, has_cake, &mentioned)?)));
         let notified = notified.collect();
-        self.model.messages.push(Message { id, thread, hops, notified });
+        let thread = self.model.thread_of(relation);
+        self.model.messages.push(Message { id, thread, relation, hops, notified, sender, is_redacted: false });
     }
 
     /// Compares what everybody is told with the model: from the start, and from where they were.

@@ -12,16 +12,22 @@ use homeserver_core::{Timestamp, UserSn};
 use room_engine::auth::{AuthEvent, PowerLevels, may_redact};
 use room_engine::receipt::{Dropped, JudgedPdu, KeyLookup, ReceivedPdu, Rejected, Verdict, VerifiedPdu};
 use room_engine::state_map::{Place, StateMap};
-use room_engine::{Pdu, RoomVersion};
+use room_engine::{Pdu, RoomVersion, string_value};
 use ruma::{OwnedEventId, RoomId, UserId};
-use storage::{Append, EventNumber, Membership, NewEvent, Standing, StateBefore, StorageError, Unread, later_version};
+use storage::{
+    Append, EventNumber, Membership, NewEvent, Redaction, Standing, StateBefore, StateEffect, StorageError, Unread,
+    later_version,
+};
 
 use self::current::Outcome;
 pub(super) use self::joining::is_joint;
 use self::surroundings::Surroundings;
+use super::guests::{GUEST_ACCESS, with_removal_of_guests};
+use super::open_room::redaction;
 use super::resolving::{Resolver, RoomContext, Unstored};
 use super::timeline::ATTEMPTS;
 use super::{RoomError, Timeline};
+use crate::wire::member;
 
 /// What became of an event of another server.
 #[derive(Debug)]
@@ -181,8 +187,12 @@ impl Timeline {
             previous_in_chain: around.previous_in_chain(pdu).map(|event| EventNumber::known(event.stored.sn)),
             state_before: Some(before),
         };
+        let room_sn = resolver.room.room_sn;
+        let keeps_guests_out = event.redacts.as_ref().is_some_and(|(_, redacted)| is_guest_access(redacted))
+            || self.changes_guest_access(&outcome.effects).await?;
+        let now = self.clock().now();
         Ok(Append {
-            room_sn: resolver.room.room_sn,
+            room_sn,
             room_version: resolver.room.version.as_str().into(),
             expected_version: around.head_version,
             new_version: later_version(around.head_version),
@@ -192,16 +202,18 @@ impl Timeline {
             transaction: None,
             joined_change: outcome.joined_change,
             invited_change: outcome.invited_change,
-            also: None,
+            also: keeps_guests_out.then(|| with_removal_of_guests(room_sn, now, None)),
         })
     }
 
+    /// Whether guests may have to leave, because the state that says so changes.
+    async fn changes_guest_access(&self, effects: &[StateEffect]) -> Result<bool, RoomError> {
+        let Some(type_sn) = self.interned().find_type(GUEST_ACCESS).await? else { return Ok(false) };
+        Ok(effects.iter().any(|effect| effect.place.event_type == type_sn))
+    }
+
     /// What the event redacts, if that is here and the sender may.
-    async fn redaction_by(
-        &self,
-        resolver: &Resolver<'_>,
-        pdu: &Pdu,
-    ) -> Result<Option<(EventNumber, bytes::Bytes)>, RoomError> {
+    async fn redaction_by(&self, resolver: &Resolver<'_>, pdu: &Pdu) -> Result<Option<Redaction>, RoomError> {
         let Some(target) = pdu.redacts().filter(|_| pdu.event_type() == "m.room.redaction") else { return Ok(None) };
         let room = resolver.room;
         let found = self.database().graph_events_by_id(room.room_sn, &[target.to_string()]).await?.pop();
@@ -213,7 +225,8 @@ impl Timeline {
         if !may_redact(&levels, pdu.sender(), target.sender()) {
             return Ok(None);
         }
-        Ok(Some((EventNumber::known(found.stored.sn), target.redacted()?.client_json().clone())))
+        let number = EventNumber::known(found.stored.sn);
+        Ok(Some(redaction(self.interned(), &target.redacted()?, number).await?))
     }
 
     /// The event in the room's current state with an empty state key.
@@ -239,6 +252,10 @@ impl Timeline {
             _ => Ok(None),
         }
     }
+}
+
+fn is_guest_access(client_json: &[u8]) -> bool {
+    member(client_json, "type").and_then(string_value).as_deref() == Some(GUEST_ACCESS)
 }
 
 /// Has the rules decide about an event.

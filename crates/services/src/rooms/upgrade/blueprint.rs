@@ -1,6 +1,6 @@
 //! What a new room takes over from the one that it replaces.
 
-use room_engine::{CanonicalObject, Membership, Pdu, RoomVersion, string_value};
+use room_engine::{CanonicalObject, Membership, ParseLimits, Pdu, RoomVersion, string_value};
 use ruma::EventId;
 use serde_json::{Value, json};
 use storage::{FullState, StoredEvent};
@@ -107,7 +107,7 @@ impl RoomCreation {
         for link in newest(links) {
             let content = wire::member(&link.client_json, "content").unwrap_or(b"{}");
             if wire::member(content, "via").is_some() {
-                let content = CanonicalObject::parse(content, version.numbers())?;
+                let content = CanonicalObject::parse_within(content, ParseLimits::event(version.numbers()))?;
                 state.push(Draft::state(event_type, state_key(&link), content));
             }
         }
@@ -127,7 +127,7 @@ impl RoomCreation {
                 continue;
             }
             let content = wire::member(&ban.client_json, "content").unwrap_or(b"{}");
-            let mut content: Content = serde_json::from_slice(content).unwrap_or_default();
+            let mut content = wire::values(content);
             // What explained an earlier membership was signed for the old room.
             content.retain(|key, _| matches!(key.as_str(), "membership" | "reason" | "displayname" | "avatar_url"));
             state.push(Draft::state("m.room.member", user_id, canonical(&content)?));
@@ -144,7 +144,7 @@ fn newest<T>(all: Vec<T>) -> impl Iterator<Item = T> {
 
 /// What clients put into the create event, without what belongs to that room alone.
 fn creation(create: &Pdu) -> Content {
-    let mut creation: Content = serde_json::from_slice(create.content().as_bytes()).unwrap_or_default();
+    let mut creation = wire::values(create.content().as_bytes());
     for key in ["creator", "room_version", "predecessor", "additional_creators"] {
         creation.remove(key);
     }
@@ -164,10 +164,9 @@ fn state_key(event: &StoredEvent) -> String {
 /// The content of a state event in a room of this version.
 fn content_for(version: RoomVersion, event: &Pdu) -> Result<CanonicalObject, RoomError> {
     if event.event_type() == "m.room.join_rules" {
-        let content = serde_json::from_slice(event.content().as_bytes()).unwrap_or_default();
-        return canonical(&join_rules_for(version, content));
+        return canonical(&join_rules_for(version, wire::values(event.content().as_bytes())));
     }
-    Ok(CanonicalObject::parse(event.content().as_bytes(), version.numbers())?)
+    Ok(CanonicalObject::parse_within(event.content().as_bytes(), ParseLimits::event(version.numbers()))?)
 }
 
 /// Join rules with what the version does not know replaced by the next stricter that it does.

@@ -6,6 +6,7 @@ use serde_json::{Number, Value, json};
 
 use crate::rooms::RoomError;
 use crate::rooms::member_content::Content;
+use crate::wire;
 
 /// The level of those who have all rights, where creators are not apart.
 const ADMINISTRATOR: i64 = 100;
@@ -22,7 +23,7 @@ const MAPS: [&str; 3] = ["events", "notifications", "users"];
 /// The power levels of a room as content, also where it has no such event; each level is an integer.
 pub(super) fn in_force(create: &Pdu, power_levels: Option<&Pdu>) -> Result<Content, RoomError> {
     let mut levels = match power_levels {
-        Some(event) => serde_json::from_slice(event.content().as_bytes()).unwrap_or_default(),
+        Some(event) => wire::values(event.content().as_bytes()),
         None if creators_are_apart(create.version()) => Content::new(),
         None => {
             let users: Content =

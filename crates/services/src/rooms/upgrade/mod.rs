@@ -26,7 +26,6 @@ use self::retirement::Retirement;
 use self::spaces::Relinking;
 use super::create::RoomCreation;
 use super::inheritance::inherit;
-use super::member_content::Content;
 use super::{Draft, OpenRoom, RoomChange, RoomError};
 use crate::sessions::Requester;
 use crate::wire;
@@ -119,7 +118,7 @@ impl RoomCreation {
         let place = self.database.membership(new_sn, requester.user_sn).await?;
         let Some(create) = self.stored_state(new_sn, "m.room.create").await? else { return Ok(None) };
         let content = wire::member(&create.client_json, "content").unwrap_or_default();
-        let content: Content = serde_json::from_slice(content).unwrap_or_default();
+        let content = wire::values(content);
         let creators = content.get("additional_creators").cloned().unwrap_or_else(|| json!([]));
         let is_it = place.is_some_and(|place| place.membership == storage::Membership::Join)
             && create.sender_sn == requester.user_sn

@@ -107,6 +107,6 @@ impl RoomChange for Relink<'_> {
 
 /// What links to another room, unless it was taken back.
 fn link_of(event: &Pdu) -> Option<Content> {
-    let content: Content = serde_json::from_slice(event.content().as_bytes()).ok()?;
+    let content = wire::values(event.content().as_bytes());
     content.get("via").is_some_and(Value::is_array).then_some(content)
 }

@@ -18,4 +18,3 @@ UPDATE devices SET last_seen_at = created_at WHERE last_seen_at IS NULL;
 -- The first account has been made: nobody becomes an administrator by the token for it any more.
 DELETE FROM registration_tokens WHERE makes_admin AND EXISTS (SELECT 1 FROM accounts WHERE NOT is_guest);
 
-CREATE INDEX media_by_user ON media (user_sn, media_id) WHERE user_sn IS NOT NULL;

@@ -1,0 +1,52 @@
+//! Transaction IDs of requests that send an event.
+
+use ruma::EventId;
+use sha2::{Digest as _, Sha256};
+use storage::{ClientTransaction, Interned, StorageError, TransactionEndpoint, TransactionSender};
+
+use crate::sessions::Requester;
+
+/// A client's transaction ID, with what in the path of its request tells it from equal ones in the same room.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers>
+#[derive(Clone, Copy, Debug)]
+pub struct TransactionId<'a> {
+    id: &'a str,
+    /// The event in the path of `/redact`.
+    redacts: Option<&'a EventId>,
+}
+
+impl<'a> TransactionId<'a> {
+    /// The ID of a request to `/send`.
+    #[must_use]
+    pub fn of_sending(id: &'a str) -> Self {
+        Self { id, redacts: None }
+    }
+
+    /// The ID of a request to `/redact`.
+    #[must_use]
+    pub fn of_redacting(event_id: &'a EventId, id: &'a str) -> Self {
+        Self { id, redacts: Some(event_id) }
+    }
+
+    pub(super) async fn within_its_scope(
+        self,
+        interned: &Interned,
+        requester: &Requester,
+        event_type: &str,
+    ) -> Result<ClientTransaction, StorageError> {
+        let endpoint = match self.redacts {
+            Some(event_id) => TransactionEndpoint::Redact(hash(event_id)),
+            None => TransactionEndpoint::Send(interned.event_type(event_type).await?),
+        };
+        let user = TransactionSender::User(requester.user_sn);
+        let sender = requester.device_sn.map_or(user, TransactionSender::Device);
+        Ok(ClientTransaction { sender, endpoint, id: self.id.into() })
+    }
+}
+
+/// Stored, so the same in every version of the server.
+fn hash(event_id: &EventId) -> i64 {
+    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(Sha256::digest(event_id.as_bytes()));
+    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
