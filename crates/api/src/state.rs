@@ -6,6 +6,7 @@ use axum::extract::FromRef;
 use federation::{Gate, OwnKeys};
 use services::account_data::AccountData;
 use services::accounts::Accounts;
+use services::asking::Shares;
 use services::background::{BackgroundJobs, Statistics};
 use services::capabilities::Capabilities;
 use services::devices::Devices;
@@ -111,6 +112,8 @@ components! {
     gate: Arc<Gate>,
     /// The keys of this server, for others.
     own_keys: Arc<OwnKeys>,
+    /// Who may have this server ask another one for its keys.
+    key_requests: Arc<Shares>,
     /// What other servers tell.
     remote: Arc<RemoteQueries>,
     /// What users upload, and what others did.

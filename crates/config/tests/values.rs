@@ -90,6 +90,9 @@ delayed_event_mgmt = { per_second = 1, burst = 5 }
 reports = { per_second = 1, burst = 5 }
 room_directory = { per_second = 1, burst = 50 }
 user_directory = { per_second = 0.016, burst = 200 }
+remote_queries = { per_second = 1, burst = 30 }
+remote_media = { per_second = 5, burst = 200 }
+server_keys = { per_second = 2, burst = 100 }
 
 [limits]
 password_hashing = { running = 2, waiting = 50, longest_wait = "10s" }
@@ -101,6 +104,7 @@ initial_sync = {}
 room_creation = {}
 thumbnails = {}
 remote_media = {}
+remote_queries = {}
 federation_out = {}
 
 [caches]
@@ -168,6 +172,13 @@ fn limits_follow_the_cores_where_they_are_not_set() {
     let shown = load("limits.initial_sync = { longest_wait = '5s' }", &[]).show();
     assert!(shown.contains("[limits.initial_sync]") && shown.contains("longest_wait = \"5s\""), "{shown}");
     assert!(shown.contains("[limits.password_hashing]"), "{shown}");
+}
+
+#[test]
+fn what_clients_have_this_server_ask_others_leaves_places_for_the_rest() {
+    let sizes = Config::default().limits.sizes();
+    let caused = [sizes.server_keys, sizes.remote_media, sizes.remote_queries];
+    assert!(caused.iter().map(|size| size.running).sum::<u32>() < sizes.federation_out.running, "{sizes:?}");
 }
 
 #[test]

@@ -26,6 +26,13 @@ pub(crate) const AGENT: &str = concat!("synapse-rust/", env!("CARGO_PKG_VERSION"
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections to one server.
 const MAX_IDLE: usize = 4;
+/// An answer that is read piece by piece may be waited for this long in all, and for each of so many bytes a second longer.
+const GRACE: Duration = Duration::from_secs(20);
+const SLOWEST_BYTES_PER_SECOND: u64 = 32 << 10;
+/// But not longer than this.
+const LONGEST: Duration = Duration::from_mins(30);
+/// The error that a server was not reached comes after a multiple of this, so that its time tells as little as its text.
+const ERROR_STEP: Duration = Duration::from_secs(1);
 /// The longest body of an error that is read.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 /// What another server says about an error is shown to users: not more of it than they read.
@@ -51,17 +58,18 @@ pub enum RequestError {
         /// Why.
         error: EventError,
     },
-    /// It was not found, did not let itself be connected to, or did not finish its answer.
-    #[error("{server} cannot be reached: {reason}")]
+    /// It was not found, did not let itself be connected to, or did not answer in time. The text does not say which: who asks could
+    /// find out otherwise which names and ports there are in the networks that this server sees.
+    #[error("{server} cannot be reached")]
     Unreachable {
         /// The other server.
         server: OwnedServerName,
-        /// What happened.
+        /// What happened, for the log.
         reason: String,
     },
-    /// It took too long.
-    #[error("{server} has not answered in time")]
-    TimedOut {
+    /// It sends its answer too slowly.
+    #[error("{server} sends its answer too slowly")]
+    TooSlow {
         /// The other server.
         server: OwnedServerName,
     },
@@ -182,7 +190,23 @@ pub struct OpenAnswer {
     /// The headers.
     pub headers: HeaderMap,
     body: Incoming,
+    progress: Progress,
     _permit: Permit,
+}
+
+/// How an answer comes along. The time in which nobody reads it does not count.
+#[derive(Default)]
+struct Progress {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Progress {
+    /// How long the next piece may take.
+    fn patience(&self) -> Duration {
+        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / SLOWEST_BYTES_PER_SECOND);
+        (GRACE.saturating_add(earned)).min(LONGEST).saturating_sub(self.waited).min(TIMEOUT)
+    }
 }
 
 impl OpenAnswer {
@@ -195,16 +219,19 @@ impl OpenAnswer {
     /// The next piece of the body; `None` at its end.
     ///
     /// # Errors
-    /// [`RequestError`] if the body breaks off, or nothing comes for long.
+    /// [`RequestError`] if the body breaks off, or comes too slowly.
     pub async fn piece(&mut self) -> Result<Option<Bytes>, RequestError> {
-        let Self { server, body, .. } = self;
+        let Self { server, body, progress, .. } = self;
         loop {
-            let frame = tokio::time::timeout(TIMEOUT, body.frame()).await;
-            let frame = frame.map_err(|_| RequestError::TimedOut { server: server.clone() })?;
+            let began = Instant::now();
+            let frame = tokio::time::timeout(progress.patience(), body.frame()).await;
+            progress.waited += began.elapsed();
+            let frame = frame.map_err(|_| RequestError::TooSlow { server: server.clone() })?;
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame.map_err(|error| RequestError::bad_answer(server, &cause(&error)))?;
             // What is no data are trailers.
             if let Ok(bytes) = frame.into_data() {
+                progress.bytes += bytes.len() as u64;
                 return Ok(Some(bytes));
             }
         }
@@ -272,7 +299,8 @@ impl Client {
         let question = Question { server, uri, signing, accept: "*/*" };
         let answer = self.request(&question, TIMEOUT + wait, async |answer| Ok(answer)).await?;
         let (parts, body) = answer.into_parts();
-        Ok(OpenAnswer { server: server.to_owned(), headers: parts.headers, body, _permit: permit })
+        let (server, progress) = (server.to_owned(), Progress::default());
+        Ok(OpenAnswer { server, headers: parts.headers, body, progress, _permit: permit })
     }
 
     /// A place among the requests that run at once.
@@ -300,11 +328,19 @@ impl Client {
         let (outcome, answer) = match tokio::time::timeout(timeout, sent).await {
             Ok(Ok((status, answer))) => (Outcome::Answered(status), answer),
             Ok(Err(error)) => (Outcome::Failed, Err(error)),
-            Err(_) => (Outcome::TimedOut, Err(RequestError::TimedOut { server: server.to_owned() })),
+            Err(_) => {
+                let reason = "it has not answered in time".to_owned();
+                (Outcome::TimedOut, Err(RequestError::Unreachable { server: server.to_owned(), reason }))
+            }
         };
         self.options.observer.ended(outcome, started.elapsed());
-        if let Err(error) = &answer {
-            tracing::debug!(%server, uri, %error, "a request to another server failed");
+        match &answer {
+            Err(RequestError::Unreachable { reason, .. }) => {
+                tracing::debug!(%server, uri, reason, "another server cannot be reached");
+                tokio::time::sleep(until_told(started.elapsed())).await;
+            }
+            Err(error) => tracing::debug!(%server, uri, %error, "a request to another server failed"),
+            Ok(_) => {}
         }
         answer
     }
@@ -360,6 +396,12 @@ struct Question<'a> {
     accept: &'static str,
 }
 
+/// How long an error still waits that came after this time.
+fn until_told(elapsed: Duration) -> Duration {
+    let steps = elapsed.as_nanos().div_ceil(ERROR_STEP.as_nanos()).max(1);
+    ERROR_STEP.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX)).saturating_sub(elapsed)
+}
+
 fn refused(server: &ServerName, status: StatusCode, body: Option<Bytes>) -> RequestError {
     #[derive(Default, Deserialize)]
     struct Body {
@@ -374,4 +416,31 @@ fn refused(server: &ServerName, status: StatusCode, body: Option<Bytes>) -> Requ
 /// As much of what another server says, or of what is said about it, as people read. Some errors quote the whole of what is wrong.
 pub(crate) fn excerpt(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(MAX_SENTENCE_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_an_error_took_it_is_told_after_whole_seconds() {
+        for (took_ms, told_after_ms) in
+            [(0, 1000), (1, 1000), (999, 1000), (1000, 1000), (1001, 2000), (29_500, 30_000)]
+        {
+            let took = Duration::from_millis(took_ms);
+            assert_eq!((took + until_told(took)).as_millis(), told_after_ms, "{took_ms}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_comes_along_is_waited_for_and_one_that_drips_is_not() {
+        let patience = |waited_s: u64, bytes| Progress { waited: Duration::from_secs(waited_s), bytes }.patience();
+        assert_eq!(patience(0, 0), GRACE);
+        assert_eq!(patience(15, 100).as_secs(), 5);
+        assert_eq!(patience(20, 60), Duration::from_millis(1));
+        assert_eq!(patience(21, 60), Duration::ZERO);
+        assert_eq!(patience(60, 100 * SLOWEST_BYTES_PER_SECOND), TIMEOUT);
+        assert_eq!(patience(1795, u64::MAX).as_secs(), 5);
+        assert_eq!(patience(1800, u64::MAX), Duration::ZERO);
+    }
 }

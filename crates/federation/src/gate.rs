@@ -55,6 +55,9 @@ pub struct Gate {
     clock: Arc<dyn Clock>,
 }
 
+/// What a request says of who makes it. Nothing of it is proved.
+pub struct Claims(Vec<Credentials>);
+
 /// The server that makes a request. It has a place among its requests until this is dropped.
 pub struct Admitted {
     /// The server.
@@ -76,15 +79,29 @@ impl Gate {
         Self { server_name, keys, checks, rates, clock }
     }
 
+    /// Reads who makes a request, as it says.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn claims(&self, headers: &HeaderMap) -> Result<Claims, Refusal> {
+        self.credentials(headers).map(Claims)
+    }
+
+    /// Whether another server has to be asked for its keys before the claims can be checked. Anybody can cause that.
+    #[must_use]
+    pub fn must_ask(&self, claims: &Claims) -> bool {
+        claims.0.iter().any(|credentials| self.keys.must_ask(&credentials.origin, &credentials.key_id))
+    }
+
     /// Checks who makes a request without a body. `uri` is path and query, as they were sent.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub async fn admit(&self, method: &str, uri: &str, headers: &HeaderMap) -> Result<Admitted, Refusal> {
-        let credentials = self.credentials(headers)?;
+    pub async fn admit(&self, method: &str, uri: &str, claims: &Claims) -> Result<Admitted, Refusal> {
+        let Claims(credentials) = claims;
         let Some(origin) = credentials.first().map(|first| first.origin.clone()) else { return Err(Refusal::Missing) };
         let mut last = Refusal::Missing;
-        for credentials in &credentials {
+        for credentials in credentials {
             match self.check(method, uri, credentials).await {
                 Ok(()) => {
                     let admission = self.rates.admit(&origin).await?;

@@ -10,10 +10,11 @@
 //!
 //! # The way of a request of another server
 //!
-//! [`Gate::admit`] reads the credentials, gets the keys of the server ([`ServerKeys`]), checks the signature, and lets no
-//! server have more than its share ([`ServerRates`]).
+//! [`Gate::claims`] reads the credentials. [`Gate::admit`] gets the keys of the server ([`ServerKeys`]), checks the signature, and
+//! lets no server have more than its share ([`ServerRates`]).
 //!
-//! Every byte that comes from another server is limited in size, and what waits for one is limited in time.
+//! Every byte that comes from another server is limited in size, and what waits for one is limited in time. Whom this server asks is
+//! often what a client says, so the error does not tell why a server was not reached, and comes after whole seconds.
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/>
 
@@ -28,6 +29,6 @@ mod rates;
 
 pub use client::{Client, ClientObserver, ClientOptions, OpenAnswer, Outcome, RequestError, Signing, Unobserved};
 pub use discovery::{Destination, Discovery, Host, Lookups, SystemLookups, Target};
-pub use gate::{Admitted, Gate, Refusal};
+pub use gate::{Admitted, Claims, Gate, Refusal};
 pub use keys::{KeyError, OwnKeys, PublishedKeys, ServerKeys};
 pub use rates::{Admission, ServerRate, ServerRates, TooMany};

@@ -144,6 +144,19 @@ impl Homeserver {
         self.post(None, "/_matrix/client/v3/login", &body).await
     }
 
+    /// Uploads a content; the path under which it is downloaded.
+    /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav3upload>
+    pub(crate) async fn upload(&self, user: &User, content: Bytes) -> anyhow::Result<String> {
+        #[derive(Deserialize)]
+        struct Uploaded {
+            content_uri: String,
+        }
+        let reply = self.call(&Method::POST, Some(user), "/_matrix/media/v3/upload", content).await;
+        let uri = reply.context("uploading")?.parse::<Uploaded>()?.content_uri;
+        let place = uri.strip_prefix("mxc://").context("the server's answer to an upload is no mxc:// URI")?;
+        Ok(format!("/_matrix/client/v1/media/download/{place}"))
+    }
+
     /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>
     pub(crate) async fn create_room(&self, user: &User, preset: &str) -> Result<Reply, Failure> {
         let body = json!({"preset": preset, "name": "Load test", "topic": "Made by a load generator"});

@@ -2,6 +2,7 @@
 
 mod create_room;
 mod disk;
+mod download;
 mod fanout;
 pub(crate) mod idle;
 mod join;
@@ -37,6 +38,8 @@ pub(crate) enum Scenario {
     SyncIncremental,
     /// 5,000 events back in pages of 100
     Messages,
+    /// Downloads of 10 KiB and of 1 MiB, 8 at once
+    Download,
     /// New private rooms
     CreateRoom,
     /// A room that grows to 500 members
@@ -51,12 +54,13 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// In the order in which they run best: from what leaves little behind to what leaves much.
-    const EVERY: [Self; 12] = [
+    const EVERY: [Self; 13] = [
         Self::Startup,
         Self::Versions,
         Self::Login,
         Self::Send,
         Self::Fanout,
+        Self::Download,
         Self::CreateRoom,
         Self::SyncInitial,
         Self::SyncIncremental,
@@ -85,6 +89,7 @@ impl Scenario {
             Self::SyncInitial => sync_initial::run(context).await,
             Self::SyncIncremental => sync_incremental::run(context).await,
             Self::Messages => messages::run(context).await,
+            Self::Download => download::run(context).await,
             Self::CreateRoom => create_room::run(context).await,
             Self::Join => join::run(context).await,
             Self::Idle => idle::run(context).await,

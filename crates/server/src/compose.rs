@@ -14,7 +14,7 @@ use ruma::signatures::Ed25519KeyPair;
 use services::{
     account_data::AccountData,
     accounts::Accounts,
-    background::{BackgroundJobs, Statistics},
+    background::{BackgroundJobs, Statistics, WorkOutStates},
     capabilities::Capabilities,
     devices::Devices,
     discovery::Discovery,
@@ -110,10 +110,10 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let discovery = Arc::new(Discovery::new(config.server.public_base_url.as_ref().map(config::WebUrl::as_str), None));
 
     let interned = Arc::new(Interned::new(database.clone()));
-    RoomCheck::new(database.clone(), interned.clone()).complete().await?;
+    WorkOutStates::schedule_if_needed(&database, clock.as_ref()).await?;
     let identity = Arc::new(Identity { server_name: server_name.clone(), key_pair: signing_key });
-    let Federation { gate, own_keys, remote, remote_media, rates: server_rates } =
-        Federation::new(config, &identity, &heavy_work, &metrics, &clock, database.memory())?;
+    let Federation { gate, own_keys, key_requests, remote, remote_media, rates: server_rates } =
+        Federation::new(config, &identity, &heavy_work, &rate_limits, &metrics, &clock, database.memory())?;
     let patience = config.rooms.full_state_timeout.duration();
     let states = RoomStates::follow(&database, server_name.as_str(), patience, stopping.clone()).await?;
     let tail = Arc::new(LogTail::new(database.settled_position().await?));
@@ -322,6 +322,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         room_state,
         gate,
         own_keys,
+        key_requests,
         remote,
         media,
         rate_limits: rate_limits.clone(),

@@ -41,9 +41,6 @@ pub enum StartError {
     /// The database failed during the start.
     #[error(transparent)]
     Storage(#[from] storage::StorageError),
-    /// The states of a room cannot be worked out from its events.
-    #[error("a room cannot be read: {0}")]
-    Room(#[from] services::rooms::RoomError),
     /// Passwords cannot be hashed as the configuration asks for.
     #[error(transparent)]
     Passwords(#[from] services::passwords::PasswordError),

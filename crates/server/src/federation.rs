@@ -10,7 +10,13 @@ use federation::{
 };
 use homeserver_core::{Clock, MemoryBudget};
 use http::HeaderMap;
-use services::{identity::Identity, media::RemoteMedia, remote::RemoteQueries};
+use services::{
+    asking::Shares,
+    identity::Identity,
+    media::RemoteMedia,
+    rate_limits::{Kind, RateLimits},
+    remote::RemoteQueries,
+};
 use telemetry::{FederationMetrics, Metrics};
 
 use crate::{StartError, limits::HeavyWork};
@@ -19,6 +25,7 @@ use crate::{StartError, limits::HeavyWork};
 pub(crate) struct Federation {
     pub(crate) gate: Arc<Gate>,
     pub(crate) own_keys: Arc<OwnKeys>,
+    pub(crate) key_requests: Arc<Shares>,
     pub(crate) remote: Arc<RemoteQueries>,
     pub(crate) remote_media: RemoteMedia,
     pub(crate) rates: Arc<ServerRates>,
@@ -30,6 +37,7 @@ impl Federation {
         config: &Config,
         identity: &Identity,
         heavy_work: &HeavyWork,
+        rate_limits: &Arc<RateLimits>,
         metrics: &Metrics,
         clock: &Arc<dyn Clock>,
         memory: &MemoryBudget,
@@ -55,12 +63,14 @@ impl Federation {
             let rates = rates.clone();
             move || counts.set_refused(rates.refused())
         });
+        let key_requests = Shares::new(Kind::ServerKeys, rate_limits.clone(), heavy_work.server_keys.clone());
         let checks = heavy_work.signature_checks.clone();
         Ok(Self {
             gate: Arc::new(Gate::new(server_name.clone(), keys, checks, rates.clone(), clock.clone())),
             own_keys: Arc::new(OwnKeys::new(server_name, key_pair, clock.clone())),
-            remote_media: RemoteMedia::new(client.clone(), heavy_work.remote_media.clone()),
-            remote: Arc::new(RemoteQueries::new(client)),
+            key_requests: Arc::new(key_requests),
+            remote_media: RemoteMedia::new(client.clone(), heavy_work.remote_media.clone(), rate_limits.clone()),
+            remote: Arc::new(RemoteQueries::new(client, heavy_work.remote_queries.clone(), rate_limits.clone())),
             rates,
         })
     }

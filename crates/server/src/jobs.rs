@@ -8,7 +8,7 @@ use homeserver_core::Clock;
 use services::background::{
     ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, ForgetUploadNames,
     InheritRoomSettings, JobState, LeaveAllRooms, MembershipJobs, PurgeForgottenRooms, RemoveExpired, RemoveGuests,
-    RemoveUnseenDevices, RoomPurge, UpdateMemberProfile, UploadNames,
+    RemoveUnseenDevices, RoomPurge, StateCompletion, UpdateMemberProfile, UploadNames, WorkOutStates,
 };
 use services::mail::{MailJob, SendMail, ValidationMails};
 use services::media::ContentRepository;
@@ -67,6 +67,7 @@ pub(crate) fn handlers(needs: &Needs<'_>) -> Handlers {
         .with::<InheritRoomSettings>(of_memberships.clone())
         .with::<RemoveGuests>(of_memberships)
         .with::<ForgetUploadNames>(UploadNames::new(media.clone()))
+        .with::<WorkOutStates>(StateCompletion::new(database.clone(), interned.clone()))
         .with_scheduled::<RemoveExpired>(schedule(jobs.clean_up), clean_up.clone())
         .with_scheduled::<RemoveUnseenDevices>(schedule(jobs.clean_up), clean_up)
         .with_scheduled::<CollectStateChunks>(

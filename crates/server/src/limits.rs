@@ -25,6 +25,7 @@ pub(crate) struct HeavyWork {
     pub(crate) thumbnails: Arc<Limit>,
     pub(crate) server_keys: Arc<Limit>,
     pub(crate) remote_media: Arc<Limit>,
+    pub(crate) remote_queries: Arc<Limit>,
     pub(crate) federation_out: Arc<Limit>,
 }
 
@@ -55,6 +56,7 @@ impl HeavyWork {
             thumbnails: limit("thumbnails", sizes.thumbnails),
             server_keys: limit("server_keys", sizes.server_keys),
             remote_media: limit("remote_media", sizes.remote_media),
+            remote_queries: limit("remote_queries", sizes.remote_queries),
             federation_out: limit("federation_out", sizes.federation_out),
         }
     }
@@ -66,7 +68,7 @@ impl HeavyWork {
         }
     }
 
-    fn all(&self, sizes: &LimitSizes) -> [(&Arc<Limit>, config::LimitSize); 11] {
+    fn all(&self, sizes: &LimitSizes) -> [(&Arc<Limit>, config::LimitSize); 12] {
         [
             (&self.password_hashing, sizes.password_hashing),
             (&self.signature_checks, sizes.signature_checks),
@@ -78,6 +80,7 @@ impl HeavyWork {
             (&self.thumbnails, sizes.thumbnails),
             (&self.server_keys, sizes.server_keys),
             (&self.remote_media, sizes.remote_media),
+            (&self.remote_queries, sizes.remote_queries),
             (&self.federation_out, sizes.federation_out),
         ]
     }
@@ -139,6 +142,9 @@ pub(crate) fn rate_of(config: &Config, kind: Kind) -> Option<Rate> {
         Kind::ThirdPartyValidation => rates.third_party_validation,
         Kind::Presence => rates.presence_per_user,
         Kind::MediaCreate => rates.media_create,
+        Kind::RemoteQueries => rates.remote_queries,
+        Kind::RemoteMedia => rates.remote_media,
+        Kind::ServerKeys => rates.server_keys,
     };
     let burst = rate.burst.try_into().ok()?;
     Some(Rate { per_second: rate.per_second, burst })

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use storage::{Database, DatabaseOptions};
-use testing::{ServerProcess, TestDatabase, User, on_both_databases, path_segment};
+use testing::{ServerProcess, TestDatabase, User, eventually, on_both_databases, path_segment};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse-rust");
 
@@ -64,6 +64,16 @@ impl Stopped {
         self.server.restart().await;
         let alice = self.alice.at(&self.server.client());
         assert_eq!(current_state(&alice, &self.room).await, self.state);
+        // Until the state has been worked out, the client is told to come back.
+        let path = format!("/_matrix/client/v3/rooms/{}/send/m.room.message/first", path_segment(&self.room));
+        eventually("the room can be written to", async || {
+            let answer = alice.put(&path).json(&json!({ "body": "first" })).await;
+            (answer.status == 200).then_some(()).or_else(|| {
+                answer.error(503, "M_UNKNOWN");
+                None
+            })
+        })
+        .await;
         alice.send_text(&self.room, "still here").await;
         let dave = self.server.register("dave").await;
         dave.join(&self.room).await;
@@ -122,7 +132,7 @@ on_both_databases! {
         stopped.go_on().await;
     }
 
-    async fn a_room_that_is_older_than_stored_states_gets_them_at_the_start(db: TestDatabase) {
+    async fn a_room_that_is_older_than_stored_states_gets_them_after_the_start(db: TestDatabase) {
         let stopped = Stopped::with_a_room(&db).await;
         run(&db, &[
             "UPDATE events SET state_root = NULL",
@@ -133,6 +143,19 @@ on_both_databases! {
             "DELETE FROM auth_chain_events",
         ]).await;
         stopped.go_on().await;
+    }
+
+    async fn a_room_whose_state_cannot_be_worked_out_keeps_no_server_from_starting(db: TestDatabase) {
+        let mut stopped = Stopped::with_a_room(&db).await;
+        run(&db, &[
+            "UPDATE events SET state_root = NULL",
+            "UPDATE room_heads SET state_root = NULL",
+            "UPDATE events SET federation_json = client_json",
+        ]).await;
+        stopped.server.restart().await;
+        let bob = stopped.server.register("bert").await;
+        let room = bob.create_room(&json!({})).await;
+        bob.send_text(&room, "this room is well").await;
     }
 
     async fn a_room_that_is_not_known_is_an_error(db: TestDatabase) {

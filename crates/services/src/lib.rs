@@ -23,6 +23,7 @@
 //! | which members clients were sent | `sent_members` | [`sync`] |
 //! | the keys of other servers | `server_keys` | they are asked for anew when they expire |
 //! | where other servers are | `server_destinations` | it is looked up anew after a while |
+//! | which files have a content, and its thumbnails | `media`, `thumbnails` | never changes; a file that is gone is looked for anew |
 //!
 //! What is needed to work is bounded otherwise:
 //!
@@ -37,6 +38,7 @@
 
 pub mod account_data;
 pub mod accounts;
+pub mod asking;
 pub mod background;
 pub mod capabilities;
 pub mod devices;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use homeserver_core::{Position, RoomSn, UserSn};
 
-use crate::{Database, LogEntry, Row, StorageError, Tx, params};
+use crate::{Database, LogEntry, Row, StorageError, Tx, Value, params};
 
 /// One piece of account data.
 #[derive(Clone, Debug)]
@@ -20,11 +20,11 @@ pub struct AccountDataEntry {
 
 /// The account data that says whom a user ignores.
 pub(crate) const IGNORED_USERS: &str = "m.ignored_user_list";
+/// The account data of a room that says up to where a user has read it.
+const FULLY_READ: &str = "m.fully_read";
 
 /// Global account data is stored under this room number, which no room has.
 const NO_ROOM: i64 = 0;
-
-const READ: &str = "SELECT content FROM account_data WHERE user_sn = $1 AND room_sn = $2 AND data_type = $3";
 
 fn read_entry(row: &Row<'_>) -> Result<AccountDataEntry, StorageError> {
     let room_sn: i64 = row.get(0)?;
@@ -97,7 +97,34 @@ impl Database {
     ) -> Result<Position, StorageError> {
         self.write(async move |tx| tx.set_account_data(user_sn, room_sn, &data_type, &content).await).await
     }
+
+    /// Writes what `change` makes of one piece of account data, unless that is nothing. Nobody writes it in between.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn change_account_data(
+        &self,
+        user_sn: UserSn,
+        room_sn: Option<RoomSn>,
+        data_type: &'static str,
+        change: impl Fn(Option<Bytes>) -> Option<Bytes> + Send + Sync + 'static,
+    ) -> Result<(), StorageError> {
+        self.write(async move |tx| {
+            tx.hold_log().await?;
+            let key = params![user_sn, room_number(room_sn), data_type];
+            let before = tx.query_optional(READ, key, |row| row.get(0)).await?;
+            if let Some(after) = change(before) {
+                tx.set_account_data(user_sn, room_sn, data_type, &after).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
 }
+
+const READ: &str = "SELECT content FROM account_data WHERE user_sn = $1 AND room_sn = $2 AND data_type = $3";
+const SET: &str = "account_data (user_sn, room_sn, data_type, content, position) ON CONFLICT (user_sn, room_sn, data_type) \
+                   DO UPDATE SET content = excluded.content, position = excluded.position";
 
 impl Tx {
     /// As [`Database::account_data`].
@@ -113,6 +140,20 @@ impl Tx {
         self.query_optional(READ, params![user_sn, room_number(room_sn), data_type], |row| row.get(0)).await
     }
 
+    /// Writes up to where users have read rooms, as the account data of the rooms has it.
+    pub(crate) async fn set_fully_read_contents(
+        &mut self,
+        contents: &[((UserSn, RoomSn), &Bytes)],
+    ) -> Result<(), StorageError> {
+        let mut rows: Vec<Vec<Value<'_>>> = Vec::with_capacity(contents.len());
+        for ((user_sn, room_sn), content) in contents {
+            let (position, user_sn, room_sn) = (self.next_position().await?, *user_sn, *room_sn);
+            rows.push(vec![user_sn.into(), room_sn.into(), FULLY_READ.into(), (*content).into(), position.into()]);
+            self.publish(LogEntry::AccountData { position, user_sn, room_sn: Some(room_sn) });
+        }
+        self.insert_all(SET, &rows).await
+    }
+
     /// As [`Database::set_account_data`].
     ///
     /// # Errors
@@ -124,10 +165,9 @@ impl Tx {
         data_type: &str,
         content: &Bytes,
     ) -> Result<Position, StorageError> {
-        let sql = "INSERT INTO account_data (user_sn, room_sn, data_type, content, position) VALUES ($1, $2, $3, $4, $5) \
-                   ON CONFLICT (user_sn, room_sn, data_type) DO UPDATE SET content = excluded.content, position = excluded.position";
         let position = self.next_position().await?;
-        self.execute(sql, params![user_sn, room_number(room_sn), data_type, content, position]).await?;
+        let row = [user_sn.into(), room_number(room_sn).into(), data_type.into(), content.into(), position.into()];
+        self.insert_all(SET, &[row.to_vec()]).await?;
         self.publish(LogEntry::AccountData { position, user_sn, room_sn });
         if room_sn.is_none() && data_type == IGNORED_USERS {
             self.publish(LogEntry::NotificationRules { position, user_sn });

@@ -103,13 +103,19 @@ pub(crate) async fn index(tx: &mut Tx, events: &[IndexedEvent]) -> Result<NewRow
         return Ok(NewRows::default());
     }
     let mut cover = tx.take_auth_chains();
+    let rows = insert(tx, events, &mut cover).await;
+    tx.keep_auth_chains(cover);
+    if let Ok(rows) = &rows {
+        tx.has_indexed(rows);
+    }
+    rows
+}
+
+async fn insert(tx: &mut Tx, events: &[IndexedEvent], cover: &mut ChainCover) -> Result<NewRows, StorageError> {
     for _ in 0..MAX_ROUNDS {
         match cover.insert(events) {
-            Ok(rows) => {
-                tx.keep_auth_chains(cover);
-                return Ok(rows);
-            }
-            Err(need) => load(tx, &need, &mut cover).await?,
+            Ok(rows) => return Ok(rows),
+            Err(need) => load(tx, &need, cover).await?,
         }
     }
     Err(StorageError::Corrupt("placing an event in its auth chain asks for more without end".to_owned()))

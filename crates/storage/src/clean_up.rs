@@ -123,8 +123,7 @@ impl Database {
         if unseen.is_empty() {
             return Ok((Swept { next, removed: 0 }, Vec::new()));
         }
-        let still =
-            "SELECT device_sn FROM devices WHERE device_sn IN LIST($1) AND COALESCE(last_seen_at, created_at) < $2";
+        let still = "SELECT device_sn FROM devices WHERE device_sn IN LIST($1) AND COALESCE(last_seen_at, created_at) < $2 FOR_UPDATE";
         let (removed, revoked) = self
             .write(async move |tx| {
                 let unseen: Vec<i64> = tx.query(still, params![&unseen, unseen_since], |row| row.get(0)).await?;

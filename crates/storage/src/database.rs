@@ -11,6 +11,7 @@ use tracing::{Instrument as _, Span, debug_span};
 
 use crate::append::{Append, AppendOutcome};
 use crate::dialect::{Dialect, Engine};
+use crate::frequent::Frequent;
 use crate::known_rooms::WriterShare;
 use crate::log::LogObserver;
 use crate::observing::{DatabaseObserver, PoolState, Watch, writer_of};
@@ -20,7 +21,7 @@ use crate::sqlite::{self, SqliteReaders};
 use crate::state_chunks::ChunkCache;
 use crate::transaction::Tx;
 use crate::value::{Row, Value};
-use crate::writer::{ClosureJob, Observers, PendingAppend, QUEUE_LENGTH, Write, Writer, WriterSource};
+use crate::writer::{ClosureJob, Observers, PendingAppend, PendingFrequent, QUEUE_LENGTH, Write, Writer, WriterSource};
 use crate::{StorageError, migrations, postgres};
 
 /// An open database. Clones share the connections.
@@ -185,6 +186,21 @@ impl Database {
             answer.await.map_err(|_| closed())?
         };
         let operation = writer_of(std::any::type_name::<F>());
+        write.instrument(debug_span!("write", otel.name = operation, operation)).await
+    }
+
+    /// Hands a frequent write to the writer, and returns once the transaction that holds it has committed. `operation` is what
+    /// traces call it.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub(crate) async fn write_frequent(&self, write: Frequent, operation: &'static str) -> Result<(), StorageError> {
+        let (reply, outcome) = oneshot::channel();
+        let write = async {
+            let asked_in = Span::current();
+            self.enqueue(Write::Frequent(Box::new(PendingFrequent { write, asked_in, reply }))).await?;
+            outcome.await.map_err(|_| closed())?
+        };
         write.instrument(debug_span!("write", otel.name = operation, operation)).await
     }
 

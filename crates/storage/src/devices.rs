@@ -1,9 +1,13 @@
 //! Devices of this server's users.
 
+use std::collections::BTreeMap;
+
 use homeserver_core::{DeviceSn, Timestamp, UserSn};
 
+use crate::frequent::Frequent;
 use crate::tokens::TokenHash;
-use crate::{Database, Row, StorageError, Tx, params};
+use crate::transaction::ROWS_AT_ONCE;
+use crate::{Database, Row, StorageError, Tx, Value, params};
 
 /// A device of a user.
 #[derive(Clone, Debug)]
@@ -98,7 +102,7 @@ impl Database {
         device_ids: Vec<String>,
         now: Timestamp,
     ) -> Result<Vec<TokenHash>, StorageError> {
-        let sql = "SELECT device_sn FROM devices WHERE user_sn = $1 AND device_id IN LIST($2)";
+        let sql = "SELECT device_sn FROM devices WHERE user_sn = $1 AND device_id IN LIST($2) FOR_UPDATE";
         self.write(async move |tx| {
             tx.note_account_change(user_sn, now).await?;
             let devices = tx.query(sql, params![user_sn, &device_ids], |row| row.get::<i64>(0)).await?;
@@ -129,15 +133,28 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
     pub async fn record_last_seen(&self, seen: Vec<LastSeen>) -> Result<(), StorageError> {
-        let sql = "UPDATE devices SET last_seen_at = $2, last_seen_address = $3 WHERE device_sn = $1";
-        self.write(async move |tx| {
-            for device in &seen {
-                tx.execute(sql, params![device.device_sn, device.at, &device.address]).await?;
-            }
-            Ok(())
-        })
-        .await
+        self.write_frequent(Frequent::LastSeen(seen), "record_last_seen").await
     }
+}
+
+/// Writes when devices were last used, the latest time of each.
+pub(crate) async fn write_last_seen(tx: &mut Tx, seen: &[&LastSeen]) -> Result<(), StorageError> {
+    // In the order of their numbers, so that two nodes do not wait for each other.
+    let mut latest: BTreeMap<DeviceSn, &LastSeen> = BTreeMap::new();
+    for use_of_device in seen {
+        let known = latest.entry(use_of_device.device_sn).or_insert(use_of_device);
+        if known.at <= use_of_device.at {
+            *known = use_of_device;
+        }
+    }
+    let rows: Vec<Vec<Value<'_>>> =
+        latest.values().map(|it| vec![it.device_sn.into(), it.at.into(), (&it.address).into()]).collect();
+    let sql = "UPDATE devices SET last_seen_at = r.seen_at, last_seen_address = r.address \
+               FROM ROWS(device_sn, seen_at, address) r WHERE devices.device_sn = r.device_sn";
+    for rows in rows.chunks(ROWS_AT_ONCE) {
+        tx.execute_rows(sql, rows).await?;
+    }
+    Ok(())
 }
 
 impl Tx {
@@ -166,7 +183,7 @@ impl Tx {
         user_sn: UserSn,
         except: Option<DeviceSn>,
     ) -> Result<Vec<TokenHash>, StorageError> {
-        let sql = "SELECT device_sn FROM devices WHERE user_sn = $1 AND device_sn <> $2";
+        let sql = "SELECT device_sn FROM devices WHERE user_sn = $1 AND device_sn <> $2 FOR_UPDATE";
         let except = except.map_or(-1, |device| device.0);
         let devices = self.query(sql, params![user_sn, except], |row| row.get::<i64>(0)).await?;
         self.delete_devices(&devices).await

@@ -8,6 +8,9 @@ pub enum StorageError {
     /// The database cannot be reached, or has no free connection in time. Worth trying again.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// Another transaction was in the way. The writer has tried again, and is given this only while it does.
+    #[error("another transaction was in the way: {0}")]
+    Conflict(String),
     /// A uniqueness or other constraint was violated.
     #[error("a constraint of the database was violated: {0}")]
     Constraint(String),
@@ -38,6 +41,10 @@ pub enum StorageError {
     Url(String),
 }
 
+/// What PostgreSQL says of transactions that it could not order (`serialization_failure`) or that wait for each other
+/// (`deadlock_detected`): the same again succeeds.
+const CONFLICTS: [&str; 2] = ["40001", "40P01"];
+
 impl StorageError {
     /// Whether trying again later may succeed without any change.
     #[must_use]
@@ -45,10 +52,16 @@ impl StorageError {
         matches!(self, Self::Unavailable(_))
     }
 
+    /// Whether the whole transaction has failed, and not only the write that met this.
+    pub(crate) fn is_of_transaction(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Conflict(_))
+    }
+
     /// The same error for another one who waited for the same transaction.
     pub(crate) fn duplicate(&self) -> Self {
         match self {
             Self::Unavailable(reason) => Self::Unavailable(reason.clone()),
+            Self::Conflict(reason) => Self::Conflict(reason.clone()),
             // Callers tell by it that somebody else was faster.
             Self::Constraint(reason) => Self::Constraint(reason.clone()),
             other => Self::Statement(other.to_string()),
@@ -82,6 +95,8 @@ impl From<sqlx::Error> for StorageError {
                 // such as a disk with errors); 25P03: a transaction that was idle for too long, because its client was not heard of.
                 if ["08", "53", "57", "58", "25P03"].iter().any(|class| code.starts_with(class)) {
                     Self::Unavailable(error.to_string())
+                } else if CONFLICTS.contains(&code.as_str()) {
+                    Self::Conflict(error.to_string())
                 } else if code.starts_with("23") {
                     Self::Constraint(error.to_string())
                 } else {

@@ -33,6 +33,7 @@ impl Database {
             return Ok(found);
         }
         self.write(async move |tx| {
+            tx.lock_account(user_sn).await?;
             let hash = content_hash.as_slice();
             if let Some(found) = tx.query_optional(find, params![user_sn, hash], |row| row.get(0)).await? {
                 return Ok(Some(found));

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use homeserver_core::{HeapSize, MemoryBudget, MemoryUsage, MemoryUser, RoomSn};
-use room_engine::auth_chain::ChainCover;
+use room_engine::auth_chain::{ChainCover, NewRows};
 
 use crate::append::Head;
-use crate::append::unread::KnownTotals;
+use crate::append::unread::{ContinuedTotals, KnownTotals};
 
 /// After how many new positions of the log, as a part of the entries there are, it is found out anew what they take.
 const WEIGHED_EVERY: usize = 16;
@@ -23,10 +23,33 @@ pub(crate) struct KnownRooms {
     unread_totals: KnownTotals,
     /// The position of the log behind the last transaction of this writer.
     position: i64,
+    /// The position before the transaction.
+    position_before: i64,
+    /// What takes back what the transaction has changed, in its order.
+    changes: Vec<Change>,
+    /// Whether the transaction has made everything unknown that was known before it.
+    was_cleared: bool,
     /// Positions that were taken since it was last found out what all of this takes, and how many entries that were.
     taken: usize,
     entries: usize,
     share: Arc<WriterShare>,
+}
+
+/// What a transaction has changed of what is known. If it is rolled back, the rest stays right.
+enum Change {
+    /// The end that a room had before.
+    Head(RoomSn, Option<Box<Head>>),
+    /// Events that were put into the index of auth chains.
+    AuthChains(NewRows),
+    /// Totals that were continued.
+    UnreadTotals(ContinuedTotals),
+}
+
+/// A place in a transaction to which [`KnownRooms::roll_back_to`] goes back.
+#[derive(Clone, Copy)]
+pub(crate) struct KnownMark {
+    changes: usize,
+    position: i64,
 }
 
 /// How much of the budget the writer has, and what for. Its thread says so from time to time, and gives up what is too much
@@ -85,6 +108,9 @@ impl KnownRooms {
             auth_chains: ChainCover::new(),
             unread_totals: KnownTotals::default(),
             position: 0,
+            position_before: 0,
+            changes: Vec::new(),
+            was_cleared: false,
             taken: 0,
             entries: 0,
             share,
@@ -100,11 +126,25 @@ impl KnownRooms {
     }
 
     pub(crate) fn add_heads(&mut self, heads: impl IntoIterator<Item = (RoomSn, Head)>) {
-        self.heads.extend(heads);
+        for (room_sn, head) in heads {
+            let before = self.heads.insert(room_sn, head);
+            self.changes.push(Change::Head(room_sn, before.map(Box::new)));
+        }
     }
 
     pub(crate) fn remove_head(&mut self, room_sn: RoomSn) {
-        self.heads.remove(&room_sn);
+        let before = self.heads.remove(&room_sn);
+        self.changes.push(Change::Head(room_sn, before.map(Box::new)));
+    }
+
+    /// Events have been put into [`KnownRooms::auth_chains`].
+    pub(crate) fn has_indexed(&mut self, rows: &NewRows) {
+        self.changes.push(Change::AuthChains(rows.clone()));
+    }
+
+    /// Totals of [`KnownRooms::unread_totals`] have been continued.
+    pub(crate) fn has_continued(&mut self, totals: ContinuedTotals) {
+        self.changes.push(Change::UnreadTotals(totals));
     }
 
     pub(crate) fn auth_chains(&mut self) -> &mut ChainCover {
@@ -122,21 +162,61 @@ impl KnownRooms {
 
     /// Forgets everything about rooms.
     pub(crate) fn clear(&mut self) {
+        self.forget_all();
+        self.was_cleared = true;
+    }
+
+    fn forget_all(&mut self) {
         self.heads = HashMap::new();
         self.auth_chains = ChainCover::new();
         self.unread_totals = KnownTotals::default();
+        self.changes.clear();
     }
 
-    /// Forgets everything, because what was done since the last commit has not happened.
+    /// A transaction begins.
+    pub(crate) fn begin(&mut self) {
+        self.keep_to_share();
+        self.changes.clear();
+        self.was_cleared = false;
+        self.position_before = self.position;
+    }
+
+    /// What is known now is what [`KnownRooms::roll_back_to`] goes back to.
+    pub(crate) fn mark(&self) -> KnownMark {
+        KnownMark { changes: self.changes.len(), position: self.position }
+    }
+
+    /// What was done since the last commit has not happened.
     pub(crate) fn roll_back(&mut self) {
-        self.clear();
-        self.position = 0;
+        self.roll_back_to(KnownMark { changes: 0, position: self.position_before });
+    }
+
+    /// What was done since `mark` has not happened.
+    pub(crate) fn roll_back_to(&mut self, mark: KnownMark) {
+        self.position = mark.position;
+        if self.was_cleared {
+            // What was read after that may have been written by the transaction.
+            self.forget_all();
+            return;
+        }
+        while self.changes.len() > mark.changes
+            && let Some(change) = self.changes.pop()
+        {
+            match change {
+                Change::Head(room_sn, Some(before)) => drop(self.heads.insert(room_sn, *before)),
+                Change::Head(room_sn, None) => drop(self.heads.remove(&room_sn)),
+                Change::AuthChains(rows) => self.auth_chains.remove(&rows),
+                Change::UnreadTotals(totals) => self.unread_totals.forget(&totals),
+            }
+        }
     }
 
     /// The log has given `count` positions to a transaction, of which `last` is the last.
     pub(crate) fn has_reserved(&mut self, last: i64, count: i64) {
         if last - count != self.position {
-            self.clear();
+            // Another process has written. That stays so if the transaction is rolled back.
+            self.forget_all();
+            self.position_before = last - count;
         }
         self.position = last;
         self.taken += usize::try_from(count).unwrap_or_default();

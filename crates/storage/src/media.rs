@@ -84,6 +84,12 @@ impl HeapSize for MediaKey {
     }
 }
 
+impl HeapSize for ThumbnailKey {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
 impl HeapSize for MediaContent {
     fn heap_bytes(&self) -> usize {
         let optional = |text: &Option<String>| text.as_ref().map_or(0, HeapSize::heap_bytes);
@@ -91,8 +97,19 @@ impl HeapSize for MediaContent {
     }
 }
 
-const SELECT: &str = "SELECT user_sn, created_at, expires_at, file, size_bytes, content_type, file_name FROM media \
-                      WHERE server_name = $1 AND media_id = $2";
+macro_rules! select {
+    ($lock:literal) => {
+        concat!(
+            "SELECT user_sn, created_at, expires_at, file, size_bytes, content_type, file_name FROM media ",
+            "WHERE server_name = $1 AND media_id = $2",
+            $lock
+        )
+    };
+}
+
+const SELECT: &str = select!("");
+/// For a change: of two uploads to one ID at the same time, the second finds the content of the first.
+const SELECT_LOCKED: &str = select!(" FOR_UPDATE");
 const INSERT: &str = "INSERT INTO media (server_name, media_id, user_sn, created_at, file, size_bytes, content_type, \
                       file_name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
 
@@ -143,6 +160,7 @@ impl Database {
         let insert =
             "INSERT INTO media (server_name, media_id, user_sn, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
         self.write(async move |tx| {
+            tx.lock_account(user_sn).await?;
             let waiting: Option<i64> = tx.query_optional(count, params![user_sn, now], |row| row.get(0)).await?;
             if waiting.unwrap_or(0) >= i64::from(most) {
                 return Ok(false);
@@ -168,7 +186,7 @@ impl Database {
                       file_name = $7 WHERE server_name = $1 AND media_id = $2";
         self.write(async move |tx| {
             let (server_name, media_id) = (&key.server_name, &key.media_id);
-            let found = tx.query_optional(SELECT, params![server_name, media_id], read_media).await?;
+            let found = tx.query_optional(SELECT_LOCKED, params![server_name, media_id], read_media).await?;
             let fillable = found.map_or(Filled::NoSuchMedia, |media| media.fillable_by(user_sn, now));
             if fillable == Filled::Done {
                 let (content_type, file_name) = (content.content_type.as_deref(), content.file_name.as_deref());
@@ -243,6 +261,24 @@ impl Database {
             tx.execute(sql, values).await.map(drop)
         })
         .await
+    }
+
+    /// The names of up to `limit` files that nothing refers to any more.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn media_files_to_remove(&self, limit: i64) -> Result<Vec<String>, StorageError> {
+        let sql = "SELECT file FROM media_files_to_remove ORDER BY file LIMIT $1";
+        self.query(sql, params![limit], |row| row.get(0)).await
+    }
+
+    /// Forgets files that were removed.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn forget_removed_media_files(&self, files: Vec<String>) -> Result<(), StorageError> {
+        let sql = "DELETE FROM media_files_to_remove WHERE file IN LIST($1)";
+        self.write(async move |tx| tx.execute(sql, params![&files]).await.map(drop)).await
     }
 
     /// Removes up to `limit` IDs that have expired without content.

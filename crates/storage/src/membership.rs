@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use homeserver_core::{EventSn, Position, RoomSn, UserSn};
 
 use crate::value::{Column, Value};
-use crate::{Database, FullState, KnownState, StorageError, Tx, params};
+use crate::{Database, Engine, FullState, KnownState, StorageError, Tx, params};
 
 /// A user's membership of a room, as in `m.room.member`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -97,12 +97,54 @@ pub struct RoomMembership {
 /// One of the first members of a room.
 #[derive(Clone, Debug)]
 pub struct FirstMember {
+    /// The room.
+    pub room_sn: RoomSn,
     /// The user.
     pub user_sn: UserSn,
     /// The user's ID.
     pub user_id: Box<str>,
     /// Whether the user has left or is banned, and is neither joined nor invited.
     pub is_gone: bool,
+}
+
+/// The first `$3` members of one membership. Each membership by itself, so that the index ends the search at the limit.
+macro_rules! members_of {
+    ($membership:literal, $is_gone:literal, $room:literal, $name:literal) => {
+        concat!(
+            "SELECT * FROM (SELECT room_sn, user_sn, event_sn, CAST(",
+            $is_gone,
+            " AS BIGINT) AS is_gone FROM memberships WHERE room_sn = ",
+            $room,
+            " AND membership = ",
+            $membership,
+            " AND user_sn <> $2 ORDER BY room_sn, membership, event_sn LIMIT $3) ",
+            $name
+        )
+    };
+}
+
+macro_rules! first_members_query {
+    ($rooms:literal, $room:literal) => {
+        concat!(
+            "SELECT m.room_sn, m.user_sn, u.user_id, m.is_gone FROM ",
+            $rooms,
+            "(SELECT * FROM (",
+            members_of!("1", "0", $room, "joined"),
+            " UNION ALL ",
+            members_of!("2", "0", $room, "invited"),
+            " UNION ALL ",
+            members_of!("4", "1", $room, "gone"),
+            " UNION ALL ",
+            members_of!("5", "1", $room, "banned"),
+            ") found ORDER BY is_gone, event_sn LIMIT $3) m JOIN users u ON u.user_sn = m.user_sn \
+             ORDER BY m.room_sn, m.is_gone, m.event_sn"
+        )
+    };
+}
+
+fn read_first_member(row: &crate::Row<'_>) -> Result<FirstMember, StorageError> {
+    let is_gone = row.get::<i64>(3)? == 1;
+    Ok(FirstMember { room_sn: row.get(0)?, user_sn: row.get(1)?, user_id: row.get(2)?, is_gone })
 }
 
 fn read_membership(row: &crate::Row<'_>) -> Result<RoomMembership, StorageError> {
@@ -246,33 +288,32 @@ impl Database {
         self.query(sql, params![user_sn, room_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
-    /// The first `limit` members of a room known, without `except`: first those who are joined or invited, then those who
-    /// have left or are banned, each in the order of the log.
+    /// The first `limit` members known of each of these rooms, without `except`: first those who are joined or invited, then
+    /// those who have left or are banned, each in the order of the log.
     ///
     /// # Errors
-    /// [`StorageError`] if the statement fails.
+    /// [`StorageError`] if a statement fails.
     pub async fn first_members(
         &self,
-        state: &KnownState,
+        states: &[&KnownState],
         except: UserSn,
         limit: usize,
     ) -> Result<Vec<FirstMember>, StorageError> {
-        // Each membership by itself, so that the index ends the search at the limit.
-        let sql = "SELECT m.user_sn, u.user_id, m.is_gone FROM (\
-                   SELECT * FROM (SELECT user_sn, event_sn, CAST(0 AS BIGINT) AS is_gone FROM memberships \
-                   WHERE room_sn = $1 AND membership = 1 AND user_sn <> $2 ORDER BY room_sn, membership, event_sn LIMIT $3) a \
-                   UNION ALL SELECT * FROM (SELECT user_sn, event_sn, CAST(0 AS BIGINT) AS is_gone FROM memberships \
-                   WHERE room_sn = $1 AND membership = 2 AND user_sn <> $2 ORDER BY room_sn, membership, event_sn LIMIT $3) b \
-                   UNION ALL SELECT * FROM (SELECT user_sn, event_sn, CAST(1 AS BIGINT) AS is_gone FROM memberships \
-                   WHERE room_sn = $1 AND membership = 4 AND user_sn <> $2 ORDER BY room_sn, membership, event_sn LIMIT $3) c \
-                   UNION ALL SELECT * FROM (SELECT user_sn, event_sn, CAST(1 AS BIGINT) AS is_gone FROM memberships \
-                   WHERE room_sn = $1 AND membership = 5 AND user_sn <> $2 ORDER BY room_sn, membership, event_sn LIMIT $3) d\
-                   ) m JOIN users u ON u.user_sn = m.user_sn ORDER BY m.is_gone, m.event_sn LIMIT $3";
+        let rooms: Vec<i64> = states.iter().map(|state| state.room_sn().0).collect();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.query(sql, params![state.room_sn(), except, limit], |row| {
-            Ok(FirstMember { user_sn: row.get(0)?, user_id: row.get(1)?, is_gone: row.get::<i64>(2)? == 1 })
-        })
-        .await
+        if self.engine() == Engine::Sqlite {
+            let sql = first_members_query!("", "$1");
+            let mut members = Vec::new();
+            for room_sn in rooms {
+                members.extend(self.query(sql, params![room_sn, except, limit], read_first_member).await?);
+            }
+            return Ok(members);
+        }
+        if rooms.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = first_members_query!("UNNEST($1) AS wanted (room_sn), LATERAL ", "wanted.room_sn");
+        self.query(sql, params![&rooms, except, limit], read_first_member).await
     }
 
     /// How many users have a place in each of these rooms, whatever it is: counted up to `limit`.

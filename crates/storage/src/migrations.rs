@@ -20,7 +20,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_media.sql"),
     include_str!("migrations/0012_redacted_events.sql"),
     include_str!("migrations/0013_people.sql"),
-    include_str!("migrations/0014_accounts.sql"),
+    include_str!("migrations/0014_thumbnail_sizes.sql"),
+    include_str!("migrations/0015_accounts.sql"),
 ];
 
 /// The lock that keeps two nodes from migrating one PostgreSQL database at once.

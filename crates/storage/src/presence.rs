@@ -1,9 +1,12 @@
 //! Who is there.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use homeserver_core::{Position, Timestamp, UserSn};
 
+use crate::frequent::Frequent;
+use crate::transaction::ROWS_AT_ONCE;
 use crate::{Column, Database, LogEntry, Row, StorageError, Tx, Value, params};
 
 /// Whether somebody is there.
@@ -112,13 +115,7 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
     pub async fn set_presence(&self, changes: Vec<NewPresence>, now: Timestamp) -> Result<(), StorageError> {
-        self.write(async move |tx| {
-            for change in &changes {
-                tx.set_presence(change, now).await?;
-            }
-            Ok(())
-        })
-        .await
+        self.write_frequent(Frequent::Presence(PresenceWrite { changes, now }), "set_presence").await
     }
 
     /// What is known of a user's presence.
@@ -196,38 +193,91 @@ impl Database {
 impl Tx {
     /// A user is there no more, and has nothing to say.
     pub(crate) async fn end_presence(&mut self, user_sn: UserSn, now: Timestamp) -> Result<(), StorageError> {
+        self.hold_log().await?;
         let known = self.query_optional(presence_query!("p.user_sn = $1"), params![user_sn], read).await?;
         if known.is_none() {
             return Ok(());
         }
         let (state, status_message) = (PresenceState::Offline, Some(None));
-        self.set_presence(&NewPresence { user_sn, state, status_message, last_active_at: None }, now).await
+        let changes = vec![NewPresence { user_sn, state, status_message, last_active_at: None }];
+        write_all(self, &[&PresenceWrite { changes, now }]).await
+    }
+}
+
+/// Changes of presence, at a time.
+pub(crate) struct PresenceWrite {
+    changes: Vec<NewPresence>,
+    now: Timestamp,
+}
+
+/// Writes changes of presence, in their order, those that are none left out. What changed and changed back within them is no
+/// news.
+pub(crate) async fn write_all(tx: &mut Tx, writes: &[&PresenceWrite]) -> Result<(), StorageError> {
+    let changes = || writes.iter().flat_map(|write| write.changes.iter().map(|change| (change, write.now)));
+    let users: BTreeSet<i64> = changes().map(|(change, _)| change.user_sn.0).collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    tx.hold_log().await?;
+    let users: Vec<i64> = users.into_iter().collect();
+    let before: HashMap<UserSn, Presence> = tx
+        .query(presence_query!("p.user_sn IN LIST($1)"), params![&users], |row| Ok((row.get(1)?, read(row)?)))
+        .await?
+        .into_iter()
+        .collect();
+    let mut after: BTreeMap<UserSn, (Presence, Timestamp)> = BTreeMap::new();
+    for (change, now) in changes() {
+        let user_sn = change.user_sn;
+        let known = after.remove(&user_sn).map(|(presence, _)| presence).or_else(|| before.get(&user_sn).cloned());
+        after.insert(user_sn, (change.applied_to(known), now));
     }
 
-    async fn set_presence(&mut self, change: &NewPresence, now: Timestamp) -> Result<(), StorageError> {
-        let NewPresence { user_sn, state, .. } = *change;
-        let before = self.query_optional(presence_query!("p.user_sn = $1"), params![user_sn], read).await?;
-        let known = before.as_ref();
-        let status_message = match &change.status_message {
-            Some(status_message) => status_message.clone(),
-            None => known.and_then(|known| known.status_message.clone()),
-        };
-        let last_active_at =
-            change.last_active_at.or_else(|| known.map(|known| known.last_active_at)).unwrap_or(Timestamp(0));
-        let is_news = known.is_none_or(|known| (known.state, &known.status_message) != (state, &status_message));
-        if !is_news {
-            let sql = "UPDATE presence SET last_active_at = $2, seen_at = $3 WHERE user_sn = $1";
-            return self.execute(sql, params![user_sn, last_active_at, now]).await.map(drop);
+    let is_news = |presence: &Presence| {
+        let shown = |presence: &Presence| (presence.state, presence.status_message.clone());
+        before.get(&presence.user_sn).is_none_or(|before| shown(before) != shown(presence))
+    };
+    let news = after.values().filter(|(presence, _)| is_news(presence)).count();
+    tx.reserve_positions(i64::try_from(news).unwrap_or(i64::MAX)).await?;
+    for (presence, _) in after.values_mut() {
+        if is_news(presence) {
+            presence.position = tx.next_position().await?;
+            tx.publish(LogEntry::Presence(Arc::new(presence.clone())));
         }
-        let position = self.next_position().await?;
-        let sql = "INSERT INTO presence (user_sn, state, status_message, last_active_at, seen_at, position) \
-                   VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_sn) DO UPDATE SET state = excluded.state, \
-                   status_message = excluded.status_message, last_active_at = excluded.last_active_at, \
-                   seen_at = excluded.seen_at, position = excluded.position";
-        let row = params![user_sn, state, status_message.as_deref(), last_active_at, now, position];
-        self.execute(sql, row).await?;
-        let presence = Presence { position, user_sn, state, status_message, last_active_at };
-        self.publish(LogEntry::Presence(Arc::new(presence)));
-        Ok(())
+    }
+    let rows = after.values().map(|(presence, now)| {
+        let Presence { position, user_sn, state, status_message, last_active_at } = presence;
+        let status_message = status_message.as_deref().into();
+        vec![
+            (*user_sn).into(),
+            (*state).into(),
+            status_message,
+            (*last_active_at).into(),
+            (*now).into(),
+            (*position).into(),
+        ]
+    });
+    let into = "presence (user_sn, state, status_message, last_active_at, seen_at, position) ON CONFLICT (user_sn) \
+                DO UPDATE SET state = excluded.state, status_message = excluded.status_message, \
+                last_active_at = excluded.last_active_at, seen_at = excluded.seen_at, position = excluded.position";
+    for rows in rows.collect::<Vec<_>>().chunks(ROWS_AT_ONCE) {
+        tx.insert_all(into, rows).await?;
+    }
+    Ok(())
+}
+
+impl NewPresence {
+    fn applied_to(&self, known: Option<Presence>) -> Presence {
+        let status_message = match &self.status_message {
+            Some(status_message) => status_message.clone(),
+            None => known.as_ref().and_then(|known| known.status_message.clone()),
+        };
+        let last_active_at = self.last_active_at.or(known.as_ref().map(|known| known.last_active_at));
+        Presence {
+            position: known.map_or(Position::START, |known| known.position),
+            user_sn: self.user_sn,
+            state: self.state,
+            status_message,
+            last_active_at: last_active_at.unwrap_or(Timestamp(0)),
+        }
     }
 }

@@ -36,6 +36,7 @@ impl Tx {
         value: &str,
         limit_bytes: i64,
     ) -> Result<bool, StorageError> {
+        self.lock_account(user_sn).await?;
         // `"field":value,` for each.
         let sql = "SELECT CAST(COALESCE(SUM(OCTET_LENGTH(field) + OCTET_LENGTH(value) + 4), 0) AS BIGINT) FROM profile_fields \
                    WHERE user_sn = $1 AND field <> $2";

@@ -81,11 +81,12 @@ impl Database {
 }
 
 impl Tx {
-    /// As [`Database::push_rules`].
+    /// As [`Database::push_rules`], for changing them: no other process changes them before the commit.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn push_rules(&mut self, user_sn: UserSn) -> Result<Option<StoredPushRules>, StorageError> {
+        self.hold_log().await?;
         self.query_optional(READ, params![user_sn], read_rules).await
     }
 

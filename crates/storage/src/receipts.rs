@@ -1,12 +1,14 @@
 //! How far users have read.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use homeserver_core::{EventSn, Position, RoomSn, Timestamp, UserSn};
 
+use crate::frequent::Frequent;
 use crate::unread::MAIN_TIMELINE;
-use crate::{Database, Engine, LogEntry, Row, StorageError, Tx, params};
+use crate::{Database, Engine, LogEntry, Row, StorageError, Tx, Value, params};
 
 /// The thread number of receipts without a thread.
 const UNTHREADED: i64 = -1;
@@ -152,16 +154,8 @@ impl Database {
         receipts: Vec<NewReceipt>,
         fully_read: Option<(EventSn, Bytes)>,
     ) -> Result<(), StorageError> {
-        self.write(async move |tx| {
-            for receipt in &receipts {
-                tx.add_receipt(room_sn, user_sn, receipt).await?;
-            }
-            match &fully_read {
-                Some((event_sn, content)) => tx.set_fully_read(room_sn, user_sn, *event_sn, content).await,
-                None => Ok(()),
-            }
-        })
-        .await
+        let write = ReceiptsWrite { room_sn, user_sn, receipts, fully_read };
+        self.write_frequent(Frequent::Receipts(write), "add_receipts").await
     }
 
     /// The newest `limit` receipts of each of these rooms that came after `after` and up to `until`, without private ones of
@@ -224,96 +218,151 @@ impl Database {
     }
 }
 
-impl Tx {
-    async fn add_receipt(
-        &mut self,
-        room_sn: RoomSn,
-        user_sn: UserSn,
-        receipt: &NewReceipt,
-    ) -> Result<(), StorageError> {
-        let NewReceipt { receipt_type, thread, event_sn, event_id, received_at } = receipt;
-        let (type_code, thread_code) = (receipt_type.code(), thread.code());
-        let sql = "SELECT event_sn FROM receipts \
-                   WHERE room_sn = $1 AND user_sn = $2 AND receipt_type = $3 AND thread_sn = $4";
-        let last: Option<EventSn> =
-            self.query_optional(sql, params![room_sn, user_sn, type_code, thread_code], |row| row.get(0)).await?;
-        if last.is_some_and(|last| last >= *event_sn) {
-            return Ok(());
+/// How far a user has read a room.
+pub(crate) struct ReceiptsWrite {
+    room_sn: RoomSn,
+    user_sn: UserSn,
+    receipts: Vec<NewReceipt>,
+    /// The event up to which the user has read everything, and the content for the room's account data.
+    fully_read: Option<(EventSn, Bytes)>,
+}
+
+impl ReceiptsWrite {
+    pub(crate) fn positions(&self) -> i64 {
+        i64::try_from(self.receipts.len()).unwrap_or(i64::MAX).saturating_add(i64::from(self.fully_read.is_some()))
+    }
+}
+
+/// Writes what is ahead of what is stored.
+pub(crate) async fn write_all(tx: &mut Tx, writes: &[&ReceiptsWrite]) -> Result<(), StorageError> {
+    if writes.is_empty() {
+        return Ok(());
+    }
+    tx.reserve_positions(writes.iter().map(|write| write.positions()).sum()).await?;
+    write_receipts(tx, writes).await?;
+    write_fully_read(tx, writes).await
+}
+
+async fn write_receipts(tx: &mut Tx, writes: &[&ReceiptsWrite]) -> Result<(), StorageError> {
+    // Only the receipt that is furthest ahead is written.
+    let mut last: BTreeMap<(RoomSn, UserSn, i64, i64), &NewReceipt> = BTreeMap::new();
+    for write in writes {
+        for receipt in &write.receipts {
+            let key = (write.room_sn, write.user_sn, receipt.receipt_type.code(), receipt.thread.code());
+            let known = last.entry(key).or_insert(receipt);
+            if known.event_sn < receipt.event_sn {
+                *known = receipt;
+            }
         }
-        let position = self.next_position().await?;
-        let sql = "INSERT INTO receipts (room_sn, user_sn, receipt_type, thread_sn, event_sn, received_at, position) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (room_sn, user_sn, receipt_type, thread_sn) \
-                   DO UPDATE SET event_sn = excluded.event_sn, received_at = excluded.received_at, \
-                   position = excluded.position";
-        let row = params![room_sn, user_sn, type_code, thread_code, *event_sn, *received_at, position];
-        self.execute(sql, row).await?;
-        if *thread == ReceiptThread::Unthreaded {
-            self.raise_unread_floor(room_sn, user_sn, *event_sn).await?;
-        } else {
-            self.prune_unread_thread(room_sn, user_sn, thread_code, *event_sn).await?;
-        }
-        self.publish(LogEntry::Receipt(Arc::new(Receipt {
+    }
+    let mut entries = Vec::with_capacity(last.len());
+    for ((room_sn, user_sn, ..), receipt) in last {
+        entries.push(receipt.at(tx.next_position().await?, room_sn, user_sn));
+    }
+    let rows = entries.iter().map(|receipt| {
+        let Receipt { position, room_sn, user_sn, receipt_type, thread, event_sn, received_at, .. } = receipt;
+        let key = [(*room_sn).into(), (*user_sn).into(), receipt_type.code().into(), thread.code().into()];
+        key.into_iter().chain([(*event_sn).into(), (*received_at).into(), (*position).into()]).collect()
+    });
+    let sql = "INSERT INTO receipts (room_sn, user_sn, receipt_type, thread_sn, event_sn, received_at, position) \
+               SELECT r.* FROM ROWS(room_sn, user_sn, receipt_type, thread_sn, event_sn, received_at, position) r \
+               WHERE TRUE ON CONFLICT (room_sn, user_sn, receipt_type, thread_sn) \
+               DO UPDATE SET event_sn = excluded.event_sn, received_at = excluded.received_at, \
+               position = excluded.position WHERE excluded.event_sn > receipts.event_sn RETURNING position";
+    let rows: Vec<Vec<Value<'_>>> = rows.collect();
+    let ahead: HashSet<Position> = tx.query_rows(sql, &rows, |row| row.get(0)).await?.into_iter().collect();
+    drop(rows);
+    entries.retain(|receipt| ahead.contains(&receipt.position));
+    raise_unread_floors(tx, &entries).await?;
+    prune_unread_threads(tx, &entries).await?;
+    for receipt in entries {
+        tx.publish(LogEntry::Receipt(Arc::new(receipt)));
+    }
+    Ok(())
+}
+
+impl NewReceipt {
+    fn at(&self, position: Position, room_sn: RoomSn, user_sn: UserSn) -> Receipt {
+        Receipt {
             position,
             room_sn,
             user_sn,
-            receipt_type: *receipt_type,
-            thread: thread.clone(),
-            event_sn: *event_sn,
-            event_id: event_id.clone(),
-            received_at: *received_at,
-        })));
-        Ok(())
-    }
-
-    /// Nothing up to the event is unread any more, in whatever thread. What was kept to count it is removed.
-    async fn raise_unread_floor(
-        &mut self,
-        room_sn: RoomSn,
-        user_sn: UserSn,
-        event_sn: EventSn,
-    ) -> Result<(), StorageError> {
-        let sql = "UPDATE unread_floors SET position = $3 WHERE user_sn = $2 AND room_sn = $1 AND position < $3";
-        self.execute(sql, params![room_sn, user_sn, event_sn]).await?;
-        // The last totals up to the event are what later ones are compared with.
-        let sql = "DELETE FROM unread_differences WHERE user_sn = $2 AND room_sn = $1 AND event_sn < $3 AND EXISTS (\
-                   SELECT 1 FROM unread_differences later WHERE later.user_sn = $2 AND later.room_sn = $1 \
-                   AND later.thread_sn = unread_differences.thread_sn \
-                   AND later.event_sn > unread_differences.event_sn AND later.event_sn <= $3)";
-        self.execute(sql, params![room_sn, user_sn, event_sn]).await?;
-        let sql = "DELETE FROM unread_silences WHERE user_sn = $2 AND room_sn = $1 AND until <= $3";
-        self.execute(sql, params![room_sn, user_sn, event_sn]).await.map(drop)
-    }
-
-    /// Nothing up to the event is unread any more in the thread. What was kept to count it is removed, but for the last totals
-    /// up to the event, which later ones are compared with.
-    async fn prune_unread_thread(
-        &mut self,
-        room_sn: RoomSn,
-        user_sn: UserSn,
-        thread_sn: i64,
-        event_sn: EventSn,
-    ) -> Result<(), StorageError> {
-        let sql = "DELETE FROM unread_differences WHERE user_sn = $1 AND room_sn = $2 AND thread_sn = $3 AND event_sn < (\
-                   SELECT MAX(last.event_sn) FROM unread_differences last WHERE last.user_sn = $1 \
-                   AND last.room_sn = $2 AND last.thread_sn = $3 AND last.event_sn <= $4)";
-        self.execute(sql, params![user_sn, room_sn, thread_sn, event_sn]).await.map(drop)
-    }
-
-    async fn set_fully_read(
-        &mut self,
-        room_sn: RoomSn,
-        user_sn: UserSn,
-        event_sn: EventSn,
-        content: &Bytes,
-    ) -> Result<(), StorageError> {
-        let sql = "SELECT event_sn FROM fully_read WHERE user_sn = $1 AND room_sn = $2";
-        let last: Option<EventSn> = self.query_optional(sql, params![user_sn, room_sn], |row| row.get(0)).await?;
-        if last.is_some_and(|last| last >= event_sn) {
-            return Ok(());
+            receipt_type: self.receipt_type,
+            thread: self.thread.clone(),
+            event_sn: self.event_sn,
+            event_id: self.event_id.clone(),
+            received_at: self.received_at,
         }
-        let sql = "INSERT INTO fully_read (user_sn, room_sn, event_sn) VALUES ($1, $2, $3) \
-                   ON CONFLICT (user_sn, room_sn) DO UPDATE SET event_sn = excluded.event_sn";
-        self.execute(sql, params![user_sn, room_sn, event_sn]).await?;
-        self.set_account_data(user_sn, Some(room_sn), "m.fully_read", content).await.map(drop)
     }
+}
+
+/// Nothing up to an unthreaded receipt is unread any more, in whatever thread. What was kept to count it is removed.
+async fn raise_unread_floors(tx: &mut Tx, receipts: &[Receipt]) -> Result<(), StorageError> {
+    let mut floors: BTreeMap<(UserSn, RoomSn), EventSn> = BTreeMap::new();
+    for receipt in receipts.iter().filter(|receipt| receipt.thread == ReceiptThread::Unthreaded) {
+        let floor = floors.entry((receipt.user_sn, receipt.room_sn)).or_insert(receipt.event_sn);
+        *floor = receipt.event_sn.max(*floor);
+    }
+    let rows: Vec<Vec<Value<'_>>> = floors
+        .into_iter()
+        .map(|((user_sn, room_sn), event_sn)| vec![user_sn.into(), room_sn.into(), event_sn.into()])
+        .collect();
+    let sql = "UPDATE unread_floors SET position = r.event_sn FROM ROWS(user_sn, room_sn, event_sn) r \
+               WHERE unread_floors.user_sn = r.user_sn AND unread_floors.room_sn = r.room_sn \
+               AND unread_floors.position < r.event_sn";
+    tx.execute_rows(sql, &rows).await?;
+    // The last totals up to the event are what later ones are compared with.
+    let sql = "DELETE FROM unread_differences WHERE (user_sn, room_sn, thread_sn, event_sn) IN (\
+               SELECT d.user_sn, d.room_sn, d.thread_sn, d.event_sn FROM ROWS(user_sn, room_sn, event_sn) r \
+               JOIN unread_differences d ON d.user_sn = r.user_sn AND d.room_sn = r.room_sn AND d.event_sn < r.event_sn \
+               WHERE EXISTS (SELECT 1 FROM unread_differences later WHERE later.user_sn = d.user_sn \
+               AND later.room_sn = d.room_sn AND later.thread_sn = d.thread_sn \
+               AND later.event_sn > d.event_sn AND later.event_sn <= r.event_sn))";
+    tx.execute_rows(sql, &rows).await?;
+    let sql = "DELETE FROM unread_silences WHERE (user_sn, room_sn, since) IN (\
+               SELECT s.user_sn, s.room_sn, s.since FROM ROWS(user_sn, room_sn, event_sn) r \
+               JOIN unread_silences s ON s.user_sn = r.user_sn AND s.room_sn = r.room_sn AND s.until <= r.event_sn)";
+    tx.execute_rows(sql, &rows).await
+}
+
+/// Nothing up to the receipt of a thread is unread any more in the thread. What was kept to count it is removed, but for the last
+/// totals up to the event, which later ones are compared with.
+async fn prune_unread_threads(tx: &mut Tx, receipts: &[Receipt]) -> Result<(), StorageError> {
+    let rows: Vec<Vec<Value<'_>>> = receipts
+        .iter()
+        .filter(|receipt| receipt.thread != ReceiptThread::Unthreaded)
+        .map(|receipt| {
+            let Receipt { user_sn, room_sn, thread, event_sn, .. } = receipt;
+            vec![(*user_sn).into(), (*room_sn).into(), thread.code().into(), (*event_sn).into()]
+        })
+        .collect();
+    let sql = "DELETE FROM unread_differences WHERE (user_sn, room_sn, thread_sn, event_sn) IN (\
+               SELECT d.user_sn, d.room_sn, d.thread_sn, d.event_sn FROM ROWS(user_sn, room_sn, thread_sn, event_sn) r \
+               JOIN unread_differences d ON d.user_sn = r.user_sn AND d.room_sn = r.room_sn \
+               AND d.thread_sn = r.thread_sn AND d.event_sn < r.event_sn \
+               WHERE EXISTS (SELECT 1 FROM unread_differences later WHERE later.user_sn = d.user_sn \
+               AND later.room_sn = d.room_sn AND later.thread_sn = d.thread_sn \
+               AND later.event_sn > d.event_sn AND later.event_sn <= r.event_sn))";
+    tx.execute_rows(sql, &rows).await
+}
+
+async fn write_fully_read(tx: &mut Tx, writes: &[&ReceiptsWrite]) -> Result<(), StorageError> {
+    let mut last: BTreeMap<(UserSn, RoomSn), (EventSn, &Bytes)> = BTreeMap::new();
+    for write in writes {
+        let Some((event_sn, content)) = &write.fully_read else { continue };
+        let known = last.entry((write.user_sn, write.room_sn)).or_insert((*event_sn, content));
+        if known.0 < *event_sn {
+            *known = (*event_sn, content);
+        }
+    }
+    let rows: Vec<Vec<Value<'_>>> = last
+        .iter()
+        .map(|((user_sn, room_sn), (event_sn, _))| vec![(*user_sn).into(), (*room_sn).into(), (*event_sn).into()])
+        .collect();
+    let sql = "INSERT INTO fully_read (user_sn, room_sn, event_sn) SELECT r.* FROM ROWS(user_sn, room_sn, event_sn) r \
+               WHERE TRUE ON CONFLICT (user_sn, room_sn) DO UPDATE SET event_sn = excluded.event_sn \
+               WHERE excluded.event_sn > fully_read.event_sn RETURNING user_sn, room_sn";
+    let ahead = tx.query_rows(sql, &rows, |row| Ok((row.get(0)?, row.get(1)?))).await?;
+    let entries = ahead.into_iter().filter_map(|key| Some((key, last.get(&key)?.1)));
+    tx.set_fully_read_contents(&entries.collect::<Vec<_>>()).await
 }

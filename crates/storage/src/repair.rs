@@ -7,7 +7,7 @@ use room_engine::state_map::{Chunk, Place, StateMap};
 use crate::append::{Effect, StateEffect, later_version, rows};
 use crate::events::Standing;
 use crate::log::LogEntry;
-use crate::{Database, Membership, StorageError, Tx, auth_chains, params};
+use crate::{Database, Membership, StorageError, Tx, Value, auth_chains, params};
 
 /// What is to be stored of a room in place of what is. All of it was worked out from the room's events.
 #[derive(Clone, Debug)]
@@ -16,11 +16,11 @@ pub struct RoomRepair {
     pub room_sn: RoomSn,
     /// The version of the head that this was worked out from.
     pub expected_version: i64,
-    /// The states after those events whose state is not stored, or is another one.
-    pub states: Vec<(EventSn, StateMap)>,
+    /// The states after those events whose state is not stored, or is another one; in the order of the events.
+    pub states: Vec<RepairedState>,
     /// Events that do not have the standing that they should.
     pub standings: Vec<(EventSn, Standing)>,
-    /// Chunks of these states.
+    /// Those chunks of the current state that the states after events may not have.
     pub chunks: Vec<Chunk>,
     /// The current state.
     pub current: StateMap,
@@ -37,6 +37,26 @@ pub struct RoomRepair {
     /// Invited members.
     pub invited_count: i64,
 }
+
+/// A state that is to be stored after an event.
+#[derive(Clone, Debug)]
+pub struct RepairedState {
+    /// The event.
+    pub event_sn: EventSn,
+    /// The state after it.
+    pub state: StateMap,
+    /// Those of its chunks that the states after earlier events may not have.
+    pub chunks: Vec<Chunk>,
+    /// Whether another state is stored, that others may be building on.
+    pub is_replacement: bool,
+}
+
+/// States after events that are stored in one transaction.
+const STATES_AT_ONCE: usize = 500;
+/// Other rows that are stored in one transaction.
+const ROWS_AT_ONCE: usize = 2_000;
+/// State events that are placed in their auth chains in one transaction.
+const INDEXED_AT_ONCE: usize = 2_000;
 
 impl Database {
     /// The table of a room's current state as it stands, whether or not all of the state is known: for comparing.
@@ -60,51 +80,77 @@ impl Database {
         self.query(sql, params![room_sn], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).await
     }
 
-    /// Replaces what follows from a room's events, in one transaction. `false` if the room has moved on in the meantime, and
-    /// nothing was changed.
+    /// Replaces what follows from a room's events, in transactions of bounded size, the present of the room in the last one. What
+    /// was stored before an interruption is right, and need not be stored again. `false` if the room has moved on in the
+    /// meantime: its present was not changed.
     ///
     /// # Errors
-    /// [`StorageError`] if the transaction does not commit.
-    pub async fn repair_room(&self, repair: RoomRepair) -> Result<bool, StorageError> {
-        self.write(async move |tx| tx.repair_room(&repair).await).await
+    /// [`StorageError`] if a transaction does not commit.
+    pub async fn repair_room(&self, mut repair: RoomRepair) -> Result<bool, StorageError> {
+        let room_sn = repair.room_sn;
+        for states in std::mem::take(&mut repair.states).chunks(STATES_AT_ONCE) {
+            let (states, expected) = (states.to_vec(), repair.expected_version);
+            let write = self.write(async move |tx| tx.repair_states(room_sn, expected, &states).await);
+            let Some(version) = write.await? else { return Ok(false) };
+            repair.expected_version = version;
+        }
+        for standings in std::mem::take(&mut repair.standings).chunks(ROWS_AT_ONCE) {
+            let (standings, expected) = (standings.to_vec(), repair.expected_version);
+            if !self.write(async move |tx| tx.repair_standings(room_sn, expected, &standings).await).await? {
+                return Ok(false);
+            }
+        }
+        self.write(async move |tx| tx.repair_present(&repair).await).await
     }
 
-    /// Makes the index of the auth chains of a room anew. `events` are all of its state events, each after its auth events,
-    /// as they were when the room's head had the version `expected_version`. `false` if the room has moved on in the
-    /// meantime, and nothing was changed.
+    /// Rebuilds the index of the auth chains of a room, in transactions of bounded size. `events` are all of its state events,
+    /// each after its auth events, as they were when the room's head had the version `expected_version`. `false` if the room has
+    /// moved on in the meantime; then it is to be done again.
     ///
     /// # Errors
-    /// [`StorageError`] if the transaction does not commit.
+    /// [`StorageError`] if a transaction does not commit.
     pub async fn rebuild_auth_chains(
         &self,
         room_sn: RoomSn,
         expected_version: i64,
         events: Vec<IndexedEvent>,
     ) -> Result<bool, StorageError> {
-        self.write(async move |tx| tx.rebuild_auth_chains(room_sn, expected_version, &events).await).await
+        for (number, events) in events.chunks(INDEXED_AT_ONCE).enumerate() {
+            let (events, is_first) = (events.to_vec(), number == 0);
+            let index = async move |tx: &mut Tx| tx.index_again(room_sn, expected_version, &events, is_first).await;
+            if !self.write(index).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
 impl Tx {
-    async fn rebuild_auth_chains(
+    /// Places events in their auth chains, the first of a room after removing all that is stored.
+    async fn index_again(
         &mut self,
         room_sn: RoomSn,
         expected_version: i64,
         events: &[IndexedEvent],
+        is_first: bool,
     ) -> Result<bool, StorageError> {
         // Takes the lock under which heads are compared, and tells other processes that what they remember is old.
         self.next_position().await?;
         if self.head_version(room_sn).await? != Some(expected_version) {
             return Ok(false);
         }
-        for sql in [
+        let removals = [
             "DELETE FROM auth_chain_links WHERE from_chain IN (SELECT event_sn FROM events WHERE room_sn = $1)",
             "DELETE FROM auth_chain_starts WHERE chain IN (SELECT event_sn FROM events WHERE room_sn = $1)",
             "DELETE FROM auth_chain_events WHERE event_sn IN (SELECT event_sn FROM events WHERE room_sn = $1)",
-        ] {
+        ];
+        for sql in removals.into_iter().filter(|_| is_first) {
             self.execute(sql, params![room_sn]).await?;
         }
-        self.forget_rooms();
+        if is_first {
+            self.forget_rooms();
+        }
         let new = auth_chains::index(self, events).await?;
         let lists: Vec<String> = events.iter().map(auth_chains::auth_event_list).collect();
         self.insert_into_tables(&auth_chains::rows(events, &new, &lists)).await?;
@@ -116,7 +162,53 @@ impl Tx {
         self.query_optional(sql, params![room_sn], |row| row.get(0)).await
     }
 
-    async fn repair_room(&mut self, repair: &RoomRepair) -> Result<bool, StorageError> {
+    /// Stores states after events. Returns the version that the room's head has now; `None` if it was another one before.
+    async fn repair_states(
+        &mut self,
+        room_sn: RoomSn,
+        expected_version: i64,
+        states: &[RepairedState],
+    ) -> Result<Option<i64>, StorageError> {
+        // Takes the lock under which heads are compared.
+        self.next_position().await?;
+        if self.head_version(room_sn).await? != Some(expected_version) {
+            return Ok(None);
+        }
+        if states.iter().any(|state| state.is_replacement) {
+            self.renew_head(room_sn).await?;
+        }
+        let chunks: Vec<Chunk> = states.iter().flat_map(|state| state.chunks.iter().cloned()).collect();
+        self.chunks_mut().extend(chunks.iter().cloned());
+        self.insert_into_tables(&[rows::state_chunks(&chunks, self.last_reserved())]).await?;
+        let rows: Vec<Vec<Value<'_>>> =
+            states.iter().map(|it| vec![it.event_sn.into(), Value::Blob(Some(it.state.root_bytes()))]).collect();
+        let sql =
+            "UPDATE events SET state_root = r.root FROM ROWS(event_sn, root) r WHERE events.event_sn = r.event_sn";
+        self.execute_rows(sql, &rows).await?;
+        self.head_version(room_sn).await
+    }
+
+    /// Stores what events count as. `false` if the room has moved on.
+    async fn repair_standings(
+        &mut self,
+        room_sn: RoomSn,
+        expected_version: i64,
+        standings: &[(EventSn, Standing)],
+    ) -> Result<bool, StorageError> {
+        self.next_position().await?;
+        if self.head_version(room_sn).await? != Some(expected_version) {
+            return Ok(false);
+        }
+        let rows: Vec<Vec<Value<'_>>> =
+            standings.iter().map(|(event_sn, standing)| vec![(*event_sn).into(), standing.code().into()]).collect();
+        let sql = "UPDATE events SET standing = r.standing FROM ROWS(event_sn, standing) r \
+                   WHERE events.event_sn = r.event_sn";
+        self.execute_rows(sql, &rows).await?;
+        Ok(true)
+    }
+
+    /// Stores the present of a room. `false` if the room has moved on.
+    async fn repair_present(&mut self, repair: &RoomRepair) -> Result<bool, StorageError> {
         let room_sn = repair.room_sn;
         // Takes the lock under which heads are compared.
         let mut last = self.next_position().await?;
@@ -126,14 +218,7 @@ impl Tx {
         self.forget_rooms();
         self.chunks_mut().extend(repair.chunks.iter().cloned());
         self.insert_into_tables(&[rows::state_chunks(&repair.chunks, last)]).await?;
-        for (event_sn, state) in &repair.states {
-            let sql = "UPDATE events SET state_root = $2 WHERE event_sn = $1";
-            self.execute(sql, params![*event_sn, &state.root_bytes()[..]]).await?;
-        }
-        for (event_sn, standing) in &repair.standings {
-            let sql = "UPDATE events SET standing = $2 WHERE event_sn = $1";
-            self.execute(sql, params![*event_sn, standing.code()]).await?;
-        }
+        self.reserve_positions(i64::try_from(repair.effects.len()).unwrap_or(i64::MAX)).await?;
         let mut effects = Vec::with_capacity(repair.effects.len());
         for effect in &repair.effects {
             last = self.next_position().await?;
@@ -145,12 +230,12 @@ impl Tx {
         let [membership_changes, memberships] = rows::memberships(each());
         self.insert_into_tables(&[changes, current, membership_changes, memberships]).await?;
         rows::write_removals(self, each()).await?;
-        for (user_sn, membership, event_sn) in &repair.memberships {
-            let sql = "INSERT INTO memberships (room_sn, user_sn, membership, event_sn, is_forgotten) \
-                       VALUES ($1, $2, $3, $4, FALSE) ON CONFLICT (room_sn, user_sn) \
-                       DO UPDATE SET membership = excluded.membership, event_sn = excluded.event_sn";
-            self.execute(sql, params![room_sn, *user_sn, *membership, *event_sn]).await?;
-        }
+        let rows = repair.memberships.iter().map(|(user_sn, membership, event_sn)| {
+            vec![room_sn.into(), (*user_sn).into(), (*membership).into(), (*event_sn).into(), false.into()]
+        });
+        let into = "memberships (room_sn, user_sn, membership, event_sn, is_forgotten) ON CONFLICT (room_sn, user_sn) \
+                    DO UPDATE SET membership = excluded.membership, event_sn = excluded.event_sn";
+        self.insert_all(into, &rows.collect::<Vec<_>>()).await?;
         let extremities: Vec<String> = repair.extremities.iter().map(ToString::to_string).collect();
         let extremities = extremities.join(",");
         let sql = "UPDATE room_heads SET head_version = $8, state_root = $2, extremities = $3, depth = $4, \

@@ -7,7 +7,7 @@ use room_engine::state_map::{ChunkId, StateMap};
 
 use crate::events::{StoredEvent, event_query, read_event};
 use crate::room_graph::numbers;
-use crate::{Database, FullState, KnownState, StorageError, params};
+use crate::{Database, Engine, FullState, KnownState, StorageError, params};
 
 /// No event is of this type.
 const NO_TYPE: TypeSn = TypeSn(0);
@@ -252,20 +252,37 @@ impl Database {
         self.query(sql, params![rooms, without], read_event).await
     }
 
-    /// The events of one type and these state keys in a room's current state.
+    /// The events of one type in the current state of rooms: those with state keys that are wanted of each.
     ///
     /// # Errors
-    /// [`StorageError`] if the statement fails.
+    /// [`StorageError`] if a statement fails.
     pub async fn state_of_keys(
         &self,
-        state: &KnownState,
+        wanted: &[(&KnownState, Vec<i64>)],
         type_sn: TypeSn,
-        keys: &[i64],
     ) -> Result<Vec<StoredEvent>, StorageError> {
+        if self.engine() == Engine::Sqlite || wanted.len() == 1 {
+            let sql = event_query!(
+                "JOIN current_state s ON s.event_sn = e.event_sn \
+                 WHERE s.room_sn = $1 AND s.type_sn = $2 AND s.key_sn IN LIST($3)"
+            );
+            let mut events = Vec::new();
+            for (state, keys) in wanted.iter().filter(|(_, keys)| !keys.is_empty()) {
+                events.extend(self.query(sql, params![state.room_sn(), type_sn, keys], read_event).await?);
+            }
+            return Ok(events);
+        }
+        let pairs = wanted.iter().flat_map(|(state, keys)| keys.iter().map(|key_sn| (state.room_sn().0, *key_sn)));
+        let (rooms, keys): (Vec<i64>, Vec<i64>) = pairs.unzip();
+        if rooms.is_empty() {
+            return Ok(Vec::new());
+        }
         let sql = event_query!(
-            "JOIN current_state s ON s.event_sn = e.event_sn WHERE s.room_sn = $1 AND s.type_sn = $2 AND s.key_sn IN LIST($3)"
+            "JOIN (SELECT found.event_sn FROM UNNEST($1, $3) AS wanted (room_sn, key_sn), LATERAL (\
+             SELECT event_sn FROM current_state WHERE room_sn = wanted.room_sn AND type_sn = $2 \
+             AND key_sn = wanted.key_sn LIMIT 1) found) s ON s.event_sn = e.event_sn"
         );
-        self.query(sql, params![state.room_sn(), type_sn, keys], read_event).await
+        self.query(sql, params![&rooms, type_sn, &keys], read_event).await
     }
 
     /// How the state of many rooms changed after `after` and up to `until`, oldest first within a room.

@@ -46,8 +46,19 @@ pub struct ValidationRequest {
 const BY_SECRET: &str = "SELECT session_id, purpose, address, send_attempt, next_link, validated_at \
                          FROM threepid_validation_sessions \
                          WHERE purpose = $1 AND address = $2 AND client_secret_hash = $3 AND expires_at > $4";
-const BY_ID: &str = "SELECT session_id, purpose, address, send_attempt, next_link, validated_at \
-                     FROM threepid_validation_sessions WHERE session_id = $1 AND expires_at > $2";
+macro_rules! by_id {
+    ($lock:literal) => {
+        concat!(
+            "SELECT session_id, purpose, address, send_attempt, next_link, validated_at ",
+            "FROM threepid_validation_sessions WHERE session_id = $1 AND expires_at > $2",
+            $lock
+        )
+    };
+}
+
+const BY_ID: &str = by_id!("");
+/// For a change: no other process uses the session before the commit.
+const BY_ID_LOCKED: &str = by_id!(" FOR_UPDATE");
 const BY_PROOF: &str = "SELECT session_id, purpose, address, send_attempt, next_link, validated_at \
                         FROM threepid_validation_sessions WHERE session_id = $1 AND client_secret_hash = $2 \
                         AND purpose = $3 AND expires_at > $4";
@@ -112,7 +123,7 @@ impl Database {
     ) -> Result<Option<ValidationSession>, StorageError> {
         let sql = "INSERT INTO threepid_validation_tokens (token_hash, session_id) VALUES ($1, $2)";
         self.write(async move |tx| {
-            let session = tx.query_optional(BY_ID, params![&session_id, now], read_session).await?;
+            let session = tx.query_optional(BY_ID_LOCKED, params![&session_id, now], read_session).await?;
             let session = session.filter(|session| session.validated_at.is_none());
             if session.is_some() {
                 tx.execute(sql, params![&token[..], &session_id]).await?;
@@ -167,6 +178,8 @@ impl Tx {
         &mut self,
         request: &ValidationRequest,
     ) -> Result<Option<ValidationSession>, StorageError> {
+        // What follows counts the mails to an address, of all its sessions.
+        self.hold_log().await?;
         let ValidationRequest { purpose, address, client_secret_hash, now, .. } = request;
         let values = params![*purpose, address, &client_secret_hash[..], *now];
         self.query_optional(BY_SECRET, values, read_session).await
@@ -246,7 +259,7 @@ impl Tx {
         purpose: &str,
         now: Timestamp,
     ) -> Result<Option<ValidationSession>, StorageError> {
-        let session = self.query_optional(BY_ID, params![session_id, now], read_session).await?;
+        let session = self.query_optional(BY_ID_LOCKED, params![session_id, now], read_session).await?;
         let Some(session) = session.filter(|it| it.purpose == purpose && it.validated_at.is_some()) else {
             return Ok(None);
         };

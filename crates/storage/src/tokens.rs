@@ -181,7 +181,8 @@ impl Tx {
     }
 
     async fn refresh_tokens(&mut self, used: &TokenHash, new: &NewTokens) -> Result<Option<Refreshed>, StorageError> {
-        let sql = "SELECT user_sn, device_sn, next_hash FROM refresh_tokens WHERE token_hash = $1";
+        // Locked: of two requests with the same token at the same time, the second sees what the first has written.
+        let sql = "SELECT user_sn, device_sn, next_hash FROM refresh_tokens WHERE token_hash = $1 FOR_UPDATE";
         let found = self
             .query_optional(sql, params![used.as_slice()], |row| {
                 Ok((row.get::<UserSn>(0)?, row.get::<DeviceSn>(1)?, row.get::<Option<Vec<u8>>>(2)?))

@@ -1,16 +1,19 @@
 //! A write in progress.
 
+mod locks;
+mod savepoints;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use homeserver_core::{Position, RoomSn};
-use room_engine::auth_chain::ChainCover;
+use room_engine::auth_chain::{ChainCover, NewRows};
 use sqlx::postgres::PgArguments;
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 use tracing::Instrument as _;
 
-use crate::append::unread::KnownTotals;
-use crate::append::{Head, later_version};
+use crate::append::Head;
+use crate::append::unread::{ContinuedTotals, KnownTotals};
 use crate::dialect::{Dialect, Engine};
 use crate::known_rooms::{KnownRooms, WriterShare};
 use crate::log::LogEntry;
@@ -26,6 +29,8 @@ pub struct Tx {
     /// Whether there are new jobs, of which those who run jobs are told.
     has_scheduled_jobs: bool,
     reserved: std::ops::Range<i64>,
+    /// Whether no other process can take positions of the log before the transaction has ended.
+    holds_log: bool,
     known: KnownRooms,
     chunks: ChunkView,
     /// The states of rooms that become current with the commit.
@@ -38,6 +43,9 @@ pub(crate) enum WriteConnection {
     Sqlite(rusqlite::Connection),
     Postgres(Box<PgConnection>),
 }
+
+/// Rows that are given to one statement, where there may be very many.
+pub(crate) const ROWS_AT_ONCE: usize = 2_000;
 
 /// Rows for one table. `into` is a literal such as `"users (user_id) ON CONFLICT DO NOTHING"`. All values of a column have
 /// the same type.
@@ -69,6 +77,7 @@ impl Tx {
             published: Vec::new(),
             has_scheduled_jobs: false,
             reserved: 0..0,
+            holds_log: false,
             known,
             chunks,
             written_states: Vec::new(),
@@ -107,6 +116,11 @@ impl Tx {
         *self.known.auth_chains() = auth_chains;
     }
 
+    /// Events have been put into the index of auth chains, as far as it is in memory.
+    pub(crate) fn has_indexed(&mut self, rows: &NewRows) {
+        self.known.has_indexed(rows);
+    }
+
     /// What is in memory of the totals of unread events, to be given back with [`Tx::keep_unread_totals`]. Positions have to
     /// be reserved first.
     pub(crate) fn take_unread_totals(&mut self) -> KnownTotals {
@@ -115,6 +129,11 @@ impl Tx {
 
     pub(crate) fn keep_unread_totals(&mut self, unread_totals: KnownTotals) {
         *self.known.unread_totals() = unread_totals;
+    }
+
+    /// Totals of unread events have been continued in memory.
+    pub(crate) fn has_continued(&mut self, totals: ContinuedTotals) {
+        self.known.has_continued(totals);
     }
 
     pub(crate) fn engine(&self) -> Engine {
@@ -130,6 +149,7 @@ impl Tx {
     }
 
     fn has_reserved(&mut self, last: i64, count: i64) {
+        self.holds_log = true;
         self.known.has_reserved(last, count);
         self.reserved = last - count + 1..last + 1;
     }
@@ -207,6 +227,51 @@ impl Tx {
         Ok(())
     }
 
+    /// Runs a statement with `ROWS(…)` on all rows, and maps every row of its answer: one statement on PostgreSQL, one prepared
+    /// statement on SQLite, where a statement costs no round trip. All values of a column have the same type.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails or a row is not as expected.
+    pub(crate) async fn query_rows<T>(
+        &mut self,
+        sql: &'static str,
+        rows: &[Vec<Value<'_>>],
+        mut map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+    ) -> Result<Vec<T>, StorageError> {
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+        let types: Vec<_> = first.iter().map(column_type).collect();
+        let statement = self.dialect.rows(sql, &types);
+        let (sql, span, _timer) = (statement.sql, statement.span(), statement.timer());
+        match &mut self.connection {
+            WriteConnection::Sqlite(connection) => {
+                let _entered = span.entered();
+                let mut found = Vec::new();
+                for row in rows {
+                    found.extend(sqlite::query(connection, sql, row, &mut map)?);
+                }
+                Ok(found)
+            }
+            WriteConnection::Postgres(connection) => {
+                let mut arguments = PgArguments::default();
+                add_columns(&mut arguments, rows)?;
+                let found = sqlx::query_with(sql, arguments).fetch_all(&mut **connection).instrument(span).await?;
+                found.iter().map(|row| map(&Row::Postgres(row))).collect()
+            }
+        }
+    }
+
+    /// As [`Tx::query_rows`], for a statement without an answer.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub(crate) async fn execute_rows(
+        &mut self,
+        sql: &'static str,
+        rows: &[Vec<Value<'_>>],
+    ) -> Result<(), StorageError> {
+        self.query_rows(sql, rows, |_| Ok(())).await.map(drop)
+    }
+
     /// Inserts rows into several tables, each named once: one statement and one round trip on PostgreSQL.
     ///
     /// # Errors
@@ -270,31 +335,6 @@ impl Tx {
         Position(self.known.position())
     }
 
-    /// Waits for whoever has allocated positions, and keeps others from it until the commit: the row is theirs until they
-    /// are done, and ours then. Returns the last position of the log.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub(crate) async fn lock_log(&mut self) -> Result<Position, StorageError> {
-        let sql = "UPDATE log_head SET position = position RETURNING position";
-        let position = self.query_optional(sql, &[], |row| row.get(0)).await?;
-        Ok(position.unwrap_or(Position::START))
-    }
-
-    /// Makes everything stale that is being built on the room as it is: appends that are under way, on every node, are
-    /// refused and built again. Whoever removes events or rooms, or replaces the states that are stored for them, calls this
-    /// before, in the same transaction; `chunk_collection` says why.
-    ///
-    /// # Errors
-    /// [`StorageError`] if a statement fails.
-    pub async fn renew_head(&mut self, room_sn: RoomSn) -> Result<(), StorageError> {
-        // Tells the writers of other nodes, which remember heads as long as only they move the log.
-        self.next_position().await?;
-        self.known.remove_head(room_sn);
-        let sql = "UPDATE room_heads SET head_version = head_version + $2 WHERE room_sn = $1";
-        self.execute(sql, params![room_sn, later_version(0)]).await.map(drop)
-    }
-
     /// Makes `entry` visible to those who follow the log, once the transaction has committed.
     pub fn publish(&mut self, entry: LogEntry) {
         self.published.push(entry);
@@ -309,22 +349,24 @@ impl Tx {
         self.has_scheduled_jobs
     }
 
-    /// Begins, and reserves `positions` of the log: on PostgreSQL both in one round trip.
-    pub(crate) async fn begin(&mut self, positions: i64) -> Result<(), StorageError> {
+    /// Begins, and reserves `positions` of the log, if it says how many: on PostgreSQL both in one round trip. None at all can
+    /// be reserved, too, which only keeps others from it.
+    pub(crate) async fn begin(&mut self, positions: Option<i64>) -> Result<(), StorageError> {
         self.published.clear();
         self.has_scheduled_jobs = false;
         self.reserved = 0..0;
-        self.known.keep_to_share();
+        self.holds_log = false;
+        self.known.begin();
         self.chunks.forget_own();
         self.written_states.clear();
         match &mut self.connection {
             WriteConnection::Sqlite(_) => self.execute("BEGIN IMMEDIATE", &[]).await.map(drop),
-            WriteConnection::Postgres(connection) if positions == 0 => {
-                let begin = sqlx::raw_sql("BEGIN; SELECT pg_current_xact_id()::text");
-                self.transaction_id = connection.fetch_one(begin).await?.try_get(0)?;
-                Ok(())
-            }
             WriteConnection::Postgres(connection) => {
+                let Some(positions) = positions else {
+                    let begin = sqlx::raw_sql("BEGIN; SELECT pg_current_xact_id()::text");
+                    self.transaction_id = connection.fetch_one(begin).await?.try_get(0)?;
+                    return Ok(());
+                };
                 let begin = format!(
                     "BEGIN; UPDATE log_head SET position = position + {positions} \
                      RETURNING pg_current_xact_id()::text, position"
@@ -444,7 +486,7 @@ mod tests {
         let memory = MemoryBudget::default();
         let (chunks, share) = (Arc::new(ChunkCache::new(&memory)), WriterShare::of(&memory));
         let mut tx = Tx::new(WriteConnection::Postgres(connection), dialect, chunks, share);
-        tx.begin(3).await.unwrap();
+        tx.begin(Some(3)).await.unwrap();
         let (committed, last) = (tx.transaction_id.clone(), tx.last_reserved());
         tx.commit().await.unwrap();
 

@@ -3,20 +3,21 @@
 //! While a commit waits for the disk, the writes that arrive gather for the next one, so that the cost of reaching stable
 //! storage is shared by all who wait for it.
 
+mod batch;
+mod write;
+
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt as _;
 use parking_lot::RwLock;
 use sqlx::{Connection as _, PgConnection, PgPool};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{Instrument as _, Span, debug_span};
 
 use crate::StorageError;
-use crate::append::{self, Append, AppendOutcome, Repetitions};
 use crate::dialect::Dialect;
 use crate::known_rooms::WriterShare;
 use crate::log::{LogEntry, LogObserver};
@@ -24,6 +25,8 @@ use crate::observing::Watch;
 use crate::postgres::no_answer;
 use crate::state_chunks::ChunkCache;
 use crate::transaction::{InDoubt, Tx, WriteConnection};
+use batch::{Mode, Outcomes, WriteOutcome, positions_of};
+pub(crate) use write::{ClosureJob, PendingAppend, PendingFrequent, Write};
 
 /// Most writes in one transaction.
 const MAX_BATCH: usize = 512;
@@ -35,81 +38,12 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long one transaction may take. A network that swallows packets breaks no connection by itself.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(20);
-
-type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
-
-/// A write that waits for its turn.
-pub(crate) enum Write {
-    Closure(Box<dyn Job>),
-    Append(Box<PendingAppend>),
-}
-
-pub(crate) struct PendingAppend {
-    pub(crate) append: Append,
-    pub(crate) outcome: Option<AppendOutcome>,
-    /// The span of whoever asked for it.
-    pub(crate) asked_in: Span,
-    pub(crate) reply: oneshot::Sender<Result<AppendOutcome, StorageError>>,
-}
-
-/// A closure over a transaction, with a place for its answer.
-pub(crate) trait Job: Send {
-    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> LocalFuture<'a, Result<(), StorageError>>;
-    fn settle(self: Box<Self>, outcome: Result<(), StorageError>);
-    fn asked_in(&self) -> &Span;
-}
-
-pub(crate) struct ClosureJob<F, T> {
-    pub(crate) closure: F,
-    pub(crate) answer: Option<T>,
-    /// The span of whoever asked for it.
-    pub(crate) asked_in: Span,
-    pub(crate) reply: oneshot::Sender<Result<T, StorageError>>,
-}
-
-impl<F, T> Job for ClosureJob<F, T>
-where
-    F: AsyncFn(&mut Tx) -> Result<T, StorageError> + Send,
-    T: Send,
-{
-    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> LocalFuture<'a, Result<(), StorageError>> {
-        Box::pin(async move {
-            self.answer = Some((self.closure)(tx).await?);
-            Ok(())
-        })
-    }
-
-    fn settle(self: Box<Self>, outcome: Result<(), StorageError>) {
-        let unanswered = || StorageError::Statement("the write did not run".to_owned());
-        let Self { answer, reply, .. } = *self;
-        // Whoever asked may have gone away; the write is done all the same.
-        drop(reply.send(outcome.and_then(|()| answer.ok_or_else(unanswered))));
-    }
-
-    fn asked_in(&self) -> &Span {
-        &self.asked_in
-    }
-}
-
-impl Write {
-    fn settle(self, outcome: Result<(), StorageError>) {
-        match self {
-            Self::Closure(job) => job.settle(outcome),
-            Self::Append(pending) => {
-                let unanswered = || StorageError::Statement("the append did not run".to_owned());
-                let PendingAppend { outcome: appended, reply, .. } = *pending;
-                drop(reply.send(outcome.and_then(|()| appended.ok_or_else(unanswered))));
-            }
-        }
-    }
-
-    fn asked_in(&self) -> &Span {
-        match self {
-            Self::Closure(job) => job.asked_in(),
-            Self::Append(pending) => &pending.asked_in,
-        }
-    }
-}
+/// How often a transaction is tried again because others were in the way.
+const CONFLICTS: u32 = 5;
+/// How many connections a batch may lose before all of it fails.
+const LOSSES: u32 = 2;
+/// How long the writer waits before it tries a transaction again, times the number of attempts.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The span of a transaction. It belongs to the trace of the first who asked; the traces of the others are linked.
 fn transaction_span(batch: &[Write]) -> Span {
@@ -206,84 +140,112 @@ impl Writer {
     }
 
     async fn serve(&mut self, connected: &mut Option<Tx>, batch: &mut Vec<Write>) {
-        if connected.is_none() {
-            match self.connect().await {
-                Ok(tx) => *connected = Some(tx),
-                Err(error) => {
-                    tracing::warn!(%error, "the writer cannot connect to the database");
-                    batch.drain(..).for_each(|write| write.settle(Err(error.duplicate())));
-                    tokio::time::sleep(RECONNECT_PAUSE).await;
-                    return;
+        let mut losses = 0;
+        while !batch.is_empty() {
+            if connected.is_none() {
+                match self.connect().await {
+                    Ok(tx) => *connected = Some(tx),
+                    Err(error) => {
+                        tracing::warn!(%error, "the writer cannot connect to the database");
+                        settle_all(batch, &error);
+                        tokio::time::sleep(RECONNECT_PAUSE).await;
+                        return;
+                    }
                 }
             }
-        }
-        let Some(tx) = connected else { return };
-        let mut outcome = self.commit(tx, batch, Repetitions::Unlikely).await;
-        if matches!(outcome, Err(StorageError::Constraint(_))) {
-            outcome = self.commit(tx, batch, Repetitions::LookedUp).await;
-        }
-        match outcome {
-            Ok(()) => batch.drain(..).for_each(|write| write.settle(Ok(()))),
-            // One write among several is at fault: each gets a transaction of its own, so that only that one fails.
-            Err(error) if !error.is_unavailable() && batch.len() > 1 => self.serve_singly(connected, batch).await,
-            Err(error) => {
-                batch.drain(..).for_each(|write| write.settle(Err(error.duplicate())));
-                if error.is_unavailable() && self.is_remote() {
-                    *connected = None;
+            let Some(tx) = connected else { return };
+            let running = Cell::new(None);
+            match self.commit_batch(tx, batch, &running).await {
+                Ok(outcomes) => settle(batch, outcomes),
+                Err(error) => {
+                    let is_lost = error.is_unavailable() && self.is_remote();
+                    if is_lost {
+                        *connected = None;
+                        losses += 1;
+                    }
+                    // A closure that does not come to an end takes no other write with it; but if that goes on, it is the
+                    // database.
+                    let is_at_fault = |index: &usize| is_lost && losses <= LOSSES && *index < batch.len();
+                    match running.get().filter(is_at_fault) {
+                        Some(index) => batch.remove(index).settle(Err(error)),
+                        None => settle_all(batch, &error),
+                    }
                 }
             }
         }
     }
 
-    async fn serve_singly(&mut self, connected: &mut Option<Tx>, batch: &mut Vec<Write>) {
-        for write in batch.drain(..) {
-            let Some(tx) = connected else {
-                write.settle(Err(lost()));
-                continue;
-            };
-            let mut single = vec![write];
-            let outcome = self.commit(tx, &mut single, Repetitions::LookedUp).await;
-            if self.is_remote() && outcome.as_ref().is_err_and(StorageError::is_unavailable) {
-                *connected = None;
-            }
-            if let Some(write) = single.pop() {
-                write.settle(outcome);
+    /// Commits the batch, or as much of it as can be.
+    async fn commit_batch(
+        &mut self,
+        tx: &mut Tx,
+        batch: &mut [Write],
+        running: &Cell<Option<usize>>,
+    ) -> Result<Outcomes, StorageError> {
+        let mut mode = Mode::Together;
+        let mut conflicts = 0;
+        loop {
+            match self.commit(tx, batch, mode, running).await {
+                Err(StorageError::Conflict(reason)) if conflicts < CONFLICTS => {
+                    conflicts += 1;
+                    tracing::debug!(reason, conflicts, "a transaction is tried again");
+                    tokio::time::sleep(CONFLICT_PAUSE * conflicts).await;
+                }
+                Err(StorageError::Conflict(reason)) => return Err(StorageError::Unavailable(reason)),
+                Err(error) if error.is_unavailable() || mode == Mode::Apart => return Err(error),
+                // Run again, it would fail again; but for an append, which then looks whether it is a repetition.
+                Err(error) if matches!(batch, [Write::Closure(_) | Write::Frequent(_)]) => return Err(error),
+                Err(_) => mode = Mode::Apart,
+                Ok(outcomes) => return Ok(outcomes),
             }
         }
     }
 
     /// Runs the batch in one transaction and publishes what it says; rolls back if anything fails.
-    async fn commit(&mut self, tx: &mut Tx, batch: &mut [Write], repetitions: Repetitions) -> Result<(), StorageError> {
+    async fn commit(
+        &mut self,
+        tx: &mut Tx,
+        batch: &mut [Write],
+        mode: Mode,
+        running: &Cell<Option<usize>>,
+    ) -> Result<Outcomes, StorageError> {
         let span = transaction_span(batch);
-        let outcome = self.run(tx, batch, repetitions).instrument(span).await;
+        running.set(None);
+        let outcome = self.run(tx, batch, mode, running).instrument(span).await;
         if outcome.is_err() {
             self.watch.write_failed();
         }
         outcome
     }
 
-    async fn run(&mut self, tx: &mut Tx, batch: &mut [Write], repetitions: Repetitions) -> Result<(), StorageError> {
+    async fn run(
+        &mut self,
+        tx: &mut Tx,
+        batch: &mut [Write],
+        mode: Mode,
+        running: &Cell<Option<usize>>,
+    ) -> Result<Outcomes, StorageError> {
         let started = Instant::now();
         let run = async {
             let begun = timeout(CONNECT_TIMEOUT, tx.begin(positions_of(batch))).await;
             begun.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
-            // As if a statement had failed: it is rolled back, and those beside it are written.
-            let run = AssertUnwindSafe(run_batch(tx, batch, repetitions)).catch_unwind();
-            run.await.unwrap_or_else(|_| Err(StorageError::Statement("a write ended with a panic".to_owned())))
+            batch::run(tx, batch, mode, running).await
         };
         let error = match timeout(TRANSACTION_TIMEOUT, run).await.unwrap_or_else(|_| Err(too_slow())) {
-            Ok(()) => {
+            Ok(outcomes) => {
+                running.set(None);
                 let worked = started.elapsed();
                 let committing = timeout(TRANSACTION_TIMEOUT, tx.commit()).instrument(debug_span!("commit"));
                 match committing.await.unwrap_or_else(|_| Err(too_slow())) {
                     Ok(entries) => {
                         let took = started.elapsed();
-                        self.watch.committed(batch.len(), took, took.saturating_sub(worked));
+                        let written = outcomes.iter().filter(|it| matches!(it, WriteOutcome::Done)).count();
+                        self.watch.committed(written, took, took.saturating_sub(worked));
                         self.publish(&entries);
                         if tx.has_scheduled_jobs() {
                             self.job_bell.send_replace(());
                         }
-                        return Ok(());
+                        return Ok(outcomes);
                     }
                     Err(error) => {
                         if error.is_unavailable() {
@@ -353,29 +315,17 @@ fn too_slow() -> StorageError {
     no_answer("no answer", TRANSACTION_TIMEOUT)
 }
 
-/// How many positions of the log the events of a batch take.
-fn positions_of(batch: &[Write]) -> i64 {
-    let positions = batch.iter().map(|write| match write {
-        Write::Append(pending) => pending.append.positions(),
-        Write::Closure(_) => 0,
-    });
-    positions.sum()
+fn settle_all(batch: &mut Vec<Write>, error: &StorageError) {
+    batch.drain(..).for_each(|write| write.settle(Err(error.duplicate())));
 }
 
-async fn run_batch(tx: &mut Tx, batch: &mut [Write], repetitions: Repetitions) -> Result<(), StorageError> {
-    let mut appends: Vec<&mut PendingAppend> = Vec::new();
-    let mut jobs: Vec<&mut Box<dyn Job>> = Vec::new();
-    for write in batch {
-        match write {
-            Write::Append(pending) => appends.push(pending),
-            Write::Closure(job) => jobs.push(job),
+/// Settles what was run; what was postponed stays in the batch.
+fn settle(batch: &mut Vec<Write>, outcomes: Outcomes) {
+    for (write, outcome) in std::mem::take(batch).into_iter().zip(outcomes) {
+        match outcome {
+            WriteOutcome::Done => write.settle(Ok(())),
+            WriteOutcome::Failed(error) => write.settle(Err(error)),
+            WriteOutcome::Postponed => batch.push(write),
         }
     }
-    if !appends.is_empty() {
-        append::append_all(tx, &mut appends, repetitions).await?;
-    }
-    for job in jobs {
-        job.run(tx).await?;
-    }
-    Ok(())
 }

@@ -4,11 +4,16 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response};
-use http_body_util::Full;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use ruma::CanonicalJsonObject;
@@ -17,6 +22,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Interval;
 use toml::Table;
 
 use crate::settings::Setting;
@@ -41,6 +47,8 @@ struct Shared {
     answers: HashMap<String, PreparedAnswer>,
     /// Paths without an answer.
     silent: Vec<String>,
+    /// Paths whose answers never end.
+    dripping: Vec<String>,
     requests: Vec<ReceivedRequest>,
 }
 
@@ -156,6 +164,11 @@ impl RemoteServer {
         self.shared.lock().silent.push(path.to_owned());
     }
 
+    /// Answers requests for `path` as otherwise, but sends a byte of the body every tenth of a second, for ever.
+    pub fn drip(&self, path: &str) {
+        self.shared.lock().dripping.push(path.to_owned());
+    }
+
     /// What it was asked under `path`, so far.
     #[must_use]
     pub fn requests(&self, path: &str) -> Vec<ReceivedRequest> {
@@ -194,8 +207,27 @@ impl Drop for RemoteServer {
     }
 }
 
-async fn answer<B>(shared: &Mutex<Shared>, request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
+/// A body of one byte after the other.
+struct Drips(Interval);
+
+impl Body for Drips {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_tick(context).map(|_| Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+    }
+}
+
+async fn answer<B>(
+    shared: &Mutex<Shared>,
+    request: Request<B>,
+) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
     let path = request.uri().path().to_owned();
+    let drips = shared.lock().dripping.contains(&path);
     let found = {
         let mut shared = shared.lock();
         shared.requests.push(ReceivedRequest { uri: request.uri().to_string(), headers: request.headers().clone() });
@@ -205,9 +237,13 @@ async fn answer<B>(shared: &Mutex<Shared>, request: Request<B>) -> Result<Respon
         Err(()) => std::future::pending().await,
         Ok(None) => {
             let body = json!({ "errcode": "M_UNRECOGNIZED", "error": "Nothing here" }).to_string();
-            Ok(response(PreparedAnswer { status: 404, headers: HeaderMap::new(), body: body.into() }))
+            Ok(response(PreparedAnswer { status: 404, headers: HeaderMap::new(), body: body.into() })
+                .map(BodyExt::boxed))
         }
-        Ok(Some(prepared)) => Ok(response(prepared)),
+        Ok(Some(prepared)) if drips => {
+            Ok(response(prepared).map(|_| Drips(tokio::time::interval(Duration::from_millis(100))).boxed()))
+        }
+        Ok(Some(prepared)) => Ok(response(prepared).map(BodyExt::boxed)),
     }
 }
 

@@ -1,12 +1,15 @@
 //! Who makes a request.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequestParts};
+use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
+use services::asking::Asker;
 use services::sessions::{AuthenticationError, Requester, Sessions};
 
 use super::ClientAddress;
@@ -27,6 +30,21 @@ pub struct GuestOrUser(pub Requester);
 /// The user or guest who makes the request, or nobody if it carries no access token. A bad token is an error here too.
 #[derive(Clone, Debug)]
 pub struct OptionalAuthenticated(pub Option<Requester>);
+
+/// On whose behalf other servers may be asked: the user or guest who makes the request, or an address if it carries no access token
+/// or a bad one.
+#[derive(Clone, Debug)]
+pub struct AskedBy {
+    requester: Option<Requester>,
+    address: Option<IpAddr>,
+}
+
+impl AskedBy {
+    /// As the services know it.
+    pub fn asker(&self) -> Asker<'_> {
+        self.requester.as_ref().map_or(Asker::Address(self.address), Asker::User)
+    }
+}
 
 /// The administrator of this server who makes the request.
 #[derive(Clone, Debug)]
@@ -69,6 +87,22 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         authenticate(parts, state).await.map(Self)
+    }
+}
+
+impl<S> FromRequestParts<S> for AskedBy
+where
+    Arc<Sessions>: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let requester = match authenticate(parts, state).await {
+            Err(error) if error.status() == StatusCode::UNAUTHORIZED => None,
+            requester => requester?,
+        };
+        Ok(Self { requester, address: ClientAddress::of(parts).0 })
     }
 }
 

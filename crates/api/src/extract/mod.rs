@@ -5,14 +5,16 @@ mod body;
 mod client_address;
 mod form;
 mod json;
+mod names;
 mod path;
 mod query;
 mod scan;
 
-pub use authenticated::{Administrator, Authenticated, GuestOrUser, OptionalAuthenticated};
+pub use authenticated::{Administrator, AskedBy, Authenticated, GuestOrUser, OptionalAuthenticated};
 pub use client_address::{ClientAddress, PeerAddress, TrustedProxies};
 pub(crate) use form::form;
 pub use json::{Content, DEFAULT_LIMIT_BYTES, Json, json_bytes};
+pub use names::{EventType, StateKey, TransactionId};
 pub use path::Path;
 pub use query::Query;
 pub use services::object::Object;

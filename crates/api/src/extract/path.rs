@@ -5,13 +5,14 @@ use std::fmt;
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use serde::de::value::BorrowedStrDeserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, Expected, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use crate::error::ApiError;
 
 /// Percent-decoded path parameters: one type, or a tuple in the order of the path. Identifiers of `ruma` are checked by
-/// their grammar. A bad one is answered with `M_INVALID_PARAM` that names the parameter as the route spells it.
+/// their grammar. A bad one is answered with `M_INVALID_PARAM` that names the parameter as the route spells it, and one that is
+/// longer than its type allows with `M_TOO_LARGE`.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<T>(pub T);
 
@@ -30,8 +31,10 @@ where
         let parameters = parameters.map_err(|error| ApiError::invalid_param(error.body_text()))?;
         let parameters: Vec<_> = parameters.iter().collect();
         T::deserialize(Parameters { parameters: &parameters }).map(Self).map_err(|error| {
+            let is_too_long = error.is_too_long;
             let only = if let [(name, _)] = parameters.as_slice() { *name } else { "path" };
-            ApiError::invalid_param(format!("{}: {}", error.parameter.as_deref().unwrap_or(only), error.message))
+            let sentence = format!("{}: {}", error.parameter.as_deref().unwrap_or(only), error.message);
+            if is_too_long { ApiError::too_large(sentence) } else { ApiError::invalid_param(sentence) }
         })
     }
 }
@@ -80,6 +83,7 @@ impl<'de> SeqAccess<'de> for Parameters<'de> {
 struct PathError {
     parameter: Option<String>,
     message: String,
+    is_too_long: bool,
 }
 
 impl fmt::Display for PathError {
@@ -92,6 +96,11 @@ impl std::error::Error for PathError {}
 
 impl Error for PathError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { parameter: None, message: message.to_string() }
+        Self { parameter: None, message: message.to_string(), is_too_long: false }
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        let message = format!("it has {length} bytes instead of {expected}");
+        Self { parameter: None, message, is_too_long: true }
     }
 }

@@ -2,6 +2,7 @@
 
 use federation::{KeyError, Refusal, RequestError, TooMany};
 use http::StatusCode;
+use services::asking::AskingError;
 use services::remote::RemoteError;
 
 use crate::error::ApiError;
@@ -22,7 +23,17 @@ impl From<RemoteError> for ApiError {
     fn from(error: RemoteError) -> Self {
         match error {
             RemoteError::NotFound(_) => Self::not_found(error.to_string()),
+            RemoteError::Asking(error) => error.into(),
             RemoteError::Request(error) => error.into(),
+        }
+    }
+}
+
+impl From<AskingError> for ApiError {
+    fn from(error: AskingError) -> Self {
+        match error {
+            AskingError::LimitExceeded(error) => error.into(),
+            AskingError::Busy(error) => error.into(),
         }
     }
 }
@@ -35,7 +46,7 @@ impl From<RequestError> for ApiError {
             RequestError::Itself | RequestError::Unsigned { .. } => Self::invalid_param(sentence),
             RequestError::Busy(busy) => busy.into(),
             RequestError::Unreachable { .. } => Self::connection_failed(sentence),
-            RequestError::TimedOut { .. } => Self::connection_timeout(sentence),
+            RequestError::TooSlow { .. } => Self::connection_timeout(sentence),
             RequestError::Refused { status: StatusCode::FORBIDDEN, .. } => Self::forbidden(sentence),
             RequestError::Refused { .. } | RequestError::BadAnswer { .. } => {
                 Self::unknown(sentence).with_status(StatusCode::BAD_GATEWAY)

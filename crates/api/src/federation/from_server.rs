@@ -3,10 +3,13 @@ use std::sync::Arc;
 use axum::extract::{FromRef, FromRequestParts};
 use federation::{Admitted, Gate};
 use http::request::Parts;
+use services::asking::{Asker, Shares};
 
 use crate::error::ApiError;
+use crate::extract::ClientAddress;
 
-/// Another server that has signed the request, which has no body.
+/// Another server that has signed the request, which has no body. Its keys may have to be asked for first, which counts for the
+/// address that the request comes from: nothing is proved before.
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#request-authentication>
 pub(crate) struct FromServer {
@@ -17,6 +20,7 @@ pub(crate) struct FromServer {
 impl<S> FromRequestParts<S> for FromServer
 where
     Arc<Gate>: FromRef<S>,
+    Arc<Shares>: FromRef<S>,
     S: Send + Sync,
 {
     type Rejection = ApiError;
@@ -25,7 +29,13 @@ where
         let gate = Arc::<Gate>::from_ref(state);
         // What was signed: without the server's name, which some clients send too.
         let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
-        let admitted = gate.admit(parts.method.as_str(), uri, &parts.headers).await?;
+        let claims = gate.claims(&parts.headers)?;
+        let share = match gate.must_ask(&claims) {
+            true => Some(Arc::<Shares>::from_ref(state).enter(Asker::Address(ClientAddress::of(parts).0)).await?),
+            false => None,
+        };
+        let admitted = gate.admit(parts.method.as_str(), uri, &claims).await?;
+        drop(share);
         Ok(Self { _admitted: admitted })
     }
 }

@@ -12,12 +12,11 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use services::identity::Identity;
 use services::media::{ContentRepository, MediaId, OpenMedia, Patience};
-use tokio_util::io::ReaderStream;
 
 use super::from_server::FromServer;
 use crate::error::ApiResult;
 use crate::extract::{Path, Query};
-use crate::media::{PIECE_BYTES, Thumbnail, Waiting, described};
+use crate::media::{Thumbnail, Waiting, body, described};
 
 /// Long enough not to be in any content.
 const BOUNDARY_LENGTH: usize = 40;
@@ -30,7 +29,7 @@ pub(crate) async fn download(
     State(identity): State<Arc<Identity>>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let patience = Patience { wait: waiting.wait(), may_fetch: false };
+    let patience = Patience { wait: waiting.wait(), asker: None };
     Ok(in_parts(media.download(&identity.server_name, media_id, patience).await?))
 }
 
@@ -43,7 +42,7 @@ pub(crate) async fn thumbnail(
     State(identity): State<Arc<Identity>>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let patience = Patience { wait: waiting.wait(), may_fetch: false };
+    let patience = Patience { wait: waiting.wait(), asker: None };
     let request = thumbnail.request();
     Ok(in_parts(media.thumbnail(&identity.server_name, media_id, request, patience).await?))
 }
@@ -67,8 +66,8 @@ fn in_parts(media: OpenMedia) -> Response {
     if let Ok(content_type) = format!("multipart/mixed; boundary={boundary}").parse() {
         headers.insert(CONTENT_TYPE, content_type);
     }
-    headers.insert(CONTENT_LENGTH, (around + media.size_bytes).into());
-    let piece = |bytes: Vec<u8>| stream::iter([std::io::Result::Ok(Bytes::from(bytes))]);
-    let content = ReaderStream::with_capacity(media.file, PIECE_BYTES);
+    headers.insert(CONTENT_LENGTH, (around + media.content.size_bytes()).into());
+    let piece = |bytes: Vec<u8>| stream::iter([Ok(Bytes::from(bytes))]);
+    let content = body(media.content.into_whole()).into_data_stream();
     (headers, Body::from_stream(piece(before).chain(content).chain(piece(after)))).into_response()
 }

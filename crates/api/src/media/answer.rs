@@ -1,16 +1,25 @@
 //! Media as an answer: nothing of what was uploaded is believed, so that it can do no harm to a client in a browser.
 
-use axum::body::Body;
-use axum::response::{IntoResponse as _, Response};
-use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use http::header::{HeaderName, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue};
-use ruma::http_headers::{ContentDisposition, ContentDispositionType};
-use services::media::OpenMedia;
-use tokio_util::io::ReaderStream;
+use std::convert::Infallible;
+use std::io;
 
-/// What is read of a file at once.
-pub(crate) const PIECE_BYTES: usize = 64 << 10;
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures::Stream;
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use ruma::http_headers::{ContentDisposition, ContentDispositionType};
+use services::media::{OpenMedia, Part};
+
+use super::range::{Selection, select};
+use crate::error::ApiError;
+
 /// Media that somebody looks at may run nothing.
 const POLICY: &str = "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; \
                       style-src 'unsafe-inline'; object-src 'self';";
@@ -49,6 +58,27 @@ const SHOWN: [&str; 26] = [
     "audio/x-flac",
 ];
 
+/// How a content was asked for.
+pub(super) struct Asked {
+    method: Method,
+    headers: HeaderMap,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let wanted = [IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE];
+        let mut headers = HeaderMap::new();
+        for name in wanted {
+            for value in parts.headers.get_all(&name) {
+                headers.append(&name, value.clone());
+            }
+        }
+        Ok(Self { method: parts.method.clone(), headers })
+    }
+}
+
 /// Who gets an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
@@ -58,10 +88,50 @@ pub(super) enum Reader {
     Anybody,
 }
 
-/// The answer to a client. Contents never change, so clients need not ask again.
-pub(super) fn answer(media: OpenMedia, reader: Reader) -> Response {
-    let mut headers = described(&media);
-    headers.insert(CONTENT_LENGTH, media.size_bytes.into());
+/// The answer to a client. Contents never change, so clients need not ask again, and can continue where an answer broke off.
+pub(super) fn answer(media: OpenMedia, asked: &Asked, reader: Reader) -> Response {
+    let Asked { method, headers } = asked;
+    let (size_bytes, tag) = (media.content.size_bytes(), format!("\"{}\"", media.version));
+    let selection = select(method, headers, &tag, size_bytes);
+    let mut headers = if selection == Selection::NotModified { HeaderMap::new() } else { described(&media) };
+    harmless(&mut headers, reader);
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    insert(&mut headers, ETAG, tag);
+    match selection {
+        Selection::Whole => {
+            headers.insert(CONTENT_LENGTH, size_bytes.into());
+            (headers, body(media.content.into_whole())).into_response()
+        }
+        Selection::Part { start, length } => {
+            headers.insert(CONTENT_LENGTH, length.into());
+            let range = format!("bytes {start}-{}/{size_bytes}", start.saturating_add(length).saturating_sub(1));
+            insert(&mut headers, CONTENT_RANGE, range);
+            (StatusCode::PARTIAL_CONTENT, headers, body(media.content.into_part(start, length))).into_response()
+        }
+        Selection::NotModified => (StatusCode::NOT_MODIFIED, headers).into_response(),
+        Selection::Other => ApiError::unknown("This is another content than the one that If-Match names")
+            .with_status(StatusCode::PRECONDITION_FAILED)
+            .into_response(),
+        Selection::Unsatisfiable => {
+            let sentence = format!("The content has {size_bytes} bytes, and none of those that Range names");
+            let error = ApiError::unknown(sentence).with_status(StatusCode::RANGE_NOT_SATISFIABLE);
+            let mut response = error.into_response();
+            insert(response.headers_mut(), CONTENT_RANGE, format!("bytes */{size_bytes}"));
+            response
+        }
+    }
+}
+
+/// A part of a content as a body.
+pub(crate) fn body<S: Stream<Item = io::Result<Bytes>> + Send + 'static>(part: Part<S>) -> Body {
+    match part {
+        Part::Whole(bytes) => Body::from(bytes),
+        Part::Pieces(pieces) => Body::from_stream(pieces),
+    }
+}
+
+/// Keeps a browser from running what it is sent.
+fn harmless(headers: &mut HeaderMap, reader: Reader) {
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -70,8 +140,6 @@ pub(super) fn answer(media: OpenMedia, reader: Reader) -> Response {
         Reader::Anybody => "public, max-age=86400",
     };
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(kept));
-    let body = Body::from_stream(ReaderStream::with_capacity(media.file, PIECE_BYTES));
-    (headers, body).into_response()
 }
 
 /// What it is and how it is called, in headers.
@@ -82,22 +150,30 @@ pub(crate) fn described(media: &OpenMedia) -> HeaderMap {
     let kind = if is_shown { ContentDispositionType::Inline } else { ContentDispositionType::Attachment };
     let disposition = ContentDisposition::new(kind).with_filename(media.file_name.clone()).to_string();
     let mut headers = HeaderMap::new();
+    let content_type = content_type.filter(|text| !text.is_empty());
     let content_type = content_type.and_then(|text| HeaderValue::from_str(text).ok());
     headers.insert(CONTENT_TYPE, content_type.unwrap_or(UNKNOWN_TYPE));
-    if let Ok(disposition) = HeaderValue::try_from(disposition) {
-        headers.insert(CONTENT_DISPOSITION, disposition);
-    }
+    insert(&mut headers, CONTENT_DISPOSITION, disposition);
     headers
+}
+
+/// Inserts what is fit for a header.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(name, value);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use services::media::Content;
+
     use super::*;
 
     fn disposition(content_type: Option<&str>, file_name: Option<&str>) -> String {
-        let file = tokio::fs::File::from_std(tempfile::tempfile().unwrap());
         let text = |text: Option<&str>| text.map(str::to_owned);
-        let media = OpenMedia { file, size_bytes: 0, content_type: text(content_type), file_name: text(file_name) };
+        let (content, version) = (Content::of(Bytes::new()), "version".to_owned());
+        let media = OpenMedia { content, version, content_type: text(content_type), file_name: text(file_name) };
         described(&media)[CONTENT_DISPOSITION].to_str().unwrap().to_owned()
     }
 

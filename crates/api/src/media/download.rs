@@ -5,9 +5,10 @@ use axum::extract::State;
 use axum::response::Response;
 use ruma::OwnedServerName;
 use serde::Deserialize;
+use services::asking::Asker;
 use services::media::{ContentRepository, MediaId, Patience};
 
-use super::answer::{Reader, answer};
+use super::answer::{Asked, Reader, answer};
 use crate::error::ApiResult;
 use crate::extract::{GuestOrUser, Path, Query};
 
@@ -29,24 +30,26 @@ impl Waiting {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownloadservernamemediaid>
 pub(super) async fn download(
-    _: GuestOrUser,
+    GuestOrUser(requester): GuestOrUser,
+    asked: Asked,
     Path((server_name, media_id)): Path<(OwnedServerName, MediaId)>,
     Query(waiting): Query<Waiting>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let patience = Patience { wait: waiting.wait(), may_fetch: true };
-    Ok(answer(media.download(&server_name, media_id, patience).await?, Reader::KnownHere))
+    let patience = Patience { wait: waiting.wait(), asker: Some(Asker::User(&requester)) };
+    Ok(answer(media.download(&server_name, media_id, patience).await?, &asked, Reader::KnownHere))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownloadservernamemediaidfilename>
 pub(super) async fn named(
-    _: GuestOrUser,
+    GuestOrUser(requester): GuestOrUser,
+    asked: Asked,
     Path((server_name, media_id, file_name)): Path<(OwnedServerName, MediaId, String)>,
     Query(waiting): Query<Waiting>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let patience = Patience { wait: waiting.wait(), may_fetch: true };
+    let patience = Patience { wait: waiting.wait(), asker: Some(Asker::User(&requester)) };
     let mut found = media.download(&server_name, media_id, patience).await?;
     found.file_name = Some(file_name);
-    Ok(answer(found, Reader::KnownHere))
+    Ok(answer(found, &asked, Reader::KnownHere))
 }

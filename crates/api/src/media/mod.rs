@@ -8,13 +8,14 @@ mod create;
 mod download;
 mod error;
 mod old;
+mod range;
 mod thumbnail;
 mod upload;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post, put};
 
-pub(crate) use self::answer::{PIECE_BYTES, described};
+pub(crate) use self::answer::{body, described};
 pub(crate) use self::download::Waiting;
 pub(crate) use self::thumbnail::Thumbnail;
 use crate::state::ApiState;

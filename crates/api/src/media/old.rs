@@ -8,10 +8,10 @@ use ruma::OwnedServerName;
 use serde::Deserialize;
 use services::media::{ContentRepository, MediaId, OpenMedia, Patience};
 
-use super::answer::{Reader, answer};
+use super::answer::{Asked, Reader, answer};
 use super::{Thumbnail, Waiting};
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Path, Query};
+use crate::extract::{AskedBy, Path, Query};
 
 #[derive(Deserialize)]
 pub(super) struct Fetching {
@@ -20,29 +20,35 @@ pub(super) struct Fetching {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3downloadservernamemediaid>
 pub(super) async fn download(
+    asked_by: AskedBy,
+    asked: Asked,
     Path((server_name, media_id)): Path<(OwnedServerName, MediaId)>,
     Query(waiting): Query<Waiting>,
     Query(fetching): Query<Fetching>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let found = find(&media, &server_name, media_id, &waiting, &fetching).await?;
-    Ok(answer(found, Reader::Anybody))
+    let found = find(&media, &server_name, media_id, patience(&waiting, &fetching, &asked_by)).await?;
+    Ok(answer(found, &asked, Reader::Anybody))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3downloadservernamemediaidfilename>
 pub(super) async fn named(
+    asked_by: AskedBy,
+    asked: Asked,
     Path((server_name, media_id, file_name)): Path<(OwnedServerName, MediaId, String)>,
     Query(waiting): Query<Waiting>,
     Query(fetching): Query<Fetching>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let mut found = find(&media, &server_name, media_id, &waiting, &fetching).await?;
+    let mut found = find(&media, &server_name, media_id, patience(&waiting, &fetching, &asked_by)).await?;
     found.file_name = Some(file_name);
-    Ok(answer(found, Reader::Anybody))
+    Ok(answer(found, &asked, Reader::Anybody))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3thumbnailservernamemediaid>
 pub(super) async fn thumbnail(
+    asked_by: AskedBy,
+    asked: Asked,
     Path((server_name, media_id)): Path<(OwnedServerName, MediaId)>,
     Query(thumbnail): Query<Thumbnail>,
     Query(waiting): Query<Waiting>,
@@ -50,24 +56,24 @@ pub(super) async fn thumbnail(
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
     must_be_open(&media)?;
-    let patience = patience(&waiting, &fetching);
+    let patience = patience(&waiting, &fetching, &asked_by);
     let found = media.thumbnail(&server_name, media_id, thumbnail.request(), patience).await?;
-    Ok(answer(found, Reader::Anybody))
+    Ok(answer(found, &asked, Reader::Anybody))
 }
 
 async fn find(
     media: &Arc<ContentRepository>,
     server_name: &OwnedServerName,
     media_id: MediaId,
-    waiting: &Waiting,
-    fetching: &Fetching,
+    patience: Patience<'_>,
 ) -> ApiResult<OpenMedia> {
     must_be_open(media)?;
-    Ok(media.download(server_name, media_id, patience(waiting, fetching)).await?)
+    Ok(media.download(server_name, media_id, patience).await?)
 }
 
-fn patience(waiting: &Waiting, fetching: &Fetching) -> Patience {
-    Patience { wait: waiting.wait(), may_fetch: fetching.allow_remote.unwrap_or(true) }
+fn patience<'a>(waiting: &Waiting, fetching: &Fetching, asked_by: &'a AskedBy) -> Patience<'a> {
+    let may_fetch = fetching.allow_remote.unwrap_or(true);
+    Patience { wait: waiting.wait(), asker: may_fetch.then(|| asked_by.asker()) }
 }
 
 fn must_be_open(media: &ContentRepository) -> ApiResult<()> {

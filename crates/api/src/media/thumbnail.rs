@@ -5,10 +5,11 @@ use axum::extract::State;
 use axum::response::Response;
 use ruma::OwnedServerName;
 use serde::Deserialize;
+use services::asking::Asker;
 use services::media::{ContentRepository, MediaId, Patience, ThumbnailRequest};
 
 use super::Waiting;
-use super::answer::{Reader, answer};
+use super::answer::{Asked, Reader, answer};
 use crate::error::ApiResult;
 use crate::extract::{GuestOrUser, Path, Query};
 
@@ -43,13 +44,14 @@ impl Thumbnail {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediathumbnailservernamemediaid>
 pub(super) async fn thumbnail(
-    _: GuestOrUser,
+    GuestOrUser(requester): GuestOrUser,
+    asked: Asked,
     Path((server_name, media_id)): Path<(OwnedServerName, MediaId)>,
     Query(thumbnail): Query<Thumbnail>,
     Query(waiting): Query<Waiting>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let patience = Patience { wait: waiting.wait(), may_fetch: true };
+    let patience = Patience { wait: waiting.wait(), asker: Some(Asker::User(&requester)) };
     let found = media.thumbnail(&server_name, media_id, thumbnail.request(), patience).await?;
-    Ok(answer(found, Reader::KnownHere))
+    Ok(answer(found, &asked, Reader::KnownHere))
 }

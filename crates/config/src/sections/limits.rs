@@ -45,8 +45,13 @@ pub struct Limits {
     /// By default 20 for each core, and 200 more may wait for each.
     #[schemars(example = example(20, 400, "30s"))]
     pub remote_media: Option<Limit>,
-    /// Requests to other servers. By default 50 for each core, and 500 more may wait for each.
-    #[schemars(example = example(50, 1000, "30s"))]
+    /// Asking other servers about their users and aliases, which anybody can cause. These are among the requests of
+    /// `federation_out`. By default 10 for each core, and 100 more may wait for each.
+    #[schemars(example = example(10, 200, "10s"))]
+    pub remote_queries: Option<Limit>,
+    /// Requests to other servers. By default 60 for each core, and 600 more may wait for each: more than all requests together that
+    /// clients can cause, so that those that nobody caused always get in.
+    #[schemars(example = example(60, 1200, "30s"))]
     pub federation_out: Option<Limit>,
 }
 
@@ -100,6 +105,8 @@ pub struct LimitSizes {
     pub server_keys: LimitSize,
     /// Of `remote_media`.
     pub remote_media: LimitSize,
+    /// Of `remote_queries`.
+    pub remote_queries: LimitSize,
     /// Of `federation_out`.
     pub federation_out: LimitSize,
 }
@@ -127,7 +134,8 @@ impl Limits {
             thumbnails: size(&self.thumbnails, 1, 50, 10),
             server_keys: size(&self.server_keys, 20, 200, 10),
             remote_media: size(&self.remote_media, 20, 200, 30),
-            federation_out: size(&self.federation_out, 50, 500, 30),
+            remote_queries: size(&self.remote_queries, 10, 100, 10),
+            federation_out: size(&self.federation_out, 60, 600, 30),
         }
     }
 
@@ -142,9 +150,11 @@ impl Limits {
             large_room_state: Some(sizes.large_room_state.into()),
             initial_sync: Some(sizes.initial_sync.into()),
             room_creation: Some(sizes.room_creation.into()),
+            thumbnails: Some(sizes.thumbnails.into()),
             server_keys: Some(sizes.server_keys.into()),
+            remote_media: Some(sizes.remote_media.into()),
+            remote_queries: Some(sizes.remote_queries.into()),
             federation_out: Some(sizes.federation_out.into()),
-            ..self.clone()
         }
     }
 }

@@ -57,6 +57,14 @@ pub struct RateLimits {
     pub room_directory: Rate,
     /// Searches of the user directory, for each user.
     pub user_directory: Rate,
+    /// Profiles and aliases of other servers that this server has to ask for, for each user, or each address without a user. Not in
+    /// Synapse's configuration.
+    pub remote_queries: Rate,
+    /// Media that this server has to fetch of others, for each user, or each address without a user. Not in Synapse's configuration.
+    pub remote_media: Rate,
+    /// Other servers that this server has to ask for their keys, for each address that sends requests in their names. Not in
+    /// Synapse's configuration.
+    pub server_keys: Rate,
 }
 
 /// How often something may be done.
@@ -137,6 +145,9 @@ impl Default for RateLimits {
             reports: Rate::new(1.0, 5),
             room_directory: Rate::new(1.0, 50),
             user_directory: Rate::new(0.016, 200),
+            remote_queries: Rate::new(1.0, 30),
+            remote_media: Rate::new(5.0, 200),
+            server_keys: Rate::new(2.0, 100),
         }
     }
 }

@@ -24,12 +24,10 @@ pub enum KeyError {
     #[error(transparent)]
     Busy(#[from] Busy),
     /// It was asked in vain, now or a moment ago.
-    #[error("The keys of {server} cannot be read: {reason}")]
+    #[error("The keys of {server} cannot be read")]
     Unreachable {
         /// The server.
         server: OwnedServerName,
-        /// What happened.
-        reason: String,
     },
     /// The document is not one.
     #[error("The keys of {server} are not well-formed: {reason}")]
@@ -61,7 +59,7 @@ impl KeyError {
     pub(super) fn of_request(server: &ServerName, error: &RequestError) -> Self {
         match error {
             RequestError::Busy(busy) => Self::Busy(*busy),
-            error => Self::Unreachable { server: server.to_owned(), reason: error.to_string() },
+            _ => Self::Unreachable { server: server.to_owned() },
         }
     }
 }

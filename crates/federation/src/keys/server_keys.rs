@@ -49,6 +49,13 @@ impl ServerKeys {
         Self { client, limit, clock, known: Cache::new(memory, "server_keys") }
     }
 
+    /// Whether the server has to be asked for that key.
+    #[must_use]
+    pub fn must_ask(&self, server: &ServerName, key_id: &str) -> bool {
+        let known = self.known.get(server.as_str());
+        known.is_none_or(|known| !known.is_enough(key_id, self.clock.now()))
+    }
+
     /// The keys of a server, among them that one if it has it.
     ///
     /// # Errors

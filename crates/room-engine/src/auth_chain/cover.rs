@@ -6,7 +6,7 @@ use homeserver_core::{EventSn, HeapSize, allocation_bytes, table_bytes};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::{AuthChainWalk, Chain, ChainPosition, PositionedEvent};
+use super::{AuthChainWalk, Chain, ChainPosition, NewRows, PositionedEvent};
 
 /// A chain cover index, or as much of one as has been loaded.
 #[derive(Debug, Clone, Default)]
@@ -130,6 +130,23 @@ impl ChainCover {
         let mut walk = AuthChainWalk::new([[event]]);
         walk.run_until(self, |walk| walk.reach(place.chain, 0) >= place.seq)?;
         Ok(ancestor != event && walk.reach(place.chain, 0) >= place.seq)
+    }
+
+    /// Takes out what [`ChainCover::insert`] has put in, because it will not be stored. What else is known of the same chains
+    /// has to be loaded again.
+    pub fn remove(&mut self, rows: &NewRows) {
+        for PositionedEvent { event_sn, position } in &rows.events {
+            self.positions.remove(event_sn);
+            self.chains.remove(&position.chain);
+            if position.chain == Chain(*event_sn) {
+                self.citations.remove(&position.chain);
+            }
+        }
+        for link in &rows.links {
+            if let Some(known) = self.citations.get_mut(&link.to.chain) {
+                known.links.remove(&(link.to.seq, link.from));
+            }
+        }
     }
 
     /// The links to events of `cited.chain` from `cited` to `before`, unless they have to be loaded.

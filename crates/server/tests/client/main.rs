@@ -16,6 +16,7 @@ mod filter;
 mod guests;
 mod login;
 mod media;
+mod names;
 mod presence;
 mod profile;
 mod push_rules;

@@ -4,8 +4,10 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use http::Method;
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use image::{DynamicImage, GenericImageView as _, ImageFormat, Rgb, RgbImage};
 use serde_json::json;
@@ -244,6 +246,156 @@ on_both_databases! {
         let text = upload(&alice, "image/png", "no picture").await;
         bob.get(format!("{MEDIA}/thumbnail/{text}?width=32&height=32")).await.error(400, "M_UNKNOWN");
         bob.get(format!("{MEDIA}/thumbnail/localhost/none?width=32&height=32")).await.error(404, "M_NOT_FOUND");
+        server.shutdown().await;
+    }
+
+    async fn of_one_picture_five_thumbnails_are_kept_whatever_is_asked_for(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let place = upload(&alice, "image/png", picture(1200, 900)).await;
+        for method in ["crop", "scale"] {
+            let small = (1..48).step_by(3).map(|number| (number, 2 * number));
+            for (width, height) in small.chain((1..40).map(|number| (1 + number * 23, 1 + (number * 151) % 800))) {
+                let query = format!("width={width}&height={height}&method={method}");
+                let answer = alice.get(format!("{MEDIA}/thumbnail/{place}?{query}")).await;
+                assert_eq!(answer.status, 200, "{query}: {answer}");
+                let (made_width, made_height) = image::load_from_memory(&answer.body).unwrap().dimensions();
+                assert!(made_width >= width.min(1200) && made_height >= height.min(900), "{query}: {made_width} {made_height}");
+            }
+        }
+        assert_eq!(files(&db.folder().join("media")), 6);
+        let sql = "SELECT COUNT(*) FROM media_thumbnails";
+        let kept: Vec<i64> = server.database().query(sql, &[], |row| row.get(0)).await.unwrap();
+        assert_eq!(kept, [5]);
+        server.shutdown().await;
+    }
+
+    async fn a_thumbnail_has_the_type_that_its_bytes_have(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let mut moving = Vec::new();
+        let mut encoder = image::codecs::gif::GifEncoder::new(&mut moving);
+        for _ in 0..2 {
+            encoder.encode_frame(image::Frame::new(image::RgbaImage::new(50, 50))).unwrap();
+        }
+        drop(encoder);
+        for told in ["application/octet-stream", "text/html", "image/svg+xml", "video/mp4", "image/jpeg", "nonsense"] {
+            let cases = [
+                (picture(20, 10), "width=32&height=32&method=crop", "image/png"),
+                (picture(20, 10), "width=2000&height=2000", "image/png"),
+                (picture(500, 500), "width=32&height=32&method=crop", "image/png"),
+                (moving.clone(), "width=32&height=32&animated=true", "image/gif"),
+                (moving.clone(), "width=32&height=32", "image/png"),
+                (moving.clone(), "width=2000&height=2000", "image/png"),
+            ];
+            for (content, query, expected) in cases {
+                let place = upload(&alice, told, content).await;
+                for _ in 0..2 {
+                    let answer = alice.get(format!("{MEDIA}/thumbnail/{place}?{query}")).await;
+                    assert_eq!(answer.status, 200, "{told} {query}: {answer}");
+                    assert_eq!(answer.headers[CONTENT_TYPE], expected, "{told} {query}");
+                    assert_eq!(answer.headers[CONTENT_DISPOSITION], "inline", "{told} {query}");
+                }
+                // The content itself stays what it was said to be.
+                let whole = alice.get(format!("{MEDIA}/download/{place}")).await;
+                assert_eq!(whole.headers[CONTENT_TYPE], told);
+            }
+        }
+        server.shutdown().await;
+    }
+
+    async fn what_has_no_type_is_stored_with_the_general_one(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let mut places = vec![place_of_untyped(&alice).await];
+        for empty in ["", " "] {
+            places.push(upload(&alice, empty, "x").await);
+        }
+        let sql = "SELECT content_type FROM media";
+        let stored: Vec<Option<String>> = server.database().query(sql, &[], |row| row.get(0)).await.unwrap();
+        assert_eq!(stored, vec![Some("application/octet-stream".to_owned()); 3]);
+        for place in places {
+            let answer = alice.get(format!("{MEDIA}/download/{place}")).await;
+            assert_eq!(answer.headers[CONTENT_TYPE], "application/octet-stream");
+            assert_eq!(answer.headers[CONTENT_DISPOSITION], "attachment");
+        }
+        server.shutdown().await;
+    }
+
+    async fn a_part_of_a_content_is_downloaded_alone(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        for size in [1000_usize, 3_000_000] {
+            let content: Vec<u8> = (0_u32..).take(size).map(|number| (number % 251) as u8).collect();
+            let place = upload(&alice, "video/mp4", content.clone()).await;
+            for path in [format!("{MEDIA}/download/{place}"), format!("{MEDIA}/download/{place}/film.mp4")] {
+                let whole = alice.get(&path).await;
+                assert_eq!((whole.status.as_u16(), &whole.headers[ACCEPT_RANGES]), (200, &"bytes".parse().unwrap()));
+                let tag = whole.headers[ETAG].to_str().unwrap().to_owned();
+                assert!(tag.starts_with('"') && tag.len() > 10, "a strong tag: {tag}");
+                for (range, from, to) in [
+                    ("bytes=0-0", 0, 1),
+                    ("bytes=100-199", 100, 200),
+                    ("bytes=990-", 990, size),
+                    ("bytes=-10", size - 10, size),
+                    ("bytes=5-99999999999", 5, size),
+                ] {
+                    for condition in [None, Some(&tag)] {
+                        let mut request = alice.get(&path).header(RANGE, range);
+                        if let Some(tag) = condition {
+                            request = request.header(IF_RANGE, tag);
+                        }
+                        let part = request.await;
+                        assert_eq!((part.status.as_u16(), &part.body[..]), (206, &content[from..to]), "{range} of {size}");
+                        assert_eq!(part.headers[CONTENT_RANGE], format!("bytes {from}-{}/{size}", to - 1));
+                        assert_eq!(part.headers[CONTENT_LENGTH], (to - from).to_string());
+                        assert_eq!(part.headers[ETAG], tag);
+                        assert_eq!(part.headers[CONTENT_TYPE], "video/mp4");
+                        assert!(part.headers.contains_key(CONTENT_SECURITY_POLICY));
+                    }
+                }
+                for range in ["bytes=99999999999-", "bytes=-0"] {
+                    let refused = alice.get(&path).header(RANGE, range).await;
+                    assert_eq!(refused.headers[CONTENT_RANGE], format!("bytes */{size}"));
+                    refused.error(416, "M_UNKNOWN");
+                }
+                // Answered with the whole: several ranges, what is no range, and a range of another content.
+                for range in ["bytes=0-1,5-6", "lines=0-1", "bytes=x"] {
+                    let answer = alice.get(&path).header(RANGE, range).await;
+                    assert_eq!((answer.status.as_u16(), answer.body.len()), (200, size), "{range}");
+                }
+                let other = alice.get(&path).header(RANGE, "bytes=0-1").header(IF_RANGE, "\"other\"").await;
+                assert_eq!((other.status.as_u16(), other.body.len()), (200, size));
+            }
+        }
+        server.shutdown().await;
+    }
+
+    async fn a_client_that_has_a_content_is_not_sent_it_again(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, anybody) = (server.register("alice").await, server.client());
+        let place = upload(&alice, "image/png", picture(500, 500)).await;
+        let mut tags = Vec::new();
+        for path in [format!("{MEDIA}/download/{place}"), format!("{MEDIA}/thumbnail/{place}?width=32&height=32&method=crop")] {
+            let whole = alice.get(&path).await;
+            let tag = whole.headers[ETAG].to_str().unwrap().to_owned();
+            for known in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".to_owned()] {
+                let answer = alice.get(&path).header(IF_NONE_MATCH, &known).header(RANGE, "bytes=0-1").await;
+                assert_eq!((answer.status.as_u16(), answer.body.len()), (304, 0), "{known}");
+                assert_eq!((&answer.headers[ETAG], &answer.headers[CACHE_CONTROL]), (&whole.headers[ETAG], &whole.headers[CACHE_CONTROL]));
+            }
+            assert_eq!(alice.get(&path).header(IF_NONE_MATCH, "\"x\"").await.body, whole.body);
+            alice.get(&path).header(IF_MATCH, "\"x\"").await.error(412, "M_UNKNOWN");
+            // A client must not learn by a tag what it may not read.
+            anybody.get(&path).header(IF_NONE_MATCH, &tag).await.error(401, "M_MISSING_TOKEN");
+            let head = anybody.request(Method::HEAD, &path).token(&alice.token).header(RANGE, "bytes=0-1").await;
+            assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+            for header in [CONTENT_LENGTH, ETAG, ACCEPT_RANGES, CONTENT_TYPE] {
+                assert_eq!(head.headers[&header], whole.headers[&header], "{header}");
+            }
+            tags.push(tag);
+        }
+        assert_ne!(tags[0], tags[1]);
         server.shutdown().await;
     }
 

@@ -139,6 +139,23 @@ on_both_databases! {
         server.shutdown().await;
     }
 
+    async fn an_address_that_names_many_servers_is_refused_and_known_servers_are_not(db: TestDatabase) {
+        let rate = toml::toml! { per_second = 0.001 burst = 2 };
+        let settings = [("rate_limits", "enabled", true.into()), ("rate_limits", "server_keys", rate.into())];
+        let (server, remote) = servers(&db, &settings).await;
+        server.register("alice").await;
+        ask(&server, &remote, OF_ALICE).await.ok();
+        let good = remote.authorization("localhost", OF_ALICE);
+        let pretended = |number: u32| good.replace("remote.example", &format!("{number}.invalid"));
+        ask_with(&server, OF_ALICE, &pretended(1)).await.error(401, "M_UNAUTHORIZED");
+        for number in 2..5 {
+            ask_with(&server, OF_ALICE, &pretended(number)).await.error(429, "M_LIMIT_EXCEEDED");
+        }
+        ask_with(&server, OF_ALICE, &pretended(1)).await.error(401, "M_UNAUTHORIZED");
+        ask(&server, &remote, OF_ALICE).await.ok();
+        server.shutdown().await;
+    }
+
     async fn a_server_that_asks_too_much_is_delayed_and_refused(db: TestDatabase) {
         let rate = toml::toml! { window_size = "1h" sleep_limit = 3 sleep_delay = "300ms" reject_limit = 2 concurrent = 1 };
         let settings = [("rate_limits", "enabled", true.into()), ("rate_limits", "federation", rate.into())];

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
+use http::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, IF_NONE_MATCH, LOCATION, RANGE};
 use image::{DynamicImage, GenericImageView as _, ImageFormat, RgbImage};
 use testing::{Answer, RemoteServer, TestServer, eventually, on_both_databases};
 
@@ -204,7 +204,78 @@ on_both_databases! {
             alice.get("/_matrix/client/v3/profile/%40bob%3Aremote.example").await.ok();
         };
         let (asked, ()) = tokio::join!(asking, meanwhile);
-        asked.expect("an answer in time").error(504, "M_CONNECTION_TIMEOUT");
+        asked.expect("an answer in time").error(502, "M_CONNECTION_FAILED");
+        server.shutdown().await;
+    }
+
+    async fn a_server_that_sends_a_byte_now_and_then_is_not_waited_for(db: TestDatabase) {
+        let (server, remote) = servers(&db, &[]).await;
+        let alice = server.register("alice").await;
+        answer_in_parts(&remote, "abc", "Content-Type: x/y", b"");
+        remote.answer(&format!("{OLD}/old"), 200, "");
+        let paths = [format!("{FEDERATION}/download/abc"), format!("{OLD}/old")];
+        paths.iter().for_each(|path| remote.drip(path));
+        let asked = async |id: &str| alice.get(format!("{MEDIA}/download/remote.example/{id}")).await;
+        let both = async { tokio::join!(asked("abc"), asked("old")) };
+        let (parts, whole) = tokio::time::timeout(Duration::from_secs(40), both).await.expect("an answer in time");
+        parts.error(504, "M_CONNECTION_TIMEOUT");
+        whole.error(504, "M_CONNECTION_TIMEOUT");
+        assert_eq!(files(&db.folder().join("media")), 0, "no file is left");
+        let text = metrics(&server).await;
+        for limit in ["federation_out", "remote_media"] {
+            assert!(text.contains(&format!("limit_running{{limit=\"{limit}\"}} 0\n")), "{text}");
+        }
+        server.shutdown().await;
+    }
+
+    async fn one_user_does_not_take_all_places_of_media_of_other_servers(db: TestDatabase) {
+        let four = toml::toml! { running = 4 waiting = 0 longest_wait = "1s" };
+        let (server, remote) = servers(&db, &[("limits", "remote_media", four.into())]).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        remote.never_answer(&format!("{FEDERATION}/download/abc"));
+        answer_in_parts(&remote, "def", "Content-Type: x/y", b"content");
+        let path = format!("{MEDIA}/download/remote.example");
+        let meanwhile = async {
+            eventually("it is asked", async || remote.requests(&format!("{FEDERATION}/download/abc")).pop()).await;
+            alice.get(format!("{path}/def")).await.error(503, "M_LIMIT_EXCEEDED");
+            assert_eq!(bob.get(format!("{path}/def")).await.body, "content");
+            // What is here already is asked of nobody.
+            assert_eq!(alice.get(format!("{path}/def")).await.body, "content");
+        };
+        let hanging = async { alice.get(format!("{path}/abc")).await };
+        tokio::select! {
+            _ = hanging => unreachable!("the other server never answers"),
+            () = meanwhile => {}
+        };
+        server.shutdown().await;
+    }
+
+    async fn fetching_media_of_other_servers_has_a_rate(db: TestDatabase) {
+        let rate = toml::toml! { per_second = 0.001 burst = 2 };
+        let settings = [("rate_limits", "enabled", true.into()), ("rate_limits", "remote_media", rate.into())];
+        let (server, remote) = servers(&db, &settings).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        for id in ["a", "b", "c"] {
+            answer_in_parts(&remote, id, "Content-Type: x/y", id.as_bytes());
+        }
+        let path = |id: &str| format!("{MEDIA}/download/remote.example/{id}");
+        for id in ["a", "a", "a", "b", "a", "b"] {
+            assert_eq!(alice.get(path(id)).await.body, id);
+        }
+        alice.get(path("c")).await.error(429, "M_LIMIT_EXCEEDED");
+        assert_eq!(bob.get(path("c")).await.body, "c");
+        assert_eq!(alice.get(path("c")).await.body, "c");
+        server.shutdown().await;
+    }
+
+    async fn ranges_are_for_clients_and_servers_have_the_whole(db: TestDatabase) {
+        let (server, remote) = servers(&db, &[]).await;
+        let alice = server.register("alice").await;
+        let uri = alice.post(UPLOAD).body("0123456789").await.ok()["content_uri"].as_str().unwrap().to_owned();
+        let uri = format!("{FEDERATION}/download/{}", uri.strip_prefix("mxc://localhost/").unwrap());
+        let request = server.client().get(&uri).header(AUTHORIZATION, &remote.authorization("localhost", &uri));
+        let (_, body) = second_part(&request.header(RANGE, "bytes=0-1").header(IF_NONE_MATCH, "*").await);
+        assert_eq!(body, b"0123456789");
         server.shutdown().await;
     }
 }

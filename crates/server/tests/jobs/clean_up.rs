@@ -5,6 +5,8 @@ use testing::{TestServer, on_both_databases};
 
 use crate::{V3, count, execute, run};
 
+const MIGRATION: &str = include_str!("../../../storage/src/migrations/0014_thumbnail_sizes.sql");
+
 on_both_databases! {
     async fn what_has_run_out_is_removed_and_the_rest_stays(db: TestDatabase) {
         let server = TestServer::start(&db).await;
@@ -106,6 +108,43 @@ on_both_databases! {
         assert_eq!(read("old").await, 502, "it is asked for again, of a server that there is not");
         let kept = upload["content_uri"].as_str().unwrap().strip_prefix("mxc://").unwrap();
         assert_eq!(alice.get(format!("/_matrix/client/v1/media/download/{kept}")).await.body, "kept");
+        server.shutdown().await;
+    }
+
+    async fn thumbnails_of_sizes_that_are_not_made_any_more_are_removed(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let database = server.database();
+        let media = db.folder().join("media");
+        let path = |file: &str| media.join(&file[..2]).join(&file[2..4]).join(file);
+        let sizes = [
+            (32, 32, true), (96, 96, true), (320, 240, false), (640, 480, false), (800, 600, false),
+            (96, 48, true), (320, 240, true), (800, 600, true), (32, 32, false), (0, 0, false), (0, 0, true), (1, 800, true),
+        ];
+        let names: Vec<String> = (b'a'..).take(sizes.len()).map(|letter| char::from(letter).to_string().repeat(32)).collect();
+        for file in &names {
+            std::fs::create_dir_all(path(file).parent().unwrap()).unwrap();
+            std::fs::write(path(file), "made").unwrap();
+        }
+        // As a version left them that had no list of sizes.
+        let stored = names.clone();
+        database.write(async move |tx| {
+            let sql = "INSERT INTO media_thumbnails (server_name, media_id, width, height, is_cropped, file, size_bytes, content_type) \
+                       VALUES ('localhost', 'a', $1, $2, $3, $4, 4, 'image/png')";
+            for ((width, height, is_cropped), file) in sizes.into_iter().zip(&stored) {
+                tx.execute(sql, params![width, height, is_cropped, file]).await?;
+            }
+            // What the migration does with these.
+            for statement in MIGRATION.split(';').filter(|sql| sql.contains("INSERT INTO") || sql.contains("DELETE FROM")) {
+                tx.execute(statement, &[]).await?;
+            }
+            Ok(())
+        }).await.unwrap();
+
+        assert_eq!(count(&database, "SELECT COUNT(*) FROM media_thumbnails").await, 5);
+        run(&database, RemoveExpired {}).await;
+        let left: Vec<bool> = names.iter().map(|file| path(file).exists()).collect();
+        assert_eq!(left, [[true; 5].as_slice(), &[false; 7]].concat());
+        assert_eq!(count(&database, "SELECT COUNT(*) FROM media_files_to_remove").await, 0);
         server.shutdown().await;
     }
 

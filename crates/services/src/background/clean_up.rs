@@ -108,7 +108,8 @@ impl Handle<RemoveExpired> for CleanUp {
         let (what, media) = ("Removing media", &self.media);
         media.remove_abandoned().await?;
         until_nothing_is_left(run, what, || media.remove_expired(AT_ONCE)).await?;
-        until_nothing_is_left(run, what, || media.remove_fetched(AT_ONCE)).await
+        until_nothing_is_left(run, what, || media.remove_fetched(AT_ONCE)).await?;
+        until_nothing_is_left(run, what, || media.remove_unneeded(AT_ONCE)).await
     }
 }
 

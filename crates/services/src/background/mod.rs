@@ -8,6 +8,7 @@ mod jobs;
 mod memberships;
 mod purging;
 mod state_chunks;
+mod states;
 mod statistics;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use self::jobs::{BackgroundJobs, JobPage, JobsError};
 pub use self::memberships::{InheritRoomSettings, LeaveAllRooms, MembershipJobs, RemoveGuests, UpdateMemberProfile};
 pub use self::purging::{PurgeForgottenRooms, RoomPurge};
 pub use self::state_chunks::{ChunkObserver, ChunkRemoval, CollectStateChunks};
+pub use self::states::{StateCompletion, WorkOutStates};
 pub use self::statistics::{CountStatistics, Counting, Statistics};
 pub use storage::{JobFilter, JobId, JobRecord, JobState, ServerStatistics};
 pub use tasks::queue::Priority;

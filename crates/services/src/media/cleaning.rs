@@ -48,6 +48,22 @@ impl ContentRepository {
         Ok(media.len())
     }
 
+    /// Removes up to `limit` files that the database refers to no more. Returns how many.
+    ///
+    /// # Errors
+    /// [`MediaError::Storage`].
+    pub(crate) async fn remove_unneeded(&self, limit: i64) -> Result<u64, MediaError> {
+        let files = self.database.media_files_to_remove(limit).await?;
+        for file in &files {
+            self.files.remove(file).await;
+        }
+        let removed = files.len() as u64;
+        if removed > 0 {
+            self.database.forget_removed_media_files(files).await?;
+        }
+        Ok(removed)
+    }
+
     /// Removes files that somebody had begun when the server was killed.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use ruma::OwnedServerName;
 use storage::StorageError;
 use tasks::limits::Busy;
 
+use crate::asking::AskingError;
 use crate::rate_limits::LimitExceeded;
 
 /// Why media cannot be taken, found, or made smaller. The texts are sentences for the client.
@@ -71,4 +72,13 @@ pub enum MediaError {
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl From<AskingError> for MediaError {
+    fn from(error: AskingError) -> Self {
+        match error {
+            AskingError::LimitExceeded(error) => error.into(),
+            AskingError::Busy(error) => error.into(),
+        }
+    }
 }

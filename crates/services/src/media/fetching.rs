@@ -16,6 +16,8 @@ use tasks::limits::Limit;
 
 use super::uploading::{Received, receive};
 use super::{MediaError, MediaFiles};
+use crate::asking::{Asker, Shares};
+use crate::rate_limits::{Kind, RateLimits};
 
 /// More than the headers of two parts and the first part take, with what of the content comes along with them.
 const AROUND_BYTES: u64 = 1 << 20;
@@ -30,13 +32,16 @@ const NOT_YET_UPLOADED: &str = "M_NOT_YET_UPLOADED";
 pub struct RemoteMedia {
     client: Arc<Client>,
     limit: Arc<Limit>,
+    shares: Arc<Shares>,
 }
 
 impl RemoteMedia {
-    /// Fetches by `client`, so much at once as `limit` allows: a server that sends slowly must not keep others from being asked.
+    /// Fetches by `client`. `limit` bounds how much at once, and no asker takes more than a share of it: a server that sends
+    /// slowly must not keep others from being asked.
     #[must_use]
-    pub fn new(client: Arc<Client>, limit: Arc<Limit>) -> Self {
-        Self { client, limit }
+    pub fn new(client: Arc<Client>, limit: Arc<Limit>, rate_limits: Arc<RateLimits>) -> Self {
+        let shares = Arc::new(Shares::new(Kind::RemoteMedia, rate_limits, limit.clone()));
+        Self { client, limit, shares }
     }
 
     /// Fetches a content into a file. If it was announced and not uploaded, the other server may wait for it for so long.
@@ -45,9 +50,11 @@ impl RemoteMedia {
         files: &MediaFiles,
         server: &ServerName,
         media_id: &str,
-        wait: Duration,
+        patience: (Asker<'_>, Duration),
         most_bytes: u64,
     ) -> Result<Received, MediaError> {
+        let (asker, wait) = patience;
+        let _share = self.shares.enter(asker).await?;
         let _permit = self.limit.enter().await?;
         let wait_ms = wait.as_millis();
         let uri = format!("/_matrix/federation/v1/media/download/{media_id}?timeout_ms={wait_ms}");

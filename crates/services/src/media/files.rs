@@ -7,6 +7,9 @@ use std::time::{Duration, SystemTime};
 use homeserver_core::random_string;
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt as _;
+use tokio::task::spawn_blocking;
+
+use super::Content;
 
 /// The names of files: more than enough that no two ever are the same.
 const NAME_LENGTH: usize = 32;
@@ -74,9 +77,10 @@ impl MediaFiles {
         Ok(Kept { name, size_bytes })
     }
 
-    /// Opens a file.
-    pub(super) async fn open(&self, name: &str) -> io::Result<File> {
-        File::open(self.path(name)?).await
+    /// Opens a file of this size.
+    pub(super) async fn open(&self, name: &str, size_bytes: u64) -> io::Result<Content> {
+        let path = self.path(name)?;
+        spawn_blocking(move || Content::open(&path, size_bytes)).await.map_err(io::Error::other)?
     }
 
     /// Removes a file that nothing refers to. What cannot be removed takes room, and harms nobody.

@@ -6,18 +6,19 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#content-repository>
 
 mod cleaning;
+mod content;
 mod error;
 mod fetching;
 mod files;
 mod id;
 mod repository;
 mod thumbnail;
+mod thumbnailing;
 mod uploading;
 
 use std::time::Duration;
 
-use tokio::fs::File;
-
+pub use self::content::{Content, Part};
 pub use self::error::MediaError;
 pub use self::fetching::RemoteMedia;
 pub use self::files::MediaFiles;
@@ -25,6 +26,7 @@ pub use self::id::MediaId;
 pub use self::repository::ContentRepository;
 pub use self::thumbnail::ThumbnailRequest;
 pub use self::uploading::{Announced, Upload};
+use crate::asking::Asker;
 
 /// What the content repository takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,24 +45,31 @@ pub struct MediaOptions {
     pub allow_unauthenticated: bool,
 }
 
-/// Who asks for media, and for how long they wait.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Patience {
+/// Who asks for media, and how long they wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience<'a> {
     /// Until something is there, if it was announced and not uploaded yet.
     pub wait: Duration,
-    /// Whether another server may be asked.
-    pub may_fetch: bool,
+    /// On whose behalf another server may be asked; `None` if none may.
+    pub asker: Option<Asker<'a>>,
 }
 
 /// Media, ready to be sent.
 #[derive(Debug)]
 pub struct OpenMedia {
-    /// The file, from its beginning.
-    pub file: File,
-    /// How long that is.
-    pub size_bytes: u64,
-    /// What it is, as whoever uploaded it said: not to be believed.
+    /// The bytes.
+    pub content: Content,
+    /// A name of exactly these bytes, of letters and digits: no other content ever has it.
+    pub version: String,
+    /// What it is. If it is an upload as it was made, this is what the uploader said: not to be believed.
     pub content_type: Option<String>,
     /// What they called it: any text.
     pub file_name: Option<String>,
+}
+
+impl OpenMedia {
+    /// The same with a type that was found by looking at the bytes.
+    fn with_type(self, content_type: &str) -> Self {
+        Self { content_type: Some(content_type.to_owned()), ..self }
+    }
 }

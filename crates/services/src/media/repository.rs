@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use homeserver_core::{Cache, Clock, Live};
 use ruma::ServerName;
-use storage::{Database, MediaContent, MediaKey, ThumbnailKey};
-use tasks::limits::Limit;
+use storage::{Database, MediaContent, MediaKey};
+use tasks::limits::{Limit, Shares};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::thumbnail::{Picture, make, moves};
-use super::uploading::{Received, to_the_end};
-use super::{MediaError, MediaFiles, MediaId, MediaOptions, OpenMedia, Patience, RemoteMedia, ThumbnailRequest};
+use super::thumbnailing::{Thumbnail, ThumbnailOf};
+use super::uploading::to_the_end;
+use super::{MediaError, MediaFiles, MediaId, MediaOptions, OpenMedia, Patience, RemoteMedia};
+use crate::asking::Asker;
 use crate::identity::Identity;
-use crate::rate_limits::RateLimits;
+use crate::rate_limits::{Key, RateLimits};
 
 /// How many arrivals are told before those who wait look for themselves.
 const ARRIVALS: usize = 64;
@@ -30,15 +31,17 @@ pub struct ContentRepository {
     pub(super) files: MediaFiles,
     pub(super) options: Live<MediaOptions>,
     remote: RemoteMedia,
-    thumbnails: Arc<Limit>,
+    pub(super) thumbnails: Arc<Limit>,
+    pub(super) thumbnail_shares: Shares<Key>,
     pub(super) contents: Cache<MediaKey, Arc<MediaContent>>,
+    pub(super) pictures: Cache<ThumbnailOf, Arc<Thumbnail>>,
     arrivals: broadcast::Sender<MediaKey>,
     stopping: CancellationToken,
 }
 
 impl ContentRepository {
-    /// Media whose contents are in `files`. Those of other servers come by `remote`; so many thumbnails are made at once as
-    /// `thumbnails` allows. Whoever waits is told that there is nothing when `stopping` is cancelled.
+    /// Media whose contents are in `files`. Those of other servers come by `remote`. `thumbnails` bounds how many are made at once, and no
+    /// user takes more than a share of it. Whoever waits is told that there is nothing when `stopping` is cancelled.
     #[expect(clippy::too_many_arguments, reason = "it is what it touches")]
     #[must_use]
     pub fn new(
@@ -53,6 +56,8 @@ impl ContentRepository {
         stopping: CancellationToken,
     ) -> Self {
         let contents = Cache::new(database.memory(), "media");
+        let pictures = Cache::new(database.memory(), "thumbnails");
+        let thumbnail_shares = Shares::new(thumbnails.clone());
         let (options, arrivals) = (Live::new(options), broadcast::Sender::new(ARRIVALS));
         Self {
             database,
@@ -63,7 +68,9 @@ impl ContentRepository {
             options,
             remote,
             thumbnails,
+            thumbnail_shares,
             contents,
+            pictures,
             arrivals,
             stopping,
         }
@@ -96,100 +103,18 @@ impl ContentRepository {
         self: &Arc<Self>,
         server_name: &ServerName,
         media_id: MediaId,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<OpenMedia, MediaError> {
         let key = MediaKey { server_name: server_name.to_string(), media_id: media_id.into_string() };
         Ok(self.opened(&key, server_name, patience).await?.1)
     }
 
-    /// A content as a small picture.
-    ///
-    /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediathumbnailservernamemediaid>
-    ///
-    /// # Errors
-    /// [`MediaError`].
-    pub async fn thumbnail(
-        self: &Arc<Self>,
-        server_name: &ServerName,
-        media_id: MediaId,
-        request: ThumbnailRequest,
-        patience: Patience,
-    ) -> Result<OpenMedia, MediaError> {
-        let key = MediaKey { server_name: server_name.to_string(), media_id: media_id.into_string() };
-        let (content, opened) = self.opened(&key, server_name, patience).await?;
-        let path = self.files.path(&content.file)?;
-        let moving = path.clone();
-        if request.may_move && self.heavily(move || moves(&moving)).await? {
-            return Ok(opened);
-        }
-        let size = request.size();
-        if let Some(made) = self.database.media_thumbnail(&key, size).await? {
-            match self.open(&key, &made).await {
-                // Somebody has removed the file: it is made anew.
-                Err(MediaError::NotFound) => {
-                    self.database.remove_media_thumbnail(key.clone(), size, made.file).await?;
-                }
-                opened => return opened,
-            }
-        }
-        let most_pixels = self.options.read().most_pixels;
-        let is_remote = server_name != self.identity.server_name;
-        match self.heavily(move || make(&path, size, most_pixels)).await {
-            Ok(Picture::AsItIs) => Ok(opened),
-            Ok(Picture::Made { bytes, content_type }) => self.keep(key, size, bytes, content_type).await,
-            Err(MediaError::PictureTooLarge { most_pixels, .. }) => {
-                Err(MediaError::PictureTooLarge { most_pixels, is_remote })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Does what is heavy on a thread for such work, within the limit.
-    async fn heavily<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
-    ) -> Result<T, MediaError> {
-        let permit = self.thumbnails.enter().await?;
-        let done = tokio::task::spawn_blocking(move || {
-            // Until the work is done, whether or not anybody still waits for it.
-            let _permit = permit;
-            work()
-        });
-        done.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "reading a picture failed");
-            Err(MediaError::NotAPicture)
-        })
-    }
-
-    /// Keeps a thumbnail for whoever asks next.
-    async fn keep(
-        self: &Arc<Self>,
-        key: MediaKey,
-        size: ThumbnailKey,
-        bytes: Vec<u8>,
-        content_type: &str,
-    ) -> Result<OpenMedia, MediaError> {
-        let (this, content_type) = (self.clone(), Some(content_type.to_owned()));
-        to_the_end(async move {
-            let mut draft = this.files.begin().await?;
-            draft.write(&bytes).await?;
-            let made = Received { draft, content_type, file_name: None }.keep(&this.files).await?;
-            let opened = this.open(&key, &made).await;
-            if !this.database.insert_media_thumbnail(key, size, made.clone()).await? {
-                // Somebody else was faster. Who has the file open still reads it.
-                this.files.remove(&made.file).await;
-            }
-            opened
-        })
-        .await
-    }
-
     /// What there is under `key`, once it is there, and its file.
-    async fn opened(
+    pub(super) async fn opened(
         self: &Arc<Self>,
         key: &MediaKey,
         server_name: &ServerName,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<(Arc<MediaContent>, OpenMedia), MediaError> {
         let content = self.content(key, server_name, patience).await?;
         match self.open(key, &content).await {
@@ -206,11 +131,11 @@ impl ContentRepository {
     }
 
     /// What there is under `key`, once it is there.
-    async fn content(
+    pub(super) async fn content(
         self: &Arc<Self>,
         key: &MediaKey,
         server_name: &ServerName,
-        patience: Patience,
+        patience: Patience<'_>,
     ) -> Result<Arc<MediaContent>, MediaError> {
         if let Some(content) = self.contents.get(key) {
             return Ok(content);
@@ -224,11 +149,9 @@ impl ContentRepository {
             if let Some(content) = self.database.media(key).await?.and_then(|media| media.content) {
                 return Ok(Arc::new(content));
             }
-            if !patience.may_fetch {
-                return Err(MediaError::NotFound);
-            }
+            let Some(asker) = patience.asker else { return Err(MediaError::NotFound) };
             // Not in everybody's future: what is fetched is seldom, and takes much room.
-            Box::pin(self.fetch(key, server_name, patience.wait)).await.map(Arc::new)
+            Box::pin(self.fetch(key, server_name, asker, patience.wait)).await.map(Arc::new)
         };
         self.contents.load(key, load).await
     }
@@ -260,10 +183,11 @@ impl ContentRepository {
         self: &Arc<Self>,
         key: &MediaKey,
         server_name: &ServerName,
+        asker: Asker<'_>,
         wait: Duration,
     ) -> Result<MediaContent, MediaError> {
         let most_bytes = self.options.read().most_bytes;
-        let received = self.remote.fetch(&self.files, server_name, &key.media_id, wait, most_bytes).await?;
+        let received = self.remote.fetch(&self.files, server_name, &key.media_id, (asker, wait), most_bytes).await?;
         let (this, key) = (self.clone(), key.clone());
         to_the_end(async move {
             let content = received.keep(&this.files).await?;
@@ -286,11 +210,11 @@ impl ContentRepository {
         let _ = self.arrivals.send(key);
     }
 
-    async fn open(&self, key: &MediaKey, content: &MediaContent) -> Result<OpenMedia, MediaError> {
-        match self.files.open(&content.file).await {
-            Ok(file) => Ok(OpenMedia {
-                file,
-                size_bytes: content.size_bytes,
+    pub(super) async fn open(&self, key: &MediaKey, content: &MediaContent) -> Result<OpenMedia, MediaError> {
+        match self.files.open(&content.file, content.size_bytes).await {
+            Ok(bytes) => Ok(OpenMedia {
+                content: bytes,
+                version: content.file.clone(),
                 content_type: content.content_type.clone(),
                 file_name: content.file_name.clone(),
             }),

@@ -12,10 +12,13 @@ use storage::ThumbnailKey;
 
 use super::MediaError;
 
-/// Sizes of scaled pictures, as the specification recommends them.
-const SCALED: [(u32, u32); 3] = [(320, 240), (640, 480), (800, 600)];
-/// Longer sides of cut pictures.
-const CROPPED: [u32; 5] = [32, 96, 320, 640, 800];
+/// The sizes in which thumbnails are made, in the order in which they are looked through: the specification's list. Every
+/// content has at most one thumbnail of each.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#thumbnails>
+const SIZES: [ThumbnailKey; 5] = [cropped(32), cropped(96), scaled(320, 240), scaled(640, 480), LARGEST];
+/// The largest of them.
+pub(super) const LARGEST: ThumbnailKey = scaled(800, 600);
 /// What photographs are written with, of 100.
 const JPEG_QUALITY: u8 = 80;
 /// Most that is allocated for each pixel: four channels of 16 bits.
@@ -37,37 +40,36 @@ pub struct ThumbnailRequest {
 }
 
 impl ThumbnailRequest {
-    /// One of a few sizes that is as large at least, so that not each client has its own made. Where there is none, it is zero:
-    /// the picture stays as large as it is.
-    pub(super) fn size(self) -> ThumbnailKey {
-        let Self { width, height, is_cropped, .. } = self;
-        let (width, height) = if is_cropped {
-            let (long, short) = (width.max(height), width.min(height));
-            let side = CROPPED.into_iter().find(|side| *side >= long).unwrap_or(0);
-            let other = u64::from(side) * u64::from(short);
-            let other = u32::try_from(other.div_ceil(u64::from(long.max(1)))).unwrap_or(side);
-            if width >= height { (side, other) } else { (other, side) }
-        } else {
-            SCALED.into_iter().find(|size| size.0 >= width && size.1 >= height).unwrap_or((0, 0))
-        };
-        ThumbnailKey { width, height, is_cropped }
+    /// The first of the sizes that is as large as was asked for. A scaled picture is made where no cropped one is large enough.
+    /// `None` if no size is: then the picture stays as it is.
+    pub(super) fn size(self) -> Option<ThumbnailKey> {
+        let is_method = |size: &ThumbnailKey| self.is_cropped || !size.is_cropped;
+        let is_enough = |size: &ThumbnailKey| size.width >= self.width && size.height >= self.height;
+        SIZES.into_iter().find(|size| is_method(size) && is_enough(size))
     }
+}
+
+const fn cropped(side: u32) -> ThumbnailKey {
+    ThumbnailKey { width: side, height: side, is_cropped: true }
+}
+
+const fn scaled(width: u32, height: u32) -> ThumbnailKey {
+    ThumbnailKey { width, height, is_cropped: false }
 }
 
 /// What answers a request for a thumbnail.
 #[derive(Debug)]
 pub(super) enum Picture {
-    /// The media as it is: it is no larger.
-    AsItIs,
+    /// The media as it is, which is no larger, with what it is by its first bytes.
+    AsItIs { content_type: &'static str },
     /// A new picture.
     Made { bytes: Vec<u8>, content_type: &'static str },
 }
 
 /// Makes the picture in a file as small as `size`, unless it is already. If it moves, its first picture is taken.
 pub(super) fn make(path: &Path, size: ThumbnailKey, most_pixels: u64) -> Result<Picture, MediaError> {
-    let moves = moves(path)?;
-    let mut reader = ImageReader::new(BufReader::new(File::open(path)?)).with_guessed_format()?;
-    let format = reader.format().filter(|format| is_read(*format)).ok_or(MediaError::NotAPicture)?;
+    let Look { format, moves } = look(path)?;
+    let mut reader = ImageReader::with_format(BufReader::new(File::open(path)?), format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(most_pixels.saturating_mul(MOST_BYTES_PER_PIXEL));
     reader.limits(limits);
@@ -77,10 +79,10 @@ pub(super) fn make(path: &Path, size: ThumbnailKey, most_pixels: u64) -> Result<
         return Err(MediaError::PictureTooLarge { most_pixels, is_remote: false });
     }
     let orientation = decoder.orientation().map_err(unreadable)?;
-    let is_small = |(width, height)| size.width == 0 || (width <= size.width && height <= size.height);
+    let is_small = |(width, height)| width <= size.width && height <= size.height;
     let turned = if is_upright(orientation) { (width, height) } else { (height, width) };
     if is_small(turned) && !moves {
-        return Ok(Picture::AsItIs);
+        return Ok(Picture::AsItIs { content_type: format.to_mime_type() });
     }
     let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     picture.apply_orientation(orientation);
@@ -90,20 +92,32 @@ pub(super) fn make(path: &Path, size: ThumbnailKey, most_pixels: u64) -> Result<
     if is_exact { write_png(&picture) } else { write_jpeg(&picture) }
 }
 
-fn is_read(format: ImageFormat) -> bool {
-    matches!(format, ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Gif | ImageFormat::WebP)
+/// What a file is, by its first bytes.
+pub(super) struct Look {
+    format: ImageFormat,
+    /// Whether it may hold several pictures.
+    pub(super) moves: bool,
 }
 
-/// Whether the file may hold several pictures.
-pub(super) fn moves(path: &Path) -> Result<bool, MediaError> {
+impl Look {
+    pub(super) fn content_type(&self) -> &'static str {
+        self.format.to_mime_type()
+    }
+}
+
+/// Looks what a file is, whatever its uploader said.
+pub(super) fn look(path: &Path) -> Result<Look, MediaError> {
     let open = || File::open(path).map(BufReader::new);
     let format = ImageReader::new(open()?).with_guessed_format()?.format();
-    Ok(match format {
-        Some(ImageFormat::Gif) => true,
-        Some(ImageFormat::Png) => png_moves(open()?).map_err(unreadable)?,
-        Some(ImageFormat::WebP) => WebPDecoder::new(open()?).map_err(unreadable)?.has_animation(),
-        _ => false,
-    })
+    let format = format.ok_or(MediaError::NotAPicture)?;
+    let moves = match format {
+        ImageFormat::Jpeg => false,
+        ImageFormat::Gif => true,
+        ImageFormat::Png => png_moves(open()?).map_err(unreadable)?,
+        ImageFormat::WebP => WebPDecoder::new(open()?).map_err(unreadable)?.has_animation(),
+        _ => return Err(MediaError::NotAPicture),
+    };
+    Ok(Look { format, moves })
 }
 
 fn png_moves(file: impl BufRead + Seek) -> image::ImageResult<bool> {
@@ -128,9 +142,6 @@ fn unreadable(error: image::ImageError) -> MediaError {
 /// Never larger than before.
 fn fitted(picture: DynamicImage, size: ThumbnailKey) -> DynamicImage {
     let ThumbnailKey { width, height, is_cropped } = size;
-    if width == 0 {
-        return picture;
-    }
     let picture = if is_cropped { cut(&picture, width, height) } else { picture };
     if picture.width() <= width && picture.height() <= height {
         return picture;
@@ -201,31 +212,41 @@ mod tests {
     }
 
     fn made(bytes: &[u8], request: ThumbnailRequest) -> Option<(DynamicImage, &'static str)> {
-        match make(file(bytes).path(), request.size(), MOST).unwrap() {
-            Picture::AsItIs => None,
+        match make(file(bytes).path(), request.size().unwrap(), MOST).unwrap() {
+            Picture::AsItIs { .. } => None,
             Picture::Made { bytes, content_type } => Some((image::load_from_memory(&bytes).unwrap(), content_type)),
         }
     }
 
     #[test]
-    fn a_size_is_one_of_a_few_that_is_large_enough() {
+    fn a_size_is_the_first_of_the_list_that_is_large_enough() {
         for (asked, made) in [
-            (request(1, 1, false), (320, 240)),
-            (request(320, 240, false), (320, 240)),
-            (request(10, 241, false), (640, 480)),
-            (request(800, 600, false), (800, 600)),
-            (request(801, 1, false), (0, 0)),
-            (request(32, 32, true), (32, 32)),
-            (request(33, 33, true), (96, 96)),
-            (request(64, 32, true), (96, 48)),
-            (request(30, 90, true), (32, 96)),
-            (request(400, 300, true), (640, 480)),
-            (request(u32::MAX, 1, true), (0, 0)),
-            (request(1, 800, true), (1, 800)),
+            (request(1, 1, false), Some(scaled(320, 240))),
+            (request(320, 240, false), Some(scaled(320, 240))),
+            (request(10, 241, false), Some(scaled(640, 480))),
+            (request(800, 600, false), Some(LARGEST)),
+            (request(801, 1, false), None),
+            (request(1, 601, false), None),
+            (request(32, 32, true), Some(cropped(32))),
+            (request(33, 33, true), Some(cropped(96))),
+            (request(64, 32, true), Some(cropped(96))),
+            (request(30, 90, true), Some(cropped(96))),
+            (request(97, 1, true), Some(scaled(320, 240))),
+            (request(400, 300, true), Some(scaled(640, 480))),
+            (request(u32::MAX, 1, true), None),
+            (request(1, 800, true), None),
         ] {
-            let size = asked.size();
-            assert_eq!((size.width, size.height), made, "{asked:?}");
+            assert_eq!(asked.size(), made, "{asked:?}");
         }
+    }
+
+    #[test]
+    fn whatever_is_asked_for_no_more_than_five_sizes_are_made() {
+        let sides = (1..=1000).step_by(7);
+        let asked = sides.clone().flat_map(|width| sides.clone().map(move |height| (width, height)));
+        let requests = asked.flat_map(|(width, height)| [true, false].map(|crop| request(width, height, crop)));
+        let made: std::collections::HashSet<_> = requests.filter_map(ThumbnailRequest::size).collect();
+        assert_eq!(made, std::collections::HashSet::from(SIZES));
     }
 
     #[test]
@@ -254,9 +275,6 @@ mod tests {
             assert!(made(&small, request(32, 32, true)).is_none());
             assert!(made(&small, request(320, 240, false)).is_none());
         }
-        // More than any size that is made.
-        let large = written(&halves(1000, 500), ImageFormat::Png);
-        assert!(made(&large, request(900, 600, false)).is_none());
     }
 
     #[test]
@@ -276,8 +294,8 @@ mod tests {
         drop(encoder);
         let (still, _) = made(&bytes, request(32, 32, true)).unwrap();
         assert_eq!(still.dimensions(), (20, 20));
-        assert!(moves(file(&bytes).path()).unwrap());
-        assert!(!moves(file(&written(&halves(20, 20), ImageFormat::Png)).path()).unwrap());
+        assert!(look(file(&bytes).path()).unwrap().moves);
+        assert!(!look(file(&written(&halves(20, 20), ImageFormat::Png)).path()).unwrap().moves);
     }
 
     #[test]
@@ -285,10 +303,10 @@ mod tests {
         let whole = written(&halves(1000, 500), ImageFormat::Png);
         let half = &whole[..whole.len() / 2];
         for bytes in [&b""[..], b"<svg/>", b"\x89PNG\r\n\x1a\n", b"GIF89a", &[0xff, 0xd8, 0xff], half] {
-            let error = make(file(bytes).path(), request(96, 96, true).size(), MOST).unwrap_err();
+            let error = make(file(bytes).path(), cropped(96), MOST).unwrap_err();
             assert!(matches!(error, MediaError::NotAPicture), "{error:?} of {bytes:?}");
         }
-        let error = make(file(&whole).path(), request(96, 96, true).size(), 499_999).unwrap_err();
+        let error = make(file(&whole).path(), cropped(96), 499_999).unwrap_err();
         assert!(matches!(error, MediaError::PictureTooLarge { .. }), "{error:?}");
     }
 }

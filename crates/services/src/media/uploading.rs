@@ -21,8 +21,12 @@ const ID_LENGTH: usize = 24;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a content is on its way at most.
 const TIMEOUT: Duration = Duration::from_secs(3600);
-/// The longest name and the longest type, in characters. Longer names are cut, longer types are none.
+/// The longest name and the longest type, in characters. Longer names are cut, longer types are not kept.
 const MAX_NAME_CHARS: usize = 255;
+/// The type of a content of which nobody has said what it is.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav3upload>
+const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// What somebody uploads.
 pub struct Upload<B> {
@@ -172,15 +176,17 @@ pub(super) struct Received {
 impl Received {
     /// The content, with what was said of it as far as that can be stored and sent.
     pub(super) async fn keep(self, files: &MediaFiles) -> Result<MediaContent, MediaError> {
-        let is_type =
-            |text: &String| text.len() <= MAX_NAME_CHARS && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let is_type = |text: &&str| {
+            !text.is_empty() && text.len() <= MAX_NAME_CHARS && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        };
+        let content_type = self.content_type.as_deref().map(str::trim).filter(is_type).unwrap_or(UNKNOWN_TYPE);
         let name =
             |name: String| name.chars().filter(|character| !character.is_control()).take(MAX_NAME_CHARS).collect();
         let kept = files.keep(self.draft).await?;
         Ok(MediaContent {
             file: kept.name,
             size_bytes: kept.size_bytes,
-            content_type: self.content_type.filter(is_type),
+            content_type: Some(content_type.to_owned()),
             file_name: self.file_name.map(name).filter(|name: &String| !name.is_empty()),
         })
     }

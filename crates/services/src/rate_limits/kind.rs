@@ -45,11 +45,17 @@ pub enum Kind {
     Presence,
     /// Uploading media, or announcing that, by user.
     MediaCreate,
+    /// Asking another server about its users and aliases, by user or address.
+    RemoteQueries,
+    /// Fetching media of another server, by user or address.
+    RemoteMedia,
+    /// Asking another server for its keys, by address of whoever says that they are that server.
+    ServerKeys,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
@@ -72,6 +78,9 @@ impl Kind {
         Self::ThirdPartyValidation,
         Self::Presence,
         Self::MediaCreate,
+        Self::RemoteQueries,
+        Self::RemoteMedia,
+        Self::ServerKeys,
     ];
 
     /// Its name in metrics, which is that of its key in the configuration where it has one of its own.
@@ -100,6 +109,9 @@ impl Kind {
             Self::ThirdPartyValidation => "third_party_validation",
             Self::Presence => "presence_per_user",
             Self::MediaCreate => "media_create",
+            Self::RemoteQueries => "remote_queries",
+            Self::RemoteMedia => "remote_media",
+            Self::ServerKeys => "server_keys",
         }
     }
 
@@ -127,6 +139,8 @@ impl Kind {
             Self::Presence => "You are changing your presence too often",
             Self::MediaCreate => "You are uploading too many files",
             Self::RoomDirectory | Self::UserDirectory => "You are searching too often",
+            Self::RemoteQueries | Self::RemoteMedia => "You are having this server ask others too often",
+            Self::ServerKeys => "Too many servers are named as the origin of requests from your address",
         }
     }
 }

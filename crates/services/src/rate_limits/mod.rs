@@ -34,8 +34,8 @@ pub use self::limiter::Rate;
 use self::limiter::{CAPACITY, Limiter, SHARDS};
 use self::overrides::{Exemption, Overrides};
 pub use self::overrides::{OverrideError, RateOverride};
-pub use self::spent::Spent;
 pub(crate) use self::spent::SpentOnce;
+pub use self::spent::{Failure, Spent};
 use crate::sessions::Requester;
 
 /// The limiters of one server.

@@ -1,7 +1,12 @@
 use homeserver_core::UserSn;
 use parking_lot::Mutex;
+use storage::StorageError;
 
 use super::{Key, Kind, LimitExceeded, RateLimits};
+use crate::presence::PresenceError;
+use crate::profiles::ProfileError;
+use crate::registration::RegistrationError;
+use crate::rooms::RoomError;
 use crate::sessions::Requester;
 
 /// What was spent for an action.
@@ -15,13 +20,51 @@ pub struct Spent<'a> {
     pub(super) is_limited: bool,
 }
 
+/// Why an action failed, for which something was spent.
+pub trait Failure {
+    /// Whether the database has refused a write of the action. Others had to wait for that, so it stays spent: who could have it
+    /// back could do it without end.
+    fn is_refused_write(&self) -> bool;
+}
+
+impl Failure for StorageError {
+    fn is_refused_write(&self) -> bool {
+        !self.is_unavailable()
+    }
+}
+
+impl Failure for RoomError {
+    fn is_refused_write(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.is_refused_write())
+    }
+}
+
+impl Failure for ProfileError {
+    fn is_refused_write(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.is_refused_write())
+    }
+}
+
+impl Failure for RegistrationError {
+    fn is_refused_write(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.is_refused_write())
+    }
+}
+
+impl Failure for PresenceError {
+    fn is_refused_write(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.is_refused_write())
+    }
+}
+
 impl Spent<'_> {
-    /// Gives back what was spent if the action failed, and passes its outcome on.
+    /// Gives back what was spent if the action was refused before anything was written, or the server could not do it, and passes
+    /// its outcome on.
     ///
     /// # Errors
     /// What the action failed with.
-    pub fn settle<T, E>(self, outcome: Result<T, E>) -> Result<T, E> {
-        if outcome.is_err() {
+    pub fn settle<T, E: Failure>(self, outcome: Result<T, E>) -> Result<T, E> {
+        if outcome.as_ref().is_err_and(|error| !error.is_refused_write()) {
             self.give_back();
         }
         outcome
@@ -69,10 +112,9 @@ impl<'a> SpentOnce<'a> {
         Ok(())
     }
 
-    /// Gives everything back if the change failed, and passes its outcome on; except for attempts to join, which are work whether
-    /// they succeed or not.
-    pub(crate) fn settle<T, E>(&self, outcome: Result<T, E>) -> Result<T, E> {
-        if outcome.is_err() {
+    /// As [`Spent::settle`]; attempts to join stay spent, which are work whether they succeed or not.
+    pub(crate) fn settle<T, E: Failure>(&self, outcome: Result<T, E>) -> Result<T, E> {
+        if outcome.as_ref().is_err_and(|error| !error.is_refused_write()) {
             for spent in std::mem::take(&mut *self.spent.lock()) {
                 if !matches!(spent.kind, Kind::JoinsLocal | Kind::JoinsRemote) {
                     spent.give_back();

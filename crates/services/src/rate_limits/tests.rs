@@ -140,12 +140,13 @@ mod of_a_server {
 
     use homeserver_core::{RoomSn, SystemClock};
     use ruma::owned_server_name;
-    use storage::{Database, DatabaseOptions, Interned};
+    use storage::{Database, DatabaseOptions, Interned, StorageError};
     use testing::TestDatabase;
 
     use super::*;
-    use crate::rate_limits::{Kind, RateLimits};
+    use crate::rate_limits::{Kind, RateLimits, SpentOnce};
     use crate::registration::{NewUser, Registration, RegistrationOptions};
+    use crate::rooms::RoomError;
     use crate::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
     use crate::uia::Authorisation;
 
@@ -196,5 +197,23 @@ mod of_a_server {
         limits.spend(Kind::InvitesPerRoom, ROOM, Some(&alice)).map(drop).unwrap_err();
         limits.record(Kind::InvitesPerRoom, Key::room(RoomSn(8)), Some(&alice), 0);
         limits.spend(Kind::InvitesPerRoom, Key::room(RoomSn(8)), Some(&alice)).unwrap().keep();
+    }
+
+    #[tokio::test]
+    async fn a_write_that_the_database_refuses_stays_spent_and_what_the_server_cannot_do_does_not() {
+        let db = TestDatabase::sqlite();
+        let (limits, alice) = limits_and_user(&db).await;
+        let fail = |error: RoomError| limits.spend_by_user(Kind::Message, &alice).unwrap().settle(Err::<(), _>(error));
+        for _ in 0..5 {
+            fail(StorageError::Unavailable("the network is down".to_owned()).into()).unwrap_err();
+            fail(RoomError::NotInRoom).unwrap_err();
+            fail(RoomError::Contended).unwrap_err();
+        }
+        fail(StorageError::Statement("the index row is too large".to_owned()).into()).unwrap_err();
+        let several = SpentOnce::new(&limits);
+        several.spend(Kind::Message, &alice).unwrap();
+        let refused = StorageError::Constraint("the ID is taken".to_owned());
+        several.settle(Err::<(), RoomError>(refused.into())).unwrap_err();
+        assert!(limits.spend_by_user(Kind::Message, &alice).is_err());
     }
 }

@@ -233,6 +233,8 @@ mod tests {
             membership: None,
             redacts: None,
             unread: None,
+            sender_erased_at: None,
+            unsigned_erased_at: None,
         }
     }
 

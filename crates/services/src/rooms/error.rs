@@ -56,6 +56,9 @@ pub enum RoomError {
     /// The room changed again and again while the event was being made.
     #[error("The room is changing too quickly; try again.")]
     Contended,
+    /// The room is older than stored states, which are still being worked out.
+    #[error("The server is still working out the state of this room; try again later.")]
+    StateUnknown,
     /// Somebody does this too often.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
@@ -84,6 +87,6 @@ impl RoomError {
     /// Whether it is not the room that refuses, so that trying again later may succeed.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Contended | Self::StillPartial(_) | Self::Storage(_))
+        matches!(self, Self::Contended | Self::StateUnknown | Self::StillPartial(_) | Self::Storage(_))
     }
 }

@@ -131,7 +131,7 @@ impl Head {
             room_version: stored.room_version.parse()?,
             version: stored.version,
             depth: stored.depth,
-            loaded_state: stored.state.ok_or_else(|| corrupt("its state has not been worked out".to_owned()))?,
+            loaded_state: stored.state.ok_or(RoomError::StateUnknown)?,
             loaded_version: stored.version,
             extremities: Vec::new(),
             state: HashMap::new(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use homeserver_core::{Cache, HeapSize, RoomSn, Timestamp, UserSn};
+use homeserver_core::{Cache, HeapSize, RoomSn, Timestamp, TypeSn, UserSn};
 use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedUserId, RoomId, UserId};
@@ -32,6 +32,9 @@ pub struct OpenRoom {
     /// The time that its events get.
     pub(super) now: i64,
     pub(super) staged: Vec<NewEvent>,
+    /// The texts of what is staged, in the same order. They get their numbers when it is committed: what is refused before that
+    /// leaves nothing behind.
+    pub(super) staged_names: Vec<StagedNames>,
     pub(super) joined_change: i64,
     pub(super) invited_change: i64,
     pub(super) transaction: Option<ClientTransaction>,
@@ -39,6 +42,14 @@ pub struct OpenRoom {
     pub(super) keeps_guests_out: bool,
     /// Whether the head has moved by what is staged.
     pub(super) is_changed: bool,
+}
+
+/// The texts of a staged event that are numbers where it is stored.
+pub(super) struct StagedNames {
+    event_type: Box<str>,
+    state_key: Option<Box<str>>,
+    /// Whose membership it changes, and into what.
+    member: Option<(OwnedUserId, Membership)>,
 }
 
 impl OpenRoom {
@@ -123,16 +134,15 @@ impl OpenRoom {
         }
         self.keeps_guests_out |=
             keeps_guests_out(&event.pdu) || redacted.as_ref().is_some_and(|(pdu, _)| keeps_guests_out(pdu));
-        let membership = self.note_membership(&event.pdu, replaces.as_ref()).await?;
-        let state_key_sn = match &draft.state_key {
-            Some(state_key) => Some(self.interned.state_key(state_key).await?),
-            None => None,
-        };
+        let member = self.note_membership(&event.pdu, replaces.as_ref())?;
+        let (event_type, state_key) = (draft.event_type.as_str().into(), draft.state_key.as_deref().map(Into::into));
+        self.staged_names.push(StagedNames { event_type, state_key, member });
         self.staged.push(NewEvent {
             number,
             event_id: event.pdu.event_id().as_str().into(),
-            type_sn: self.interned.event_type(&draft.event_type).await?,
-            state_key_sn,
+            // Like the other numbers that are missing, from `staged_names` when it is committed.
+            type_sn: TypeSn(0),
+            state_key_sn: None,
             sender_sn,
             origin_server_ts: Timestamp(event.pdu.origin_server_ts()),
             depth: event.pdu.depth(),
@@ -140,7 +150,7 @@ impl OpenRoom {
             federation_json: event.federation_json,
             unread: Arc::default(),
             replaces: replaces.map(|replaced| (replaced.number, replaced.pdu.client_json().clone())),
-            membership,
+            membership: None,
             redacts,
             standing: if is_joint(&event.pdu) { Standing::Hidden } else { Standing::Accepted },
             auth_events,
@@ -177,11 +187,11 @@ impl OpenRoom {
     }
 
     /// What the event does to the numbers of members.
-    async fn note_membership(
+    fn note_membership(
         &mut self,
         pdu: &Pdu,
         replaces: Option<&StateEvent>,
-    ) -> Result<Option<(UserSn, Membership)>, RoomError> {
+    ) -> Result<Option<(OwnedUserId, Membership)>, RoomError> {
         let (Some("m.room.member"), Some(user_id)) = (Some(pdu.event_type()), pdu.state_key()) else {
             return Ok(None);
         };
@@ -192,7 +202,22 @@ impl OpenRoom {
         self.joined_change += change(Membership::Join);
         self.invited_change += change(Membership::Invite);
         let user_id = OwnedUserId::try_from(user_id).map_err(|error| RoomError::Invalid(error.to_string()))?;
-        Ok(Some((self.interned.user(user_id.as_str()).await?, after)))
+        Ok(Some((user_id, after)))
+    }
+
+    /// Gives the texts of what is staged their numbers.
+    async fn number_staged(&mut self) -> Result<Vec<NewEvent>, RoomError> {
+        let mut events = std::mem::take(&mut self.staged);
+        for (event, names) in events.iter_mut().zip(std::mem::take(&mut self.staged_names)) {
+            event.type_sn = self.interned.event_type(&names.event_type).await?;
+            if let Some(state_key) = names.state_key {
+                event.state_key_sn = Some(self.interned.state_key(&state_key).await?);
+            }
+            if let Some((user_id, membership)) = names.member {
+                event.membership = Some((self.interned.user(user_id.as_str()).await?, membership));
+            }
+        }
+        Ok(events)
     }
 
     /// Hands what was staged to the writer and unlocks the room. `also` is written in the same transaction.
@@ -206,6 +231,7 @@ impl OpenRoom {
             self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?.room_sn = room_sn;
         }
         self.evaluate_staged().await?;
+        let events = self.number_staged().await?;
         let transaction = self.transaction.take();
         let now = Timestamp(self.now);
         let head = self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?;
@@ -220,7 +246,7 @@ impl OpenRoom {
             room_version: head.room_version.as_str().into(),
             expected_version: head.version,
             new_version,
-            events: std::mem::take(&mut self.staged),
+            events,
             resolved: None,
             extremities: None,
             transaction: transaction.clone(),

@@ -114,11 +114,10 @@ impl Timeline {
         transaction_id: Option<TransactionId<'_>>,
     ) -> Result<Arc<StoredEvent>, RoomError> {
         let room_sn = self.find(room_id).await?;
-        let transaction = match transaction_id {
-            Some(id) => Some(id.within_its_scope(&self.interned, requester, &draft.event_type).await?),
-            None => None,
-        };
+        let within_its_scope = |type_sn| Some(transaction_id?.within_its_scope(requester, type_sn));
         for attempt in 0..ATTEMPTS {
+            // Nothing was sent under a type that is not known, and what is refused must not make it known.
+            let transaction = self.interned.find_type(&draft.event_type).await?.and_then(within_its_scope);
             // At first the writer is trusted to refuse a repetition: there is hardly ever one.
             if attempt > 0
                 && let Some(key) = &transaction
@@ -127,17 +126,16 @@ impl Timeline {
                 return Ok(sent);
             }
             let mut room = self.open(room_sn).await?;
-            if let Some(key) = &transaction {
-                if room.head()?.knows_transaction(key) {
-                    // Its commit may be under way: the next look, after a write has gone through, tells.
-                    drop(room);
-                    self.database.write(async |_| Ok(())).await?;
-                    if self.sent_before(room_sn, key).await?.is_none() {
-                        self.forget(room_sn).await;
-                    }
-                    continue;
+            if let Some(key) = &transaction
+                && room.head()?.knows_transaction(key)
+            {
+                // Its commit may be under way: the next look, after a write has gone through, tells.
+                drop(room);
+                self.database.write(async |_| Ok(())).await?;
+                if self.sent_before(room_sn, key).await?.is_none() {
+                    self.forget(room_sn).await;
                 }
-                room.transaction = Some(key.clone());
+                continue;
             }
             if let Err(error) = room.stage(requester.user_sn, &requester.user_id, draft).await {
                 drop(room);
@@ -147,6 +145,7 @@ impl Timeline {
                     None => Err(error),
                 };
             }
+            room.transaction = within_its_scope(self.interned.event_type(&draft.event_type).await?);
             match room.commit(None).await?.stored().await {
                 Ok(mut events) => return events.pop().ok_or(RoomError::Contended),
                 Err(RoomError::Contended | RoomError::Storage(StorageError::Constraint(_))) => {}
@@ -323,6 +322,7 @@ impl Timeline {
             audiences: self.audiences.clone(),
             now: self.clock.now().0,
             staged: Vec::new(),
+            staged_names: Vec::new(),
             joined_change: 0,
             invited_change: 0,
             transaction: None,

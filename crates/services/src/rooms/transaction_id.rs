@@ -1,8 +1,9 @@
 //! Transaction IDs of requests that send an event.
 
+use homeserver_core::TypeSn;
 use ruma::EventId;
 use sha2::{Digest as _, Sha256};
-use storage::{ClientTransaction, Interned, StorageError, TransactionEndpoint, TransactionSender};
+use storage::{ClientTransaction, TransactionEndpoint, TransactionSender};
 
 use crate::sessions::Requester;
 
@@ -29,19 +30,15 @@ impl<'a> TransactionId<'a> {
         Self { id, redacts: Some(event_id) }
     }
 
-    pub(super) async fn within_its_scope(
-        self,
-        interned: &Interned,
-        requester: &Requester,
-        event_type: &str,
-    ) -> Result<ClientTransaction, StorageError> {
+    /// With what else tells it apart, for an event of this type.
+    pub(super) fn within_its_scope(self, requester: &Requester, type_sn: TypeSn) -> ClientTransaction {
         let endpoint = match self.redacts {
             Some(event_id) => TransactionEndpoint::Redact(hash(event_id)),
-            None => TransactionEndpoint::Send(interned.event_type(event_type).await?),
+            None => TransactionEndpoint::Send(type_sn),
         };
         let user = TransactionSender::User(requester.user_sn);
         let sender = requester.device_sn.map_or(user, TransactionSender::Device);
-        Ok(ClientTransaction { sender, endpoint, id: self.id.into() })
+        ClientTransaction { sender, endpoint, id: self.id.into() }
     }
 }
 

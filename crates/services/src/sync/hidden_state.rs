@@ -15,8 +15,11 @@ type Place = (TypeSn, KeySn);
 
 impl TimelinePart {
     /// Cuts off the beginning of the timeline up to the last event that something in `state`, which comes before the timeline,
-    /// has replaced. What is cut off becomes part of `state`.
+    /// has replaced. What is cut off becomes part of `state`. Nothing is hidden if no event was taken out of the timeline.
     pub(super) fn begin_after_hidden_state(&mut self, state: &mut Vec<Arc<StoredEvent>>) {
+        if !self.is_sieved {
+            return;
+        }
         let hidden: HashMap<Place, EventSn> =
             state.iter().filter_map(|event| Some((place(event)?, event.sn))).collect();
         let is_replaced = |event: &Arc<StoredEvent>| {
@@ -72,13 +75,15 @@ mod tests {
             membership: None,
             redacts: None,
             unread: None,
+            sender_erased_at: None,
+            unsigned_erased_at: None,
         })
     }
 
     fn cut(shown: &[(i64, i64)], before: &[(i64, i64)]) -> (Vec<i64>, Vec<i64>, bool, Position) {
         let of = |events: &[(i64, i64)]| events.iter().map(|(sn, type_sn)| event(*sn, *type_sn)).collect::<Vec<_>>();
         let mut timeline = empty_timeline(Position(1));
-        timeline.events = of(shown);
+        (timeline.events, timeline.is_sieved) = (of(shown), true);
         timeline.memberships = vec![Some(Membership::Join); shown.len()];
         let mut state = of(before);
         timeline.begin_after_hidden_state(&mut state);

@@ -208,7 +208,9 @@ impl Sync {
         } else {
             self.changes_of_state(pass, update, timeline).await?
         };
-        self.choose_state(pass, update, timeline, StateBefore { events, heroes, is_fresh }).await
+        let mut members = self.load_members(pass, &[(update, timeline, heroes)], is_fresh).await?;
+        let members = members.remove(&update.room_sn).unwrap_or_default();
+        self.choose_state(pass, update, timeline, StateBefore { events, members, is_fresh }).await
     }
 
     /// The state that changed in the pass, as far as the timeline does not show it.
@@ -276,22 +278,36 @@ impl Sync {
         let mut states = self.current_states(pass, updates).await?;
         let heads = self.database.room_heads(&rooms).await?;
         let heads: HashMap<RoomSn, RoomHead> = heads.into_iter().map(|head| (head.room_sn, head)).collect();
-        let mut answers = Vec::with_capacity(updates.len());
+        let mut unnamed = Vec::new();
+        for update in updates {
+            if !self.is_named(states.get(&update.room_sn).map_or(&[], Vec::as_slice)).await? {
+                unnamed.push(*update);
+            }
+        }
+        let mut heroes = self.heroes(pass, &unnamed).await?;
+        let mut rooms = Vec::with_capacity(updates.len());
         for update in updates {
             let mut timeline = timelines.remove(&update.room_sn).unwrap_or_else(|| empty_timeline(pass.to));
-            let current = states.remove(&update.room_sn).unwrap_or_default();
             self.hide_invisible(pass, update, &mut timeline).await?;
             // Whoever comes (back) into a room does not go on from an earlier timeline of it.
             timeline.is_limited |= pass.from.is_some();
-            let summary = match heads.get(&update.room_sn) {
-                Some(head) => Some(self.summary(pass, update, head, &current).await?),
-                None => None,
-            };
+            let is_unnamed = unnamed.iter().any(|unnamed| unnamed.room_sn == update.room_sn);
+            let heroes = is_unnamed.then(|| heroes.remove(&update.room_sn).unwrap_or_default());
+            let summary = heads.get(&update.room_sn).map(|head| Summary::of(update, head, heroes));
+            rooms.push((*update, timeline, summary));
+        }
+        let wanting: Vec<_> =
+            rooms.iter().map(|(update, timeline, summary)| (*update, timeline, heroes_of(summary.as_ref()))).collect();
+        let mut members = self.load_members(pass, &wanting, true).await?;
+        let mut answers = Vec::with_capacity(updates.len());
+        for (update, mut timeline, summary) in rooms {
+            let current = states.remove(&update.room_sn).unwrap_or_default();
             let mut events = self.state_before(pass, &timeline, current).await?;
             if update.before == Before::Joined {
                 self.add_changed_members(pass, update, &timeline, &mut events).await?;
             }
-            let before = StateBefore { events, heroes: heroes_of(summary.as_ref()), is_fresh: true };
+            let members = members.remove(&update.room_sn).unwrap_or_default();
+            let before = StateBefore { events, members, is_fresh: true };
             let state = self.choose_state(pass, update, &mut timeline, before).await?;
             let more_members = self.more_members(pass, update, &timeline, &state).await?;
             answers.push(Self::finish_room(pass, update, timeline, (state, more_members), summary));

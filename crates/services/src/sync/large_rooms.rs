@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use homeserver_core::{KeySn, TypeSn};
-use storage::{FullState, StoredEvent};
+use storage::{KnownState, StoredEvent};
 
 use super::changes::RoomUpdate;
 use super::joined::{RoomAnswer, TimelinePart};
@@ -91,17 +91,19 @@ impl Sync {
     pub(super) async fn next_members(
         &self,
         pass: &Pass<'_>,
-        state: &FullState,
+        state: &KnownState,
         room: &mut RoomAnswer,
     ) -> Result<bool, RoomError> {
+        let Some(full) = state.full() else { return Ok(false) };
         let Some(pages) = &mut room.more_members else { return Ok(false) };
         let Some(after) = pages.after else { return Ok(false) };
-        let read = self.database.members_after(state, pages.member_type, after, self.members_at_once).await?;
+        let read = self.database.members_after(full, pages.member_type, after, self.members_at_once).await?;
         pages.after = read.last().filter(|_| read.len() == self.members_at_once).and_then(|event| event.state_key_sn);
         let is_new = |event: &StoredEvent| event.state_key_sn.is_some_and(|key_sn| !pages.told.contains(&key_sn));
         let current = read.into_iter().filter(is_new).map(Arc::new).collect();
         let members = self.state_before(pass, &pages.timeline, current).await?;
         room.state = self.filtered(&pass.request.filter.room.0.state.0, members, &room.room_id).await?;
+        self.redact_erased_state(pass, state, &mut room.state).await?;
         // What was written does not have to be read in another form again.
         room.timeline.clear();
         room.pdus.clear();

@@ -63,7 +63,9 @@ impl Sync {
                 let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
                 self.state_before(&inside, &timeline, self.load_events(&sns).await?).await?
             };
-            let before = StateBefore { events: state, heroes: &[], is_fresh: true };
+            let mut members = self.load_members(&inside, &[(update, &timeline, &[])], true).await?;
+            let members = members.remove(&update.room_sn).unwrap_or_default();
+            let before = StateBefore { events: state, members, is_fresh: true };
             self.choose_state(&inside, update, &mut timeline, before).await?
         } else {
             Vec::new()

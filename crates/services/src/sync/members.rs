@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use homeserver_core::{Cache, DeviceSn, EventSn, KeySn, MemoryBudget, Position, RoomSn, TypeSn};
 use parking_lot::Mutex;
-use storage::StoredEvent;
+use storage::{KnownState, StoredEvent};
 
 use super::changes::RoomUpdate;
 use super::joined::TimelinePart;
@@ -60,12 +60,12 @@ impl SentMembers {
 }
 
 /// What is known of the state that comes before a timeline.
-pub(super) struct StateBefore<'a> {
+pub(super) struct StateBefore {
     /// The whole state, or what of it has changed. With lazy loading, of the members only those who changed where the client
     /// does not see it.
     pub(super) events: Vec<Arc<StoredEvent>>,
-    /// The members who stand for the room in its summary.
-    pub(super) heroes: &'a [Hero],
+    /// The members of whom the client may need to know, with lazy loading.
+    pub(super) members: Vec<Arc<StoredEvent>>,
     /// Whether the client knows nothing of the room yet.
     pub(super) is_fresh: bool,
 }
@@ -78,20 +78,16 @@ impl Sync {
         pass: &Pass<'_>,
         update: &RoomUpdate,
         timeline: &mut TimelinePart,
-        before: StateBefore<'_>,
+        before: StateBefore,
     ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
-        let StateBefore { events: mut state, heroes, is_fresh } = before;
-        let mut loaded = HashSet::new();
+        let StateBefore { events: mut state, members, is_fresh } = before;
         let member_type = self.interned.event_type("m.room.member").await?;
-        if pass.lazy_loads_members() || update.is_large {
-            let mut wanted = self.wanted_members(pass, timeline, heroes, is_fresh, member_type).await?;
-            for key_sn in state.iter().filter(|event| event.type_sn == member_type).filter_map(|it| it.state_key_sn) {
-                wanted.remove(&key_sn);
-            }
-            let members = self.member_events(pass, update, timeline, &wanted, member_type).await?;
-            loaded.extend(members.iter().map(|event| event.sn));
-            state.extend(members);
-        }
+        let is_member = |event: &Arc<StoredEvent>| event.type_sn == member_type;
+        let known: HashSet<_> = state.iter().filter(|it| is_member(it)).filter_map(|it| it.state_key_sn).collect();
+        let is_new = |event: &Arc<StoredEvent>| event.state_key_sn.is_some_and(|key_sn| !known.contains(&key_sn));
+        let members: Vec<_> = members.into_iter().filter(is_new).collect();
+        let loaded: HashSet<_> = members.iter().map(|event| event.sn).collect();
+        state.extend(members);
         if !pass.request.use_state_after {
             timeline.begin_after_hidden_state(&mut state);
         }
@@ -105,12 +101,23 @@ impl Sync {
             });
         }
         state.sort_by_key(|event| event.sn);
-        if state.iter().any(|event| concerns_erased_member(event)) {
-            let (room, user_sn) = (&update.state, pass.requester.user_sn);
-            let visibility = Visibility::load(&self.database, &self.interned, room, user_sn, Position::START).await?;
-            redact_erased_members(&self.database, &visibility, &mut state).await?;
-        }
+        self.redact_erased_state(pass, &update.state, &mut state).await?;
         Ok(state)
+    }
+
+    /// Puts redacted copies in place of the members who asked for that, if the reader came later.
+    pub(super) async fn redact_erased_state(
+        &self,
+        pass: &Pass<'_>,
+        room: &KnownState,
+        state: &mut [Arc<StoredEvent>],
+    ) -> Result<(), RoomError> {
+        if state.iter().any(|event| concerns_erased_member(event)) {
+            let user_sn = pass.requester.user_sn;
+            let visibility = Visibility::load(&self.database, &self.interned, room, user_sn, Position::START).await?;
+            redact_erased_members(&self.database, &visibility, state).await?;
+        }
+        Ok(())
     }
 
     /// The state keys of the members that the client needs.
@@ -140,19 +147,31 @@ impl Sync {
         Ok(wanted)
     }
 
-    async fn member_events(
+    /// The members of each room whom the client may need to know before its timeline, if it loads them lazily or they are
+    /// read in pages.
+    pub(super) async fn load_members(
         &self,
         pass: &Pass<'_>,
-        update: &RoomUpdate,
-        timeline: &TimelinePart,
-        wanted: &HashSet<KeySn>,
-        member_type: TypeSn,
-    ) -> Result<Vec<Arc<StoredEvent>>, RoomError> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
+        rooms: &[(&RoomUpdate, &TimelinePart, &[Hero])],
+        is_fresh: bool,
+    ) -> Result<HashMap<RoomSn, Vec<Arc<StoredEvent>>>, RoomError> {
+        let member_type = self.interned.event_type("m.room.member").await?;
+        let mut wanted = Vec::with_capacity(rooms.len());
+        for (update, timeline, heroes) in rooms {
+            if pass.lazy_loads_members() || update.is_large {
+                let keys = self.wanted_members(pass, timeline, heroes, is_fresh, member_type).await?;
+                wanted.push((&update.state, keys.into_iter().map(|key_sn| key_sn.0).collect()));
+            }
         }
-        let keys: Vec<i64> = wanted.iter().map(|key_sn| key_sn.0).collect();
-        let current = self.database.state_of_keys(&update.state, member_type, &keys).await?;
-        self.state_before(pass, timeline, current.into_iter().map(Arc::new).collect()).await
+        let mut current: HashMap<RoomSn, Vec<Arc<StoredEvent>>> = HashMap::with_capacity(wanted.len());
+        for event in self.database.state_of_keys(&wanted, member_type).await? {
+            current.entry(event.room_sn).or_default().push(Arc::new(event));
+        }
+        for (update, timeline, _) in rooms {
+            if let Some(members) = current.get_mut(&update.room_sn) {
+                *members = self.state_before(pass, timeline, std::mem::take(members)).await?;
+            }
+        }
+        Ok(current)
     }
 }

@@ -1,10 +1,11 @@
 //! Room summaries: how many members a room has, and, for rooms without a name, who they are.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use homeserver_core::{TypeSn, UserSn};
+use homeserver_core::{RoomSn, TypeSn, UserSn};
 use room_engine::string_value;
-use storage::{MemberCounts, RoomHead, StoredEvent};
+use storage::{KnownState, MemberCounts, RoomHead, StoredEvent};
 
 use super::changes::RoomUpdate;
 use super::joined::TimelinePart;
@@ -65,25 +66,23 @@ impl Sync {
         for type_sn in [name_type, alias_type] {
             naming.extend(self.database.state_event(&update.state, type_sn, empty_key).await?.map(Arc::new));
         }
-        self.summary(pass, update, &head, &naming).await.map(Some)
+        let heroes = if self.is_named(&naming).await? {
+            None
+        } else {
+            let mut heroes = self.heroes(pass, &[update]).await?;
+            Some(heroes.remove(&update.room_sn).unwrap_or_default())
+        };
+        Ok(Some(Summary::of(update, &head, heroes)))
     }
 
-    /// The summary of a room, of whose state `known` has at least what names it.
-    pub(super) async fn summary(
-        &self,
-        pass: &Pass<'_>,
-        update: &RoomUpdate,
-        head: &RoomHead,
-        known: &[Arc<StoredEvent>],
-    ) -> Result<Summary, RoomError> {
+    /// Whether a room has a name or an alias, of whose state `known` has at least what names it.
+    pub(super) async fn is_named(&self, known: &[Arc<StoredEvent>]) -> Result<bool, RoomError> {
         let [name_type, alias_type] = self.naming_types().await?;
-        let is_named = known.iter().any(|event| match event.type_sn {
+        Ok(known.iter().any(|event| match event.type_sn {
             type_sn if type_sn == name_type => has_text(event, "name"),
             type_sn if type_sn == alias_type => has_text(event, "alias"),
             _ => false,
-        });
-        let heroes = if is_named { None } else { Some(self.heroes(pass, update).await?) };
-        Ok(Summary { heroes, members: update.state.full().map(|full| head.members(full)) })
+        }))
     }
 
     async fn naming_types(&self) -> Result<[TypeSn; 2], RoomError> {
@@ -91,12 +90,32 @@ impl Sync {
         Ok([name, self.interned.event_type("m.room.canonical_alias").await?])
     }
 
-    /// Those who are here or may come, the first by the order of the log; only if there are none, those who have gone.
-    async fn heroes(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<Vec<Hero>, RoomError> {
-        let first = self.database.first_members(&update.state, pass.requester.user_sn, HEROES).await?;
-        let is_gone = first.first().is_none_or(|member| member.is_gone);
-        let same = first.into_iter().take_while(|member| member.is_gone == is_gone);
-        Ok(same.map(|member| Hero { user_sn: member.user_sn, user_id: member.user_id.into() }).collect())
+    /// Those who stand for rooms: who are there or may come, the first by the order of the log; only if there are none, those
+    /// who have gone.
+    pub(super) async fn heroes(
+        &self,
+        pass: &Pass<'_>,
+        updates: &[&RoomUpdate],
+    ) -> Result<HashMap<RoomSn, Vec<Hero>>, RoomError> {
+        let states: Vec<&KnownState> = updates.iter().map(|update| &update.state).collect();
+        let first = self.database.first_members(&states, pass.requester.user_sn, HEROES).await?;
+        for member in &first {
+            self.interned.remember_user(&member.user_id, member.user_sn, None);
+        }
+        let mut heroes: HashMap<RoomSn, Vec<Hero>> = HashMap::with_capacity(updates.len());
+        for of_room in first.chunk_by(|a, b| a.room_sn == b.room_sn) {
+            let Some(first) = of_room.first() else { continue };
+            let same = of_room.iter().take_while(|member| member.is_gone == first.is_gone);
+            let same = same.map(|member| Hero { user_sn: member.user_sn, user_id: member.user_id.as_ref().into() });
+            heroes.insert(first.room_sn, same.collect());
+        }
+        Ok(heroes)
+    }
+}
+
+impl Summary {
+    pub(super) fn of(update: &RoomUpdate, head: &RoomHead, heroes: Option<Vec<Hero>>) -> Self {
+        Self { heroes, members: update.state.full().map(|full| head.members(full)) }
     }
 }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use homeserver_core::{Position, Timestamp};
 use storage::{Membership, StorageError};
-use tasks::limits::Permit;
+use tasks::limits::{Limit, Permit};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tracing::{Instrument as _, Span};
 
 use super::answer::{Answer, RoomSections};
@@ -25,7 +26,7 @@ use crate::sessions::Requester;
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that wait for the client.
 const PIECES_AHEAD: usize = 2;
-/// How long a client may take for a piece: other clients wait for its place.
+/// How long a client may take for a piece.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The JSON of an answer.
@@ -63,6 +64,9 @@ pub(super) struct Pieces {
     client: mpsc::Sender<Result<Bytes, RoomError>>,
     /// Whether the client has gone, or is too slow.
     is_gone: bool,
+    limit: Arc<Limit>,
+    /// The place in the limit, but while the client is waited for.
+    place: Option<Permit>,
 }
 
 impl Pieces {
@@ -80,11 +84,21 @@ impl Pieces {
         }
     }
 
-    /// Hands over what was gathered if it is enough for a piece, or `is_last`.
+    /// Hands over what was gathered if it is enough for a piece, or `is_last`. While the client is waited for, others have its
+    /// place. After that it goes on even if there is no place soon, because it would have to begin again.
     async fn hand_over(&mut self, is_last: bool) {
-        if self.gathered.len() >= PIECE_BYTES || is_last {
-            let piece = Bytes::from(std::mem::take(&mut self.gathered));
-            self.is_gone = self.is_gone || self.client.send_timeout(Ok(piece), PATIENCE).await.is_err();
+        if self.is_gone || (self.gathered.len() < PIECE_BYTES && !is_last) {
+            return;
+        }
+        let piece = Bytes::from(std::mem::take(&mut self.gathered));
+        match self.client.try_send(Ok(piece)) {
+            Ok(()) => {}
+            Err(TrySendError::Closed(_)) => self.is_gone = true,
+            Err(TrySendError::Full(piece)) => {
+                self.place = None;
+                self.is_gone = self.client.send_timeout(piece, PATIENCE).await.is_err();
+                self.place = if self.is_gone { None } else { self.limit.enter().await.ok() };
+            }
         }
     }
 }
@@ -97,10 +111,12 @@ impl Sync {
         request: &SyncRequest,
         since: Option<Position>,
     ) -> Result<SyncBody, RoomError> {
-        let permit = self.initial.enter().await?;
+        let limit = self.initial.clone();
+        let place = Some(limit.enter().await?);
         let (client, mut pieces) = mpsc::channel(PIECES_AHEAD);
-        let out = Pieces { gathered: Vec::new(), sections: RoomSections::default(), client, is_gone: false };
-        let writing = self.clone().hand_over_whole(requester.clone(), request.clone(), since, out, permit);
+        let (gathered, sections) = (Vec::new(), RoomSections::default());
+        let out = Pieces { gathered, sections, client, is_gone: false, limit, place };
+        let writing = self.clone().hand_over_whole(requester.clone(), request.clone(), since, out);
         tokio::spawn(writing.instrument(Span::current()));
         let never_began = || StorageError::Unavailable("the answer was given up".to_owned());
         let first = pieces.recv().await.ok_or_else(never_began)??;
@@ -114,11 +130,11 @@ impl Sync {
         request: SyncRequest,
         since: Option<Position>,
         mut out: Pieces,
-        _permit: Permit,
     ) {
         if let Err(error) = Box::pin(self.write_whole(&requester, &request, since, &mut out)).await
             && !out.is_gone
         {
+            out.place = None;
             // A client that does not take it has gone.
             drop(out.client.send_timeout(Err(error), PATIENCE).await);
         }
@@ -177,8 +193,8 @@ impl Sync {
         if let Some(out) = &mut out {
             out.take_rooms(answer);
         }
-        while let Some(state) = update.and_then(|update| update.state.full())
-            && self.next_members(pass, state, room).await?
+        while let Some(update) = update
+            && self.next_members(pass, &update.state, room).await?
         {
             answer.add_state(room, pass, now, is_first);
             is_first &= room.state.is_empty();

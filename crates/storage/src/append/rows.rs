@@ -177,11 +177,13 @@ pub(crate) async fn write_removals(
     effects: impl Iterator<Item = (RoomSn, &Effect)>,
 ) -> Result<(), StorageError> {
     let last: HashMap<_, _> = effects.map(|(room_sn, effect)| ((room_sn, effect.place), effect.event_sn)).collect();
-    for ((room_sn, place), _) in last.into_iter().filter(|(_, event_sn)| event_sn.is_none()) {
-        let sql = "DELETE FROM current_state WHERE room_sn = $1 AND type_sn = $2 AND key_sn = $3";
-        tx.execute(sql, params![room_sn, place.event_type, place.state_key]).await?;
-    }
-    Ok(())
+    let removed = last.into_iter().filter(|(_, event_sn)| event_sn.is_none());
+    let rows: Vec<Vec<Value<'_>>> = removed
+        .map(|((room_sn, place), _)| vec![room_sn.into(), place.event_type.into(), place.state_key.into()])
+        .collect();
+    let sql = "DELETE FROM current_state WHERE (room_sn, type_sn, key_sn) IN \
+               (SELECT r.room_sn, r.type_sn, r.key_sn FROM ROWS(room_sn, type_sn, key_sn) r)";
+    tx.execute_rows(sql, &rows).await
 }
 
 pub(super) async fn write_redactions(tx: &mut Tx, written: &[Written<'_>]) -> Result<(), StorageError> {

@@ -41,6 +41,30 @@ impl KnownTotals {
     }
 }
 
+/// Which totals were continued.
+#[derive(Default)]
+pub(crate) struct ContinuedTotals {
+    rooms: Vec<RoomSn>,
+    threads: Vec<Thread>,
+    readers: Vec<Reader>,
+}
+
+impl KnownTotals {
+    /// Forgets totals, so that they are read again.
+    pub(crate) fn forget(&mut self, continued: &ContinuedTotals) {
+        for room_sn in &continued.rooms {
+            self.silences.remove(room_sn);
+            self.settled.remove(room_sn);
+        }
+        for thread in &continued.threads {
+            self.totals.remove(thread);
+        }
+        for reader in &continued.readers {
+            self.differences.remove(reader);
+        }
+    }
+}
+
 impl HeapSize for KnownTotals {
     fn heap_bytes(&self) -> usize {
         let silent = self.silences.values().map(|silent| table_bytes::<(UserSn, i64)>(silent.capacity()));
@@ -66,13 +90,16 @@ pub(super) struct UnreadRows {
 /// Continues the totals with what was written.
 pub(super) async fn of_all(tx: &mut Tx, written: &[Written<'_>]) -> Result<UnreadRows, StorageError> {
     let mut known = tx.take_unread_totals();
-    load(tx, &mut known, written).await?;
+    let loaded = load(tx, &mut known, written).await;
     let mut rows = UnreadRows::default();
-    for (room_sn, event) in each_shown(written) {
-        rows.add(&mut known, room_sn, event);
+    if loaded.is_ok() {
+        for (room_sn, event) in each_shown(written) {
+            rows.add(&mut known, room_sn, event);
+        }
     }
     tx.keep_unread_totals(known);
-    Ok(rows)
+    tx.has_continued(rows.continued());
+    loaded.map(|()| rows)
 }
 
 fn each_shown<'a>(written: &'a [Written<'a>]) -> impl Iterator<Item = (RoomSn, &'a WrittenEvent<'a>)> {
@@ -167,6 +194,14 @@ impl UnreadRows {
             known.settled.insert(room_sn, unread.silent.clone());
         } else {
             known.settled.remove(&room_sn);
+        }
+    }
+
+    fn continued(&self) -> ContinuedTotals {
+        ContinuedTotals {
+            rooms: self.silences.keys().map(|(_, room_sn, _)| *room_sn).collect(),
+            threads: self.totals.iter().map(|(thread, ..)| *thread).collect(),
+            readers: self.differences.iter().map(|(reader, ..)| *reader).collect(),
         }
     }
 
@@ -275,8 +310,7 @@ async fn load_differences(tx: &mut Tx, known: &mut KnownTotals, readers: HashSet
         return Ok(());
     }
     let (mut users, mut rooms, mut threads) = (Vec::new(), Vec::new(), Vec::new());
-    for reader in readers {
-        known.differences.insert(reader, UnreadTotals::default());
+    for reader in &readers {
         users.push(reader.0.0);
         rooms.push(reader.1.0);
         threads.push(reader.2);
@@ -290,6 +324,7 @@ async fn load_differences(tx: &mut Tx, known: &mut KnownTotals, readers: HashSet
             Ok(((row.get(0)?, row.get(1)?, row.get(2)?), read_totals(row, 3)?))
         })
         .await?;
+    known.differences.extend(readers.into_iter().map(|reader| (reader, UnreadTotals::default())));
     known.differences.extend(found);
     Ok(())
 }

@@ -95,6 +95,11 @@ impl Limit {
         self.name
     }
 
+    /// What learns of what happens here.
+    pub(super) fn observer(&self) -> Arc<dyn LimitObserver> {
+        self.observer.clone()
+    }
+
     /// The figures now.
     #[must_use]
     pub fn size(&self) -> LimitSize {

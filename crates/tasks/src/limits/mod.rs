@@ -20,7 +20,9 @@
 mod busy;
 mod limit;
 mod observer;
+mod shares;
 
 pub use busy::{Busy, Reason};
 pub use limit::{Limit, LimitSize, Permit};
 pub use observer::{LimitObserver, Unobserved};
+pub use shares::Shares;

@@ -12,7 +12,7 @@ use services::rooms::{Aliases, RoomError};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Authenticated, Json, Path};
+use crate::extract::{AskedBy, Authenticated, Json, Path};
 
 #[derive(Serialize)]
 pub(crate) struct Resolved {
@@ -27,13 +27,14 @@ pub(crate) struct PointsTo {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directoryroomroomalias>
 pub(crate) async fn resolve(
+    asked_by: AskedBy,
     Path(alias): Path<OwnedRoomAliasId>,
     State(identity): State<Arc<Identity>>,
     State(aliases): State<Arc<Aliases>>,
     State(remote): State<Arc<RemoteQueries>>,
 ) -> ApiResult<Json<Resolved>> {
     if alias.server_name() != identity.server_name {
-        let RemoteAlias { room_id, servers } = remote.alias(&alias).await?;
+        let RemoteAlias { room_id, servers } = remote.alias(asked_by.asker(), &alias).await?;
         return Ok(Json(Resolved { room_id, servers: servers.into_iter().map(Into::into).collect() }));
     }
     let (room_id, server) = aliases.resolve(&alias).await?;

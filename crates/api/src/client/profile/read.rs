@@ -10,23 +10,25 @@ use services::profiles::{self, Profiles};
 use services::remote::RemoteQueries;
 
 use crate::error::ApiResult;
-use crate::extract::{Json, Path};
+use crate::extract::{AskedBy, Json, Path};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid>
 pub(crate) async fn whole(
+    asked_by: AskedBy,
     Path(user_id): Path<OwnedUserId>,
     State(identity): State<Arc<Identity>>,
     State(profiles): State<Arc<Profiles>>,
     State(remote): State<Arc<RemoteQueries>>,
 ) -> ApiResult<Json<Map<String, Value>>> {
     if !identity.is_local(&user_id) {
-        return Ok(Json(remote.profile(&user_id, None).await?));
+        return Ok(Json(remote.profile(asked_by.asker(), &user_id, None).await?));
     }
     Ok(Json(profiles.profile(&user_id).await?))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuseridkeyname>
 pub(crate) async fn field(
+    asked_by: AskedBy,
     Path((user_id, field)): Path<(OwnedUserId, String)>,
     State(identity): State<Arc<Identity>>,
     State(profiles): State<Arc<Profiles>>,
@@ -34,7 +36,7 @@ pub(crate) async fn field(
 ) -> ApiResult<Json<Map<String, Value>>> {
     if !identity.is_local(&user_id) {
         profiles::check_name(&field)?;
-        return Ok(Json(remote.profile(&user_id, Some(&field)).await?));
+        return Ok(Json(remote.profile(asked_by.asker(), &user_id, Some(&field)).await?));
     }
     let value = profiles.field(&user_id, &field).await?;
     Ok(Json(Map::from_iter([(field, value)])))

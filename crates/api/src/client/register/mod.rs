@@ -10,6 +10,7 @@ use ruma::{OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 use services::rate_limits::{Key, Kind, RateLimits};
 use services::registration::{NewUser, RegisterParameters, Registered, Registration, RegistrationError};
+use services::sessions::{CheckedDevice, SessionDevice};
 use services::uia::{Asked, Auth, Authorised, Operation, UserInteractiveAuth};
 
 use super::session::TokenKeys;

@@ -9,12 +9,12 @@ use services::rooms::Sending;
 
 use super::send::EventAnswer;
 use crate::error::ApiResult;
-use crate::extract::{Authenticated, Content, Json, Path};
+use crate::extract::{Authenticated, Content, Json, Path, TransactionId};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid>
 pub(crate) async fn redact(
     Authenticated(requester): Authenticated,
-    Path((room_id, event_id, transaction_id)): Path<(OwnedRoomId, OwnedEventId, String)>,
+    Path((room_id, event_id, transaction_id)): Path<(OwnedRoomId, OwnedEventId, TransactionId)>,
     State(sending): State<Arc<Sending>>,
     Content(content): Content<Box<RawValue>>,
 ) -> ApiResult<Json<EventAnswer>> {

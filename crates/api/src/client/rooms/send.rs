@@ -10,7 +10,7 @@ use services::presence::Presences;
 use services::rooms::Sending;
 
 use crate::error::ApiResult;
-use crate::extract::{Content, GuestOrUser, Json, Path};
+use crate::extract::{Content, EventType, GuestOrUser, Json, Path, TransactionId};
 
 #[derive(Serialize)]
 pub(crate) struct EventAnswer {
@@ -20,7 +20,7 @@ pub(crate) struct EventAnswer {
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid>
 pub(crate) async fn send(
     GuestOrUser(requester): GuestOrUser,
-    Path((room_id, event_type, transaction_id)): Path<(OwnedRoomId, String, String)>,
+    Path((room_id, event_type, transaction_id)): Path<(OwnedRoomId, EventType, TransactionId)>,
     State(sending): State<Arc<Sending>>,
     State(presences): State<Arc<Presences>>,
     Content(content): Content<Box<RawValue>>,

@@ -9,12 +9,12 @@ use services::rooms::Sending;
 
 use super::send::EventAnswer;
 use crate::error::ApiResult;
-use crate::extract::{Content, GuestOrUser, Json, Path};
+use crate::extract::{Content, EventType, GuestOrUser, Json, Path, StateKey};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey>
 pub(crate) async fn set(
     GuestOrUser(requester): GuestOrUser,
-    Path((room_id, event_type, state_key)): Path<(OwnedRoomId, String, String)>,
+    Path((room_id, event_type, state_key)): Path<(OwnedRoomId, EventType, StateKey)>,
     State(sending): State<Arc<Sending>>,
     Content(content): Content<Box<RawValue>>,
 ) -> ApiResult<Json<EventAnswer>> {
@@ -25,9 +25,9 @@ pub(crate) async fn set(
 /// The same with the empty state key.
 pub(crate) async fn set_without_key(
     requester: GuestOrUser,
-    Path((room_id, event_type)): Path<(OwnedRoomId, String)>,
+    Path((room_id, event_type)): Path<(OwnedRoomId, EventType)>,
     sending: State<Arc<Sending>>,
     content: Content<Box<RawValue>>,
 ) -> ApiResult<Json<EventAnswer>> {
-    set(requester, Path((room_id, event_type, String::new())), sending, content).await
+    set(requester, Path((room_id, event_type, StateKey::default())), sending, content).await
 }

@@ -11,10 +11,11 @@ use super::{
     rows::Rows,
 };
 use crate::auth_chain::{
-    AuthChainWalk, Chain, ChainCover, ChainNeed, CitationSearch, Counterparts, IndexedEvent, paths_between,
+    AuthChainWalk, Chain, ChainCover, ChainNeed, CitationSearch, Counterparts, IndexedEvent, NewRows, paths_between,
 };
 
-/// Rows that were made by inserting in batches, with nothing or with everything in memory.
+/// Rows that were made by inserting in batches, with nothing or with everything in memory. Some batches are taken back before
+/// they are inserted for good.
 fn index(graph: &TestGraph, rng: &mut StdRng) -> (Rows, ChainCover) {
     let order = graph.in_random_order(rng);
     let mut rows = Rows::default();
@@ -22,12 +23,26 @@ fn index(graph: &TestGraph, rng: &mut StdRng) -> (Rows, ChainCover) {
     let stays_in_memory = rng.random_bool(0.5);
     for batch in order.chunks(rng.random_range(1..=order.len())) {
         if stays_in_memory {
-            rows.add(&cover.insert(batch).unwrap());
+            if rng.random_bool(0.3) {
+                let taken_back = insert(&rows, &mut cover, batch);
+                cover.remove(&taken_back);
+            }
+            let new = insert(&rows, &mut cover, batch);
+            rows.add(&new);
         } else {
             rows.insert(batch);
         }
     }
     (rows, cover)
+}
+
+fn insert(rows: &Rows, cover: &mut ChainCover, batch: &[IndexedEvent]) -> NewRows {
+    loop {
+        match cover.insert(batch) {
+            Ok(new) => return new,
+            Err(need) => rows.load(&need, cover),
+        }
+    }
 }
 
 fn answer<T>(rows: &Rows, cover: &mut ChainCover, mut question: impl FnMut(&ChainCover) -> Result<T, ChainNeed>) -> T {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use homeserver_core::{EventSn, UserSn};
-use room_engine::state_map::{Chunk, Place};
+use room_engine::state_map::Place;
 use ruma::UserId;
 use storage::{Database, EventNumber, Interned, Membership, RoomHead, RoomRepair, StateEffect};
 
@@ -34,13 +34,12 @@ pub(super) async fn compare(
     if !report.is_damaged() {
         return Ok(None);
     }
-    let chunks: Vec<Chunk> = derived.chunks.read().iter().cloned().collect();
     Ok(Some(RoomRepair {
         room_sn: room.room_sn,
         expected_version: derived.head_version,
         states: derived.states.clone(),
         standings: derived.standings.clone(),
-        chunks,
+        chunks: derived.current_chunks.clone(),
         current: derived.current,
         effects,
         memberships,

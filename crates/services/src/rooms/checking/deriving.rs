@@ -10,8 +10,8 @@ use room_engine::Pdu;
 use room_engine::auth::{self, AuthState, auth_types_for_event};
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::resolution::StateKey;
-use room_engine::state_map::{MemoryChunks, Place, StateMap};
-use storage::{Database, GraphEvent, Interned, Standing};
+use room_engine::state_map::{Chunk, MemoryChunks, Place, StateMap};
+use storage::{Database, GraphEvent, Interned, RepairedState, Standing};
 
 use super::super::RoomError;
 use super::super::resolving::{Resolver, RoomContext};
@@ -32,7 +32,9 @@ pub(super) struct Derived {
     pub(super) extremities: Vec<EventSn>,
     pub(super) depth: i64,
     /// States after events that are not stored like that.
-    pub(super) states: Vec<(EventSn, StateMap)>,
+    pub(super) states: Vec<RepairedState>,
+    /// Those chunks of the current state that the states after events may not have.
+    pub(super) current_chunks: Vec<Chunk>,
     /// Events that are not what they count as.
     pub(super) standings: Vec<(EventSn, Standing)>,
     /// Chunks of states that may not be stored.
@@ -57,6 +59,8 @@ pub(super) struct Derivation<'a> {
     /// What is reached from events that are not followed.
     behind: HashMap<EventSn, Vec<EventSn>>,
     parsed: Cache<EventSn, Pdu>,
+    /// Chunks that the state which is being worked out has, and those before it may not have.
+    new_chunks: Vec<Chunk>,
     derived: Derived,
 }
 
@@ -74,12 +78,14 @@ impl<'a> Derivation<'a> {
             extremities: Vec::new(),
             depth: 0,
             states: Vec::new(),
+            current_chunks: Vec::new(),
             standings: Vec::new(),
             chunks: chunks.clone(),
         };
         let database = database.overlaid(chunks);
         let (nodes, followed, behind) = (HashMap::new(), HashSet::new(), HashMap::new());
-        Ok(Self { database, interned, room, nodes, followed, behind, parsed: Cache::new(REMEMBERED_EVENTS), derived })
+        let (parsed, new_chunks) = (Cache::new(REMEMBERED_EVENTS), Vec::new());
+        Ok(Self { database, interned, room, nodes, followed, behind, parsed, new_chunks, derived })
     }
 
     pub(super) async fn run(mut self, report: &mut RoomReport) -> Result<Derived, RoomError> {
@@ -104,7 +110,9 @@ impl<'a> Derivation<'a> {
         ends.sort_unstable_by_key(|node| node.sn);
         let states: Vec<StateMap> = ends.iter().map(|node| node.state).collect();
         let current = self.resolver().resolve(&states).await?;
+        self.new_chunks.clear();
         self.derived.current = self.apply(current.base, &current.changes).await?;
+        self.derived.current_chunks = std::mem::take(&mut self.new_chunks);
         self.derived.extremities = ends.iter().map(|node| node.sn).collect();
         Ok(self.derived)
     }
@@ -121,6 +129,7 @@ impl<'a> Derivation<'a> {
         let states = before.iter().map(|node| node.state).filter(|state| *state != StateMap::EMPTY);
         let states: Vec<StateMap> = states.collect();
         let resolved = self.resolver().resolve(&states).await?;
+        self.new_chunks.clear();
         let mut state = self.apply(resolved.base, &resolved.changes).await?;
         let standing = self.standing(event, &pdu, state, report).await?;
         let reached = self.reached_from(&before);
@@ -138,7 +147,8 @@ impl<'a> Derivation<'a> {
         }
         if event.state != Some(state) {
             report.add(Finding::WrongState { event_id: event_id.clone(), is_stored: event.state.is_some() });
-            self.derived.states.push((event.stored.sn, state));
+            let (event_sn, chunks) = (event.stored.sn, std::mem::take(&mut self.new_chunks));
+            self.derived.states.push(RepairedState { event_sn, state, chunks, is_replacement: event.state.is_some() });
         }
         self.nodes.insert(event_id.clone(), Node { sn: event.stored.sn, state, standing });
         Ok(())
@@ -197,12 +207,13 @@ impl<'a> Derivation<'a> {
         Ok(auth_state)
     }
 
-    async fn apply(&self, state: StateMap, changes: &[(Place, Option<EventSn>)]) -> Result<StateMap, RoomError> {
+    async fn apply(&mut self, state: StateMap, changes: &[(Place, Option<EventSn>)]) -> Result<StateMap, RoomError> {
         if changes.is_empty() {
             return Ok(state);
         }
         let applied = self.database.with_chunks(|chunks| state.apply(chunks, changes)).await?;
-        self.derived.chunks.write().extend(applied.new_chunks);
+        self.derived.chunks.write().extend(applied.new_chunks.iter().cloned());
+        self.new_chunks.extend(applied.new_chunks);
         Ok(applied.map)
     }
 

@@ -79,18 +79,15 @@ impl RoomCheck {
         Err(RoomError::Contended)
     }
 
-    /// Works the states out of rooms that are older than stored states. Done before anybody is served.
+    /// Works the states out of a room that is older than stored states.
     ///
     /// # Errors
-    /// [`RoomError`] if a room cannot be read or written.
-    pub async fn complete(&self) -> Result<usize, RoomError> {
-        let rooms = self.database.rooms_without_state().await?;
-        for room_sn in &rooms {
-            let room_id = self.context(*room_sn).await?.room_id;
-            let report = self.repair(&room_id).await?;
-            tracing::info!(%room_id, events = report.events, "worked out the states of a room");
-        }
-        Ok(rooms.len())
+    /// [`RoomError`] if the room cannot be read or written.
+    pub(crate) async fn complete(&self, room_sn: RoomSn) -> Result<(), RoomError> {
+        let room_id = self.context(room_sn).await?.room_id;
+        let report = self.repair(&room_id).await?;
+        tracing::info!(%room_id, events = report.events, "worked out the states of a room");
+        Ok(())
     }
 
     async fn find(&self, room_id: &RoomId) -> Result<RoomSn, RoomError> {

@@ -188,7 +188,7 @@ impl Timeline {
             state_before: Some(before),
         };
         let room_sn = resolver.room.room_sn;
-        let keeps_guests_out = event.redacts.as_ref().is_some_and(|(_, redacted)| is_guest_access(redacted))
+        let keeps_guests_out = event.redacts.as_ref().is_some_and(|redaction| is_guest_access(&redaction.client_json))
             || self.changes_guest_access(&outcome.effects).await?;
         let now = self.clock().now();
         Ok(Append {

@@ -200,8 +200,8 @@ impl RoomCreation {
 
     /// The stored event of a type, with an empty state key, in a room's state.
     async fn stored_state(&self, room_sn: RoomSn, event_type: &str) -> Result<Option<storage::StoredEvent>, RoomError> {
-        let type_sn = self.interned.event_type(event_type).await?;
-        let key_sn = self.interned.state_key("").await?;
+        let Some(type_sn) = self.interned.find_type(event_type).await? else { return Ok(None) };
+        let Some(key_sn) = self.interned.find_key("").await? else { return Ok(None) };
         Ok(self.database.state_event(&self.timeline.states().of(room_sn), type_sn, key_sn).await?)
     }
 }

@@ -1,0 +1,52 @@
+//! Frequent writes are data. The writer writes all of a kind that are in a batch with a few statements.
+//!
+//! A kind is a variant of [`Frequent`], with a function that writes many of it. A function reads, if it has to, only what no other
+//! process changes before the commit: [`Frequent::positions`] has the log locked before.
+
+use crate::StorageError;
+use crate::devices::{self, LastSeen};
+use crate::presence::{self, PresenceWrite};
+use crate::receipts::{self, ReceiptsWrite};
+use crate::transaction::Tx;
+use crate::typing::{self, TypingWrite};
+
+/// A write that is frequent.
+pub(crate) enum Frequent {
+    /// How far a user has read a room.
+    Receipts(ReceiptsWrite),
+    /// When devices were last used.
+    LastSeen(Vec<LastSeen>),
+    /// Who is there.
+    Presence(PresenceWrite),
+    /// Who types.
+    Typing(TypingWrite),
+}
+
+impl Frequent {
+    /// How many positions of the log are reserved for it before it runs; `None` if it does not need the log. One that needs fewer
+    /// positions than it has changes says zero, and reserves what it needs when it knows.
+    pub(crate) fn positions(&self) -> Option<i64> {
+        match self {
+            Self::Receipts(write) => Some(write.positions()),
+            Self::Presence(_) | Self::Typing(_) => Some(0),
+            Self::LastSeen(_) => None,
+        }
+    }
+}
+
+/// Writes all, those of one kind together.
+pub(crate) async fn write_all(tx: &mut Tx, writes: impl Iterator<Item = &Frequent>) -> Result<(), StorageError> {
+    let (mut receipts, mut seen, mut presence, mut typing) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for write in writes {
+        match write {
+            Frequent::Receipts(write) => receipts.push(write),
+            Frequent::LastSeen(write) => seen.extend(write),
+            Frequent::Presence(write) => presence.push(write),
+            Frequent::Typing(write) => typing.push(write),
+        }
+    }
+    receipts::write_all(tx, &receipts).await?;
+    presence::write_all(tx, &presence).await?;
+    typing::write_all(tx, &typing).await?;
+    devices::write_last_seen(tx, &seen).await
+}
