@@ -5,7 +5,7 @@ use crate::{Config, Media};
 /// The keys that a running server applies; every other key waits for a restart.
 ///
 /// Certificates are not here: the files are read again on every reload, whether or not their paths changed.
-const RELOADABLE: [&str; 21] = [
+const RELOADABLE: [&str; 23] = [
     "caches.memory_budget",
     "caches.time_to_live",
     "media.allow_unauthenticated",
@@ -17,6 +17,8 @@ const RELOADABLE: [&str; 21] = [
     "passwords.enabled",
     "passwords.hash_iterations",
     "passwords.hash_memory",
+    "passwords.minimum_length",
+    "passwords.minimum_score",
     "registration.allow_guests",
     "registration.enabled",
     "registration.require_token",

@@ -47,6 +47,8 @@ shared_secret = "…"
 enabled = true
 hash_memory = "19MiB"
 hash_iterations = 2
+minimum_length = 6
+minimum_score = 0
 
 [rooms]
 default_version = "12"
@@ -72,6 +74,7 @@ message = { per_second = 0.2, burst = 10 }
 registration = { per_second = 0.17, burst = 3 }
 registration_available = { per_second = 1, burst = 10 }
 registration_token_validity = { per_second = 0.1, burst = 5 }
+interactive_auth = { per_second = 0.5, burst = 20 }
 login = { address = { per_second = 0.003, burst = 5 }, account = { per_second = 0.003, burst = 5 } }
 admin_redaction = { per_second = 1, burst = 50 }
 joins = { local = { per_second = 0.1, burst = 10 }, remote = { per_second = 0.01, burst = 10 } }
@@ -356,7 +359,7 @@ fn a_reload_tells_what_waits_for_a_restart() {
     let new = load(
         "registration = { enabled = true, require_token = true, allow_guests = true, shared_secret = 'b' }
          caches = { memory_budget = '64MiB', time_to_live = '1h' }
-         passwords = { enabled = false, hash_memory = '20MiB', hash_iterations = 3 }
+         passwords = { enabled = false, hash_memory = '20MiB', hash_iterations = 3, minimum_length = 9, minimum_score = 2 }
          rooms = { default_version = '11', full_state_timeout = '5s' }
          [server]
          name = 'a'
@@ -377,6 +380,8 @@ fn a_reload_tells_what_waits_for_a_restart() {
         "passwords.enabled",
         "passwords.hash_iterations",
         "passwords.hash_memory",
+        "passwords.minimum_length",
+        "passwords.minimum_score",
         "registration.allow_guests",
         "registration.enabled",
         "registration.require_token",

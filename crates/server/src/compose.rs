@@ -54,8 +54,8 @@ use crate::{
     limits::{self, HeavyWork},
     observing::{self, ObservedDatabase},
     reconfiguring::{
-        Reconfigurable, capability_options, configure_memory, hash_cost, media_options, registration_options,
-        shared_secret,
+        Reconfigurable, capability_options, configure_memory, hash_cost, media_options, password_policy,
+        registration_options, shared_secret,
     },
 };
 
@@ -147,6 +147,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
 
     let sessions =
         Arc::new(Sessions::new(database.clone(), interned.clone(), clock.clone(), SessionOptions::default()));
+    sessions.follow(stopping.clone()).await?;
     let passwords = password_hashing(config, heavy_work.password_hashing.clone())?;
     let accounts = Arc::new(Accounts::new(
         database.clone(),
@@ -172,8 +173,11 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let threepids = ThirdPartyIdentifiers::new(database.clone(), clock.clone(), email::validation(config));
     let threepids = Arc::new(threepids);
     let secret = shared_secret(config);
-    let shared_secret = Arc::new(SharedSecret::new(database.clone(), clock.clone(), registration.clone(), secret));
-    let user_interactive_auth = UserInteractiveAuth::new(database.clone(), clock.clone(), accounts.clone());
+    let shared_secret =
+        SharedSecret::new(database.clone(), clock.clone(), registration.clone(), rate_limits.clone(), secret);
+    let shared_secret = Arc::new(shared_secret);
+    let user_interactive_auth =
+        UserInteractiveAuth::new(database.clone(), clock.clone(), accounts.clone(), rate_limits.clone());
     let devices = Arc::new(Devices::new(database.clone(), sessions.clone()));
     let profiles = Arc::new(Profiles::new(database.clone(), clock.clone(), queue.clone()));
     let account_data = Arc::new(AccountData::new(database.clone(), interned.clone()));
@@ -357,16 +361,35 @@ pub(crate) async fn room_check(config: &Config) -> Result<(RoomCheck, Database),
     Ok((RoomCheck::new(database.clone(), interned), database))
 }
 
-/// Makes accounts on the word of the operator, without a server around it.
-pub(crate) async fn registration(config: &Config) -> Result<(Registration, Database), StartError> {
+/// The components that change accounts on the word of the operator, without a server around them.
+pub(crate) struct OfOperator {
+    pub(crate) accounts: Accounts,
+    pub(crate) registration: Registration,
+    pub(crate) database: Database,
+}
+
+/// Makes them.
+pub(crate) async fn of_operator(config: &Config) -> Result<OfOperator, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let database = open_database(config, clock.clone()).await?;
     let interned = Arc::new(Interned::new(database.clone()));
     let sessions = Arc::new(Sessions::new(database.clone(), interned, clock.clone(), SessionOptions::default()));
     let (name, options) = (config.server.name.clone(), registration_options(config));
-    let passwords = password_hashing(config, limits::password_hashing_alone(config))?;
-    let registration = Registration::new(database.clone(), clock, name, options, Some(passwords), sessions);
-    Ok((registration, database))
+    let passwords = Some(password_hashing(config, limits::password_hashing_alone(config))?);
+    // Jobs are scheduled, and done by the server.
+    let queue = Arc::new(JobQueue::new(database.clone(), clock.clone(), jobs::options(config)));
+    let rate_limits = Arc::new(RateLimits::new(database.clone(), name.clone(), |_| None));
+    let accounts = Accounts::new(
+        database.clone(),
+        clock.clone(),
+        name.clone(),
+        passwords.clone(),
+        sessions.clone(),
+        queue,
+        rate_limits,
+    );
+    let registration = Registration::new(database.clone(), clock, name, options, passwords, sessions);
+    Ok(OfOperator { accounts, registration, database })
 }
 
 impl Application {
@@ -433,7 +456,7 @@ impl Application {
 
 fn password_hashing(config: &Config, limit: Arc<Limit>) -> Result<Arc<Passwords>, StartError> {
     let passwords = Passwords::new(hash_cost(config), limit)?;
-    passwords.reconfigure(hash_cost(config), config.passwords.enabled)?;
+    passwords.reconfigure(hash_cost(config), password_policy(config), config.passwords.enabled)?;
     Ok(Arc::new(passwords))
 }
 

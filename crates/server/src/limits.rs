@@ -126,6 +126,7 @@ pub(crate) fn rate_of(config: &Config, kind: Kind) -> Option<Rate> {
         Kind::Registration => rates.registration,
         Kind::RegistrationAvailable => rates.registration_available,
         Kind::RegistrationTokenValidity => rates.registration_token_validity,
+        Kind::InteractiveAuth => rates.interactive_auth,
         Kind::LoginAddress => rates.login.address,
         Kind::LoginAccount => rates.login.account,
         Kind::LoginFailedAttempts | Kind::ProofFailedAttempts => rates.login.failed_attempts,

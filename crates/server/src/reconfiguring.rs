@@ -8,7 +8,7 @@ use services::{
     capabilities::{Capabilities, CapabilityOptions},
     discovery::Discovery,
     media::{ContentRepository, MediaOptions},
-    passwords::{HashCost, Passwords},
+    passwords::{HashCost, PasswordPolicy, Passwords},
     registration::{Registration, RegistrationOptions, SharedSecret},
     rooms::{RoomCreation, supported_versions},
 };
@@ -38,7 +38,9 @@ impl Reconfigurable {
         let unusable = |error: services::passwords::PasswordError| {
             sources.error("passwords.hash_memory", format!("expected a cost that argon2id allows: {error}"))
         };
-        self.passwords.reconfigure(hash_cost(config), config.passwords.enabled).map_err(unusable)?;
+        self.passwords
+            .reconfigure(hash_cost(config), password_policy(config), config.passwords.enabled)
+            .map_err(unusable)?;
         self.capabilities.reconfigure(&capability_options(config));
         self.discovery.reconfigure(config.server.public_base_url.as_ref().map(WebUrl::as_str));
         self.registration.reconfigure(registration_options(config));
@@ -69,6 +71,14 @@ pub(crate) fn capability_options(config: &Config) -> CapabilityOptions {
 pub(crate) fn hash_cost(config: &Config) -> HashCost {
     let passwords = &config.passwords;
     HashCost { memory_bytes: passwords.hash_memory.bytes(), iterations: passwords.hash_iterations }
+}
+
+pub(crate) fn password_policy(config: &Config) -> PasswordPolicy {
+    let passwords = &config.passwords;
+    PasswordPolicy {
+        least_chars: usize::try_from(passwords.minimum_length).unwrap_or(usize::MAX),
+        least_score: u8::try_from(passwords.minimum_score).unwrap_or(u8::MAX),
+    }
 }
 
 pub(crate) fn registration_options(config: &Config) -> RegistrationOptions {

@@ -4,15 +4,46 @@ use std::sync::Arc;
 
 use homeserver_core::{Clock, DeviceSn, UserSn};
 use ruma::{OwnedServerName, OwnedUserId, UserId};
-use storage::{Account, Database, StorageError, Tx};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use storage::{Account, Database, JobId, LogOut, NewPasswordHash, StorageError, Tx};
 use tasks::queue::{Job as _, JobQueue};
 
 use crate::background::{ForgetUploadNames, LeaveAllRooms, PATIENCE};
 use crate::passwords::{PasswordError, Passwords};
 use crate::rate_limits::{Kind, LimitExceeded, RateLimits};
-use crate::sessions::{Requester, Sessions};
+use crate::registration::{OtherServer, localpart};
+use crate::sessions::{CheckedDevice, IssuedTokens, Requester, Sessions};
 use crate::threepids::{EMAIL, Purpose, canonical_email};
-use crate::uia::{UserIdentifier, ValidatedEmail};
+use crate::uia::{Authorisation, NewPassword, UserIdentifier, ValidatedEmail};
+
+/// Users on a page of the list.
+const LISTED_AT_ONCE: i64 = 500;
+
+/// A user of this server, for the operator.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The user's number.
+    pub user_sn: UserSn,
+    /// The user's ID.
+    pub user_id: String,
+    /// Whether the user administers this server.
+    pub is_admin: bool,
+    /// Whether the user is a guest.
+    pub is_guest: bool,
+    /// Whether the account has been closed.
+    pub is_deactivated: bool,
+}
+
+/// Shows that somebody knows the password of an account, as long as it has this password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct PasswordProof {
+    /// Whose account it is.
+    pub user_sn: UserSn,
+    /// The user's ID.
+    pub user_id: OwnedUserId,
+    pub(crate) password_hash: String,
+}
 
 /// Why something could not be done with an account.
 #[derive(Debug, thiserror::Error)]
@@ -20,9 +51,18 @@ pub enum AccountError {
     /// The user does not exist, has no password, or has another one.
     #[error("Wrong user name or password")]
     WrongPassword,
+    /// The password was right when it was compared, and has been changed since.
+    #[error("The password has been changed meanwhile")]
+    PasswordChanged,
     /// The account has been closed.
     #[error("This account has been deactivated")]
     Deactivated,
+    /// There is no such account.
+    #[error("There is no such user on this server")]
+    NoSuchUser,
+    /// The operator names a user of another server.
+    #[error(transparent)]
+    OtherServer(#[from] OtherServer),
     /// The e-mail address that was confirmed cannot be used any more.
     #[error("The confirmation of the e-mail address cannot be used any more: ask for a new mail")]
     ConfirmationUsedUp,
@@ -79,7 +119,7 @@ impl Accounts {
     /// # Errors
     /// [`AccountError`].
     #[tracing::instrument(name = "check_password", level = "debug", skip_all)]
-    pub async fn by_password(&self, name: &str, password: &str) -> Result<(UserSn, OwnedUserId), AccountError> {
+    pub async fn by_password(&self, name: &str, password: &str) -> Result<PasswordProof, AccountError> {
         let lower_case = name.to_lowercase();
         let key = match self.user_id(&lower_case) {
             Some(user_id) => self.rate_limits.account(user_id.as_str()),
@@ -93,9 +133,9 @@ impl Accounts {
             return proved;
         }
         attempt.give_back();
-        let user = proved?;
+        let proof = proved?;
         self.rate_limits.spend(Kind::LoginAccount, key, None)?.keep();
-        Ok(user)
+        Ok(proof)
     }
 
     /// As [`by_password`](Self::by_password), for the user who has this e-mail address. Wrong passwords count against the account,
@@ -103,11 +143,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
-    pub async fn by_email_and_password(
-        &self,
-        address: &str,
-        password: &str,
-    ) -> Result<(UserSn, OwnedUserId), AccountError> {
+    pub async fn by_email_and_password(&self, address: &str, password: &str) -> Result<PasswordProof, AccountError> {
         let owner = match canonical_email(address) {
             Ok(address) => self.database.threepid_owner_id(EMAIL, &address).await?,
             Err(_) => None,
@@ -116,15 +152,26 @@ impl Accounts {
         self.by_password(owner.as_deref().unwrap_or(address), password).await
     }
 
-    async fn prove(&self, name: &str, password: &str) -> Result<(UserSn, OwnedUserId), AccountError> {
+    async fn prove(&self, name: &str, password: &str) -> Result<PasswordProof, AccountError> {
         let found = self.by_name(name).await?;
         let hash = found.as_ref().and_then(|(account, _)| account.password_hash.clone());
-        let is_right = self.passwords()?.verify(password, hash).await?;
-        match found {
-            Some((account, _)) if account.deactivated_at.is_some() => Err(AccountError::Deactivated),
-            Some((account, user_id)) if is_right => Ok((account.user_sn, user_id)),
+        let is_right = self.passwords()?.verify(password, hash.clone()).await?;
+        match (found, hash) {
+            (Some((account, _)), _) if account.deactivated_at.is_some() => Err(AccountError::Deactivated),
+            (Some((account, user_id)), Some(password_hash)) if is_right => {
+                Ok(PasswordProof { user_sn: account.user_sn, user_id, password_hash })
+            }
             _ => Err(AccountError::WrongPassword),
         }
+    }
+
+    /// Opens a session for a user who knows the password. A device that the user had before loses its earlier tokens.
+    ///
+    /// # Errors
+    /// [`AccountError::PasswordChanged`] if the account has been closed meanwhile, or got another password.
+    pub async fn log_in(&self, proof: &PasswordProof, device: &CheckedDevice) -> Result<IssuedTokens, AccountError> {
+        let opened = self.sessions.open(proof.user_sn, &proof.password_hash, device).await?;
+        opened.ok_or(AccountError::PasswordChanged)
     }
 
     async fn by_email(&self, address: &str) -> Result<Option<(Account, OwnedUserId)>, StorageError> {
@@ -173,24 +220,51 @@ impl Accounts {
         }
     }
 
-    /// Whether the password is the requester's.
+    /// The proof that the requester knows the password; `None` if it is another one.
     ///
     /// # Errors
     /// [`AccountError`].
-    pub(crate) async fn is_password_of(&self, requester: &Requester, password: &str) -> Result<bool, AccountError> {
+    pub(crate) async fn proof_of(
+        &self,
+        requester: &Requester,
+        password: &str,
+    ) -> Result<Option<PasswordProof>, AccountError> {
         let attempt = self.rate_limits.spend_by_user(Kind::ProofFailedAttempts, requester)?;
-        let is_right = self.compare(requester.user_sn, password).await;
-        match is_right {
-            Ok(false) => attempt.keep(),
+        let proof = self.compare(requester, password).await;
+        match proof {
+            Ok(None) => attempt.keep(),
             _ => attempt.give_back(),
         }
-        is_right
+        proof
     }
 
-    async fn compare(&self, user_sn: UserSn, password: &str) -> Result<bool, AccountError> {
-        let account = self.database.account(user_sn).await?;
+    async fn compare(&self, requester: &Requester, password: &str) -> Result<Option<PasswordProof>, AccountError> {
+        let account = self.database.account(requester.user_sn).await?;
         let hash = account.and_then(|account| account.password_hash);
+        let is_right = self.passwords()?.verify(password, hash.clone()).await?;
+        let (user_sn, user_id) = (requester.user_sn, requester.user_id.clone());
+        Ok(hash.filter(|_| is_right).map(|password_hash| PasswordProof { user_sn, user_id, password_hash }))
+    }
+
+    /// Whether a hash that was made here is of this password. Not for an account's: that is counted.
+    pub(crate) async fn is_hash_of(&self, password: &str, hash: Option<String>) -> Result<bool, AccountError> {
         Ok(self.passwords()?.verify(password, hash).await?)
+    }
+
+    /// Refuses a password that a user must not choose.
+    ///
+    /// # Errors
+    /// [`AccountError::Password`] with what is wrong with it, or [`AccountError::PasswordsDisabled`].
+    pub async fn check_new_password(&self, password: &str) -> Result<(), AccountError> {
+        Ok(self.passwords()?.check(password).await?)
+    }
+
+    /// The hash of a password that is to be set.
+    pub(crate) async fn hash(&self, new: NewPassword) -> Result<String, AccountError> {
+        match new {
+            NewPassword::Hashed(hash) => Ok(hash),
+            NewPassword::Plain(password) => Ok(self.passwords()?.hash(&password).await?),
+        }
     }
 
     /// Changes the requester's password, and if `log_out_others`, ends the sessions of all other devices.
@@ -201,14 +275,16 @@ impl Accounts {
     pub async fn change_password(
         &self,
         requester: &Requester,
-        new: &str,
+        authorisation: &Authorisation,
+        new: NewPassword,
         log_out_others: bool,
     ) -> Result<(), AccountError> {
-        let hash = self.passwords()?.hash(new).await?;
-        self.database.set_password_hash(requester.user_sn, hash).await?;
-        if log_out_others {
-            self.sessions.delete_all_devices(requester.user_sn, requester.device_sn).await?;
-        }
+        let proof = authorisation.password.as_ref().ok_or(AccountError::WrongPassword)?;
+        let kept = if log_out_others { LogOut::AllBut(requester.device_sn) } else { LogOut::Nobody };
+        let new = self.new_password_hash(authorisation, new, kept).await?;
+        let known = Some(proof.password_hash.clone());
+        let revoked = self.database.change_password_hash(requester.user_sn, known, new).await?;
+        self.sessions.end(&revoked.ok_or(AccountError::PasswordChanged)?);
         Ok(())
     }
 
@@ -220,32 +296,91 @@ impl Accounts {
     pub async fn reset_password(
         &self,
         email: &ValidatedEmail,
-        new: &str,
+        authorisation: &Authorisation,
+        new: NewPassword,
         log_out: bool,
         kept: Option<DeviceSn>,
     ) -> Result<(), AccountError> {
-        let hash = self.passwords()?.hash(new).await?;
+        let log_out = if log_out { LogOut::AllBut(kept) } else { LogOut::Nobody };
+        let new = self.new_password_hash(authorisation, new, log_out).await?;
         let purpose = Purpose::PasswordReset.as_str();
-        let reset = self.database.reset_password_hash(email.session_id.clone(), purpose, hash, self.clock.now());
-        let user_sn = reset.await?.ok_or(AccountError::ConfirmationUsedUp)?;
-        if log_out {
-            self.sessions.delete_all_devices(user_sn, kept).await?;
-        }
+        let revoked = self.database.reset_password_hash(email.session_id.clone(), purpose, new).await?;
+        self.sessions.end(&revoked.ok_or(AccountError::ConfirmationUsedUp)?);
         Ok(())
     }
 
-    /// Closes an account for good; nobody can have its user ID again. With `erase` goes what the user has set, and
-    /// newcomers to the user's rooms see redacted events. The user leaves all rooms by a job, which is waited for, but not for
-    /// long.
+    /// Gives a user another password on the word of the operator, and ends all their sessions.
+    ///
+    /// # Errors
+    /// [`AccountError::NoSuchUser`], or [`AccountError::Deactivated`].
+    pub async fn set_password(&self, name: &str, password: &str) -> Result<OwnedUserId, AccountError> {
+        let (account, user_id) = self.local_account(name).await?;
+        let nobody = Authorisation::default();
+        let new = NewPassword::Plain(password.to_owned());
+        let new = self.new_password_hash(&nobody, new, LogOut::AllBut(None)).await?;
+        let revoked = self.database.change_password_hash(account.user_sn, None, new).await?;
+        self.sessions.end(&revoked.ok_or(AccountError::Deactivated)?);
+        Ok(user_id)
+    }
+
+    async fn new_password_hash(
+        &self,
+        authorisation: &Authorisation,
+        new: NewPassword,
+        log_out: LogOut,
+    ) -> Result<NewPasswordHash, AccountError> {
+        let hash = self.hash(new).await?;
+        let done = |finishing: &crate::uia::Finishing| finishing.outcome(Some(&hash), &Value::Object(Map::new()));
+        let authorised_in = authorisation.finishing.as_ref().map(done).transpose()?;
+        Ok(NewPasswordHash { hash, log_out, authorised_in, now: self.clock.now() })
+    }
+
+    /// Closes an account for good, as somebody who knows its password wishes; nobody can have its user ID again. With `erase` goes
+    /// what the user has set, and newcomers to the user's rooms see redacted events. The user leaves all rooms by a job, which is
+    /// waited for, but not for long.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#account-management>
     ///
     /// # Errors
     /// [`AccountError`].
     #[tracing::instrument(level = "debug", skip_all)]
-    pub async fn deactivate(&self, user_sn: UserSn, erase: bool) -> Result<(), AccountError> {
+    pub async fn deactivate(&self, authorisation: &Authorisation, erase: bool) -> Result<(), AccountError> {
+        let proof = authorisation.password.as_ref().ok_or(AccountError::WrongPassword)?;
+        let jobs = self.close(proof.user_sn, Some(proof.password_hash.clone()), erase).await?;
+        for job_id in jobs {
+            self.jobs.settle(job_id, PATIENCE).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes an account for good on the word of the operator. The rooms are left by the server when it runs.
+    ///
+    /// # Errors
+    /// [`AccountError::NoSuchUser`], or [`AccountError::Deactivated`] if that was done before.
+    pub async fn deactivate_by_name(&self, name: &str, erase: bool) -> Result<OwnedUserId, AccountError> {
+        let (account, user_id) = self.local_account(name).await?;
+        if account.deactivated_at.is_some() {
+            return Err(AccountError::Deactivated);
+        }
+        self.close(account.user_sn, None, erase).await?;
+        Ok(user_id)
+    }
+
+    /// Closes an account, which must have the password of this hash if one is given. Returns the jobs of what follows.
+    async fn close(
+        &self,
+        user_sn: UserSn,
+        password_hash: Option<String>,
+        erase: bool,
+    ) -> Result<Vec<JobId>, AccountError> {
         let now = self.clock.now();
         let write = async move |tx: &mut Tx| {
+            tx.note_account_change(user_sn, now).await?;
+            if let Some(hash) = &password_hash
+                && !tx.lock_password_hash(user_sn, hash).await?
+            {
+                return Ok(None);
+            }
             let revoked = tx.deactivate_account(user_sn, now, erase).await?;
             let mut jobs = Vec::new();
             if tx.is_in_any_room(user_sn, true).await? {
@@ -254,14 +389,43 @@ impl Accounts {
             if erase {
                 jobs.push(ForgetUploadNames { user_sn: user_sn.0 }.schedule(tx, now).await?);
             }
-            Ok((revoked, jobs))
+            Ok(Some((revoked, jobs)))
         };
-        let (revoked, jobs) = self.database.write(write).await?;
-        self.sessions.forget(&revoked);
-        for job_id in jobs {
-            self.jobs.settle(job_id, PATIENCE).await?;
-        }
-        Ok(())
+        let (revoked, jobs) = self.database.write(write).await?.ok_or(AccountError::PasswordChanged)?;
+        self.sessions.end(&revoked);
+        Ok(jobs)
+    }
+
+    /// Makes a user an administrator of this server, or an ordinary user again.
+    ///
+    /// # Errors
+    /// [`AccountError::NoSuchUser`], or [`AccountError::Deactivated`].
+    pub async fn set_admin(&self, name: &str, is_admin: bool) -> Result<OwnedUserId, AccountError> {
+        let (account, user_id) = self.local_account(name).await?;
+        let changed = self.database.set_admin(account.user_sn, is_admin, self.clock.now()).await?;
+        if changed { Ok(user_id) } else { Err(AccountError::Deactivated) }
+    }
+
+    /// The users of this server behind `after`, in the order of their registration; none at the end.
+    ///
+    /// # Errors
+    /// [`AccountError::Storage`].
+    pub async fn list(&self, after: Option<UserSn>) -> Result<Vec<Listed>, AccountError> {
+        let accounts = self.database.accounts_after(after.unwrap_or(UserSn(0)), LISTED_AT_ONCE).await?;
+        let listed = |(user_id, account): (String, Account)| Listed {
+            user_sn: account.user_sn,
+            user_id,
+            is_admin: account.is_admin,
+            is_guest: account.is_guest,
+            is_deactivated: account.deactivated_at.is_some(),
+        };
+        Ok(accounts.into_iter().map(listed).collect())
+    }
+
+    /// The account of a user of this server whom the operator names, by the localpart or the whole ID.
+    async fn local_account(&self, name: &str) -> Result<(Account, OwnedUserId), AccountError> {
+        let localpart = localpart(name, &self.server_name)?;
+        self.by_name(localpart).await?.ok_or(AccountError::NoSuchUser)
     }
 
     fn passwords(&self) -> Result<&Passwords, AccountError> {

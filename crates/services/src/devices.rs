@@ -1,5 +1,6 @@
 //! A user's devices.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use homeserver_core::UserSn;
@@ -50,7 +51,9 @@ impl Devices {
     /// # Errors
     /// [`DevicesError::Storage`].
     pub async fn all(&self, user_sn: UserSn) -> Result<Vec<Device>, DevicesError> {
-        Ok(self.database.devices(user_sn).await?)
+        let mut devices = self.database.devices(user_sn).await?;
+        self.sessions.unwritten_uses(&mut devices);
+        Ok(devices)
     }
 
     /// One device of a user.
@@ -58,7 +61,9 @@ impl Devices {
     /// # Errors
     /// [`DevicesError::NoSuchDevice`].
     pub async fn one(&self, user_sn: UserSn, device_id: &str) -> Result<Device, DevicesError> {
-        self.database.device(user_sn, device_id).await?.ok_or(DevicesError::NoSuchDevice)
+        let mut device = self.database.device(user_sn, device_id).await?.ok_or(DevicesError::NoSuchDevice)?;
+        self.sessions.unwritten_uses(std::slice::from_mut(&mut device));
+        Ok(device)
     }
 
     /// Changes what a device is called.
@@ -71,6 +76,18 @@ impl Devices {
         }
         let renamed = self.database.rename_device(user_sn, device_id, name).await?;
         if renamed { Ok(()) } else { Err(DevicesError::NoSuchDevice) }
+    }
+
+    /// Those of the devices that the user has.
+    ///
+    /// # Errors
+    /// [`DevicesError`].
+    pub async fn existing(&self, user_sn: UserSn, device_ids: Vec<String>) -> Result<BTreeSet<String>, DevicesError> {
+        if device_ids.len() > MAX_DELETED {
+            return Err(DevicesError::TooMany);
+        }
+        let existing = self.database.existing_devices(user_sn, &device_ids).await?;
+        Ok(existing.into_iter().collect())
     }
 
     /// Deletes devices and ends their sessions. Those that do not exist are deleted already.

@@ -66,6 +66,7 @@ pub mod threepids;
 pub mod tokens;
 pub mod typing;
 pub mod uia;
+mod unicode;
 pub mod unread;
 pub mod user_directory;
 pub mod wire;

@@ -5,7 +5,7 @@ use homeserver_core::UserSn;
 use push_rules::{Action, NewRule, Place, RuleError, RuleKind, Ruleset};
 use ruma::{RoomId, UserId};
 use serde::Serialize;
-use storage::{Database, StorageError, StoredPushRules};
+use storage::{Database, StorageError, StoredPushRules, Tx};
 
 /// The type of account data under which clients see the rules.
 pub const PUSH_RULES: &str = "m.push_rules";
@@ -128,27 +128,23 @@ impl PushRules {
     }
 }
 
+/// Whether the rules say something of a room that holds for the room that replaced it, too.
+pub(crate) fn follows_upgrade(stored: Option<&StoredPushRules>, old_room_id: &RoomId, new_room_id: &RoomId) -> bool {
+    matches!(ruleset(stored).follow_upgrade(old_room_id.as_str(), new_room_id.as_str()), Ok(true))
+}
+
 /// Has what a user's rules say of a room hold for the room that replaced it, too. Whoever has too many rules keeps those.
 pub(crate) async fn follow_upgrade(
-    database: &Database,
+    tx: &mut Tx,
     user_sn: UserSn,
     old_room_id: &RoomId,
     new_room_id: &RoomId,
 ) -> Result<(), StorageError> {
-    let stored = database.push_rules(user_sn).await?;
-    // Most users have no such rules, and need no write.
-    if !matches!(ruleset(stored.as_ref()).follow_upgrade(old_room_id.as_str(), new_room_id.as_str()), Ok(true)) {
-        return Ok(());
+    let mut rules = ruleset(tx.push_rules(user_sn).await?.as_ref());
+    if matches!(rules.follow_upgrade(old_room_id.as_str(), new_room_id.as_str()), Ok(true)) {
+        tx.set_push_rules(user_sn, &json(&rules.for_storage())).await?;
     }
-    let (old_room_id, new_room_id) = (old_room_id.to_owned(), new_room_id.to_owned());
-    let changed = database.write(async move |tx| {
-        let mut rules = ruleset(tx.push_rules(user_sn).await?.as_ref());
-        if matches!(rules.follow_upgrade(old_room_id.as_str(), new_room_id.as_str()), Ok(true)) {
-            tx.set_push_rules(user_sn, &json(&rules.for_storage())).await?;
-        }
-        Ok(())
-    });
-    changed.await
+    Ok(())
 }
 
 /// The content of the account data [`m.push_rules`](https://spec.matrix.org/v1.19/client-server-api/#mpush_rules).

@@ -127,6 +127,19 @@ const SET: &str = "account_data (user_sn, room_sn, data_type, content, position)
                    DO UPDATE SET content = excluded.content, position = excluded.position";
 
 impl Tx {
+    /// As [`Database::account_data`].
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn account_data(
+        &mut self,
+        user_sn: UserSn,
+        room_sn: Option<RoomSn>,
+        data_type: &str,
+    ) -> Result<Option<Bytes>, StorageError> {
+        self.query_optional(READ, params![user_sn, room_number(room_sn), data_type], |row| row.get(0)).await
+    }
+
     /// Writes up to where users have read rooms, as the account data of the rooms has it.
     pub(crate) async fn set_fully_read_contents(
         &mut self,

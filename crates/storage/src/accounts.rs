@@ -1,8 +1,9 @@
 //! Accounts of this server's users.
 
-use homeserver_core::{Timestamp, UserSn};
+use homeserver_core::{DeviceSn, Timestamp, UserSn};
 
 use crate::tokens::TokenHash;
+use crate::uia::UiaOutcome;
 use crate::{Database, Row, StorageError, Tx, params};
 
 /// An account.
@@ -41,6 +42,28 @@ pub struct NewAccount {
     pub user_type: Option<String>,
 }
 
+/// Whose sessions end with a change of the password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogOut {
+    /// None.
+    Nobody,
+    /// Those of all devices but this one, if there is one.
+    AllBut(Option<DeviceSn>),
+}
+
+/// The hash of a password that replaces another one.
+#[derive(Clone, Debug)]
+pub struct NewPasswordHash {
+    /// The hash in PHC format.
+    pub hash: String,
+    /// Whose sessions end.
+    pub log_out: LogOut,
+    /// The session of user-interactive authentication in which it was authorised, if that is stored.
+    pub authorised_in: Option<UiaOutcome>,
+    /// When it happens.
+    pub now: Timestamp,
+}
+
 const COLUMNS: &str = "SELECT a.user_sn, a.password_hash, a.created_at, a.is_admin, a.is_guest, a.deactivated_at, a.user_type \
                        FROM accounts a WHERE a.user_sn = $1";
 const BY_USER_ID: &str = "SELECT a.user_sn, a.password_hash, a.created_at, a.is_admin, a.is_guest, a.deactivated_at, a.user_type \
@@ -75,25 +98,63 @@ impl Database {
         self.query_optional(BY_USER_ID, params![user_id], read_account).await
     }
 
-    /// Whether there is any account.
+    /// Whether there is any account but those of guests.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn has_accounts(&self) -> Result<bool, StorageError> {
-        Ok(self.query_optional("SELECT 1 FROM accounts LIMIT 1", &[], |_| Ok(())).await?.is_some())
+        let sql = "SELECT 1 FROM accounts WHERE NOT is_guest LIMIT 1";
+        Ok(self.query_optional(sql, &[], |_| Ok(())).await?.is_some())
     }
 
-    /// Replaces a password's hash.
+    /// Replaces a password's hash, which must be `known` if that is given, and ends the sessions that are to end. Returns the hashes
+    /// of their access tokens; `None` if the account has another password by now, or is closed.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
-    pub async fn set_password_hash(&self, user_sn: UserSn, password_hash: String) -> Result<(), StorageError> {
-        let sql = "UPDATE accounts SET password_hash = $2 WHERE user_sn = $1 AND deactivated_at IS NULL";
-        self.write(async move |tx| tx.execute(sql, params![user_sn, &password_hash]).await.map(drop)).await
+    pub async fn change_password_hash(
+        &self,
+        user_sn: UserSn,
+        known: Option<String>,
+        new: NewPasswordHash,
+    ) -> Result<Option<Vec<TokenHash>>, StorageError> {
+        self.write(async move |tx| {
+            tx.note_account_change(user_sn, new.now).await?;
+            if let Some(known) = &known
+                && !tx.lock_password_hash(user_sn, known).await?
+            {
+                return Ok(None);
+            }
+            tx.replace_password_hash(user_sn, &new).await
+        })
+        .await
     }
 
-    /// Replaces the password's hash of whoever has the e-mail address that was confirmed in this session, which is used up.
-    /// `None` if the session cannot be used any more, or nobody has the address.
+    /// Makes a user an administrator or takes that away. `false` if the account is closed.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn set_admin(&self, user_sn: UserSn, is_admin: bool, now: Timestamp) -> Result<bool, StorageError> {
+        let sql = "UPDATE accounts SET is_admin = $2 WHERE user_sn = $1 AND deactivated_at IS NULL AND NOT is_guest";
+        self.write(async move |tx| {
+            tx.note_account_change(user_sn, now).await?;
+            Ok(tx.execute(sql, params![user_sn, is_admin]).await? > 0)
+        })
+        .await
+    }
+
+    /// The accounts behind `after`, in the order in which they were made, at most `limit`: each with its user's ID.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn accounts_after(&self, after: UserSn, limit: i64) -> Result<Vec<(String, Account)>, StorageError> {
+        let sql = "SELECT a.user_sn, a.password_hash, a.created_at, a.is_admin, a.is_guest, a.deactivated_at, a.user_type, u.user_id \
+                   FROM accounts a JOIN users u ON u.user_sn = a.user_sn WHERE a.user_sn > $1 ORDER BY a.user_sn LIMIT $2";
+        self.query(sql, params![after, limit], |row| Ok((row.get(7)?, read_account(row)?))).await
+    }
+
+    /// Replaces the password's hash of whoever has the e-mail address that was confirmed in this session, which is used up. Returns
+    /// the hashes of the access tokens that were valid; `None` if the session cannot be used any more, or nobody has the address.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -101,21 +162,48 @@ impl Database {
         &self,
         session_id: String,
         purpose: &'static str,
-        password_hash: String,
-        now: Timestamp,
-    ) -> Result<Option<UserSn>, StorageError> {
-        let sql = "UPDATE accounts SET password_hash = $2 WHERE user_sn = $1 AND deactivated_at IS NULL";
+        new: NewPasswordHash,
+    ) -> Result<Option<Vec<TokenHash>>, StorageError> {
         self.write(async move |tx| {
-            let Some(session) = tx.take_validation(&session_id, purpose, now).await? else { return Ok(None) };
+            let Some(session) = tx.take_validation(&session_id, purpose, new.now).await? else { return Ok(None) };
             let Some(user_sn) = tx.threepid_owner("email", &session.address).await? else { return Ok(None) };
-            let changed = tx.execute(sql, params![user_sn, &password_hash]).await? > 0;
-            Ok(changed.then_some(user_sn))
+            tx.note_account_change(user_sn, new.now).await?;
+            tx.replace_password_hash(user_sn, &new).await
         })
         .await
     }
 }
 
 impl Tx {
+    /// Whether an account that is not closed has this password's hash. It keeps it until the commit.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn lock_password_hash(&mut self, user_sn: UserSn, hash: &str) -> Result<bool, StorageError> {
+        // An update locks the row, on both engines, against other nodes.
+        let sql = "UPDATE accounts SET password_hash = password_hash \
+                   WHERE user_sn = $1 AND password_hash = $2 AND deactivated_at IS NULL";
+        Ok(self.execute(sql, params![user_sn, hash]).await? > 0)
+    }
+
+    async fn replace_password_hash(
+        &mut self,
+        user_sn: UserSn,
+        new: &NewPasswordHash,
+    ) -> Result<Option<Vec<TokenHash>>, StorageError> {
+        let sql = "UPDATE accounts SET password_hash = $2 WHERE user_sn = $1 AND deactivated_at IS NULL";
+        if self.execute(sql, params![user_sn, &new.hash]).await? == 0 {
+            return Ok(None);
+        }
+        if let Some(done) = &new.authorised_in {
+            self.finish_uia_session(done).await?;
+        }
+        match new.log_out {
+            LogOut::Nobody => Ok(Some(Vec::new())),
+            LogOut::AllBut(except) => self.delete_all_devices(user_sn, except).await.map(Some),
+        }
+    }
+
     /// Closes an account for good: its password, addresses, devices and tokens are gone, its user ID stays taken. With `erase`, so is
     /// what the user has set, and newcomers to the user's rooms see redacted events. Returns the hashes of the access tokens that were valid.
     ///
@@ -168,7 +256,7 @@ impl Tx {
             let sql = "UPDATE memberships SET is_local = TRUE WHERE user_sn = $1 AND NOT is_local";
             self.execute(sql, params![user_sn]).await?;
         }
-        if created && account.is_admin {
+        if created && !account.is_guest {
             self.delete_first_account_tokens().await?;
         }
         Ok(created.then_some(user_sn))
@@ -187,13 +275,13 @@ impl Tx {
                    WHERE user_sn = $1 AND is_guest AND deactivated_at IS NULL";
         let values = params![user_sn, &account.password_hash, account.is_admin, &account.user_type];
         let upgraded = self.execute(sql, values).await? > 0;
-        if upgraded && account.is_admin {
+        if upgraded {
             self.delete_first_account_tokens().await?;
         }
         Ok(upgraded.then_some(user_sn))
     }
 
-    /// The tokens for the first account are of no use once an administrator has registered.
+    /// Whoever holds the token for the first account has come too late once a user has registered.
     async fn delete_first_account_tokens(&mut self) -> Result<(), StorageError> {
         self.execute("DELETE FROM registration_tokens WHERE makes_admin", &[]).await.map(drop)
     }

@@ -18,6 +18,8 @@ pub struct Device {
     pub device_id: String,
     /// What the user calls it.
     pub display_name: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
     /// When it was last used.
     pub last_seen_at: Option<Timestamp>,
     /// The IP address from which it was last used.
@@ -40,8 +42,9 @@ fn read_device(row: &Row<'_>) -> Result<Device, StorageError> {
         device_sn: row.get(0)?,
         device_id: row.get(1)?,
         display_name: row.get(2)?,
-        last_seen_at: row.get(3)?,
-        last_seen_address: row.get(4)?,
+        created_at: row.get(3)?,
+        last_seen_at: row.get(4)?,
+        last_seen_address: row.get(5)?,
     })
 }
 
@@ -51,7 +54,7 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn devices(&self, user_sn: UserSn) -> Result<Vec<Device>, StorageError> {
-        let sql = "SELECT device_sn, device_id, display_name, last_seen_at, last_seen_address FROM devices \
+        let sql = "SELECT device_sn, device_id, display_name, created_at, last_seen_at, last_seen_address FROM devices \
                    WHERE user_sn = $1 ORDER BY device_sn";
         self.query(sql, params![user_sn], read_device).await
     }
@@ -61,9 +64,18 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn device(&self, user_sn: UserSn, device_id: &str) -> Result<Option<Device>, StorageError> {
-        let sql = "SELECT device_sn, device_id, display_name, last_seen_at, last_seen_address FROM devices \
+        let sql = "SELECT device_sn, device_id, display_name, created_at, last_seen_at, last_seen_address FROM devices \
                    WHERE user_sn = $1 AND device_id = $2";
         self.query_optional(sql, params![user_sn, device_id], read_device).await
+    }
+
+    /// Those of these IDs that are of devices of the user.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn existing_devices(&self, user_sn: UserSn, device_ids: &[String]) -> Result<Vec<String>, StorageError> {
+        let sql = "SELECT device_id FROM devices WHERE user_sn = $1 AND device_id IN LIST($2)";
+        self.query(sql, params![user_sn, device_ids], |row| row.get(0)).await
     }
 
     /// Changes what a device is called. Tells whether there is such a device.
@@ -88,9 +100,11 @@ impl Database {
         &self,
         user_sn: UserSn,
         device_ids: Vec<String>,
+        now: Timestamp,
     ) -> Result<Vec<TokenHash>, StorageError> {
         let sql = "SELECT device_sn FROM devices WHERE user_sn = $1 AND device_id IN LIST($2) FOR_UPDATE";
         self.write(async move |tx| {
+            tx.note_account_change(user_sn, now).await?;
             let devices = tx.query(sql, params![user_sn, &device_ids], |row| row.get::<i64>(0)).await?;
             tx.delete_devices(&devices).await
         })
@@ -105,8 +119,13 @@ impl Database {
         &self,
         user_sn: UserSn,
         except: Option<DeviceSn>,
+        now: Timestamp,
     ) -> Result<Vec<TokenHash>, StorageError> {
-        self.write(async move |tx| tx.delete_all_devices(user_sn, except).await).await
+        self.write(async move |tx| {
+            tx.note_account_change(user_sn, now).await?;
+            tx.delete_all_devices(user_sn, except).await
+        })
+        .await
     }
 
     /// Remembers when and from where devices were last used.
@@ -139,7 +158,7 @@ pub(crate) async fn write_last_seen(tx: &mut Tx, seen: &[&LastSeen]) -> Result<(
 }
 
 impl Tx {
-    /// The device of this ID, made if the user has none. A name is given only to a new one.
+    /// The device of this ID, made if the user has none, and used from `address` just now. A name is given only to a new one.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -148,12 +167,14 @@ impl Tx {
         user_sn: UserSn,
         device_id: &str,
         display_name: Option<&str>,
+        address: Option<&str>,
         now: Timestamp,
     ) -> Result<DeviceSn, StorageError> {
-        let sql = "INSERT INTO devices (user_sn, device_id, display_name, created_at) VALUES ($1, $2, $3, $4) \
-                   ON CONFLICT (user_sn, device_id) DO UPDATE SET device_id = excluded.device_id RETURNING device_sn";
-        let device_sn =
-            self.query_optional(sql, params![user_sn, device_id, display_name, now], |row| row.get(0)).await?;
+        let sql = "INSERT INTO devices (user_sn, device_id, display_name, created_at, last_seen_at, last_seen_address) \
+                   VALUES ($1, $2, $3, $4, $4, $5) ON CONFLICT (user_sn, device_id) DO UPDATE SET \
+                   last_seen_at = excluded.last_seen_at, last_seen_address = excluded.last_seen_address RETURNING device_sn";
+        let values = params![user_sn, device_id, display_name, now, address];
+        let device_sn = self.query_optional(sql, values, |row| row.get(0)).await?;
         device_sn.ok_or_else(|| StorageError::Statement(format!("device {device_id} of user {user_sn} was not stored")))
     }
 

@@ -16,6 +16,7 @@
 //! db.query("SELECT event_sn FROM events WHERE room_sn IN LIST($1) LIMIT $2", params![&rooms, 10], |row| row.get::<EventSn>(0))
 //! ```
 
+mod account_changes;
 mod account_data;
 mod accounts;
 mod aliases;
@@ -77,7 +78,7 @@ mod value;
 mod writer;
 
 pub use account_data::AccountDataEntry;
-pub use accounts::{Account, NewAccount};
+pub use accounts::{Account, LogOut, NewAccount, NewPasswordHash};
 pub use aliases::RoomAlias;
 pub use append::{
     Append, AppendOutcome, EventNumber, NewEvent, Redaction, StateBefore, StateEffect, Step, later_version,
@@ -118,7 +119,7 @@ pub use threepid_validation::{ValidationRequest, ValidationSession};
 pub use threepids::UserThreepid;
 pub use tokens::{NewTokens, Refreshed, StoredSession, TokenHash};
 pub use transaction::Tx;
-pub use uia::UiaSession;
+pub use uia::{UiaOutcome, UiaSession};
 pub use unread::{Notice, Unread, UnreadThread, UnreadTotals};
 pub use user_directory::UserListing;
 pub use value::{Column, Row, Value};

@@ -24,6 +24,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0014_thumbnail_sizes.sql"),
     include_str!("migrations/0015_what_is_looked_up.sql"),
     include_str!("migrations/0016_signing_keys.sql"),
+    include_str!("migrations/0017_accounts.sql"),
 ];
 
 /// The lock that keeps two nodes from migrating one PostgreSQL database at once.

@@ -56,7 +56,7 @@ fn hash_from(bytes: &[u8], column: usize) -> Result<TokenHash, StorageError> {
     bytes.try_into().map_err(|_| StorageError::Value { column, reason: format!("a hash of {} bytes", bytes.len()) })
 }
 
-fn read_hash(row: &Row<'_>) -> Result<TokenHash, StorageError> {
+pub(crate) fn read_hash(row: &Row<'_>) -> Result<TokenHash, StorageError> {
     hash_from(&row.get::<Vec<u8>>(0)?, 0)
 }
 

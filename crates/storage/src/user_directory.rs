@@ -17,13 +17,15 @@ pub struct UserListing {
     pub avatar_url: Option<String>,
 }
 
-/// Selects from `$from`, which calls the users `u` and ends in a WHERE clause, those with `$1` in the ID or the display name.
+/// Selects from `$from`, which calls the users `u` and ends in a WHERE clause, those with `$1` in the ID or the display name, and
+/// those whose display name has other characters than those of ASCII.
 macro_rules! listing_query {
     ($from:literal) => {
         concat!(
             "SELECT u.user_sn, u.user_id, n.value, p.value FROM ",
             $from,
-            " AND (LOWER(u.user_id) LIKE $1 ESCAPE '!' OR LOWER(n.value) LIKE $1 ESCAPE '!') AND a.deactivated_at IS NULL"
+            " AND (LOWER(u.user_id) LIKE $1 ESCAPE '!' OR LOWER(n.value) LIKE $1 ESCAPE '!' ",
+            "OR OCTET_LENGTH(n.value) <> LENGTH(n.value)) AND a.deactivated_at IS NULL"
         )
     };
 }
@@ -48,7 +50,7 @@ fn pattern(text: &str) -> String {
 
 impl Database {
     /// Users joined to one of these rooms with `text` in the user ID or the JSON of the display name, whatever the case of
-    /// ASCII letters. Looks at no more than `limit` places in rooms, by the index on a room's memberships.
+    /// ASCII letters, or with other characters in the display name. Looks at no more than `limit` places in rooms, by the index on a room's memberships.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -78,7 +80,7 @@ impl Database {
     }
 
     /// Users behind `after`, up to and including `until`, with `text` in the user ID or the JSON of the display name, whatever
-    /// the case of ASCII letters. Looks at every user in between, by the primary key.
+    /// the case of ASCII letters, or with other characters in the display name. Looks at every user in between, by the primary key.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use services::rate_limits::Key;
 use services::registration::{SharedSecret, SharedSecretError, SharedSecretRequest};
 use services::sessions::{CheckedDevice, SessionDevice};
 
 use crate::client::NewAccount;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::Json;
+use crate::extract::{ClientAddress, Json};
 
 #[derive(Serialize)]
 pub(super) struct Nonce {
@@ -21,7 +22,7 @@ pub(super) struct Nonce {
 
 /// Gives out a nonce for one request.
 pub(super) async fn nonce(State(shared_secret): State<Arc<SharedSecret>>) -> ApiResult<Json<Nonce>> {
-    Ok(Json(Nonce { nonce: shared_secret.nonce().await? }))
+    Ok(Json(Nonce { nonce: shared_secret.nonce() }))
 }
 
 #[derive(Deserialize)]
@@ -48,6 +49,7 @@ pub(super) struct Body {
 
 /// Registers a user.
 pub(super) async fn register(
+    ClientAddress(address): ClientAddress,
     State(shared_secret): State<Arc<SharedSecret>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<NewAccount>> {
@@ -55,6 +57,7 @@ pub(super) async fn register(
         device_id: body.device_id,
         display_name: body.initial_device_display_name,
         wants_refresh_token: body.refresh_token.unwrap_or(false),
+        address,
     })?;
     let request = SharedSecretRequest {
         nonce: body.nonce,
@@ -66,7 +69,7 @@ pub(super) async fn register(
         mac: body.mac,
         device: (!body.inhibit_login.unwrap_or(false)).then_some(device),
     };
-    Ok(Json(shared_secret.register(request).await?.into()))
+    Ok(Json(shared_secret.register(request, Key::address(address)).await?.into()))
 }
 
 impl From<SharedSecretError> for ApiError {
@@ -76,6 +79,7 @@ impl From<SharedSecretError> for ApiError {
                 Self::unknown(error.to_string())
             }
             SharedSecretError::WrongMac => Self::unknown(error.to_string()).with_status(StatusCode::FORBIDDEN),
+            SharedSecretError::LimitExceeded(error) => error.into(),
             SharedSecretError::Registration(error) => error.into(),
             SharedSecretError::Storage(error) => error.into(),
         }

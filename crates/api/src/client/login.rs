@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use services::accounts::Accounts;
 use services::discovery::Discovery;
 use services::rate_limits::{Key, Kind, RateLimits};
-use services::sessions::{CheckedDevice, SessionDevice, Sessions};
+use services::sessions::{CheckedDevice, SessionDevice};
 use services::threepids::EMAIL;
 use services::uia::UserIdentifier;
 
@@ -57,7 +57,6 @@ pub(super) async fn log_in(
     ClientAddress(address): ClientAddress,
     State(rate_limits): State<Arc<RateLimits>>,
     State(accounts): State<Arc<Accounts>>,
-    State(sessions): State<Arc<Sessions>>,
     State(discovery): State<Arc<Discovery>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<LoggedIn>> {
@@ -71,15 +70,16 @@ pub(super) async fn log_in(
         device_id: body.device_id,
         display_name: body.initial_device_display_name,
         wants_refresh_token: body.refresh_token.unwrap_or(false),
+        address,
     })?;
-    let (user_sn, user_id) = match &name {
+    let proof = match &name {
         Name::User(name) => accounts.by_password(name, &password).await?,
         Name::Email(address) => accounts.by_email_and_password(address, &password).await?,
     };
-    let tokens = sessions.open(user_sn, &device).await?;
+    let tokens = accounts.log_in(&proof, &device).await?;
     Ok(Json(LoggedIn {
-        home_server: user_id.server_name().to_owned(),
-        user_id,
+        home_server: proof.user_id.server_name().to_owned(),
+        user_id: proof.user_id,
         tokens: tokens.into(),
         well_known: discovery.client_document().and_then(|document| serde_json::from_slice(&document).ok()),
     }))

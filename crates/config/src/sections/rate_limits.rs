@@ -18,8 +18,11 @@ pub struct RateLimits {
     pub registration: Rate,
     /// Questions whether a user name is free, for each address. Not in Synapse's configuration.
     pub registration_available: Rate,
-    /// Questions whether a registration token is valid, for each address.
+    /// Questions whether a registration token is valid, and attempts to register with one that is not, for each address.
     pub registration_token_validity: Rate,
+    /// Beginnings of user-interactive authentication, for each user, or each address of those who register. Not in Synapse's
+    /// configuration.
+    pub interactive_auth: Rate,
     /// Logins: `address` counts all attempts from an address, `account` the successful ones to an account, and
     /// `failed_attempts` those to an account with a wrong password, which also counts where a password is asked for again.
     pub login: LoginRates,
@@ -126,6 +129,7 @@ impl Default for RateLimits {
             registration: Rate::new(0.17, 3),
             registration_available: Rate::new(1.0, 10),
             registration_token_validity: Rate::new(0.1, 5),
+            interactive_auth: Rate::new(0.5, 20),
             login: LoginRates::default(),
             admin_redaction: None,
             joins: JoinRates::default(),

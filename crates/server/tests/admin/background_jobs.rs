@@ -8,7 +8,7 @@ const PATH: &str = "/_synapse/admin/v1/background_jobs";
 /// The first account, which has the token for it.
 async fn administrator(server: &TestServer) -> User {
     let token = server.first_account_token().await.unwrap();
-    let wanted = json!({ "username": "root", "password": "p" });
+    let wanted = json!({ "username": "root", "password": "wonderland" });
     let client = server.client();
     let mut request = wanted.clone();
     let challenge = client.post("/_matrix/client/v3/register").json(&request).await;

@@ -51,7 +51,7 @@ on_both_databases! {
         request["inhibit_login"] = true.into();
         let root = client.post(PATH).json(&request).await.ok();
         assert_eq!(root, json!({ "user_id": "@root:localhost", "home_server": "localhost" }));
-        let late = json!({ "username": "late", "password": "p", "auth": { "type": "m.login.registration_token", "token": token } });
+        let late = json!({ "username": "late", "password": "wonderland", "auth": { "type": "m.login.registration_token", "token": token } });
         client.post("/_matrix/client/v3/register").json(&late).await.error(403, "M_FORBIDDEN");
     }
 
@@ -66,6 +66,28 @@ on_both_databases! {
         client.post(PATH).json(&wrong).await.error(403, "M_UNKNOWN");
         wrong["admin"] = false.into();
         client.post(PATH).json(&wrong).await.error(400, "M_UNKNOWN");
+    }
+
+    async fn a_nonce_costs_no_row_and_a_wrong_proof_is_counted(db: TestDatabase) {
+        let limits = toml::toml! { enabled = true
+            interactive_auth = { per_second = 0.0002, burst = 1 } };
+        let mut settings: Vec<testing::Setting<'_>> =
+            limits.iter().map(|(key, value)| ("rate_limits", key.as_str(), value.clone())).collect();
+        settings.push(("registration", "shared_secret", SECRET.into()));
+        let server = TestServer::start_with(&db, &settings).await;
+        let client = server.client();
+        let mut wrong = signed(&client, "alice", false).await;
+        wrong["admin"] = true.into();
+        client.post(PATH).json(&wrong).await.error(403, "M_UNKNOWN");
+        let mut again = signed(&client, "alice", false).await;
+        again["admin"] = true.into();
+        client.post(PATH).json(&again).await.error(429, "M_LIMIT_EXCEEDED");
+        for _ in 0..5 {
+            client.get(PATH).await.ok();
+        }
+        let sql = "SELECT COUNT(*) FROM uia_sessions";
+        assert_eq!(server.database().query_optional(sql, &[], |row| row.get::<i64>(0)).await.unwrap(), Some(1));
+        client.post(PATH).json(&signed(&client, "alice", false).await).await.ok();
     }
 
     async fn what_is_missing_or_wrong_is_told(db: TestDatabase) {

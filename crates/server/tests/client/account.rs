@@ -13,30 +13,64 @@ on_both_databases! {
             alice.post(format!("{V3}/account/password")).json(&body)
         };
         let other = log_in(&client, "alice", json!({})).await.ok();
-        change("wrong", "second", true).await.error(401, "M_FORBIDDEN");
+        change("wrong", "second word", true).await.error(401, "M_FORBIDDEN");
         change("password of alice", "", true).await.error(400, "M_WEAK_PASSWORD");
-        change("password of alice", "second", true).await.ok();
+        change("password of alice", "second word", true).await.ok();
         whoami(&client, &other["access_token"]).await.ok();
         log_in(&client, "alice", json!({})).await.error(403, "M_FORBIDDEN");
-        change("second", "third", false).await.ok();
+        change("second word", "third word", false).await.ok();
         whoami(&client, &other["access_token"]).await.error(401, "M_UNKNOWN_TOKEN");
         alice.get(format!("{V3}/account/whoami")).await.ok();
-        log_in(&client, "alice", json!({ "password": "third" })).await.ok();
+        log_in(&client, "alice", json!({ "password": "third word" })).await.ok();
     }
 
     async fn a_session_of_stages_can_be_finished_later(db: TestDatabase) {
         let server = TestServer::start(&db).await;
         let alice = server.register("alice").await;
         let path = format!("{V3}/account/password");
-        let challenge = alice.post(&path).json(&json!({ "new_password": "x" })).await;
+        let wanted = json!({ "new_password": "new password", "logout_devices": false });
+        let challenge = alice.post(&path).json(&wanted).await;
         assert_eq!(challenge.status, 401);
         let mut auth = password_stage("@alice:localhost", "password of alice");
         auth["session"] = challenge.json["session"].clone();
-        alice.post(&path).json(&json!({ "new_password": "new", "auth": auth })).await.ok();
-        log_in(&server.client(), "alice", json!({ "password": "new" })).await.ok();
-        // A session that has done its work is over.
-        let used = json!({ "new_password": "other", "auth": { "session": challenge.json["session"] } });
+        let other = json!({ "new_password": "new password", "logout_devices": true, "auth": auth });
+        alice.post(&path).json(&other).await.error(403, "M_FORBIDDEN");
+        // What was said before need not be said again.
+        alice.post(&path).json(&json!({ "auth": auth })).await.ok();
+        log_in(&server.client(), "alice", json!({ "password": "new password" })).await.ok();
+        // Whoever did not hear the answer hears it again; a session that has done its work does nothing else.
+        alice.post(&path).json(&json!({ "auth": auth })).await.ok();
+        alice.post(&path).json(&json!({ "new_password": "new password", "auth": auth })).await.ok();
+        let used = json!({ "new_password": "other password", "auth": { "session": challenge.json["session"] } });
         alice.post(&path).json(&used).await.error(401, "M_UNKNOWN");
+        log_in(&server.client(), "alice", json!({ "password": "new password" })).await.ok();
+    }
+
+    async fn a_password_is_known_again_however_its_characters_are_composed(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let client = server.client();
+        let body = json!({ "auth": { "type": "m.login.dummy" }, "username": "alice", "password": "u\u{308}bers3kr1t" });
+        client.post(format!("{V3}/register")).json(&body).await.ok();
+        for password in ["\u{fc}bers3kr1t", "u\u{308}bers3kr1t"] {
+            log_in(&client, "alice", json!({ "password": password })).await.ok();
+        }
+        log_in(&client, "alice", json!({ "password": "ubers3kr1t" })).await.error(403, "M_FORBIDDEN");
+    }
+
+    async fn passwords_that_are_too_short_or_too_easy_to_guess_are_refused_before_any_stage(db: TestDatabase) {
+        let server = TestServer::start_with(&db, &[("passwords", "minimum_score", 3.into())]).await;
+        let client = server.client();
+        let register = |password: &str| {
+            let body = json!({ "username": "bob", "password": password, "auth": { "type": "m.login.dummy" } });
+            client.post(format!("{V3}/register")).json(&body)
+        };
+        for password in ["x", "five5", "password1", "aaaaaaaaaa"] {
+            register(password).await.error(400, "M_WEAK_PASSWORD");
+        }
+        let bob = register("plover gravel onyx 71").await.ok();
+        let short = json!({ "new_password": "short" });
+        let change = client.post(format!("{V3}/account/password")).token(bob["access_token"].as_str().unwrap());
+        change.json(&short).await.error(400, "M_WEAK_PASSWORD");
     }
 
     async fn a_deactivated_account_is_closed_for_good(db: TestDatabase) {

@@ -134,7 +134,7 @@ on_both_databases! {
     async fn of_the_registration_of_a_guest_only_the_name_of_the_device_is_read(db: TestDatabase) {
         let server = start(&db).await;
         for ignored in [
-            json!({ "device_id": "MINE", "refresh_token": true, "username": "me", "password": "p", "inhibit_login": true }),
+            json!({ "device_id": "MINE", "refresh_token": true, "username": "me", "password": "wonderland", "inhibit_login": true }),
             json!({ "device_id": 5, "refresh_token": "yes", "username": [], "auth": 7, "guest_access_token": {} }),
             json!({ "device_id": "x".repeat(300) }),
         ] {

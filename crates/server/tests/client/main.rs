@@ -10,6 +10,7 @@ mod account;
 mod account_data;
 mod bad_input;
 mod devices;
+mod ending_sessions;
 mod erasure;
 mod filter;
 mod guests;

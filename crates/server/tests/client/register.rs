@@ -15,13 +15,60 @@ on_both_databases! {
         let alice = server.register("alice").await;
         assert_eq!(alice.id, "@alice:localhost");
         let body = json!({
-            "auth": { "type": "m.login.dummy" }, "username": "Bob", "password": "p",
+            "auth": { "type": "m.login.dummy" }, "username": "Bob", "password": "wonderland",
             "device_id": "BOBS", "initial_device_display_name": "Bob's phone",
         });
         let bob = server.client().post(PATH).json(&body).await.ok();
         assert_eq!((&bob["user_id"], &bob["device_id"]), (&json!("@bob:localhost"), &json!("BOBS")));
         assert!(bob.get("refresh_token").is_none());
         assert_eq!(whoami(&server.client(), &bob["access_token"]).await.ok()["device_id"], "BOBS");
+    }
+
+    async fn what_was_asked_for_first_holds_for_the_last_stage(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let client = server.client();
+        let wanted = json!({
+            "username": "alice", "password": "password of alice", "device_id": "PHONE",
+            "initial_device_display_name": "Phone", "refresh_token": true,
+        });
+        let challenge = client.post(PATH).json(&wanted).await;
+        let auth = json!({ "type": "m.login.dummy", "session": challenge.json["session"] });
+        let alice = client.post(PATH).json(&json!({ "auth": auth })).await.ok();
+        assert_eq!((&alice["user_id"], &alice["device_id"]), (&json!("@alice:localhost"), &json!("PHONE")));
+        assert!(alice["refresh_token"].is_string());
+        log_in(&client, "alice", json!({})).await.ok();
+        let sql = "SELECT parameters FROM uia_sessions WHERE outcome IS NOT NULL";
+        let kept = server.database().query_optional(sql, &[], |row| row.get::<String>(0)).await.unwrap().unwrap();
+        assert!(!kept.contains("password of alice"), "{kept}");
+    }
+
+    async fn a_registration_that_is_repeated_has_the_same_account(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let client = server.client();
+        let challenge = client.post(PATH).json(&account("alice", Value::Null)).await;
+        let auth = json!({ "type": "m.login.dummy", "session": challenge.json["session"] });
+        let first = client.post(PATH).json(&account("alice", auth.clone())).await.ok();
+        let again = client.post(PATH).json(&account("alice", auth.clone())).await.ok();
+        assert_eq!((&again["user_id"], &again["device_id"]), (&first["user_id"], &first["device_id"]));
+        whoami(&client, &again["access_token"]).await.ok();
+        // The tokens that may never have arrived are good for nothing.
+        whoami(&client, &first["access_token"]).await.error(401, "M_UNKNOWN_TOKEN");
+        // The session is good for this account alone.
+        client.post(PATH).json(&account("bob", auth.clone())).await.error(401, "M_UNKNOWN");
+        let mut other = account("alice", auth);
+        other["password"] = "looking glass".into();
+        client.post(PATH).json(&other).await.error(400, "M_USER_IN_USE");
+    }
+
+    async fn another_name_can_be_chosen_when_one_is_taken(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let client = server.client();
+        let challenge = client.post(PATH).json(&account("alice", Value::Null)).await;
+        server.register("alice").await;
+        let auth = json!({ "type": "m.login.dummy", "session": challenge.json["session"] });
+        client.post(PATH).json(&account("alice", auth.clone())).await.error(400, "M_USER_IN_USE");
+        let bob = client.post(PATH).json(&account("bob", auth)).await.ok();
+        assert_eq!(bob["user_id"], "@bob:localhost");
     }
 
     async fn the_flows_are_told_without_an_error(db: TestDatabase) {
@@ -98,6 +145,16 @@ on_both_databases! {
 
         client.post(PATH).json(&account("bob", right)).await.error(403, "M_FORBIDDEN");
         client.post(PATH).await.error(403, "M_FORBIDDEN");
+        assert_eq!(server.first_account_token().await, None);
+    }
+
+    async fn the_first_token_is_good_for_nothing_once_somebody_else_has_registered(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let client = server.client();
+        let token = server.first_account_token().await.unwrap();
+        server.register("alice").await;
+        let stage = json!({ "type": "m.login.registration_token", "token": token });
+        client.post(PATH).json(&account("mallory", stage)).await.error(401, "M_UNRECOGNIZED");
         assert_eq!(server.first_account_token().await, None);
     }
 

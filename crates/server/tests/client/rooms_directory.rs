@@ -101,7 +101,9 @@ on_both_databases! {
             let answer = alice.post("/_matrix/client/v3/publicRooms").json(&json!({ "filter": filter })).await.ok();
             answer["chunk"].as_array().unwrap().iter().map(|room| room["room_id"].clone()).collect::<Vec<_>>()
         };
-        assert_eq!(search(json!({ "generic_search_term": "GROSSE" })).await, Vec::<Value>::new());
+        assert_eq!(search(json!({ "generic_search_term": "GROSSE" })).await, [json!(hall)]);
+        assert_eq!(search(json!({ "generic_search_term": "ｈａｌｌｅ" })).await, [json!(hall)]);
+        assert_eq!(search(json!({ "generic_search_term": "Kleine" })).await, Vec::<Value>::new());
         assert_eq!(search(json!({ "generic_search_term": "hALLE" })).await, [json!(hall)]);
         assert_eq!(search(json!({ "generic_search_term": "#hall" })).await, [json!(hall)]);
         assert_eq!(search(json!({ "room_types": ["m.space"] })).await, [json!(space)]);

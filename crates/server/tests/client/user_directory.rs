@@ -101,6 +101,7 @@ on_both_databases! {
         for (name, terms, others) in [
             ("Jürgen ИВАН", ["jÜRGEN", "Иван", "ÜR"], ["jurgen", "j_rgen", "j%n"]),
             (r#"50%_a "b" \c"#, ["50%_", r#""B""#, r"\C"], ["5_%", "50!%", r"\\c"]),
+            ("Cafe\u{301} ＢＡＲ ﬁn", ["CAFÉ", "bar", "ﬁN"], ["cafe", "b_r", "ca%"]),
             ("山田 太郎!", ["山田", "太郎!", "郎"], ["太山", "太%", "山_"]),
         ] {
             set_profile(&alice, "displayname", name).await;

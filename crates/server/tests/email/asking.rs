@@ -86,7 +86,7 @@ on_both_databases! {
         let alice = server.register("alice").await;
         let capabilities = alice.get(format!("{V3}/capabilities")).await.ok();
         assert_eq!(capabilities["capabilities"]["m.3pid_changes"], json!({ "enabled": true }));
-        let body = json!({ "auth": email_stage("a"), "new_password": "x" });
+        let body = json!({ "auth": email_stage("a"), "new_password": "new password" });
         alice.post(format!("{V3}/account/password")).json(&body).await.error(401, "M_UNAUTHORIZED");
     }
 }

@@ -26,7 +26,7 @@ on_both_databases! {
         register(&client, &smtp, "bob", "bob@example.com").await;
         let change = |address: &str| {
             let auth = json!({ "type": "m.login.password", "identifier": by_email(address), "password": "wonderland" });
-            let body = json!({ "auth": auth, "new_password": "new", "logout_devices": false });
+            let body = json!({ "auth": auth, "new_password": "new password", "logout_devices": false });
             client.post(format!("{V3}/account/password")).token(alice["access_token"].as_str().unwrap()).json(&body)
         };
         change("bob@example.com").await.error(403, "M_FORBIDDEN");

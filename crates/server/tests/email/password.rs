@@ -15,23 +15,23 @@ on_both_databases! {
         let (server, smtp) = start_both(&db).await;
         let client = server.client();
         let alice = register(&client, &smtp, "alice", "alice@example.com").await;
-        let challenge = client.post(format!("{V3}/account/password")).json(&json!({ "new_password": "new" })).await;
+        let challenge = client.post(format!("{V3}/account/password")).json(&json!({ "new_password": "new password" })).await;
         assert_eq!(challenge.status, 401, "{challenge}");
         assert_eq!(challenge.json["flows"], json!([{ "stages": ["m.login.email.identity"] }]));
 
         let sid = session(&client, "account/password", "alice@example.com").await;
-        change(&client, email_stage(&sid), "new", true).await.error(401, "M_UNAUTHORIZED");
+        change(&client, email_stage(&sid), "new password", true).await.error(401, "M_UNAUTHORIZED");
         let mail = smtp.mail_to("alice@example.com", 2).await;
         assert_eq!(mail.headers("Subject"), ["Reset your password for Matrix"]);
         crate::confirm(&client, &mail.link()).await;
-        change(&client, email_stage(&sid), "new", true).await.ok();
+        change(&client, email_stage(&sid), "new password", true).await.ok();
 
         let token = alice["access_token"].as_str().unwrap();
         client.get(format!("{V3}/account/whoami")).token(token).await.error(401, "M_UNKNOWN_TOKEN");
         log_in(&client, by_email("alice@example.com"), "wonderland").await.error(403, "M_FORBIDDEN");
-        log_in(&client, by_email("alice@example.com"), "new").await.ok();
+        log_in(&client, by_email("alice@example.com"), "new password").await.ok();
         // The confirmation was good for one password.
-        change(&client, email_stage(&sid), "third", true).await.error(401, "M_UNAUTHORIZED");
+        change(&client, email_stage(&sid), "third password", true).await.error(401, "M_UNAUTHORIZED");
     }
 
     async fn a_confirmation_is_good_for_what_its_mail_says_and_nothing_else(db: TestDatabase) {
@@ -40,15 +40,15 @@ on_both_databases! {
         let alice = register(&client, &smtp, "alice", "alice@example.com").await;
         let token = alice["access_token"].as_str().unwrap();
         let added = confirmed_session(&client, &smtp, "account/3pid", "alice@work.example", 1).await;
-        change(&client, email_stage(&added), "new", true).await.error(401, "M_UNAUTHORIZED");
+        change(&client, email_stage(&added), "new password", true).await.error(401, "M_UNAUTHORIZED");
         let fresh = confirmed_session(&client, &smtp, "register", "bob@example.com", 1).await;
-        change(&client, email_stage(&fresh), "new", true).await.error(401, "M_UNAUTHORIZED");
+        change(&client, email_stage(&fresh), "new password", true).await.error(401, "M_UNAUTHORIZED");
         let reset = confirmed_session(&client, &smtp, "account/password", "alice@example.com", 2).await;
         let body = json!({ "username": "eve", "password": "wonderland", "auth": email_stage(&reset) });
         client.post(format!("{V3}/register")).json(&body).await.error(401, "M_UNAUTHORIZED");
         let mut stage = email_stage(&reset);
         stage["threepid_creds"]["client_secret"] = "guess".into();
-        change(&client, stage, "new", true).await.error(401, "M_UNAUTHORIZED");
+        change(&client, stage, "new password", true).await.error(401, "M_UNAUTHORIZED");
         assert_eq!(addresses(&client, token).await, ["alice@example.com"]);
         log_in(&client, by_email("alice@example.com"), "wonderland").await.ok();
     }
@@ -67,9 +67,9 @@ on_both_databases! {
         change(bobs, "stolen").await.error(403, "M_FORBIDDEN");
         log_in(&client, by_email("bob@example.com"), "wonderland").await.ok();
         let own = confirmed_session(&client, &smtp, "account/password", "alice@example.com", 2).await;
-        change(own, "new").await.ok();
+        change(own, "new password").await.ok();
         client.get(format!("{V3}/account/whoami")).token(token).await.ok();
-        log_in(&client, by_email("alice@example.com"), "new").await.ok();
+        log_in(&client, by_email("alice@example.com"), "new password").await.ok();
     }
 
     async fn an_address_without_an_account_gets_no_mail_and_the_same_answer(db: TestDatabase) {

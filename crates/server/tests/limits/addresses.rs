@@ -22,11 +22,11 @@ on_both_databases! {
         User::register(&client, "alice").await;
         for name in ["alice", "us,er", ""] {
             // What makes no account is not counted.
-            let wish = json!({ "username": name, "password": "p", "auth": { "type": "m.login.dummy" } });
+            let wish = json!({ "username": name, "password": "wonderland", "auth": { "type": "m.login.dummy" } });
             assert_eq!(client.post(&register).json(&wish).await.status, 400, "{name}");
         }
         User::register(&client, "bob").await;
-        let wish = json!({ "username": "carol", "password": "p" });
+        let wish = json!({ "username": "carol", "password": "wonderland" });
         refused(client.post(&register).json(&wish).await);
         refused(client.post(format!("{register}?kind=guest")).json(&json!({})).await);
     }
@@ -55,6 +55,43 @@ on_both_databases! {
         client.get(validity).await.ok();
         client.get(validity).await.ok();
         refused(client.get(validity).await);
+    }
+
+    async fn guesses_of_registration_tokens_are_counted_wherever_they_are_made(db: TestDatabase) {
+        let limits = at_once("registration_token_validity", 2);
+        let mut settings = settings(&limits);
+        settings.push(("registration", "require_token", true.into()));
+        let server = TestServer::start_with(&db, &settings).await;
+        let client = server.client();
+        let first = server.first_account_token().await.unwrap();
+        let guess = async |token: &str| {
+            let auth = json!({ "type": "m.login.registration_token", "token": token });
+            let wish = json!({ "username": "alice", "password": "wonderland", "auth": auth });
+            client.post(format!("{V3}/register")).json(&wish).await
+        };
+        guess("a").await.error(401, "M_UNAUTHORIZED");
+        guess("b").await.error(401, "M_UNAUTHORIZED");
+        refused(guess("c").await);
+        refused(guess(&first).await);
+        let validity = "/_matrix/client/v1/register/m.login.registration_token/validity?token=x";
+        refused(client.get(validity).await);
+    }
+
+    async fn beginnings_of_authentication_are_counted_by_address_and_leave_no_rows_when_refused(db: TestDatabase) {
+        let server = server_with(&db, &at_once("interactive_auth", 3)).await;
+        let client = server.client();
+        let register = format!("{V3}/register");
+        let wish = json!({ "username": "alice", "password": "wonderland" });
+        let session = client.post(&register).json(&wish).await.json["session"].clone();
+        assert_eq!(client.post(&register).json(&json!({ "auth": { "session": "guess" } })).await.status, 401);
+        assert_eq!(client.post(&register).json(&json!({ "auth": { "type": "m.login.magic" } })).await.status, 401);
+        refused(client.post(&register).json(&wish).await);
+        refused(client.post(&register).json(&json!({ "auth": { "session": "guess" } })).await);
+        let sql = "SELECT COUNT(*) FROM uia_sessions";
+        assert_eq!(server.database().query_optional(sql, &[], |row| row.get::<i64>(0)).await.unwrap(), Some(3));
+        // What has begun can be completed.
+        let auth = json!({ "auth": { "type": "m.login.dummy", "session": session } });
+        client.post(&register).json(&auth).await.ok();
     }
 
     async fn requests_for_mails_are_counted_by_address_whatever_they_are_for(db: TestDatabase) {

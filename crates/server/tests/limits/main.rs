@@ -30,6 +30,7 @@ const HIGH: &str = "
     registration = { per_second = 1000000, burst = 100000 }
     registration_available = { per_second = 1000000, burst = 100000 }
     registration_token_validity = { per_second = 1000000, burst = 100000 }
+    interactive_auth = { per_second = 1000000, burst = 100000 }
     joins_per_room = { per_second = 1000000, burst = 100000 }
     room_creation = { per_second = 1000000, burst = 100000 }
     room_directory = { per_second = 1000000, burst = 100000 }

@@ -19,6 +19,7 @@ mod packaging;
 mod second_server;
 mod sockets;
 mod supervision;
+mod users;
 
 use std::time::Duration;
 

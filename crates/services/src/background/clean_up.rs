@@ -19,6 +19,8 @@ const AT_ONCE: i64 = 500;
 const KEEP_EXPIRED: Duration = Duration::from_secs(24 * 3600);
 /// Longer than a session of user-interactive authentication, or a nonce of the shared secret, can be used.
 const KEEP_UIA_SESSIONS: Duration = Duration::from_secs(3600);
+/// Longer than the longest pause between two looks of a process that follows them.
+const KEEP_ACCOUNT_CHANGES: Duration = Duration::from_secs(3600);
 /// Longer than a client can be away and still believe that somebody types.
 const KEEP_TYPING: Duration = Duration::from_secs(3600);
 /// How long the answer to a repeated transaction ID is remembered.
@@ -89,6 +91,9 @@ impl Handle<RemoveExpired> for CleanUp {
         let opened_before = now.minus(KEEP_UIA_SESSIONS);
         let what = "Removing sessions of user-interactive authentication";
         until_nothing_is_left(run, what, || database.remove_old_uia_sessions(opened_before, AT_ONCE)).await?;
+        let what = "Removing what processes have learned of sessions";
+        let changed_before = now.minus(KEEP_ACCOUNT_CHANGES);
+        until_nothing_is_left(run, what, || database.remove_old_account_changes(changed_before, AT_ONCE)).await?;
         let expired_before = now.minus(KEEP_EXPIRED);
         let what = "Removing registration tokens";
         until_nothing_is_left(run, what, || database.remove_spent_registration_tokens(expired_before, AT_ONCE)).await?;
@@ -117,7 +122,7 @@ impl Handle<RemoveUnseenDevices> for CleanUp {
         let (mut after, mut removed) = (DeviceSn(0), 0);
         loop {
             let (swept, revoked) = self.database.sweep_unseen_devices(after, unseen_since, AT_ONCE).await?;
-            self.sessions.forget(&revoked);
+            self.sessions.end(&revoked);
             removed += swept.removed;
             run.progress(removed, 0, "Deleting devices that were not seen for long").await;
             let Some(next) = swept.next else { break };

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
@@ -51,6 +52,21 @@ impl Key {
                 Self { space: Space::Ipv6Network, value: network }
             }
         }
+    }
+}
+
+/// A short text that is the same on every node and after a restart, but for a name.
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let space = match self.space {
+            Space::User => "user",
+            Space::Room => "room",
+            Space::Name => "name",
+            Space::Ipv4 => "ipv4",
+            Space::Ipv6Network => "ipv6",
+            Space::NoAddress => "none",
+        };
+        write!(formatter, "{space}:{:x}", self.value)
     }
 }
 

@@ -11,6 +11,8 @@ pub enum Kind {
     RegistrationAvailable,
     /// Asking whether a registration token is valid, by address.
     RegistrationTokenValidity,
+    /// Beginning user-interactive authentication, by user or address; and wrong proofs of the shared secret, by address.
+    InteractiveAuth,
     /// Logging in, by address.
     LoginAddress,
     /// Logging in with success, by account.
@@ -53,12 +55,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
         Self::RegistrationAvailable,
         Self::RegistrationTokenValidity,
+        Self::InteractiveAuth,
         Self::LoginAddress,
         Self::LoginAccount,
         Self::LoginFailedAttempts,
@@ -89,6 +92,7 @@ impl Kind {
             Self::Registration => "registration",
             Self::RegistrationAvailable => "registration_available",
             Self::RegistrationTokenValidity => "registration_token_validity",
+            Self::InteractiveAuth => "interactive_auth",
             Self::LoginAddress => "login.address",
             Self::LoginAccount => "login.account",
             Self::LoginFailedAttempts => "login.failed_attempts",
@@ -120,6 +124,7 @@ impl Kind {
             Self::RegistrationAvailable | Self::RegistrationTokenValidity | Self::ThirdPartyValidation => {
                 "There are too many of these requests from your address"
             }
+            Self::InteractiveAuth => "You are beginning to authenticate too often",
             Self::LoginAddress => "There are too many logins from your address",
             Self::LoginAccount => "There are too many logins to this account",
             Self::LoginFailedAttempts | Self::ProofFailedAttempts => {

@@ -105,12 +105,8 @@ impl RoomState {
                 out.push(b',');
             }
             push_string(&mut out, user_id);
-            let content = member(client_json, "content").unwrap_or_default();
-            out.extend_from_slice(b":{\"display_name\":");
-            out.extend_from_slice(text_or_null(content, "displayname"));
-            out.extend_from_slice(b",\"avatar_url\":");
-            out.extend_from_slice(text_or_null(content, "avatar_url"));
-            out.push(b'}');
+            out.push(b':');
+            push_profile(&mut out, member(client_json, "content").unwrap_or_default());
         }
         out.extend_from_slice(b"}}");
         Ok(out)
@@ -131,7 +127,18 @@ impl RoomState {
     }
 }
 
-/// The JSON of a key whose value is to be text; anybody can put anything into their own member event.
-fn text_or_null<'a>(content: &'a [u8], key: &str) -> &'a [u8] {
-    member(content, key).filter(|value| value.starts_with(b"\"")).unwrap_or(b"null")
+/// The name and the avatar of a member event, each left out if there is none. Anybody can put anything into their own member
+/// event: what is not text is none.
+fn push_profile(out: &mut Vec<u8>, content: &[u8]) {
+    out.push(b'{');
+    let mut separator: &[u8] = b"";
+    for (key, written) in [("displayname", &b"\"display_name\":"[..]), ("avatar_url", b"\"avatar_url\":")] {
+        if let Some(text) = member(content, key).filter(|value| value.starts_with(b"\"")) {
+            out.extend_from_slice(separator);
+            out.extend_from_slice(written);
+            out.extend_from_slice(text);
+            separator = b",";
+        }
+    }
+    out.push(b'}');
 }

@@ -1,21 +1,30 @@
 //! How accounts come into being: by registration, by the shared secret, and on the command line.
 
 mod guests;
+mod nonce;
+mod parameters;
 mod shared_secret;
 mod username;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use homeserver_core::{Clock, Live, Timestamp, random_string};
 use ruma::{OwnedServerName, OwnedUserId};
+use serde_json::Value;
 use storage::{Database, NewAccount, StorageError, TokenHash, Tx, UserThreepid};
 
 pub use self::guests::UpgradingGuest;
+pub use self::parameters::RegisterParameters;
+use self::parameters::RegisteredBefore;
 pub use self::shared_secret::{SharedSecret, SharedSecretError, SharedSecretRequest};
+pub use self::username::OtherServer;
+pub(crate) use self::username::localpart;
+use crate::accounts::PasswordProof;
 use crate::passwords::{PasswordError, Passwords};
-use crate::sessions::{AuthenticationError, CheckedDevice, IssuedTokens, Sessions, new_session};
+use crate::sessions::{AuthenticationError, CheckedDevice, DeviceError, IssuedTokens, Sessions, new_session};
 use crate::threepids::{EMAIL, Purpose};
-use crate::uia::{Authorisation, Flow, Stage, ValidatedEmail};
+use crate::uia::{Authorisation, Finishing, Flow, NewPassword, Stage, ValidatedEmail};
 
 /// Who may register.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -60,6 +69,12 @@ pub enum RegistrationError {
     /// The name is not one by the grammar.
     #[error("{0}")]
     InvalidUsername(&'static str),
+    /// The operator names a user of another server.
+    #[error(transparent)]
+    OtherServer(#[from] OtherServer),
+    /// The session of user-interactive authentication has been used for another account, or has expired.
+    #[error("This registration has been completed or has expired meanwhile: begin again")]
+    SessionUsedUp,
     /// The user ID is taken.
     #[error("This user name is taken")]
     UserInUse,
@@ -75,6 +90,9 @@ pub enum RegistrationError {
     /// The server has no passwords.
     #[error("This server does not use passwords")]
     PasswordsDisabled,
+    /// The device cannot be logged in.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The password cannot be used.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -89,7 +107,7 @@ pub struct NewUser {
     /// What the user wants to be called; something random if it does not matter.
     pub username: Option<String>,
     /// The password.
-    pub password: Option<String>,
+    pub password: Option<NewPassword>,
     /// What to show instead of the user ID.
     pub display_name: Option<String>,
     /// Whether the user is to administer this server.
@@ -131,6 +149,7 @@ enum Created {
     TokenUsedUp,
     EmailInUse,
     ConfirmationUsedUp,
+    SessionUsedUp,
 }
 
 impl Registration {
@@ -228,13 +247,36 @@ impl Registration {
     pub async fn register(&self, user: NewUser, authorisation: Authorisation) -> Result<Registered, RegistrationError> {
         let password_hash = match &user.password {
             None => None,
-            Some(password) => {
+            Some(NewPassword::Hashed(hash)) => Some(hash.clone()),
+            Some(NewPassword::Plain(password)) => {
                 let passwords = self.passwords.as_deref().filter(|passwords| passwords.is_enabled());
                 let passwords = passwords.ok_or(RegistrationError::PasswordsDisabled)?;
                 Some(passwords.hash(password).await?)
             }
         };
         self.create(user, password_hash, false, authorisation).await
+    }
+
+    /// The answer to a client that repeats the request by which a user was registered: the account, and new tokens of the device,
+    /// because the others may never have arrived. `outcome` is what was remembered of it.
+    ///
+    /// # Errors
+    /// [`RegistrationError::UserInUse`] if the account has been closed meanwhile, or has another password.
+    pub async fn register_again(
+        &self,
+        outcome: Value,
+        parameters: &RegisterParameters,
+        address: Option<IpAddr>,
+    ) -> Result<Registered, RegistrationError> {
+        let unreadable = |error| StorageError::Statement(format!("table uia_sessions: {error}"));
+        let RegisteredBefore { proof, device_id } = serde_json::from_value(outcome).map_err(unreadable)?;
+        let Some(device_id) = device_id else {
+            return Ok(Registered { user_id: proof.user_id, tokens: None });
+        };
+        let device = CheckedDevice { device_id, address, ..parameters.device(address)? };
+        let tokens = self.sessions.open(proof.user_sn, &proof.password_hash, &device).await?;
+        let tokens = tokens.ok_or(RegistrationError::UserInUse)?;
+        Ok(Registered { user_id: proof.user_id, tokens: Some(tokens) })
     }
 
     /// Registers a guest and logs it in.
@@ -259,7 +301,9 @@ impl Registration {
         password: Option<String>,
         is_admin: bool,
     ) -> Result<OwnedUserId, RegistrationError> {
-        let user = NewUser { username: Some(name.to_owned()), password, is_admin, ..NewUser::default() };
+        let username = Some(localpart(name, &self.server_name)?.to_owned());
+        let password = password.map(NewPassword::Plain);
+        let user = NewUser { username, password, is_admin, ..NewUser::default() };
         Ok(self.register(user, Authorisation::default()).await?.user_id)
     }
 
@@ -287,8 +331,14 @@ impl Registration {
         let session = user.device.zip(prepared.as_ref().map(|prepared| prepared.stored(now)));
         let display_name = user.display_name.map(|name| serde_json::Value::from(name).to_string());
         let upgrades = user.upgrades.map(|guest| guest.user_sn);
+        let registered_id = user_id.clone();
         let created = self.database.write(async move |tx| {
             let mut account = account.clone();
+            if let Some(finishing) = &authorisation.finishing
+                && !tx.lock_uia_session(finishing.session_id()).await?
+            {
+                return Ok(Created::SessionUsedUp);
+            }
             if upgrades.is_none() && tx.account_exists(&account.user_id).await? {
                 return Ok(Created::UserInUse);
             }
@@ -321,6 +371,13 @@ impl Registration {
             if let Some(name) = &display_name {
                 tx.set_profile_field(user_sn, "displayname", name).await?;
             }
+            if let Some(finishing) = &authorisation.finishing
+                && let Some(password_hash) = account.password_hash.clone()
+            {
+                let proof = PasswordProof { user_sn, user_id: registered_id.clone(), password_hash };
+                let device_id = session.as_ref().map(|(device, _)| device.device_id.clone());
+                finish(tx, finishing, RegisteredBefore { proof, device_id }).await?;
+            }
             let revoked = match &session {
                 Some((device, tokens)) => new_session(tx, user_sn, device, tokens).await?,
                 None => Vec::new(),
@@ -331,9 +388,10 @@ impl Registration {
             Created::UserInUse => Err(RegistrationError::UserInUse),
             Created::TokenUsedUp => Err(RegistrationError::TokenUsedUp),
             Created::EmailInUse => Err(RegistrationError::EmailInUse),
+            Created::SessionUsedUp => Err(RegistrationError::SessionUsedUp),
             Created::ConfirmationUsedUp => Err(RegistrationError::ConfirmationUsedUp),
             Created::Account(revoked) => {
-                self.sessions.forget(&revoked);
+                self.sessions.end(&revoked);
                 if let Some(guest_sn) = upgrades {
                     self.sessions.look_up_again(guest_sn).await?;
                 }
@@ -381,6 +439,14 @@ async fn confirmed(
     }
     let validated_at = session.validated_at.unwrap_or(now);
     Ok(Ok(UserThreepid { medium: EMAIL.to_owned(), address: session.address, validated_at, added_at: now }))
+}
+
+/// Remembers the account for a client that asks again.
+async fn finish(tx: &mut Tx, finishing: &Finishing, registered: RegisteredBefore) -> Result<(), StorageError> {
+    let unwritable = |error| StorageError::Statement(format!("table uia_sessions: {error}"));
+    let outcome = serde_json::to_value(&registered).map_err(unwritable)?;
+    let done = finishing.outcome(Some(&registered.proof.password_hash), &outcome)?;
+    tx.finish_uia_session(&done).await.map(drop)
 }
 
 /// Another node was faster to take the name.

@@ -3,20 +3,19 @@
 //! <https://element-hq.github.io/synapse/latest/admin_api/register_api.html>
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hmac::{Hmac, Mac};
-use homeserver_core::{Clock, Live, random_string};
+use homeserver_core::{Clock, Live};
 use sha1::Sha1;
-use storage::{Database, StorageError, UiaSession};
+use storage::{Database, StorageError};
 
+use super::nonce;
 use super::{NewUser, Registered, Registration, RegistrationError};
+use crate::rate_limits::{Key, Kind, LimitExceeded, RateLimits};
 use crate::sessions::CheckedDevice;
-use crate::uia::{Authorisation, MAX_SESSIONS};
+use crate::uia::{Authorisation, NewPassword};
 
-/// How long a nonce can be used.
-const NONCE_AGE: Duration = Duration::from_secs(60);
-/// Nonces are kept where the sessions of user-interactive authentication are, under this operation.
+/// Nonces that were used are kept where the sessions of user-interactive authentication are, under this operation.
 const NONCE_OPERATION: &str = "shared secret";
 /// Types of users that Synapse knows.
 const USER_TYPES: [&str; 2] = ["support", "bot"];
@@ -56,6 +55,9 @@ pub enum SharedSecretError {
     /// The sender does not know the secret.
     #[error("HMAC incorrect")]
     WrongMac,
+    /// There were too many wrong requests.
+    #[error(transparent)]
+    LimitExceeded(#[from] LimitExceeded),
     /// The user cannot be registered.
     #[error(transparent)]
     Registration(#[from] RegistrationError),
@@ -69,20 +71,22 @@ pub struct SharedSecret {
     database: Database,
     clock: Arc<dyn Clock>,
     registration: Arc<Registration>,
+    rate_limits: Arc<RateLimits>,
     /// None if this way of registration is closed.
     secret: Live<Option<String>>,
 }
 
 impl SharedSecret {
-    /// Registration by `secret`.
+    /// Registration by `secret`. `rate_limits` count wrong requests.
     #[must_use]
     pub fn new(
         database: Database,
         clock: Arc<dyn Clock>,
         registration: Arc<Registration>,
+        rate_limits: Arc<RateLimits>,
         secret: Option<String>,
     ) -> Self {
-        Self { database, clock, registration, secret: Live::new(secret) }
+        Self { database, clock, registration, rate_limits, secret: Live::new(secret) }
     }
 
     /// Registers for those who know another secret from now on, or for nobody.
@@ -90,52 +94,40 @@ impl SharedSecret {
         self.secret.replace(secret);
     }
 
-    /// A nonce for one request within a minute.
-    ///
-    /// # Errors
-    /// [`StorageError`].
-    pub async fn nonce(&self) -> Result<String, StorageError> {
-        let nonce = random_string(64);
-        if self.secret.read().is_none() {
-            return Ok(nonce);
-        }
-        let now = self.clock.now();
-        let session = UiaSession {
-            session_id: nonce.clone(),
-            operation: NONCE_OPERATION.to_owned(),
-            user_sn: None,
-            completed: "[]".to_owned(),
-            details: "{}".to_owned(),
-            created_at: now,
-        };
-        self.database.store_uia_session(session).await?;
-        // Chance decides: about one nonce in sixty-two cleans up.
-        if nonce.starts_with('0') {
-            self.database.prune_uia_sessions(now.minus(Duration::from_secs(30 * 60)), MAX_SESSIONS).await?;
-        }
-        Ok(nonce)
+    /// A nonce for one request within a minute. Nothing is stored of it: it says itself when it was given out, and proves that.
+    #[must_use]
+    pub fn nonce(&self) -> String {
+        let secret = self.secret.snapshot();
+        nonce::give_out(secret.as_deref().unwrap_or_default(), self.clock.now())
     }
 
-    /// Registers a user. The nonce is used up even if the request is wrong.
+    /// Registers a user. The nonce is used up even if the request is wrong. Wrong requests are counted for `address`.
     ///
     /// # Errors
     /// [`SharedSecretError`].
-    pub async fn register(&self, request: SharedSecretRequest) -> Result<Registered, SharedSecretError> {
+    pub async fn register(&self, request: SharedSecretRequest, address: Key) -> Result<Registered, SharedSecretError> {
         let secret = self.secret.snapshot();
         let secret = secret.as_deref().ok_or(SharedSecretError::Disabled)?;
-        let oldest = self.clock.now().minus(NONCE_AGE);
-        if !self.database.take_uia_session(request.nonce.clone(), NONCE_OPERATION, oldest).await? {
+        let now = self.clock.now();
+        if !nonce::is_valid(secret, &request.nonce, now) {
             return Err(SharedSecretError::UnknownNonce);
         }
         if request.user_type.as_deref().is_some_and(|kind| !USER_TYPES.contains(&kind)) {
             return Err(SharedSecretError::InvalidUserType);
         }
-        if !is_mac_right(secret, &request) {
+        let is_right = is_mac_right(secret, &request);
+        if !is_right {
+            self.rate_limits.spend(Kind::InteractiveAuth, address, None)?.keep();
+        }
+        if !self.database.use_once(request.nonce.clone(), NONCE_OPERATION, now).await? {
+            return Err(SharedSecretError::UnknownNonce);
+        }
+        if !is_right {
             return Err(SharedSecretError::WrongMac);
         }
         let user = NewUser {
             username: Some(request.username),
-            password: Some(request.password),
+            password: Some(NewPassword::Plain(request.password)),
             display_name: request.display_name,
             is_admin: request.is_admin,
             user_type: request.user_type,
@@ -165,7 +157,7 @@ fn is_mac_right(secret: &str, request: &SharedSecretRequest) -> bool {
     from_hex(&request.mac).is_some_and(|given| mac.verify_slice(&given).is_ok())
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
     let digits = digits?;
     let pairs = digits.chunks_exact(2);

@@ -1,9 +1,31 @@
 //! The grammar of new user IDs.
 
-use ruma::{OwnedUserId, ServerName, UserId};
+use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 
 /// The longest user ID, in bytes, with the sigil and the server name.
 const MAX_USER_ID_BYTES: usize = 255;
+
+/// The operator named a user of another server.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{user_id} is a user of another server: this one is {server_name}")]
+pub struct OtherServer {
+    user_id: String,
+    server_name: OwnedServerName,
+}
+
+/// The part before the colon of a user of this server, whom somebody names by that part or by the whole ID.
+///
+/// # Errors
+/// [`OtherServer`].
+pub(crate) fn localpart<'a>(name: &'a str, server_name: &ServerName) -> Result<&'a str, OtherServer> {
+    let Some((localpart, server)) = name.strip_prefix('@').and_then(|rest| rest.split_once(':')) else {
+        return Ok(name);
+    };
+    if server != server_name.as_str() {
+        return Err(OtherServer { user_id: name.to_owned(), server_name: server_name.to_owned() });
+    }
+    Ok(localpart)
+}
 
 /// The ID of a new user of `server_name` who wants to be called `name`; capitals become small letters. Refused with a sentence.
 ///
@@ -37,6 +59,16 @@ mod tests {
     fn capitals_become_small_and_all_allowed_characters_stay() {
         let user_id = new_user_id("Alice-._=/+9", server_name!("example.org")).unwrap();
         assert_eq!(user_id, "@alice-._=/+9:example.org");
+    }
+
+    #[test]
+    fn a_user_of_this_server_is_named_by_the_whole_id_too() {
+        let server_name = server_name!("example.org:8448");
+        assert_eq!(localpart("carol", server_name).unwrap(), "carol");
+        assert_eq!(localpart("@carol:example.org:8448", server_name).unwrap(), "carol");
+        assert_eq!(localpart("@carol", server_name).unwrap(), "@carol");
+        let refused = localpart("@carol:example.org", server_name).unwrap_err().to_string();
+        assert_eq!(refused, "@carol:example.org is a user of another server: this one is example.org:8448");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::aliases::may_set_canonical_alias;
 use super::member_content::Content;
 use super::{RoomError, Timeline};
 use crate::sessions::Requester;
+use crate::unicode::folded;
 use crate::wire;
 
 /// Rooms that are read at once.
@@ -184,7 +185,7 @@ impl Directory {
         start: DirectoryEntry,
         limit: usize,
     ) -> Result<Scan, RoomError> {
-        let search_term = query.search_term.as_deref().map(str::to_lowercase).filter(|term| !term.is_empty());
+        let search_term = query.search_term.as_deref().map(folded).filter(|term| !term.is_empty());
         let mut scan = Scan { found: Vec::new(), end: start, goes_on: true };
         let mut scanned = 0;
         while scanned < MAX_SCANNED {
@@ -300,7 +301,7 @@ impl PublicRoom {
 
 fn matches(room: &PublicRoom, search_term: Option<&str>, room_types: Option<&[Option<String>]>) -> bool {
     let texts = [&room.name, &room.topic, &room.canonical_alias];
-    let has_term = |term: &str| texts.into_iter().flatten().any(|text| text.to_lowercase().contains(term));
+    let has_term = |term: &str| texts.into_iter().flatten().any(|text| folded(text).contains(term));
     search_term.is_none_or(has_term) && room_types.is_none_or(|types| types.contains(&room.room_type))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use homeserver_core::{DeviceSn, Timestamp};
 use parking_lot::Mutex;
-use storage::{Database, LastSeen, StorageError};
+use storage::{Database, Device, LastSeen, StorageError};
 
 /// How long uses are gathered before they are written.
 const GATHER: Duration = Duration::from_secs(20);
@@ -41,6 +41,17 @@ impl LastSeenQueue {
             });
         }
         waiting.insert(device_sn, LastSeen { device_sn, at, address: address.map(|address| address.to_string()) });
+    }
+
+    /// Adds what waits to what is stored.
+    pub(super) fn add_to(&self, devices: &mut [Device]) {
+        let waiting = self.waiting.lock();
+        for device in devices {
+            if let Some(seen) = waiting.get(&device.device_sn) {
+                device.last_seen_at = Some(seen.at);
+                device.last_seen_address.clone_from(&seen.address);
+            }
+        }
     }
 
     pub(super) async fn flush(&self) -> Result<(), StorageError> {

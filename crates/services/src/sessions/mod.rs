@@ -2,12 +2,14 @@
 //!
 //! Tokens are stored hashed. What was looked up is remembered under the hash, and forgotten when the token is revoked.
 
+mod endings;
+mod following;
 mod last_seen;
 mod tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use homeserver_core::{
@@ -16,14 +18,18 @@ use homeserver_core::{
 use ruma::{OwnedDeviceId, OwnedUserId};
 use storage::{Database, Interned, StorageError, StoredSession, TokenHash, Tx};
 
+use self::endings::{Ending, Endings};
 use self::last_seen::LastSeenQueue;
 pub use self::tokens::IssuedTokens;
 use self::tokens::{PreparedTokens, hash};
+use crate::devices::MAX_NAME_CHARS;
 
 /// The longest device ID, in bytes.
 pub const MAX_DEVICE_ID_BYTES: usize = 255;
 /// How exactly it is recorded when a device was last seen.
 const LAST_SEEN_INTERVAL: Duration = Duration::from_secs(300);
+/// How often a session is read again that others change meanwhile.
+const MAX_LOOK_UPS: usize = 3;
 
 /// The user who makes a request.
 #[derive(Clone, Debug)]
@@ -43,7 +49,7 @@ pub struct Requester {
     /// Whether rate limits apply: not to what the server does for the user by itself, and not to users of an application service
     /// whose registration says so.
     pub is_rate_limited: bool,
-    ended: Arc<AtomicBool>,
+    ending: Arc<Ending>,
 }
 
 impl Requester {
@@ -51,13 +57,18 @@ impl Requester {
     pub(crate) fn on_behalf_of(user_sn: UserSn, user_id: OwnedUserId) -> Self {
         let (device_sn, device_id) = (None, None);
         let (is_guest, is_admin, is_rate_limited) = (false, false, false);
-        Self { user_sn, user_id, device_sn, device_id, is_guest, is_admin, is_rate_limited, ended: Arc::default() }
+        Self { user_sn, user_id, device_sn, device_id, is_guest, is_admin, is_rate_limited, ending: Arc::default() }
     }
 
-    /// Whether the session has been ended, here on this node, since the request began: a request that has waited asks.
+    /// Whether the session has ended since the request began: a request that has waited asks.
     #[must_use]
     pub fn has_left(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+        self.ending.has_ended()
+    }
+
+    /// Waits until the session has ended. What ends it elsewhere is noticed within a second.
+    pub async fn left(&self) {
+        self.ending.wait().await;
     }
 }
 
@@ -80,10 +91,12 @@ pub enum AuthenticationError {
 pub struct SessionDevice {
     /// An ID that the client has chosen, perhaps of a device that it had before.
     pub device_id: Option<String>,
-    /// What to call the device if it is new.
+    /// What to call the device if it is new; what is beyond the longest name is cut off.
     pub display_name: Option<String>,
     /// Whether the client can handle an access token that expires.
     pub wants_refresh_token: bool,
+    /// Where the client is, if that is known.
+    pub address: Option<IpAddr>,
 }
 
 /// Why a session cannot be opened for a device.
@@ -92,9 +105,6 @@ pub enum DeviceError {
     /// The device ID is empty or too long.
     #[error("A device ID has between 1 and {MAX_DEVICE_ID_BYTES} bytes")]
     InvalidId,
-    /// The name is too long.
-    #[error("A device's display name has at most {} characters", crate::devices::MAX_NAME_CHARS)]
-    NameTooLong,
 }
 
 /// How sessions behave.
@@ -118,8 +128,8 @@ struct Remembered {
 
 impl HeapSize for Remembered {
     fn heap_bytes(&self) -> usize {
-        /// The flag that the session has ended, and the counts of those who look at it.
-        const ENDED_BYTES: usize = allocation_bytes(size_of::<AtomicBool>() + 2 * size_of::<usize>());
+        /// Whether the session has ended, and the counts of those who look at it.
+        const ENDED_BYTES: usize = allocation_bytes(size_of::<Ending>() + 2 * size_of::<usize>());
         let device_id = self.requester.device_id.as_ref().map_or(0, |id| allocation_bytes(id.as_str().len()));
         self.requester.user_id.heap_bytes() + device_id + ENDED_BYTES
     }
@@ -132,6 +142,7 @@ pub struct Sessions {
     clock: Arc<dyn Clock>,
     options: SessionOptions,
     remembered: Cache<TokenHash, Arc<Remembered>>,
+    endings: Endings,
     last_seen: LastSeenQueue,
 }
 
@@ -141,7 +152,7 @@ impl Sessions {
     pub fn new(database: Database, interned: Arc<Interned>, clock: Arc<dyn Clock>, options: SessionOptions) -> Self {
         let last_seen = LastSeenQueue::new(database.clone());
         let remembered = Cache::new(database.memory(), "sessions");
-        Self { database, interned, clock, options, remembered, last_seen }
+        Self { database, interned, clock, options, remembered, endings: Endings::default(), last_seen }
     }
 
     /// Whose `token` it is. From which `address` it was used, if that is known, is told in the list of devices.
@@ -164,7 +175,17 @@ impl Sessions {
     }
 
     async fn look_up(&self, hash: TokenHash) -> Result<Arc<Remembered>, AuthenticationError> {
-        let stored = self.database.session(&hash).await?.ok_or(AuthenticationError::UnknownToken)?;
+        let mut changes = self.endings.changes();
+        let mut stored = self.database.session(&hash).await?.ok_or(AuthenticationError::UnknownToken)?;
+        let ending = self.endings.of(hash, stored.user_sn);
+        // A session that is ended between the two lines above is not told: it is read once more.
+        for _ in 1..MAX_LOOK_UPS {
+            if self.endings.changes() == changes {
+                break;
+            }
+            changes = self.endings.changes();
+            stored = self.database.session(&hash).await?.ok_or(AuthenticationError::UnknownToken)?;
+        }
         if let Some(refresh_hash) = stored.refresh_hash
             && self.database.has_predecessor(stored.device_sn, &refresh_hash).await?
         {
@@ -174,7 +195,7 @@ impl Sessions {
         }
         // Whoever joins a room next is looked up by these.
         self.interned.remember_user(&stored.user_id, stored.user_sn, stored.user_key_sn);
-        Ok(Arc::new(remember(stored)?))
+        Ok(Arc::new(remember(stored, ending)?))
     }
 
     fn note_use(&self, session: &Remembered, now: Timestamp, address: Option<IpAddr>) {
@@ -189,16 +210,28 @@ impl Sessions {
         }
     }
 
-    /// Opens a session for a user who has proved to be one. A device that the user had before loses its earlier tokens.
+    /// Opens a session for a user who has proved to know the password of this hash. A device that the user had before loses its
+    /// earlier tokens. `None` if the account has been closed meanwhile, or has another password.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
-    pub async fn open(&self, user_sn: UserSn, device: &CheckedDevice) -> Result<IssuedTokens, StorageError> {
+    pub(crate) async fn open(
+        &self,
+        user_sn: UserSn,
+        password_hash: &str,
+        device: &CheckedDevice,
+    ) -> Result<Option<IssuedTokens>, StorageError> {
         let prepared = self.prepare(device);
-        let (new, device) = (prepared.stored(self.clock.now()), device.clone());
-        let revoked = self.database.write(async move |tx| new_session(tx, user_sn, &device, &new).await).await?;
-        self.forget(&revoked);
-        Ok(prepared.issued)
+        let (new, device, hash) = (prepared.stored(self.clock.now()), device.clone(), password_hash.to_owned());
+        let revoked = self.database.write(async move |tx| {
+            if !tx.lock_password_hash(user_sn, &hash).await? {
+                return Ok(None);
+            }
+            new_session(tx, user_sn, &device, &new).await.map(Some)
+        });
+        let Some(revoked) = revoked.await? else { return Ok(None) };
+        self.end(&revoked);
+        Ok(Some(prepared.issued))
     }
 
     pub(crate) fn prepare(&self, device: &CheckedDevice) -> PreparedTokens {
@@ -223,8 +256,8 @@ impl Sessions {
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
     pub async fn delete_devices(&self, user_sn: UserSn, device_ids: Vec<String>) -> Result<(), StorageError> {
-        let revoked = self.database.delete_devices(user_sn, device_ids).await?;
-        self.forget(&revoked);
+        let revoked = self.database.delete_devices(user_sn, device_ids, self.clock.now()).await?;
+        self.end(&revoked);
         Ok(())
     }
 
@@ -233,18 +266,29 @@ impl Sessions {
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
     pub async fn delete_all_devices(&self, user_sn: UserSn, except: Option<DeviceSn>) -> Result<(), StorageError> {
-        let revoked = self.database.delete_all_devices(user_sn, except).await?;
-        self.forget(&revoked);
+        let revoked = self.database.delete_all_devices(user_sn, except, self.clock.now()).await?;
+        self.end(&revoked);
         Ok(())
     }
 
-    /// Forgets tokens that have been revoked in the database, also those that are just being looked up.
-    pub(crate) fn forget(&self, revoked: &[TokenHash]) {
+    /// Forgets the tokens of sessions that have ended in the database, and tells the requests of these sessions that wait.
+    pub(crate) fn end(&self, revoked: &[TokenHash]) {
+        self.endings.note_change();
+        self.forget(revoked);
+        revoked.iter().for_each(|hash| self.endings.end(hash));
+    }
+
+    /// Forgets tokens for which their sessions have got others, also those that are just being looked up. Requests that were made
+    /// with them are answered: the session goes on.
+    fn forget(&self, revoked: &[TokenHash]) {
         for hash in revoked {
-            if let Some(session) = self.remembered.remove(hash) {
-                session.requester.ended.store(true, Ordering::Relaxed);
-            }
+            self.remembered.remove(hash);
         }
+    }
+
+    /// When the devices were last used, if that was so lately that it is not in the database yet.
+    pub(crate) fn unwritten_uses(&self, devices: &mut [storage::Device]) {
+        self.last_seen.add_to(devices);
     }
 
     /// Forgets what is remembered of a user's tokens, which stay valid: the account is another one now.
@@ -273,7 +317,7 @@ impl Sessions {
     }
 }
 
-fn remember(stored: StoredSession) -> Result<Remembered, StorageError> {
+fn remember(stored: StoredSession, ending: Arc<Ending>) -> Result<Remembered, StorageError> {
     let user_id = OwnedUserId::try_from(stored.user_id.as_str());
     let user_id =
         user_id.map_err(|error| StorageError::Value { column: 1, reason: format!("{}: {error}", stored.user_id) })?;
@@ -286,7 +330,7 @@ fn remember(stored: StoredSession) -> Result<Remembered, StorageError> {
             is_guest: stored.is_guest,
             is_admin: stored.is_admin,
             is_rate_limited: true,
-            ended: Arc::default(),
+            ending,
         },
         expires_at: stored.expires_at,
         seen_at: AtomicI64::new(stored.last_seen_at.map_or(0, |at| at.0)),
@@ -299,6 +343,7 @@ pub struct CheckedDevice {
     pub(crate) device_id: String,
     pub(crate) display_name: Option<String>,
     pub(crate) wants_refresh_token: bool,
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl TryFrom<SessionDevice> for CheckedDevice {
@@ -309,10 +354,10 @@ impl TryFrom<SessionDevice> for CheckedDevice {
         if device_id.is_empty() || device_id.len() > MAX_DEVICE_ID_BYTES {
             return Err(DeviceError::InvalidId);
         }
-        if device.display_name.as_ref().is_some_and(|name| name.chars().count() > crate::devices::MAX_NAME_CHARS) {
-            return Err(DeviceError::NameTooLong);
-        }
-        Ok(Self { device_id, display_name: device.display_name, wants_refresh_token: device.wants_refresh_token })
+        let SessionDevice { display_name, wants_refresh_token, address, .. } = device;
+        // Nobody types this name: a client that makes a longer one could not log in otherwise.
+        let display_name = display_name.map(|name| name.chars().take(MAX_NAME_CHARS).collect());
+        Ok(Self { device_id, display_name, wants_refresh_token, address })
     }
 }
 
@@ -323,9 +368,13 @@ pub(crate) async fn new_session(
     device: &CheckedDevice,
     new: &storage::NewTokens,
 ) -> Result<Vec<TokenHash>, StorageError> {
-    let device_sn =
-        tx.ensure_device(user_sn, &device.device_id, device.display_name.as_deref(), new.created_at).await?;
+    let address = device.address.map(|address| address.to_string());
+    let (name, address) = (device.display_name.as_deref(), address.as_deref());
+    let device_sn = tx.ensure_device(user_sn, &device.device_id, name, address, new.created_at).await?;
     let revoked = tx.delete_tokens(&[device_sn.0]).await?;
+    if !revoked.is_empty() {
+        tx.note_account_change(user_sn, new.created_at).await?;
+    }
     tx.insert_tokens(user_sn, device_sn, new).await?;
     Ok(revoked)
 }
@@ -353,7 +402,7 @@ mod tests {
         };
         let mut sessions: Vec<Arc<Remembered>> = Vec::with_capacity(100);
         let taken = allocation_counter::measure(|| {
-            sessions.extend((0..100).map(|number| Arc::new(remember(stored(number)).unwrap())));
+            sessions.extend((0..100).map(|number| Arc::new(remember(stored(number), Arc::default()).unwrap())));
         });
         let counted: usize = sessions.iter().map(|session| session.heap_bytes()).sum();
         let taken = usize::try_from(taken.bytes_current).unwrap();

@@ -245,6 +245,7 @@ impl Sync {
                     false
                 }
                 () = self.stopping.cancelled() => false,
+                () = requester.left() => false,
             };
             if !is_woken {
                 self.wakeups.leave(requester.user_sn);

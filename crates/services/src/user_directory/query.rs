@@ -3,6 +3,7 @@
 use storage::UserListing;
 
 use super::FoundUser;
+use crate::unicode::folded;
 
 /// What somebody looks for: all of some words.
 pub(super) struct Query {
@@ -21,25 +22,26 @@ pub(super) enum Fit {
 impl Query {
     /// `None` if there is no word in the term.
     pub(super) fn new(term: &str) -> Option<Self> {
-        let text = term.trim().to_lowercase();
+        let text = folded(term.trim());
         let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
         if words.is_empty() { None } else { Some(Self { text, words }) }
     }
 
-    /// The longest text that the database is sure to find in everybody who fits.
+    /// The longest text that the database is sure to find in everybody who fits and whose name has only ASCII characters; it also
+    /// finds everybody whose name has others, which are left to [`fit`](Self::fit): it cannot fold them.
     ///
-    /// SQLite folds the case of ASCII letters only, and display names are stored as JSON: letters that a database may see otherwise, and
-    /// what JSON escapes, are left to [`fit`](Self::fit). Empty if nothing remains, which everybody has in their name.
+    /// Display names are stored as JSON, so what JSON escapes is left to `fit`, too. Empty if nothing remains, which everybody has
+    /// in their name. A text with other characters is found in no name of ASCII characters.
     pub(super) fn sure_part(&self) -> &str {
-        let parts = self.words.iter().flat_map(|word| word.split(|character| !is_stored_as_is(character)));
-        parts.max_by_key(|part| part.len()).unwrap_or_default()
+        let parts = self.words.iter().flat_map(|word| word.split(is_escaped));
+        parts.max_by_key(|part| (!part.is_ascii(), part.len())).unwrap_or_default()
     }
 
     /// How well a user fits; `None` if not all words are there. A server name counts as a whole, or with what is before it: two
     /// letters of it would find everybody who is on the server.
     pub(super) fn fit(&self, user: &FoundUser) -> Option<Fit> {
-        let user_id = user.user_id.to_lowercase();
-        let name = user.display_name.as_deref().unwrap_or_default().to_lowercase();
+        let user_id = folded(&user.user_id);
+        let name = folded(user.display_name.as_deref().unwrap_or_default());
         let (localpart, server_name) = user_id.split_once(':').unwrap_or((&user_id, ""));
         let has = |word: &String| {
             name.contains(word.as_str())
@@ -61,12 +63,9 @@ impl Query {
     }
 }
 
-/// Whether a small letter, or a character without case, is found in the JSON of a text by folding ASCII letters only.
-fn is_stored_as_is(character: char) -> bool {
-    if character.is_ascii() {
-        return !character.is_ascii_control() && !matches!(character, '"' | '\\');
-    }
-    character.to_lowercase().eq([character]) && character.to_uppercase().eq([character])
+/// Whether the JSON of a text has something else for this character.
+fn is_escaped(character: char) -> bool {
+    character.is_ascii_control() || matches!(character, '"' | '\\')
 }
 
 impl From<UserListing> for FoundUser {
@@ -97,8 +96,10 @@ mod tests {
     fn the_database_gets_the_part_that_it_compares_as_this_does() {
         for (term, part) in [
             ("Alice Cooper", "cooper"),
-            ("JÜRGEN", "rgen"),
-            ("Иван", ""),
+            ("JÜRGEN", "jürgen"),
+            ("Иван", "иван"),
+            ("ａｌｉｃｅ", "alice"),
+            ("longest é", "é"),
             ("山田太郎", "山田太郎"),
             (r#"a"bc\d"#, "bc"),
             ("50%_off", "50%_off"),
@@ -114,6 +115,8 @@ mod tests {
         assert_eq!(fit("cooper ali", "@a:hs", "Alice Cooper"), Some(Fit::Within));
         assert_eq!(fit("alice mallory", "@a:hs", "Alice Cooper"), None);
         assert_eq!(fit("иван", "@i:hs", "ИВАН"), Some(Fit::Whole));
+        assert_eq!(fit("cafe\u{301}", "@c:hs", "CAFÉ"), Some(Fit::Whole));
+        assert_eq!(fit("strasse", "@s:hs", "Große Straße"), Some(Fit::Within));
         assert_eq!(fit("user", "@user-1:hs", ""), Some(Fit::Beginning));
         assert_eq!(fit("@user-1:hs", "@user-1:hs", ""), Some(Fit::Whole));
     }

@@ -19,7 +19,7 @@ use services::passwords::{HashCost, Passwords};
 use services::rate_limits::RateLimits;
 use services::registration::{NewUser, Registered, Registration, RegistrationOptions};
 use services::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
-use services::uia::{Authorisation, UserInteractiveAuth};
+use services::uia::{Authorisation, NewPassword, UserInteractiveAuth};
 use storage::{Database, DatabaseOptions, Interned};
 use tasks::queue::{JobQueue, QueueOptions};
 use testing::TestDatabase;
@@ -35,6 +35,7 @@ struct Parts {
     devices: Devices,
     registration: Registration,
     user_interactive_auth: UserInteractiveAuth,
+    accounts: Arc<Accounts>,
 }
 
 impl Parts {
@@ -55,15 +56,16 @@ impl Parts {
             options,
         ));
         let jobs = Arc::new(JobQueue::new(database.clone(), shared.clone(), QueueOptions::default()));
-        let accounts = Accounts::new(
+        let rate_limits = Arc::new(RateLimits::new(database.clone(), name.clone(), |_| None));
+        let accounts = Arc::new(Accounts::new(
             database.clone(),
             shared.clone(),
             name.clone(),
             passwords.clone(),
             sessions.clone(),
             jobs,
-            Arc::new(RateLimits::new(database.clone(), name.clone(), |_| None)),
-        );
+            rate_limits.clone(),
+        ));
         let options = RegistrationOptions { enabled: true, ..RegistrationOptions::default() };
         Self {
             registration: Registration::new(
@@ -74,11 +76,12 @@ impl Parts {
                 passwords,
                 sessions.clone(),
             ),
-            user_interactive_auth: UserInteractiveAuth::new(database.clone(), shared, Arc::new(accounts)),
+            user_interactive_auth: UserInteractiveAuth::new(database.clone(), shared, accounts.clone(), rate_limits),
             devices: Devices::new(database.clone(), sessions.clone()),
             database,
             clock,
             sessions,
+            accounts,
         }
     }
 
@@ -87,7 +90,7 @@ impl Parts {
         let device = SessionDevice { wants_refresh_token, ..SessionDevice::default() };
         let user = NewUser {
             username: Some(name.to_owned()),
-            password: Some("wonderland".to_owned()),
+            password: Some(NewPassword::Plain("wonderland".to_owned())),
             device: Some(CheckedDevice::try_from(device).unwrap()),
             ..NewUser::default()
         };

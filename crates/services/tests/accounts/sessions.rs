@@ -2,7 +2,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use services::sessions::AuthenticationError;
+use services::accounts::AccountError;
+use services::sessions::{AuthenticationError, CheckedDevice, SessionDevice};
+use services::uia::{Authorisation, NewPassword};
 use testing::on_both_databases;
 
 use crate::{LIFETIME, Parts};
@@ -38,12 +40,14 @@ on_both_databases! {
             let device = parts.devices.one(requester.user_sn, &tokens.device_id).await.unwrap();
             (device.last_seen_at.unwrap().0, device.last_seen_address.unwrap())
         };
+        // It has been used since it exists.
+        parts.clock.advance(Duration::from_secs(300));
         let first = use_from(1).await;
-        assert_eq!(first, (1_700_000_000_000, "203.0.113.1".to_owned()));
+        assert_eq!(first, (1_700_000_300_000, "203.0.113.1".to_owned()));
         parts.clock.advance(Duration::from_secs(299));
         assert_eq!(use_from(2).await, first);
         parts.clock.advance(Duration::from_secs(1));
-        assert_eq!(use_from(3).await, (1_700_000_300_000, "203.0.113.3".to_owned()));
+        assert_eq!(use_from(3).await, (1_700_000_600_000, "203.0.113.3".to_owned()));
     }
 
     async fn a_token_that_is_revoked_while_it_is_looked_up_stays_revoked(db: TestDatabase) {
@@ -64,5 +68,37 @@ on_both_databases! {
             let refused = parts.sessions.authenticate(&tokens.access_token, None).await.unwrap_err();
             assert!(matches!(refused, AuthenticationError::UnknownToken), "{refused}");
         }
+    }
+
+    async fn a_login_that_was_verified_before_the_password_changed_opens_no_session(db: TestDatabase) {
+        let parts = Parts::new(&db).await;
+        parts.register("alice", false).await;
+        let device = CheckedDevice::try_from(SessionDevice::default()).unwrap();
+        let before = parts.accounts.by_password("alice", "wonderland").await.unwrap();
+        parts.accounts.set_password("alice", "looking glass").await.unwrap();
+        let refused = parts.accounts.log_in(&before, &device).await.unwrap_err();
+        assert!(matches!(refused, AccountError::PasswordChanged), "{refused}");
+
+        let before = parts.accounts.by_password("alice", "looking glass").await.unwrap();
+        parts.accounts.log_in(&before, &device).await.unwrap();
+        parts.accounts.deactivate_by_name("@alice:example.org", false).await.unwrap();
+        let refused = parts.accounts.log_in(&before, &device).await.unwrap_err();
+        assert!(matches!(refused, AccountError::PasswordChanged), "{refused}");
+        assert!(parts.database.devices(before.user_sn).await.unwrap().is_empty());
+    }
+
+    async fn what_was_authorised_with_a_password_that_has_changed_since_is_not_done(db: TestDatabase) {
+        let parts = Parts::new(&db).await;
+        let alice = parts.register("alice", false).await;
+        let requester = parts.requester(&alice).await;
+        let proof = parts.accounts.by_password("alice", "wonderland").await.unwrap();
+        let authorisation = Authorisation { password: Some(proof), ..Authorisation::default() };
+        parts.accounts.set_password("alice", "looking glass").await.unwrap();
+        let new = NewPassword::Plain("mad hatter".to_owned());
+        let refused = parts.accounts.change_password(&requester, &authorisation, new, true).await.unwrap_err();
+        assert!(matches!(refused, AccountError::PasswordChanged), "{refused}");
+        let refused = parts.accounts.deactivate(&authorisation, true).await.unwrap_err();
+        assert!(matches!(refused, AccountError::PasswordChanged), "{refused}");
+        parts.accounts.by_password("alice", "looking glass").await.unwrap();
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use services::accounts::Accounts;
-use services::uia::{Auth, Operation, Stage, UserInteractiveAuth};
+use services::uia::{Asked, Auth, Operation, Parameters, Stage, UserInteractiveAuth, unchanged};
 
 use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json, Object};
@@ -15,7 +15,25 @@ pub(crate) struct Body {
     #[serde(default)]
     auth: Option<Object<Auth>>,
     #[serde(default)]
-    erase: bool,
+    erase: Option<bool>,
+}
+
+/// What is remembered between the stages.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct DeactivateParameters {
+    #[serde(default)]
+    erase: Option<bool>,
+}
+
+impl Parameters for DeactivateParameters {
+    fn complete(self, before: Self) -> Option<Self> {
+        Some(Self { erase: unchanged(self.erase, before.erase)? })
+    }
+
+    /// Nobody is left to ask again.
+    fn repeat(&self, _done: &Self) -> bool {
+        false
+    }
 }
 
 #[derive(Serialize)]
@@ -30,9 +48,11 @@ pub(crate) async fn deactivate(
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<Deactivated>> {
-    let operation = Operation { name: "deactivate", requester: Some(&requester), flows: &[&[Stage::Password]] };
-    user_interactive_auth.authorise(operation, body.auth.as_ref().map(|auth| &auth.0)).await?;
-    accounts.deactivate(requester.user_sn, body.erase).await?;
+    let operation = Operation::of_user("deactivate", &requester, &[&[Stage::Password]]);
+    let asked = Asked::from(DeactivateParameters { erase: body.erase });
+    let authorised = user_interactive_auth.authorise(operation, asked, body.auth.as_ref().map(|auth| &auth.0));
+    let authorised = authorised.await?;
+    accounts.deactivate(&authorised.authorisation, authorised.parameters.erase.unwrap_or(false)).await?;
     // Nothing is ever bound to an identity server from here.
     Ok(Json(Deactivated { id_server_unbind_result: "no-support" }))
 }

@@ -13,7 +13,9 @@ use crate::error::ApiError;
 impl From<PasswordError> for ApiError {
     fn from(error: PasswordError) -> Self {
         match &error {
-            PasswordError::Empty => Self::weak_password(error.to_string()),
+            PasswordError::Empty | PasswordError::TooShort { .. } | PasswordError::TooWeak { .. } => {
+                Self::weak_password(error.to_string())
+            }
             PasswordError::TooLong => Self::invalid_param(error.to_string()),
             PasswordError::Busy(busy) => (*busy).into(),
             PasswordError::Hashing(_) => Self::internal("Hashing a password", &error),
@@ -24,9 +26,11 @@ impl From<PasswordError> for ApiError {
 impl From<AccountError> for ApiError {
     fn from(error: AccountError) -> Self {
         match error {
-            AccountError::WrongPassword => Self::forbidden(error.to_string()),
+            AccountError::WrongPassword | AccountError::PasswordChanged => Self::forbidden(error.to_string()),
             AccountError::Deactivated => Self::user_deactivated(error.to_string()),
             AccountError::ConfirmationUsedUp => Self::threepid_auth_failed(error.to_string()),
+            AccountError::NoSuchUser => Self::not_found(error.to_string()),
+            AccountError::OtherServer(error) => Self::invalid_param(error.to_string()),
             AccountError::PasswordsDisabled => Self::forbidden(error.to_string()),
             AccountError::LimitExceeded(error) => error.into(),
             AccountError::Password(error) => error.into(),
@@ -42,7 +46,8 @@ impl From<UiaError> for ApiError {
                 serde_json::Value::Object(body) => Self::user_interactive(body),
                 _ => Self::forbidden("User-interactive authentication is required"),
             },
-            UiaError::OtherUser => Self::forbidden(error.to_string()),
+            UiaError::OtherUser | UiaError::Changed => Self::forbidden(error.to_string()),
+            UiaError::LimitExceeded(error) => error.into(),
             UiaError::Account(error) => error.into(),
             UiaError::Storage(error) => error.into(),
         }

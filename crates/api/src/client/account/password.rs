@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use services::accounts::Accounts;
+use services::rate_limits::Key;
 use services::threepids::ThirdPartyIdentifiers;
-use services::uia::{Auth, Flow, Operation, Stage, UserInteractiveAuth};
+use services::uia::{Asked, Auth, Authorised, Flow, Operation, Parameters, Stage, UserInteractiveAuth, unchanged};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Json, Object, OptionalAuthenticated};
+use crate::extract::{ClientAddress, Json, Object, OptionalAuthenticated};
 
 #[derive(Deserialize)]
 pub(crate) struct Body {
@@ -18,18 +19,32 @@ pub(crate) struct Body {
     auth: Option<Object<Auth>>,
     #[serde(default)]
     new_password: Option<String>,
-    #[serde(default = "yes")]
-    logout_devices: bool,
+    #[serde(default)]
+    logout_devices: Option<bool>,
 }
 
-fn yes() -> bool {
-    true
+/// What is remembered between the stages, besides the password's hash.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct PasswordParameters {
+    #[serde(default)]
+    logout_devices: Option<bool>,
+}
+
+impl Parameters for PasswordParameters {
+    fn complete(self, before: Self) -> Option<Self> {
+        Some(Self { logout_devices: unchanged(self.logout_devices, before.logout_devices)? })
+    }
+
+    fn repeat(&self, done: &Self) -> bool {
+        self.logout_devices.is_none_or(|logout| Some(logout) == done.logout_devices)
+    }
 }
 
 /// Without a token it is whoever has the e-mail address that was confirmed who gets a new password.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword>
 pub(crate) async fn change_password(
+    ClientAddress(address): ClientAddress,
     OptionalAuthenticated(requester): OptionalAuthenticated,
     State(accounts): State<Arc<Accounts>>,
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
@@ -45,17 +60,27 @@ pub(crate) async fn change_password(
         (None, true) => &[&[Stage::PasswordResetEmail]],
         (None, false) => return Err(ApiError::missing_token("Missing access token")),
     };
-    let operation = Operation { name: "change password", requester: requester.as_ref(), flows };
+    let opener = requester.as_ref().map_or_else(|| Key::address(address), |requester| Key::user(requester.user_sn));
+    let operation = Operation { name: "change password", requester: requester.as_ref(), opener, flows };
     let auth = body.auth.as_ref().map(|auth| &auth.0);
-    let authorisation = user_interactive_auth.authorise(operation, auth).await?;
+    let parameters = PasswordParameters { logout_devices: body.logout_devices };
+    let asked = Asked { parameters, new_password: body.new_password };
+    if user_interactive_auth.outcome(operation, &asked, auth).await?.is_some() {
+        return Ok(Json(Empty {}));
+    }
+    let Authorised { parameters, new_password, authorisation } =
+        user_interactive_auth.authorise(operation, asked, auth).await?;
     let new_password =
-        body.new_password.ok_or_else(|| ApiError::missing_param("new_password: the new password is missing"))?;
-    match (authorisation.email, &requester) {
+        new_password.ok_or_else(|| ApiError::missing_param("new_password: the new password is missing"))?;
+    let log_out = parameters.logout_devices.unwrap_or(true);
+    match (&authorisation.email, &requester) {
         (Some(email), requester) => {
             let kept = requester.as_ref().and_then(|requester| requester.device_sn);
-            accounts.reset_password(&email, &new_password, body.logout_devices, kept).await?;
+            accounts.reset_password(email, &authorisation, new_password, log_out, kept).await?;
         }
-        (None, Some(requester)) => accounts.change_password(requester, &new_password, body.logout_devices).await?,
+        (None, Some(requester)) => {
+            accounts.change_password(requester, &authorisation, new_password, log_out).await?;
+        }
         // No flow without a token ends without an address.
         (None, None) => return Err(ApiError::missing_token("Missing access token")),
     }

@@ -1,14 +1,16 @@
 //! `DELETE /_matrix/client/v3/devices/{deviceId}` and `POST /_matrix/client/v3/delete_devices`
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use services::devices::Devices;
-use services::uia::{Auth, Operation, Stage, UserInteractiveAuth};
+use services::sessions::Requester;
+use services::uia::{Asked, Auth, Operation, Parameters, Stage, UserInteractiveAuth};
 
 use crate::Empty;
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::extract::{Authenticated, Json, Object, Path};
 
 #[derive(Deserialize)]
@@ -25,16 +27,14 @@ pub(crate) async fn delete_one(
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Json(body): Json<OneBody>,
 ) -> ApiResult<Json<Empty>> {
-    let name = operation_name(std::slice::from_ref(&device_id));
-    let operation = Operation { name: &name, requester: Some(&requester), flows: &[&[Stage::Password]] };
-    user_interactive_auth.authorise(operation, body.auth.as_ref().map(|auth| &auth.0)).await?;
-    devices.delete(requester.user_sn, vec![device_id]).await?;
-    Ok(Json(Empty {}))
+    delete(&devices, &user_interactive_auth, &requester, Some(vec![device_id]), body.auth).await
 }
 
 #[derive(Deserialize)]
 pub(crate) struct ManyBody {
-    devices: Vec<String>,
+    /// Needed in the first request.
+    #[serde(default)]
+    devices: Option<Vec<String>>,
     #[serde(default)]
     auth: Option<Object<Auth>>,
 }
@@ -46,14 +46,56 @@ pub(crate) async fn delete_many(
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Json(body): Json<ManyBody>,
 ) -> ApiResult<Json<Empty>> {
-    let name = operation_name(&body.devices);
-    let operation = Operation { name: &name, requester: Some(&requester), flows: &[&[Stage::Password]] };
-    user_interactive_auth.authorise(operation, body.auth.as_ref().map(|auth| &auth.0)).await?;
-    devices.delete(requester.user_sn, body.devices).await?;
-    Ok(Json(Empty {}))
+    if body.devices.is_none() && body.auth.is_none() {
+        return Err(ApiError::bad_json("devices: missing field"));
+    }
+    delete(&devices, &user_interactive_auth, &requester, body.devices, body.auth).await
 }
 
-/// What was authorised for some devices is not authorised for others.
-fn operation_name(device_ids: &[String]) -> String {
-    format!("delete devices {device_ids:?}")
+/// The devices to be deleted, of those that the user has.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct DeletedDevices {
+    #[serde(default)]
+    devices: Option<BTreeSet<String>>,
+}
+
+impl Parameters for DeletedDevices {
+    /// What was authorised for some devices is not authorised for others.
+    fn complete(self, before: Self) -> Option<Self> {
+        match (self.devices, before.devices) {
+            (Some(now), Some(before)) if !now.is_subset(&before) => None,
+            (now, before) => Some(Self { devices: now.or(before) }),
+        }
+    }
+
+    /// The user has none of them any more.
+    fn repeat(&self, done: &Self) -> bool {
+        let wanted = self.devices.as_ref().is_none_or(BTreeSet::is_empty);
+        wanted || self.devices == done.devices
+    }
+}
+
+async fn delete(
+    devices: &Devices,
+    user_interactive_auth: &UserInteractiveAuth,
+    requester: &Requester,
+    wanted: Option<Vec<String>>,
+    auth: Option<Object<Auth>>,
+) -> ApiResult<Json<Empty>> {
+    let auth = auth.as_ref().map(|auth| &auth.0);
+    // Not stored as it came: it may be long, and name what is not there.
+    let wanted = match wanted {
+        Some(wanted) => Some(devices.existing(requester.user_sn, wanted).await?),
+        None => None,
+    };
+    let operation = Operation::of_user("delete devices", requester, &[&[Stage::Password]]);
+    let asked = Asked::from(DeletedDevices { devices: wanted });
+    if user_interactive_auth.outcome(operation, &asked, auth).await?.is_some() {
+        return Ok(Json(Empty {}));
+    }
+    let authorised = user_interactive_auth.authorise(operation, asked, auth).await?;
+    let deleted = authorised.parameters.devices.unwrap_or_default();
+    devices.delete(requester.user_sn, deleted.into_iter().collect()).await?;
+    user_interactive_auth.finish(authorised.authorisation.finishing).await?;
+    Ok(Json(Empty {}))
 }

@@ -14,24 +14,24 @@ use services::devices::{Device, DevicesError};
 use crate::error::ApiError;
 
 /// A device as its owner sees it.
+///
+/// The specification lets a server leave out what it does not know, but clients in use (matrix-nio) refuse a list with a key
+/// left out: an unknown text is empty.
 #[derive(Serialize)]
 pub(super) struct DeviceEntry {
     device_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_seen_ip: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_seen_ts: Option<i64>,
+    display_name: String,
+    last_seen_ip: String,
+    last_seen_ts: i64,
 }
 
 impl From<Device> for DeviceEntry {
     fn from(device: Device) -> Self {
         Self {
             device_id: device.device_id,
-            display_name: device.display_name,
-            last_seen_ip: device.last_seen_address,
-            last_seen_ts: device.last_seen_at.map(|at| at.0),
+            display_name: device.display_name.unwrap_or_default(),
+            last_seen_ip: device.last_seen_address.unwrap_or_default(),
+            last_seen_ts: device.last_seen_at.unwrap_or(device.created_at).0,
         }
     }
 }

@@ -9,9 +9,9 @@ use axum::extract::{FromRequest as _, Request, State};
 use ruma::{OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 use services::rate_limits::{Key, Kind, RateLimits};
-use services::registration::{NewUser, Registered, Registration, RegistrationError};
+use services::registration::{NewUser, RegisterParameters, Registered, Registration, RegistrationError};
 use services::sessions::{CheckedDevice, SessionDevice};
-use services::uia::{Auth, Operation, UserInteractiveAuth};
+use services::uia::{Asked, Auth, Authorised, Operation, UserInteractiveAuth};
 
 use super::session::TokenKeys;
 use crate::error::{ApiError, ApiResult};
@@ -82,26 +82,36 @@ pub(super) async fn register(
     State(rate_limits): State<Arc<RateLimits>>,
     State(registration): State<Arc<Registration>>,
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
-    Query(parameters): Query<Parameters>,
+    Query(kind): Query<Parameters>,
     request: Request,
 ) -> ApiResult<Json<NewAccount>> {
-    let address = Key::address(address);
-    rate_limits.check(Kind::Registration, address, None)?;
-    if let AccountKind::Guest = parameters.kind {
+    let key = Key::address(address);
+    rate_limits.check(Kind::Registration, key, None)?;
+    if let AccountKind::Guest = kind.kind {
         let Json(body): Json<GuestBody> = Json::from_request(request, &()).await?;
         let display_name = body.initial_device_display_name;
-        let device = CheckedDevice::try_from(SessionDevice { display_name, ..SessionDevice::default() })?;
-        let spent = rate_limits.spend(Kind::Registration, address, None)?;
+        let device = CheckedDevice::try_from(SessionDevice { display_name, address, ..SessionDevice::default() })?;
+        let spent = rate_limits.spend(Kind::Registration, key, None)?;
         return Ok(Json(spent.settle(registration.register_guest(device).await)?.into()));
     }
     let Json(body): Json<Body> = Json::from_request(request, &()).await?;
-    let device = CheckedDevice::try_from(SessionDevice {
+    let auth = body.auth.as_ref().map(|auth| &auth.0);
+    let parameters = RegisterParameters {
+        username: body.username,
         device_id: body.device_id,
-        display_name: body.initial_device_display_name,
-        wants_refresh_token: body.refresh_token.unwrap_or(false),
-    })?;
+        device_name: body.initial_device_display_name,
+        inhibit_login: body.inhibit_login,
+        wants_refresh_token: body.refresh_token,
+    };
+    // Refused before any stage, if it cannot be logged in.
+    parameters.device(address)?;
+    let asked = Asked { parameters: parameters.cut(), new_password: body.password };
+    let again = Operation { name: "register", requester: None, opener: key, flows: &[] };
+    if let Some(outcome) = user_interactive_auth.outcome(again, &asked, auth).await? {
+        return Ok(Json(registration.register_again(outcome, &asked.parameters, address).await?.into()));
+    }
     let flows = registration.flows().await?;
-    let upgrades = match (&body.guest_access_token, &body.username) {
+    let upgrades = match (&body.guest_access_token, &asked.parameters.username) {
         (Some(token), Some(username)) => Some(registration.upgrading_guest(token, username).await?),
         (Some(_), None) => return Err(ApiError::missing_param("username: a guest keeps the name, and has to give it")),
         (None, Some(username)) => {
@@ -110,17 +120,17 @@ pub(super) async fn register(
         }
         (None, None) => None,
     };
-    let operation = Operation { name: "register", requester: None, flows: &flows };
-    let authorisation = user_interactive_auth.authorise(operation, body.auth.as_ref().map(|auth| &auth.0)).await?;
-    let password = body.password.ok_or_else(|| ApiError::missing_param("password: the password is missing"))?;
+    let operation = Operation { flows: &flows, ..again };
+    let Authorised { parameters, new_password, authorisation } =
+        user_interactive_auth.authorise(operation, asked, auth).await?;
     let user = NewUser {
-        username: body.username,
-        password: Some(password),
-        device: (!body.inhibit_login.unwrap_or(false)).then_some(device),
+        device: parameters.logs_in().then(|| parameters.device(address)).transpose()?,
+        username: parameters.username,
+        password: Some(new_password.ok_or_else(|| ApiError::missing_param("password: the password is missing"))?),
         upgrades,
         ..NewUser::default()
     };
-    let spent = rate_limits.spend(Kind::Registration, address, None)?;
+    let spent = rate_limits.spend(Kind::Registration, key, None)?;
     Ok(Json(spent.settle(registration.register(user, authorisation).await)?.into()))
 }
 
@@ -136,6 +146,9 @@ impl From<RegistrationError> for ApiError {
             RegistrationError::ConfirmationUsedUp => Self::threepid_auth_failed(error.to_string()),
             RegistrationError::NoGuests => Self::guest_access_forbidden(error.to_string()),
             RegistrationError::InvalidUsername(sentence) => Self::invalid_username(sentence),
+            RegistrationError::OtherServer(error) => Self::invalid_username(error.to_string()),
+            RegistrationError::Device(error) => error.into(),
+            RegistrationError::SessionUsedUp => Self::forbidden(error.to_string()),
             RegistrationError::UserInUse => Self::user_in_use(error.to_string()),
             RegistrationError::Password(error) => error.into(),
             RegistrationError::Storage(error) => error.into(),

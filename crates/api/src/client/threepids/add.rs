@@ -3,20 +3,47 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use services::threepids::ThirdPartyIdentifiers;
-use services::uia::{Auth, Operation, Stage, UserInteractiveAuth};
+use services::uia::{Asked, Auth, Operation, Parameters, Stage, UserInteractiveAuth, unchanged};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Authenticated, Json, Object};
 
+/// The longest session ID and client secret, in bytes.
+const MAX_BYTES: usize = 255;
+
 #[derive(Deserialize)]
 pub(crate) struct Body {
     #[serde(default)]
     auth: Option<Object<Auth>>,
-    client_secret: String,
-    sid: String,
+    /// These two are needed in the first request.
+    #[serde(default)]
+    client_secret: Option<String>,
+    #[serde(default)]
+    sid: Option<String>,
+}
+
+/// The validation session, remembered between the stages.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct AddedAddress {
+    #[serde(default)]
+    sid: Option<String>,
+    #[serde(default)]
+    client_secret: Option<String>,
+}
+
+impl Parameters for AddedAddress {
+    /// What was authorised for one address is not authorised for another.
+    fn complete(self, before: Self) -> Option<Self> {
+        let sid = unchanged(self.sid, before.sid)?;
+        Some(Self { sid, client_secret: unchanged(self.client_secret, before.client_secret)? })
+    }
+
+    fn repeat(&self, done: &Self) -> bool {
+        self.clone().complete(done.clone()).is_some()
+    }
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidadd>
@@ -29,9 +56,26 @@ pub(crate) async fn add(
     if !threepids.email_enabled() {
         return Err(ApiError::threepid_medium_not_supported("This server does not validate e-mail addresses"));
     }
-    let name = format!("add address of {}", body.sid);
-    let operation = Operation { name: &name, requester: Some(&requester), flows: &[&[Stage::Password]] };
-    user_interactive_auth.authorise(operation, body.auth.as_ref().map(|auth| &auth.0)).await?;
-    threepids.add(&requester, &body.sid, &body.client_secret).await?;
+    for (key, value) in [("sid", &body.sid), ("client_secret", &body.client_secret)] {
+        if body.auth.is_none() && value.is_none() {
+            return Err(ApiError::bad_json(format!("{key}: missing field")));
+        }
+        if value.as_ref().is_some_and(|value| value.len() > MAX_BYTES) {
+            return Err(ApiError::invalid_param(format!("{key}: at most {MAX_BYTES} bytes")));
+        }
+    }
+    let operation = Operation::of_user("add address", &requester, &[&[Stage::Password]]);
+    let auth = body.auth.as_ref().map(|auth| &auth.0);
+    let asked = Asked::from(AddedAddress { sid: body.sid, client_secret: body.client_secret });
+    if user_interactive_auth.outcome(operation, &asked, auth).await?.is_some() {
+        return Ok(Json(Empty {}));
+    }
+    let authorised = user_interactive_auth.authorise(operation, asked, auth).await?;
+    let AddedAddress { sid, client_secret } = authorised.parameters;
+    let (Some(sid), Some(client_secret)) = (sid, client_secret) else {
+        return Err(ApiError::bad_json("sid, client_secret: missing field"));
+    };
+    threepids.add(&requester, &sid, &client_secret).await?;
+    user_interactive_auth.finish(authorised.authorisation.finishing).await?;
     Ok(Json(Empty {}))
 }
