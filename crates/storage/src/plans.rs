@@ -19,11 +19,12 @@ use crate::{Database, DatabaseOptions};
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// Tables that have few rows, whatever users do.
-const SMALL: [(&str, &str); 7] = [
+const SMALL: [(&str, &str); 8] = [
     ("log_head", "one row"),
     ("job_schedules", "one row for each thing that is done regularly"),
     ("room_purges", "rooms that are being removed right now"),
     ("media_files_to_remove", "files that are being removed right now"),
+    ("signing_keys", "one row for each key that the server has had"),
     ("server_statistics", "one row a day, and old ones are removed"),
     ("registration_tokens", "administrators make them, and those that are spent are removed"),
     ("rate_limit_overrides", "administrators make them by hand"),
@@ -37,8 +38,10 @@ const TRANSIENT: [(&str, &str); 3] = [
 ];
 
 /// Statements that may, by how they begin.
-const EXCEPTIONS: [(&str, &str); 9] = [
+const EXCEPTIONS: [(&str, &str); 11] = [
     ("SELECT 1 FROM accounts LIMIT 1", "ends at the first row"),
+    ("SELECT 1 FROM events LIMIT 1", "ends at the first row"),
+    ("SELECT u.user_id FROM accounts a JOIN users u ON u.user_sn = a.user_sn ORDER BY a.user_sn LIMIT 1", "the same"),
     ("SELECT t.event_sn, COALESCE(e.origin_server_ts, 0) FROM client_transactions t", "ends at its limit, in order"),
     ("SELECT COUNT(*) FROM (SELECT room_sn FROM room_heads WHERE is_published LIMIT $1)", "ends at its limit"),
     (
