@@ -59,6 +59,17 @@ impl Database {
         Self::open_with(options, Watch::new(None), None).await
     }
 
+    /// As [`Database::open`]; tells `observer` what happens.
+    ///
+    /// # Errors
+    /// [`StorageError`] if it cannot be reached, or its schema is newer than this program.
+    pub async fn open_observed(
+        options: &DatabaseOptions,
+        observer: Arc<dyn DatabaseObserver>,
+    ) -> Result<Self, StorageError> {
+        Self::open_with(options, Watch::new(Some(observer)), None).await
+    }
+
     /// As [`Database::open`], for the server that holds `lock`: nothing is written when another one has taken the database over.
     /// Tells `observer` what happens.
     ///

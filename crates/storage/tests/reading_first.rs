@@ -107,7 +107,7 @@ on_both_databases! {
         };
         for round in 0..20_u8 {
             one.write(async move |tx| {
-                let device_sn = tx.ensure_device(user_sn, "D", None, Timestamp(1)).await?;
+                let device_sn = tx.ensure_device(user_sn, "D", None, None, Timestamp(1)).await?;
                 tx.delete_tokens(&[device_sn.0]).await?;
                 tx.insert_tokens(user_sn, device_sn, &tokens(0)).await
             }).await.unwrap();

@@ -117,7 +117,9 @@ mod tests {
         match part {
             Part::Whole(bytes) => Ok(bytes.to_vec()),
             Part::Pieces(pieces) => {
-                Box::pin(pieces).try_fold(Vec::new(), |all, piece| async move { Ok([all, piece.to_vec()].concat()) }).await
+                Box::pin(pieces)
+                    .try_fold(Vec::new(), |all, piece| async move { Ok([all, piece.to_vec()].concat()) })
+                    .await
             }
         }
     }

@@ -118,7 +118,7 @@ on_both_databases! {
         let devices = database.write(async |tx| {
             let mut devices = Vec::new();
             for number in 0..50 {
-                devices.push(tx.ensure_device(UserSn(1), &format!("D{number}"), None, Timestamp(1)).await?);
+                devices.push(tx.ensure_device(UserSn(1), &format!("D{number}"), None, None, Timestamp(1)).await?);
             }
             Ok(devices)
         }).await.unwrap();
