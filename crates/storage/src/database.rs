@@ -40,6 +40,8 @@ struct Inner {
     memory: MemoryBudget,
     writes: RwLock<Option<mpsc::Sender<Write>>>,
     observers: Observers,
+    /// Shared with every append that is under way.
+    under_way: Arc<()>,
     job_bell: watch::Sender<()>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     watch: Arc<Watch>,
@@ -121,7 +123,8 @@ impl Database {
         let writer = Mutex::new(Some(thread));
         let writes = RwLock::new(Some(writes));
         let memory = options.memory.clone();
-        let inner = Inner { readers, dialect, chunks, memory, writes, observers, job_bell, writer, watch };
+        let under_way = Arc::new(());
+        let inner = Inner { readers, dialect, chunks, memory, writes, observers, under_way, job_bell, writer, watch };
         Ok(Self { inner: Arc::new(inner), overlay: None })
     }
 
@@ -235,8 +238,22 @@ impl Database {
     ) -> Result<oneshot::Receiver<Result<AppendOutcome, StorageError>>, StorageError> {
         let (reply, outcome) = oneshot::channel();
         let asked_in = Span::current();
-        self.enqueue(Write::Append(Box::new(PendingAppend { append, outcome: None, asked_in, reply }))).await?;
+        let under_way = self.inner.under_way.clone();
+        let pending = PendingAppend { append, outcome: None, under_way, asked_in, reply };
+        self.enqueue(Write::Append(Box::new(pending))).await?;
         Ok(outcome)
+    }
+
+    /// Waits until every append that was handed to the writer before is stored or refused. Asks the writer only if there is one.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] if the database cannot be reached.
+    pub async fn appends_settled(&self) -> Result<(), StorageError> {
+        if Arc::strong_count(&self.inner.under_way) > 1 {
+            // Writes are settled in their order.
+            self.write(async |_| Ok(())).await?;
+        }
+        Ok(())
     }
 
     async fn enqueue(&self, write: Write) -> Result<(), StorageError> {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testing::{Answer, Client, TestDatabase, TestServer, User, on_both_databases};
+use testing::{Answer, Client, TestServer, User, on_both_databases};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -99,16 +99,4 @@ on_both_databases! {
         alice.create_room(&json!({})).await;
         timeout(AT_ONCE, waits).await.unwrap().unwrap().ok();
     }
-}
-
-#[tokio::test]
-async fn a_session_that_another_server_on_the_database_ends_is_over_here_soon() {
-    // One process alone serves a SQLite database.
-    let db = TestDatabase::postgres().await;
-    let (server, other) = (TestServer::start(&db).await, TestServer::start(&db).await);
-    server.register("alice").await;
-    let (token, waits) = other_session(&server.client(), "alice", "A").await;
-    other.client().post(format!("{V3}/logout")).token(&token).await.ok();
-    is_told(waits).await;
-    server.client().get(format!("{V3}/account/whoami")).token(&token).await.error(401, "M_UNKNOWN_TOKEN");
 }

@@ -204,13 +204,20 @@ impl Timeline {
         let (slot, mut guard) = self.lock(room_sn).await;
         if guard.is_none() {
             self.outage.share(began)?;
-            let loaded = Head::load(&self.database, &self.interned, room_sn).await;
+            let loaded = self.load_head(room_sn).await;
             *guard = loaded.inspect_err(|error| self.outage.note(error))?;
         }
         if guard.is_none() {
             return Err(RoomError::NoSuchRoom);
         }
         Ok(self.guarded(slot, guard))
+    }
+
+    /// The head as it is stored, with what is under way: a head that lacks an event which is stored soon after would have the rules
+    /// judge by a state that is over.
+    async fn load_head(&self, room_sn: RoomSn) -> Result<Option<Head>, RoomError> {
+        self.database.appends_settled().await?;
+        Head::load(&self.database, &self.interned, room_sn).await
     }
 
     /// As [`Timeline::open`], once everything is stored that was under way: what the database says of the room is what it is.

@@ -16,7 +16,7 @@ use crate::wire;
 /// What a member takes.
 const MEMBER_BYTES: usize = 240;
 /// What the members of a room take, however few they are.
-const ROOM_BYTES: usize = 600;
+const ROOM_BYTES: usize = 760;
 
 /// The members of a room who are users of this server.
 pub(super) struct Members {

@@ -1,6 +1,7 @@
 //! A write that waits for its turn.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tracing::Span;
@@ -23,6 +24,8 @@ pub(crate) enum Write {
 pub(crate) struct PendingAppend {
     pub(crate) append: Append,
     pub(crate) outcome: Option<AppendOutcome>,
+    /// Tells the database that this append is under way, until it is dropped.
+    pub(crate) under_way: Arc<()>,
     /// The span of the request that it is for.
     pub(crate) asked_in: Span,
     pub(crate) reply: oneshot::Sender<Result<AppendOutcome, StorageError>>,
@@ -81,7 +84,8 @@ impl Write {
             Self::Frequent(pending) => drop(pending.reply.send(outcome)),
             Self::Append(pending) => {
                 let unanswered = || StorageError::Statement("the append did not run".to_owned());
-                let PendingAppend { outcome: appended, reply, .. } = *pending;
+                let PendingAppend { outcome: appended, under_way, reply, .. } = *pending;
+                drop(under_way);
                 drop(reply.send(outcome.and_then(|()| appended.ok_or_else(unanswered))));
             }
         }
