@@ -3,8 +3,9 @@
 //! A pattern is cut at its stars into *pieces*. The first piece must be at the start of the text, the last one at its end,
 //! and those between are looked for one after the other, each as far to the left as it goes: that leaves the most room to
 //! those after it, so nothing is ever tried twice. A piece without `?` is found by a substring search, one with it by an
-//! automaton that is a row of bits. The two ends are compared first, which mostly decides it. Matching is therefore linear in the text, whatever the pattern: a piece of up to 64
-//! characters costs one machine word of work for each character of the text, and [`MAX_PATTERN_BYTES`] bounds the words.
+//! automaton that is a row of bits. The two ends are compared first, which mostly decides it. Matching is therefore linear in the
+//! text, whatever the pattern: a piece of up to 64 characters costs one machine word of work for each character of the text, and
+//! [`MAX_PATTERN_BYTES`] bounds the words.
 //!
 //! [`MAX_PATTERN_BYTES`]: crate::MAX_PATTERN_BYTES
 
@@ -28,7 +29,8 @@ use piece::Piece;
 pub struct Glob {
     /// What stands between stars.
     pieces: Box<[Piece]>,
-    ends: Option<Ends>,
+    /// Boxed, because literal patterns have none, and there is one for every member of an active room.
+    ends: Option<Box<Ends>>,
     /// The hash of a word that is in every body which has the pattern in it.
     word: Option<u64>,
 }
@@ -39,7 +41,11 @@ impl Glob {
         let folded = fold(pattern);
         let pieces: Box<[Piece]> = folded.split('*').map(Piece::new).collect();
         let is_literal = pieces.len() == 1 && !folded.contains('?');
-        Self { pieces, ends: Ends::new(&folded), word: if is_literal { longest_word(&folded) } else { None } }
+        Self {
+            pieces,
+            ends: Ends::new(&folded).map(Box::new),
+            word: if is_literal { longest_word(&folded) } else { None },
+        }
     }
 
     /// Compiles text in which `*` and `?` stand for themselves.

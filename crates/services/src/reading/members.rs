@@ -127,18 +127,15 @@ impl RoomState {
     }
 }
 
-/// The name and the avatar of a member event, each left out if there is none. Anybody can put anything into their own member
-/// event: what is not text is none.
+/// The name and the avatar of a member event. Clients expect a name, so it is empty if there is none; an avatar is left out
+/// then. Anybody can put anything into their own member event: what is not text is none.
 fn push_profile(out: &mut Vec<u8>, content: &[u8]) {
-    out.push(b'{');
-    let mut separator: &[u8] = b"";
-    for (key, written) in [("displayname", &b"\"display_name\":"[..]), ("avatar_url", b"\"avatar_url\":")] {
-        if let Some(text) = member(content, key).filter(|value| value.starts_with(b"\"")) {
-            out.extend_from_slice(separator);
-            out.extend_from_slice(written);
-            out.extend_from_slice(text);
-            separator = b",";
-        }
+    let text = |key| member(content, key).filter(|value| value.starts_with(b"\""));
+    out.extend_from_slice(b"{\"display_name\":");
+    out.extend_from_slice(text("displayname").unwrap_or(b"\"\""));
+    if let Some(avatar_url) = text("avatar_url") {
+        out.extend_from_slice(b",\"avatar_url\":");
+        out.extend_from_slice(avatar_url);
     }
     out.push(b'}');
 }

@@ -14,9 +14,9 @@ use crate::ignoring::ignored_users;
 use crate::wire;
 
 /// What a member takes.
-const MEMBER_BYTES: usize = 240;
+const MEMBER_BYTES: usize = 250;
 /// What the members of a room take, however few they are.
-const ROOM_BYTES: usize = 760;
+const ROOM_BYTES: usize = 600;
 
 /// The members of a room who are users of this server.
 pub(super) struct Members {
