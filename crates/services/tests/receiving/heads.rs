@@ -1,5 +1,7 @@
 //! The end of a room in memory, when the room has more state than is remembered there.
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use homeserver_core::UserSn;
@@ -8,6 +10,9 @@ use ruma::OwnedUserId;
 use serde_json::json;
 use services::rooms::{Draft, RoomError};
 use testing::on_both_databases;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::room::{Plan, Room, canonical, join, member, message, redaction, state};
 use super::server::Server;
@@ -42,6 +47,22 @@ async fn fill(room: &Room) {
 
 async fn person(server: &Server, user_id: &str) -> Person {
     (server.interned.user(user_id).await.unwrap(), OwnedUserId::try_from(user_id).unwrap())
+}
+
+/// Holds the server's writer up until it is released.
+async fn hold_up(server: &Server) -> (Arc<Notify>, JoinHandle<()>) {
+    let (begun, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begins, released, database) = (begun.clone(), release.clone(), server.database.clone());
+    let holding = tokio::spawn(async move {
+        let write = database.write(async move |_| {
+            begins.notify_one();
+            released.notified().await;
+            Ok(())
+        });
+        write.await.unwrap();
+    });
+    begun.notified().await;
+    (release, holding)
 }
 
 on_both_databases! {
@@ -90,5 +111,32 @@ on_both_databases! {
         // The redaction is not stored yet.
         let seen = open.state("m.room.topic", "").await.unwrap().unwrap();
         assert_eq!(seen.content().as_bytes(), b"{}");
+    }
+
+    async fn a_head_that_is_read_again_has_what_is_under_way(db: TestDatabase) {
+        let server = Server::new(&db).await;
+        let room = Room::create(&server, RoomVersion::V11).await;
+        let bob = person(&server, "@bob:one").await;
+        // What is not known yet would have to be written first.
+        server.interned.state_key("@bob:one").await.unwrap();
+        let hello = message("@bob:one", "hello");
+
+        let (release, held_up) = hold_up(&server).await;
+        let mut open = server.timeline.open(room.sn).await.unwrap();
+        let draft = Draft::state("m.room.member", "@bob:one", canonical(&json!({ "membership": "join" })));
+        open.stage(bob.0, &bob.1, &draft).await.unwrap();
+        let joined = open.commit(None).await.unwrap();
+        // What is staged and dropped has the head read again.
+        assert!(refusal(&room, &bob, &hello).await.is_none(), "the head in memory has the join");
+        let mut asked_again = pin!(refusal(&room, &bob, &hello));
+        let early = timeout(Duration::from_millis(300), &mut asked_again).await;
+        release.notify_one();
+        assert!(early.is_err(), "the head was read before the join was stored: {early:?}");
+        let refused = asked_again.await;
+        assert!(refused.is_none(), "{refused:?}");
+        joined.stored().await.unwrap();
+        held_up.await.unwrap();
+        room.send_as(&bob, &hello).await;
+        room.assert_consistent().await;
     }
 }

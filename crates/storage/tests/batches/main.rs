@@ -5,4 +5,5 @@
 mod conflicts;
 mod failures;
 mod frequent;
+mod settling;
 mod world;
