@@ -199,8 +199,8 @@ impl Tx {
             return Ok(());
         }
         let (state, status_message) = (PresenceState::Offline, Some(None));
-        let changes = vec![NewPresence { user_sn, state, status_message, last_active_at: None }];
-        write_all(self, &[&PresenceWrite { changes, now }]).await
+        let change = NewPresence { user_sn, state, status_message, last_active_at: None };
+        write_changes(self, &[(&change, now)]).await
     }
 }
 
@@ -210,15 +210,32 @@ pub(crate) struct PresenceWrite {
     now: Timestamp,
 }
 
-/// Writes changes of presence, in their order, those that are none left out. What changed and changed back within them is no
-/// news.
+/// Writes changes of presence, in their order. Leaves out those that are none, and those by which a closed account would be there
+/// or say something: a request may come late, and the server counts clients as there for some time after their last one.
 pub(crate) async fn write_all(tx: &mut Tx, writes: &[&PresenceWrite]) -> Result<(), StorageError> {
     let changes = || writes.iter().flat_map(|write| write.changes.iter().map(|change| (change, write.now)));
     let users: BTreeSet<i64> = changes().map(|(change, _)| change.user_sn.0).collect();
     if users.is_empty() {
         return Ok(());
     }
+    // Accounts are closed under the same lock: what is read here holds until the commit.
     tx.hold_log().await?;
+    let users: Vec<i64> = users.into_iter().collect();
+    let sql = "SELECT user_sn FROM accounts WHERE user_sn IN LIST($1) AND deactivated_at IS NOT NULL";
+    let closed: Vec<UserSn> = tx.query(sql, params![&users], |row| row.get(0)).await?;
+    let closed: BTreeSet<UserSn> = closed.into_iter().collect();
+    let is_allowed = |change: &NewPresence| change.is_silent() || !closed.contains(&change.user_sn);
+    let changes: Vec<_> = changes().filter(|(change, _)| is_allowed(change)).collect();
+    write_changes(tx, &changes).await
+}
+
+/// Writes changes of presence, in their order, those that are none left out. What changed and changed back within them is no
+/// news.
+async fn write_changes(tx: &mut Tx, changes: &[(&NewPresence, Timestamp)]) -> Result<(), StorageError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let users: BTreeSet<i64> = changes.iter().map(|(change, _)| change.user_sn.0).collect();
     let users: Vec<i64> = users.into_iter().collect();
     let before: HashMap<UserSn, Presence> = tx
         .query(presence_query!("p.user_sn IN LIST($1)"), params![&users], |row| Ok((row.get(1)?, read(row)?)))
@@ -226,10 +243,10 @@ pub(crate) async fn write_all(tx: &mut Tx, writes: &[&PresenceWrite]) -> Result<
         .into_iter()
         .collect();
     let mut after: BTreeMap<UserSn, (Presence, Timestamp)> = BTreeMap::new();
-    for (change, now) in changes() {
+    for (change, now) in changes {
         let user_sn = change.user_sn;
         let known = after.remove(&user_sn).map(|(presence, _)| presence).or_else(|| before.get(&user_sn).cloned());
-        after.insert(user_sn, (change.applied_to(known), now));
+        after.insert(user_sn, (change.applied_to(known), *now));
     }
 
     let is_news = |presence: &Presence| {
@@ -266,6 +283,11 @@ pub(crate) async fn write_all(tx: &mut Tx, writes: &[&PresenceWrite]) -> Result<
 }
 
 impl NewPresence {
+    /// Whether nobody can tell by it that the user is there.
+    fn is_silent(&self) -> bool {
+        self.state == PresenceState::Offline && !matches!(self.status_message, Some(Some(_)))
+    }
+
     fn applied_to(&self, known: Option<Presence>) -> Presence {
         let status_message = match &self.status_message {
             Some(status_message) => status_message.clone(),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use testing::{Answer, Setting, TestDatabase, TestServer, User, eventually, on_both_databases, path_segment};
 
@@ -193,6 +195,8 @@ on_both_databases! {
         alice.post(format!("{V3}/account/deactivate")).json(&json!({ "auth": auth, "erase": false })).await.ok();
         let left = "SELECT state, status_message FROM presence";
         let read = |row: &storage::Row<'_>| Ok((row.get::<i64>(0)?, row.get::<Option<String>>(1)?));
+        // The server counts her as there for some time, and tells of changes every second.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
         assert_eq!(server.database().query(left, &[], read).await.unwrap(), [(1, None)]);
         server.shutdown().await;
     }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, EventSn, Position, RoomSn, Timestamp, UserSn};
 use storage::{
-    Database, LastSeen, LogEntry, LogObserver, NewPresence, NewReceipt, PresenceState, ReceiptThread, ReceiptType,
-    params,
+    Database, LastSeen, LogEntry, LogObserver, NewAccount, NewPresence, NewReceipt, PresenceState, ReceiptThread,
+    ReceiptType, params,
 };
 use testing::on_both_databases;
 
@@ -47,6 +47,18 @@ fn receipt(event_sn: i64) -> NewReceipt {
 
 fn presence(user: i64, state: PresenceState) -> NewPresence {
     NewPresence { user_sn: UserSn(user), state, status_message: None, last_active_at: Some(Timestamp(user)) }
+}
+
+async fn account(database: &Database, user_id: &str) -> UserSn {
+    let account = NewAccount {
+        user_id: user_id.to_owned(),
+        password_hash: None,
+        created_at: Timestamp(1),
+        is_admin: false,
+        is_guest: false,
+        user_type: None,
+    };
+    database.write(async move |tx| tx.create_account(&account).await).await.unwrap().unwrap()
 }
 
 on_both_databases! {
@@ -159,6 +171,48 @@ on_both_databases! {
         set(vec![presence(2, PresenceState::Online)]).await.unwrap();
         assert!(witness.0.lock().unwrap().is_empty());
         assert_eq!(database.position().await.unwrap(), position, "what is no news takes no position");
+    }
+
+    async fn a_closed_account_is_not_there_and_says_nothing(db: TestDatabase) {
+        let (database, _) = open(&db).await;
+        let (alice, bob) = (account(&database, "@alice:localhost").await, account(&database, "@bob:localhost").await);
+        let online = |user_sn: UserSn| vec![presence(user_sn.0, PresenceState::Online)];
+        let says = |user_sn: UserSn| {
+            let status_message = Some(Some("leaving".into()));
+            vec![NewPresence { status_message, ..presence(user_sn.0, PresenceState::Offline) }]
+        };
+        let close = |user_sn| database.write(async move |tx| tx.deactivate_account(user_sn, Timestamp(2), false).await);
+        let set = |changes| database.set_presence(changes, Timestamp(1));
+        set(online(alice)).await.unwrap();
+
+        let witness = witness(&database);
+        let held_up = hold_up(&database).await;
+        let all = futures::join!(set(says(alice)), close(alice), set(online(alice)), close(bob), set(says(bob)), set(online(bob)));
+        all.0.and(all.2).and(all.4).and(all.5).unwrap();
+        all.1.and(all.3).unwrap();
+        held_up.await.unwrap();
+        let shown = async || {
+            let sql = "SELECT state, status_message FROM presence WHERE state > 1 OR status_message IS NOT NULL";
+            database.query(sql, &[], |row| Ok((row.get::<i64>(0)?, row.get::<Option<String>>(1)?))).await.unwrap()
+        };
+        assert_eq!(shown().await, []);
+
+        witness.0.lock().unwrap().clear();
+        let carol = account(&database, "@carol:localhost").await;
+        set([online(alice), says(alice), online(carol), online(bob), says(bob)].concat()).await.unwrap();
+        assert_eq!(*witness.0.lock().unwrap(), [format!("{carol} is online")]);
+        assert_eq!(shown().await, [(3, None)]);
+    }
+
+    async fn a_closed_account_that_was_left_behind_as_online_becomes_offline(db: TestDatabase) {
+        let (database, _) = open(&db).await;
+        let alice = account(&database, "@alice:localhost").await;
+        database.set_presence(vec![presence(alice.0, PresenceState::Online)], Timestamp(1)).await.unwrap();
+        let sql = "UPDATE accounts SET deactivated_at = 2 WHERE user_sn = $1";
+        database.write(async move |tx| tx.execute(sql, params![alice]).await).await.unwrap();
+        let offline = NewPresence { last_active_at: None, ..presence(alice.0, PresenceState::Offline) };
+        database.set_presence(vec![offline], Timestamp(3)).await.unwrap();
+        assert!(database.present_users().await.unwrap().is_empty());
     }
 
     async fn typing_is_told_when_it_begins_and_ends(db: TestDatabase) {
