@@ -2,7 +2,8 @@ use std::process::Output;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testing::{Client, ServerProcess, eventually, on_both_databases, path_segment};
+use testing::{Answer, Client, ServerProcess, User, eventually, on_both_databases, path_segment};
+use tokio::task::JoinHandle;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse-rust");
 const V3: &str = "/_matrix/client/v3";
@@ -23,6 +24,21 @@ async fn log_in(client: &Client, name: &str, password: &str) -> testing::Answer 
     let identifier = json!({ "type": "m.id.user", "user": name });
     let body = json!({ "type": "m.login.password", "identifier": identifier, "password": password });
     client.post(format!("{V3}/login")).json(&body).await
+}
+
+/// A `/sync` of this user that has begun to wait for longer than a test may take.
+async fn waiting_sync(user: &User) -> JoinHandle<Answer> {
+    let since = user.sync(None, 0).await["next_batch"].as_str().unwrap().to_owned();
+    let request = user.get(format!("{V3}/sync?timeout=60000&since={since}"));
+    let waits = tokio::spawn(async move { request.await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waits.is_finished());
+    waits
+}
+
+async fn session_has_ended(waits: JoinHandle<Answer>) {
+    let told = tokio::time::timeout(Duration::from_secs(10), waits).await.unwrap().unwrap();
+    told.error(401, "M_UNKNOWN_TOKEN");
 }
 
 on_both_databases! {
@@ -52,17 +68,24 @@ on_both_databases! {
     async fn a_running_server_notices_another_password(db: TestDatabase) {
         let server = ServerProcess::start(PROGRAM, &db).await;
         let alice = server.register("alice").await;
-        let since = alice.sync(None, 0).await["next_batch"].as_str().unwrap().to_owned();
-        let waits = alice.get(format!("{V3}/sync?timeout=60000&since={since}"));
-        let waits = tokio::spawn(async move { waits.await });
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let waits = waiting_sync(&alice).await;
         let changed = printed(server.run(&["user", "password", "--name", "alice"]).await);
         let password = changed.strip_prefix("Changed the password of @alice:localhost to ").unwrap().trim_end();
-        let told = tokio::time::timeout(Duration::from_secs(10), waits).await.unwrap().unwrap();
-        told.error(401, "M_UNKNOWN_TOKEN");
+        session_has_ended(waits).await;
         alice.get(format!("{V3}/account/whoami")).await.error(401, "M_UNKNOWN_TOKEN");
         log_in(&server.client(), "alice", "password of alice").await.error(403, "M_FORBIDDEN");
         log_in(&server.client(), "alice", password).await.ok();
+    }
+
+    async fn a_sync_that_waits_at_a_running_server_is_told_that_its_account_was_closed(db: TestDatabase) {
+        let server = ServerProcess::start(PROGRAM, &db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let (waits, kept) = (waiting_sync(&alice).await, waiting_sync(&bob).await);
+        printed(server.run(&["user", "deactivate", "--name", "alice"]).await);
+        session_has_ended(waits).await;
+        alice.get(format!("{V3}/account/whoami")).await.error(401, "M_UNKNOWN_TOKEN");
+        assert!(!kept.is_finished());
+        bob.get(format!("{V3}/account/whoami")).await.ok();
     }
 
     async fn a_running_server_notices_who_administers_it(db: TestDatabase) {
