@@ -162,8 +162,8 @@ on_both_databases! {
 
         let joined = get(&alice, &room, "joined_members").await.ok();
         assert_eq!(joined["joined"].as_object().unwrap().len(), 2);
-        assert_eq!(joined["joined"][&bob.id], json!({ "display_name": "Bob \"B\"" }));
-        assert_eq!(joined["joined"][&alice.id], json!({ "display_name": "" }));
+        assert_eq!(joined["joined"][&bob.id], json!({ "display_name": "Bob \"B\"", "avatar_url": "" }));
+        assert_eq!(joined["joined"][&alice.id], json!({ "display_name": "", "avatar_url": "" }));
         assert_eq!(get(&alice, &left, "joined_members").await.ok()["joined"].as_object().unwrap().len(), 1);
         let rooms = async |user: &User| user.get(format!("{V3}/joined_rooms")).await.ok();
         assert_eq!(rooms(&bob).await, json!({ "joined_rooms": [room] }));

@@ -127,15 +127,13 @@ impl RoomState {
     }
 }
 
-/// The name and the avatar of a member event. Clients expect a name, so it is empty if there is none; an avatar is left out
-/// then. Anybody can put anything into their own member event: what is not text is none.
+/// The name and the avatar of a member event. Clients expect both keys with a text, which is empty if there is none. Anybody can
+/// put anything into their own member event: what is not text is none.
 fn push_profile(out: &mut Vec<u8>, content: &[u8]) {
     let text = |key| member(content, key).filter(|value| value.starts_with(b"\""));
     out.extend_from_slice(b"{\"display_name\":");
     out.extend_from_slice(text("displayname").unwrap_or(b"\"\""));
-    if let Some(avatar_url) = text("avatar_url") {
-        out.extend_from_slice(b",\"avatar_url\":");
-        out.extend_from_slice(avatar_url);
-    }
+    out.extend_from_slice(b",\"avatar_url\":");
+    out.extend_from_slice(text("avatar_url").unwrap_or(b"\"\""));
     out.push(b'}');
 }
