@@ -67,7 +67,7 @@ async fn serve(
              administrator.\n"
         ));
     }
-    // Not before the listeners: whoever looks for the first address in the log looks for theirs.
+    // Not before the listeners: the first address in the log is taken for theirs.
     tracing::info!(%database, "ready");
     supervisor.ready(&serving(&server));
     let watchdog = tokio::spawn(supervisor.clone().keep_watchdog(server.database().clone()));
@@ -93,7 +93,7 @@ async fn serve(
     ended
 }
 
-/// Says what runs and what it works with, for whoever reads the log of a server that they did not set up.
+/// Says what runs and what it works with, for readers of the log who did not set the server up.
 fn tell_where(config: &Config, file: Option<&PathBuf>) {
     let configuration = file.map_or_else(|| "none".to_owned(), |file| absolute(file));
     tracing::info!(

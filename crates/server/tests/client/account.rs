@@ -38,7 +38,7 @@ on_both_databases! {
         // What was said before need not be said again.
         alice.post(&path).json(&json!({ "auth": auth })).await.ok();
         log_in(&server.client(), "alice", json!({ "password": "new password" })).await.ok();
-        // Whoever did not hear the answer hears it again; a session that has done its work does nothing else.
+        // A client that missed the answer gets it again; a session that has done its work does nothing else.
         alice.post(&path).json(&json!({ "auth": auth })).await.ok();
         alice.post(&path).json(&json!({ "new_password": "new password", "auth": auth })).await.ok();
         let used = json!({ "new_password": "other password", "auth": { "session": challenge.json["session"] } });

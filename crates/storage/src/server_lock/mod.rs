@@ -1,8 +1,8 @@
 //! The right to run a server on a database: one process at a time has it.
 //!
 //! A server keeps in memory what the log has told, and is told only of its own writes. A second one on the same database would miss
-//! what the first one writes, so it is refused. Commands that run beside a server, such as the one that makes an account, need no
-//! lock: they write nothing that a server keeps in memory.
+//! what the first one writes, so it is refused. Commands that run beside a server need no lock: a server
+//! notices what they change, by the table of changed accounts or by the version of a room's head.
 //!
 //! * **SQLite**: the operating system's lock on a file beside the database. It ends with the process.
 //! * **PostgreSQL**: an advisory lock of a connection that is held for nothing else and is watched. The writer's connection holds a
