@@ -13,9 +13,8 @@ use services::filters::{FilterDefinition, FilterError, Filters, parse};
 use services::presence::Presences;
 use services::rooms::RoomError;
 use services::sessions::Requester;
-use services::sync::{Sync, SyncBody, SyncRequest};
+use services::sync::{LaterPieces, Sync, SyncBody, SyncRequest};
 use services::tokens::parse_token;
-use tokio::sync::mpsc;
 
 use super::presence::Presence;
 use crate::error::{ApiError, ApiResult};
@@ -71,16 +70,15 @@ pub(super) async fn sync(
 }
 
 /// The pieces of a body, of which an error breaks off the connection.
-fn pieces(
-    first: Bytes,
-    rest: mpsc::Receiver<Result<Bytes, RoomError>>,
-) -> impl Stream<Item = Result<Bytes, RoomError>> {
-    let rest = stream::unfold(rest, |mut rest| async move {
-        let piece = rest.recv().await?;
+fn pieces(first: Bytes, rest: LaterPieces) -> impl Stream<Item = Result<Bytes, RoomError>> {
+    let rest = stream::unfold(Some(rest), |rest| async move {
+        let mut rest = rest?;
+        let piece = rest.next().await?;
         if let Err(error) = &piece {
             tracing::error!(%error, "an answer to /sync could not be finished");
+            return Some((piece, None));
         }
-        Some((piece, rest))
+        Some((piece, Some(rest)))
     });
     stream::once(async { Ok(first) }).chain(rest)
 }

@@ -55,7 +55,7 @@ pub use counts::SyncCounts;
 use large_rooms::MEMBERS_AT_ONCE;
 use members::SentMembers;
 use whole::Pieces;
-pub use whole::SyncBody;
+pub use whole::{LaterPieces, SyncBody};
 
 /// Longest wait that is granted, whatever the client asks for.
 const MAX_WAIT: Duration = Duration::from_secs(300);

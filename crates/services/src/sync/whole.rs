@@ -34,8 +34,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum SyncBody {
     /// All of it.
     Whole(Vec<u8>),
-    /// Piece by piece: the first one, and those that follow. It is not complete if the last one is an error.
-    Pieces(Bytes, mpsc::Receiver<Result<Bytes, RoomError>>),
+    /// Piece by piece: the first one, and those that follow.
+    Pieces(Bytes, LaterPieces),
+}
+
+/// The pieces after the first one. An empty one is the mark of the end.
+#[derive(Debug)]
+pub struct LaterPieces(mpsc::Receiver<Result<Bytes, RoomError>>);
+
+impl LaterPieces {
+    /// The next piece; `None` when the answer is complete. After an error, which also a writer that gave up is, nothing follows.
+    pub async fn next(&mut self) -> Option<Result<Bytes, RoomError>> {
+        match self.0.recv().await {
+            Some(Ok(end)) if end.is_empty() => None,
+            Some(piece) => Some(piece),
+            None => Some(Err(StorageError::Unavailable("the answer was given up".to_owned()).into())),
+        }
+    }
 }
 
 impl SyncBody {
@@ -48,7 +63,7 @@ impl SyncBody {
             Self::Whole(json) => Ok(json),
             Self::Pieces(first, mut pieces) => {
                 let mut json = first.to_vec();
-                while let Some(piece) = pieces.recv().await {
+                while let Some(piece) = pieces.next().await {
                     json.extend_from_slice(&piece?);
                 }
                 Ok(json)
@@ -121,7 +136,7 @@ impl Sync {
         let never_began = || StorageError::Unavailable("the answer was given up".to_owned());
         let first = pieces.recv().await.ok_or_else(never_began)??;
         let is_all = first.len() < PIECE_BYTES;
-        Ok(if is_all { SyncBody::Whole(first.into()) } else { SyncBody::Pieces(first, pieces) })
+        Ok(if is_all { SyncBody::Whole(first.into()) } else { SyncBody::Pieces(first, LaterPieces(pieces)) })
     }
 
     async fn hand_over_whole(
@@ -176,6 +191,8 @@ impl Sync {
             }
         }
         out.sections.end(&mut out.gathered);
+        out.hand_over(true).await;
+        // The mark of the end.
         out.hand_over(true).await;
         Ok(())
     }
