@@ -216,8 +216,8 @@ constructors! {
     unknown = BAD_REQUEST "M_UNKNOWN";
 }
 
-impl From<services::StorageError> for ApiError {
-    fn from(error: services::StorageError) -> Self {
+impl From<accounts::StorageError> for ApiError {
+    fn from(error: accounts::StorageError) -> Self {
         if error.is_unavailable() {
             tracing::warn!(%error, "the database did not answer a request");
             return Self::unavailable("The database cannot be reached: try again in a moment");

@@ -6,9 +6,8 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use homeserver_core::random_string;
+use homeserver_core::{Identity, random_string};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use services::identity::Identity;
 
 use crate::state::ApiState;
 

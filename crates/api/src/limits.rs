@@ -1,8 +1,8 @@
 //! What is too much, as an error.
 
+use accounts::rate_limits::LimitExceeded;
 use http::StatusCode;
-use services::limits::Busy;
-use services::rate_limits::LimitExceeded;
+use tasks::limits::Busy;
 
 use crate::error::ApiError;
 
@@ -26,9 +26,9 @@ impl From<Busy> for ApiError {
 mod tests {
     use std::time::Duration;
 
+    use accounts::rate_limits::Kind;
     use axum::response::IntoResponse as _;
-    use services::limits::Reason;
-    use services::rate_limits::Kind;
+    use tasks::limits::Reason;
 
     use super::*;
 

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use accounts::mail::{PageKind, Templates};
+use accounts::threepids::{LinkState, ThirdPartyIdentifiers, link_origin};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -15,8 +17,6 @@ use http::header::{
 };
 use http::{HeaderName, StatusCode};
 use serde::Deserialize;
-use services::mail::{PageKind, Templates};
-use services::threepids::{LinkState, ThirdPartyIdentifiers, link_origin};
 
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Query, form};

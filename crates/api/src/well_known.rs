@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use accounts::discovery::Discovery;
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use services::discovery::Discovery;
 
 use crate::error::{ApiError, ApiResult};
 use crate::extract::json_bytes;

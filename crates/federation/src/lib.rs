@@ -17,6 +17,13 @@
 //! often what a client says, so the error does not tell why a server was not reached, and comes after whole seconds.
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/>
+//!
+//! # What is kept in memory, and what bounds it
+//!
+//! | kept | in the metrics | bounded by | kept up to date by |
+//! |---|---|---|---|
+//! | the keys of other servers | `server_keys` | their share of `caches.memory_budget` | they are asked for again when they expire |
+//! | where other servers are | `server_destinations` | their share of `caches.memory_budget` | it is looked up again after a while |
 
 pub mod credentials;
 pub mod transport;

@@ -14,8 +14,8 @@ use serde::Serialize;
 use crate::{EventError, MAX_EVENT_BYTES, MAX_NESTING};
 
 use reader::Reader;
-pub use scan::{Members, elements, nesting, string_value};
-pub(crate) use scan::{compare_keys, integer_value, member};
+pub use scan::{Members, elements, member, nesting, string_value};
+pub(crate) use scan::{compare_keys, integer_value};
 pub(crate) use writer::{ObjectWriter, push_string};
 
 /// Which numbers are let through.

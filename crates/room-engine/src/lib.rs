@@ -38,7 +38,7 @@ pub mod resolution;
 pub mod state_map;
 pub mod visibility;
 
-pub use canonical::{CanonicalObject, Members, Numbers, ParseLimits, elements, nesting, string_value};
+pub use canonical::{CanonicalObject, Members, Numbers, ParseLimits, elements, member, nesting, string_value};
 pub use content::{CreateContent, JoinRule, Malformed, MemberContent, Membership, PowerLevelsContent, SignedInvite};
 pub use error::{ErrorKind, EventError};
 pub use event::{BuiltEvent, EventBuilder, EventReference, Pdu, StoredJson, join, split};

@@ -5,42 +5,39 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ::federation::ServerRates;
+use accounts::Accounts;
+use accounts::account_data::AccountData;
+use accounts::capabilities::Capabilities;
+use accounts::devices::Devices;
+use accounts::discovery::Discovery;
+use accounts::filters::Filters;
+use accounts::ignoring::IgnoredUsers;
+use accounts::passwords::Passwords;
+use accounts::profiles::Profiles;
+use accounts::push_rules::PushRules;
+use accounts::rate_limits::RateLimits;
+use accounts::registration::{Registration, SharedSecret};
+use accounts::sessions::{SessionOptions, Sessions};
+use accounts::threepids::ThirdPartyIdentifiers;
+use accounts::uia::UserInteractiveAuth;
 use api::{ApiState, Components, RequestObserver};
 use axum::Router;
+use background::{BackgroundJobs, Statistics, WorkOutStates};
 use config::{ClientTraces, Config, Resource, Sources};
-use homeserver_core::{Clock, MemoryBudget, SystemClock};
+use event_log::{LogFollower, LogTail, UserRoomsCache, Wakeups};
+use homeserver_core::{Clock, Identity, MemoryBudget, SystemClock};
 use http::{Method, StatusCode};
-use services::{
-    account_data::AccountData,
-    accounts::Accounts,
-    background::{BackgroundJobs, Statistics, WorkOutStates},
-    capabilities::Capabilities,
-    devices::Devices,
-    discovery::Discovery,
-    filters::Filters,
-    identity::Identity,
-    ignoring::IgnoredUsers,
-    limits::Limit,
-    log::{LogFollower, LogTail, UserRoomsCache, Wakeups},
-    media::{ContentRepository, MediaFiles},
-    passwords::Passwords,
-    presence::{PresenceOptions, Presences},
-    profiles::Profiles,
-    push_rules::PushRules,
-    rate_limits::RateLimits,
-    reading::{History, RoomState},
-    receipts::Receipts,
-    registration::{Registration, SharedSecret},
-    rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline},
-    sessions::{SessionOptions, Sessions},
-    sync::Sync,
-    threepids::ThirdPartyIdentifiers,
-    typing::Typing,
-    uia::UserInteractiveAuth,
-    unread::Audiences,
-    user_directory::UserDirectory,
-};
+use media::{ContentRepository, MediaFiles};
+use push::unread::Audiences;
+use rooms::reading::{History, RoomState};
+use rooms::user_directory::UserDirectory;
+use rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline};
 use storage::{Database, DatabaseOptions, Interned, RoomStates, ServerLock, StorageError};
+use sync::presence::{PresenceOptions, Presences};
+use sync::receipts::Receipts;
+use sync::typing::Typing;
+use sync::v3::Sync;
+use tasks::limits::Limit;
 use tasks::{loops::Loops, queue::JobQueue};
 use telemetry::{HealthProbe, Metrics, RemoteTraces, SpanCounts};
 use tokio_util::sync::CancellationToken;

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
+use accounts::mail::{Encryption, MailError, MailOptions, Mailer, Templates, ValidationMails};
+use accounts::registration::EmailPolicy;
+use accounts::threepids::{EmailValidation, link_host};
 use config::{Config, MailTls};
 use homeserver_core::Clock;
-use services::{
-    mail::{Encryption, MailError, MailOptions, Mailer, Templates, ValidationMails},
-    registration::EmailPolicy,
-    threepids::{EmailValidation, link_host},
-};
 use storage::Database;
 
 /// What sends mail; there is none without `email.smtp_host`.

@@ -79,10 +79,10 @@ pub enum StartError {
     Storage(#[from] storage::StorageError),
     /// Passwords cannot be hashed as the configuration asks for.
     #[error(transparent)]
-    Passwords(#[from] services::passwords::PasswordError),
+    Passwords(#[from] accounts::passwords::PasswordError),
     /// Mail cannot be sent as the configuration asks for.
     #[error(transparent)]
-    Mail(#[from] services::mail::MailError),
+    Mail(#[from] accounts::mail::MailError),
     /// Connections to other servers cannot be encrypted as the configuration asks for.
     #[error(transparent)]
     Tls(#[from] federation::transport::TlsError),

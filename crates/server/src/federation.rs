@@ -2,21 +2,18 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+use accounts::asking::Shares;
+use accounts::rate_limits::{Kind, RateLimits};
 use config::Config;
 use federation::{
     Client, ClientObserver, ClientOptions, Discovery, Gate, OldKey, Outcome, OwnKeys, ServerKeys, ServerRate,
     ServerRates, SystemLookups,
     transport::{Dialler, Web, tls_config},
 };
-use homeserver_core::{Clock, MemoryBudget};
+use homeserver_core::{Clock, Identity, MemoryBudget};
 use http::HeaderMap;
-use services::{
-    asking::Shares,
-    identity::Identity,
-    media::RemoteMedia,
-    rate_limits::{Kind, RateLimits},
-    remote::RemoteQueries,
-};
+use media::RemoteMedia;
+use rooms::remote::RemoteQueries;
 use storage::SigningKey;
 use telemetry::{FederationMetrics, Metrics};
 

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts::jobs::{ForgetUploadNames, LeaveAllRooms, UpdateMemberProfile};
+use accounts::mail::{MailJob, SendMail, ValidationMails};
+use accounts::sessions::Sessions;
+use background::{
+    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, JobState, MembershipJobs,
+    PurgeForgottenRooms, RemoveExpired, RemoveUnseenDevices, RoomPurge, StateCompletion, UploadNames, WorkOutStates,
+};
 use config::{Config, Schedule};
 use homeserver_core::Clock;
-use services::background::{
-    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, ForgetUploadNames,
-    InheritRoomSettings, JobState, LeaveAllRooms, MembershipJobs, PurgeForgottenRooms, RemoveExpired, RemoveGuests,
-    RemoveUnseenDevices, RoomPurge, StateCompletion, UpdateMemberProfile, UploadNames, WorkOutStates,
-};
-use services::mail::{MailJob, SendMail, ValidationMails};
-use services::media::ContentRepository;
-use services::{rooms::Memberships, sessions::Sessions};
+use media::ContentRepository;
+use rooms::Memberships;
+use rooms::jobs::{InheritRoomSettings, RemoveGuests};
 use storage::{Database, Interned, StorageError};
 use tasks::loops::Loops;
 use tasks::queue::{Handlers, JobObserver, JobQueue, QueueOptions, RunEnd, Workers};

@@ -2,11 +2,9 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+use accounts::rate_limits::{Kind, Rate, RateLimits};
 use config::{Config, LimitSizes};
-use services::{
-    limits::{Limit, LimitObserver, LimitSize, Reason},
-    rate_limits::{Kind, Rate, RateLimits},
-};
+use tasks::limits::{Limit, LimitObserver, LimitSize, Reason};
 use tasks::loops::Loops;
 use telemetry::{LimitMetrics, Metrics, MetricsError, RateLimitMetrics};
 
@@ -95,7 +93,7 @@ fn size(figures: config::LimitSize) -> LimitSize {
 /// A limit of password hashing for a command that runs beside no server.
 pub(crate) fn password_hashing_alone(config: &Config) -> Arc<Limit> {
     let figures = config.limits.sizes().password_hashing;
-    Arc::new(Limit::new("password_hashing", size(figures), Arc::new(services::limits::Unobserved)))
+    Arc::new(Limit::new("password_hashing", size(figures), Arc::new(tasks::limits::Unobserved)))
 }
 
 struct Observer(LimitMetrics);

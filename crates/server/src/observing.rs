@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use services::{log::LogProgress, sync::Sync};
+use event_log::LogProgress;
 use storage::{Database, DatabaseObserver, Engine, StatementTimes};
+use sync::v3::Sync;
 use tasks::loops::Loops;
 use telemetry::{DatabaseMetrics, DiskSpace, HealthChecks, HealthProbe, LogReading, Metrics, PoolReading, SyncReading};
 
@@ -63,7 +64,7 @@ pub(crate) fn observe_log(metrics: &Metrics, progress: Arc<LogProgress>) {
 /// Has the metrics tell of `/sync`.
 pub(crate) fn observe_sync(metrics: &Metrics, sync: Arc<Sync>) {
     metrics.observe_sync(move || {
-        let services::sync::SyncCounts { initial, incremental, timeouts, wakeups, waiting } = sync.counts();
+        let sync::v3::SyncCounts { initial, incremental, timeouts, wakeups, waiting } = sync.counts();
         SyncReading { initial, incremental, timeouts, wakeups, waiting }
     });
 }

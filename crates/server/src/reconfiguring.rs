@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
+use accounts::capabilities::{Capabilities, CapabilityOptions};
+use accounts::discovery::Discovery;
+use accounts::passwords::{HashCost, PasswordPolicy, Passwords};
+use accounts::registration::{Registration, RegistrationOptions, SharedSecret};
 use config::{Config, Sources, WebUrl};
 use homeserver_core::MemoryBudget;
-use services::{
-    capabilities::{Capabilities, CapabilityOptions},
-    discovery::Discovery,
-    media::{ContentRepository, MediaOptions},
-    passwords::{HashCost, PasswordPolicy, Passwords},
-    registration::{Registration, RegistrationOptions, SharedSecret},
-    rooms::{RoomCreation, supported_versions},
-};
+use media::{ContentRepository, MediaOptions};
+use rooms::{RoomCreation, supported_versions};
 use storage::RoomStates;
 
 /// The components that read something which can change.
@@ -35,7 +33,7 @@ impl Reconfigurable {
     /// # Errors
     /// If something in it cannot be used; nothing has changed then.
     pub(crate) fn apply(&self, config: &Config, sources: &Sources) -> Result<(), config::Error> {
-        let unusable = |error: services::passwords::PasswordError| {
+        let unusable = |error: accounts::passwords::PasswordError| {
             sources.error("passwords.hash_memory", format!("expected a cost that argon2id allows: {error}"))
         };
         self.passwords

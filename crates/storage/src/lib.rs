@@ -15,6 +15,21 @@
 //! ```text
 //! db.query("SELECT event_sn FROM events WHERE room_sn IN LIST($1) LIMIT $2", params![&rooms, 10], |row| row.get::<EventSn>(0))
 //! ```
+//!
+//! # What is kept in memory, and what bounds it
+//!
+//! What has a name in the metrics shares the budget `caches.memory_budget` with [all other caches](homeserver_core::MemoryBudget),
+//! and is read again when it was dropped.
+//!
+//! | kept | in the metrics | bounded by | kept up to date by |
+//! |---|---|---|---|
+//! | numbers and texts of users, rooms, event types, state keys | `user_numbers`, `user_ids`, … | their shares | never changes |
+//! | chunks of rooms' states | `state_chunks` | its share | never changes |
+//! | the last state that this process wrote to a room | `written_states` | its share | the writer |
+//! | rooms whose state is known in part ([`RoomStates`]) | | the rooms that are being joined, and a thousand more | the log |
+//! | writes | | a queue of fixed length | the writer |
+//! | translations of SQL statements | | the statements in the program | never changes |
+//! | prepared statements and pages of SQLite | | 256 statements for each connection, 32 MiB for the one that writes and 1 MiB for each that reads | SQLite |
 
 mod account_changes;
 mod account_data;

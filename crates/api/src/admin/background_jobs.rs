@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use background::{BackgroundJobs, JobFilter, JobId, JobPage, JobRecord, JobState, JobsError, Priority};
 use serde::{Deserialize, Serialize};
-use services::background::{BackgroundJobs, JobFilter, JobId, JobPage, JobRecord, JobState, JobsError, Priority};
 
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Administrator, Json, Path, Query};

@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
+use accounts::rate_limits::{OverrideError, RateLimits, RateOverride};
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use ruma::OwnedUserId;
 use serde::{Deserialize, Serialize};
-use services::rate_limits::{OverrideError, RateLimits, RateOverride};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};

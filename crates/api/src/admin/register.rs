@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
+use accounts::rate_limits::Key;
+use accounts::registration::{SharedSecret, SharedSecretError, SharedSecretRequest};
+use accounts::sessions::{CheckedDevice, SessionDevice};
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use services::rate_limits::Key;
-use services::registration::{SharedSecret, SharedSecretError, SharedSecretRequest};
-use services::sessions::{CheckedDevice, SessionDevice};
 
 use crate::client::NewAccount;
 use crate::error::{ApiError, ApiResult};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use background::{ServerStatistics, Statistics};
 use serde::{Deserialize, Serialize};
-use services::background::{ServerStatistics, Statistics};
 
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Administrator, Json, Query};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use accounts::capabilities::Capabilities;
 use axum::extract::State;
 use axum::response::Response;
-use services::capabilities::Capabilities;
 
 use crate::extract::{GuestOrUser, json_bytes};
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use accounts::filters::{FilterError, Filters};
+use accounts::sessions::Requester;
 use axum::extract::State;
 use axum::response::Response;
 use ruma::{OwnedUserId, UserId};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use services::filters::{FilterError, Filters};
-use services::sessions::Requester;
 
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{GuestOrUser, Json, Path, json_bytes};

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use accounts::Accounts;
+use accounts::discovery::Discovery;
+use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::sessions::{CheckedDevice, SessionDevice};
+use accounts::threepids::EMAIL;
+use accounts::uia::UserIdentifier;
 use axum::extract::State;
 use ruma::{OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use services::accounts::Accounts;
-use services::discovery::Discovery;
-use services::rate_limits::{Key, Kind, RateLimits};
-use services::sessions::{CheckedDevice, SessionDevice};
-use services::threepids::EMAIL;
-use services::uia::UserIdentifier;
 
 use super::session::TokenKeys;
 use crate::error::{ApiError, ApiResult};

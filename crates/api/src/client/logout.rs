@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use accounts::sessions::Sessions;
 use axum::extract::State;
-use services::sessions::Sessions;
 
 use crate::Empty;
 use crate::error::ApiResult;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use accounts::rate_limits::{Kind, RateLimits};
 use axum::extract::State;
 use ruma::OwnedUserId;
 use serde::{Deserialize, Serialize};
-use services::presence::{PresenceError, PresenceState, Presences};
-use services::rate_limits::{Kind, RateLimits};
+use sync::presence::{PresenceError, PresenceState, Presences};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use accounts::sessions::Sessions;
 use axum::extract::State;
 use serde::Deserialize;
-use services::sessions::Sessions;
 
 use super::session::TokenKeys;
 use crate::error::ApiResult;

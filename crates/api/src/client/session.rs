@@ -1,7 +1,7 @@
 //! What login, registration and refresh have in common: the tokens that are given.
 
+use accounts::sessions::{DeviceError, IssuedTokens};
 use serde::Serialize;
-use services::sessions::{DeviceError, IssuedTokens};
 
 use crate::error::ApiError;
 

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts::filters::{FilterDefinition, FilterError, Filters, parse};
+use accounts::sessions::Requester;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
+use event_log::tokens::parse_token;
 use futures::{Stream, StreamExt as _, stream};
+use rooms::RoomError;
 use serde::Deserialize;
-use services::filters::{FilterDefinition, FilterError, Filters, parse};
-use services::presence::Presences;
-use services::rooms::RoomError;
-use services::sessions::Requester;
-use services::sync::{LaterPieces, Sync, SyncBody, SyncRequest};
-use services::tokens::parse_token;
+use sync::presence::Presences;
+use sync::v3::{LaterPieces, Sync, SyncBody, SyncRequest};
 
 use super::presence::Presence;
 use crate::error::{ApiError, ApiResult};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use rooms::user_directory::{FoundUsers, UserDirectory, UserDirectoryError};
 use serde::Deserialize;
-use services::user_directory::{FoundUsers, UserDirectory, UserDirectoryError};
 
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Authenticated, Json};

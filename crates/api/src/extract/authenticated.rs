@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use accounts::asking::Asker;
+use accounts::sessions::{AuthenticationError, Requester, Sessions};
 use axum::extract::{FromRef, FromRequestParts};
 use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
-use services::asking::Asker;
-use services::sessions::{AuthenticationError, Requester, Sessions};
 
 use super::ClientAddress;
 use crate::error::{ApiError, ApiResult};
@@ -40,7 +40,7 @@ pub struct AskedBy {
 }
 
 impl AskedBy {
-    /// As the services know it.
+    /// On whose behalf other servers are asked.
     pub fn asker(&self) -> Asker<'_> {
         self.requester.as_ref().map_or(Asker::Address(self.address), Asker::User)
     }

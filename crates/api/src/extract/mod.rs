@@ -10,6 +10,7 @@ mod path;
 mod query;
 mod scan;
 
+pub use accounts::object::Object;
 pub use authenticated::{Administrator, AskedBy, Authenticated, GuestOrUser, OptionalAuthenticated};
 pub use client_address::{ClientAddress, PeerAddress, TrustedProxies};
 pub(crate) use form::form;
@@ -17,4 +18,3 @@ pub use json::{Content, DEFAULT_LIMIT_BYTES, Json, json_bytes};
 pub use names::{EventType, StateKey, TransactionId};
 pub use path::Path;
 pub use query::Query;
-pub use services::object::Object;

@@ -1,9 +1,9 @@
 //! What goes wrong between servers, as errors.
 
+use accounts::asking::AskingError;
 use federation::{KeyError, Refusal, RequestError, TooMany};
 use http::StatusCode;
-use services::asking::AskingError;
-use services::remote::RemoteError;
+use rooms::remote::RemoteError;
 
 use crate::error::ApiError;
 

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
+use accounts::asking::{Asker, Shares};
 use axum::extract::{FromRef, FromRequestParts};
 use federation::{Admitted, Gate};
 use http::request::Parts;
-use services::asking::{Asker, Shares};
 
 use crate::error::ApiError;
 use crate::extract::ClientAddress;

@@ -7,11 +7,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use homeserver_core::random_string;
+use homeserver_core::{Identity, random_string};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use services::identity::Identity;
-use services::media::{ContentRepository, MediaId, OpenMedia, Patience};
+use media::{ContentRepository, MediaId, OpenMedia, Patience};
 
 use super::from_server::FromServer;
 use crate::error::ApiResult;

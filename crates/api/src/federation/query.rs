@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use accounts::profiles::Profiles;
 use axum::extract::State;
+use homeserver_core::Identity;
+use rooms::Aliases;
 use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use services::identity::Identity;
-use services::profiles::Profiles;
-use services::rooms::Aliases;
 
 use super::from_server::FromServer;
 use crate::error::{ApiError, ApiResult};

@@ -14,8 +14,8 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use media::{OpenMedia, Part};
 use ruma::http_headers::{ContentDisposition, ContentDispositionType};
-use services::media::{OpenMedia, Part};
 
 use super::range::{Selection, select};
 use crate::error::ApiError;
@@ -166,7 +166,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
 
 #[cfg(test)]
 mod tests {
-    use services::media::Content;
+    use media::Content;
 
     use super::*;
 

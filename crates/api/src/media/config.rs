@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use media::ContentRepository;
 use serde::Serialize;
-use services::media::ContentRepository;
 
 use crate::extract::{GuestOrUser, Json};
 

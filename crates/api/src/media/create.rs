@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use homeserver_core::Timestamp;
+use media::ContentRepository;
 use serde::Serialize;
-use services::media::ContentRepository;
 
 use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json};

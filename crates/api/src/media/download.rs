@@ -1,12 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts::asking::Asker;
 use axum::extract::State;
 use axum::response::Response;
+use media::{ContentRepository, MediaId, Patience};
 use ruma::OwnedServerName;
 use serde::Deserialize;
-use services::asking::Asker;
-use services::media::{ContentRepository, MediaId, Patience};
 
 use super::answer::{Asked, Reader, answer};
 use crate::error::ApiResult;

@@ -2,7 +2,7 @@ use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
-use services::media::MediaError;
+use media::MediaError;
 
 use crate::error::ApiError;
 

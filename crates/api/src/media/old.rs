@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use media::{ContentRepository, MediaId, OpenMedia, Patience};
 use ruma::OwnedServerName;
 use serde::Deserialize;
-use services::media::{ContentRepository, MediaId, OpenMedia, Patience};
 
 use super::answer::{Asked, Reader, answer};
 use super::{Thumbnail, Waiting};

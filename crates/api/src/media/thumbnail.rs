@@ -1,12 +1,12 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use accounts::asking::Asker;
 use axum::extract::State;
 use axum::response::Response;
+use media::{ContentRepository, MediaId, Patience, ThumbnailRequest};
 use ruma::OwnedServerName;
 use serde::Deserialize;
-use services::asking::Asker;
-use services::media::{ContentRepository, MediaId, Patience, ThumbnailRequest};
 
 use super::Waiting;
 use super::answer::{Asked, Reader, answer};

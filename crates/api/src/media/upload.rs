@@ -4,9 +4,9 @@ use axum::body::BodyDataStream;
 use axum::extract::{Request, State};
 use http::HeaderName;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use media::{ContentRepository, MediaId, Upload};
 use ruma::OwnedServerName;
 use serde::{Deserialize, Serialize};
-use services::media::{ContentRepository, MediaId, Upload};
 
 use crate::Empty;
 use crate::error::ApiResult;

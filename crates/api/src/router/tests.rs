@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts::sessions::{SessionOptions, Sessions};
 use axum::body::Body;
 use axum::routing::{get, post};
 use homeserver_core::SystemClock;
@@ -8,7 +9,6 @@ use http::{Method, Request, Response};
 use parking_lot::Mutex;
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde_json::{Value, json};
-use services::sessions::{SessionOptions, Sessions};
 use storage::{Database, DatabaseOptions, Interned};
 use telemetry::RemoteTraces;
 use tower::ServiceExt;

@@ -2,11 +2,11 @@
 
 use std::hint::black_box;
 
+use accounts::filters;
 use bytes::Bytes;
+use event_log::tokens::{parse_token, sync_token};
 use homeserver_core::{DeviceSn, EventSn, Position, RoomSn, Timestamp, TypeSn, UserSn};
-use services::filters;
-use services::tokens::{parse_token, sync_token};
-use services::wire::{Reader, write_event, write_list};
+use rooms::wire::{Reader, write_event, write_list};
 use storage::{Membership, StoredEvent};
 
 const EVENTS: i64 = 20;

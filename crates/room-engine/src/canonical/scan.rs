@@ -42,7 +42,7 @@ pub fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The value of a key of an object in canonical JSON. `key` must need no escapes.
-pub(crate) fn member<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
+pub fn member<'a>(object: &'a [u8], key: &str) -> Option<&'a [u8]> {
     Members::new(object).find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
 }
 

@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
+use accounts::mail::MailKind;
+use accounts::threepids::canonical_email;
 use clap::Subcommand;
-use services::{mail::MailKind, threepids::canonical_email};
 
 use super::{CommandResult, load, print};
 use crate::{email::Email, runtime};

@@ -2,8 +2,8 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use rooms::RoomError;
 use ruma::OwnedRoomId;
-use services::rooms::RoomError;
 
 use super::{CommandResult, load, print};
 use crate::{compose, runtime};

@@ -4,10 +4,10 @@ use std::{
     path::PathBuf,
 };
 
+use accounts::Listed;
 use clap::{Args, Subcommand};
 use config::Config;
 use homeserver_core::random_string;
-use services::accounts::Listed;
 
 use super::{CommandResult, load, print};
 use crate::{compose, compose::OfOperator, data_dir, runtime};

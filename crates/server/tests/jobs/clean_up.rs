@@ -1,5 +1,5 @@
+use background::{RemoveExpired, RemoveUnseenDevices};
 use serde_json::json;
-use services::background::{RemoveExpired, RemoveUnseenDevices};
 use storage::params;
 use testing::{TestServer, on_both_databases};
 

@@ -1,8 +1,8 @@
 use std::time::{Duration, Instant};
 
+use accounts::jobs::UpdateMemberProfile;
 use futures::{StreamExt as _, stream};
 use serde_json::json;
-use services::background::UpdateMemberProfile;
 use storage::{Database, JobFilter, JobState};
 use tasks::queue::Job as _;
 use testing::{ServerProcess, User, on_both_databases, path_segment};

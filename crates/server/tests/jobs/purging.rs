@@ -1,5 +1,5 @@
+use background::PurgeForgottenRooms;
 use serde_json::{Value, json};
-use services::background::PurgeForgottenRooms;
 use storage::Database;
 use testing::{TestServer, User, on_both_databases, path_segment};
 

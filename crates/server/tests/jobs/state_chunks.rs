@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use services::background::CollectStateChunks;
+use background::CollectStateChunks;
 use storage::params;
 use testing::{TestServer, on_both_databases};
 

@@ -1,5 +1,5 @@
+use background::CountStatistics;
 use serde_json::json;
-use services::background::CountStatistics;
 use storage::params;
 use testing::{TestServer, User, on_both_databases};
 

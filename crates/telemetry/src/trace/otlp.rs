@@ -160,16 +160,22 @@ fn resource(options: &TraceOptions) -> Resource {
 
 /// What is this server's own. The libraries that send traces make spans too, of which traces would have no end.
 fn is_traced(metadata: &Metadata<'_>) -> bool {
-    const CRATES: [&str; 9] = [
+    const CRATES: [&str; 15] = [
         REQUEST_TARGET,
+        "accounts",
         "api",
+        "background",
+        "event_log",
         "federation",
-        "services",
+        "media",
+        "push",
+        "push_rules",
+        "room_engine",
+        "rooms",
         "storage",
+        "sync",
         "synapse_rust",
         "tasks",
-        "room_engine",
-        "push_rules",
     ];
     let least = if metadata.is_span() { Level::DEBUG } else { Level::INFO };
     let target = metadata.target().split("::").next().unwrap_or_default();

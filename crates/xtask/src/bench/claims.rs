@@ -41,7 +41,7 @@ pub(crate) const CLAIMS: &[Claim] = &[
             "what is known of a room's state, 1 threads/arc-swap",
             "what is known of a room's state, 1 threads/baseline: the same behind a mutex",
         ),
-        bench: ("services", "read_mostly"),
+        bench: ("sync", "read_mostly"),
         remark: "does not hold: there is nothing to wait for",
     },
     Claim {
@@ -51,7 +51,7 @@ pub(crate) const CLAIMS: &[Claim] = &[
             "what is known of a room's state, 2 threads/arc-swap",
             "what is known of a room's state, 2 threads/baseline: the same behind a mutex",
         ),
-        bench: ("services", "read_mostly"),
+        bench: ("sync", "read_mostly"),
         remark: "two cores bound the gain",
     },
     Claim {
@@ -61,7 +61,7 @@ pub(crate) const CLAIMS: &[Claim] = &[
             "what is known of a room's state, 8 threads/arc-swap",
             "what is known of a room's state, 8 threads/baseline: the same behind a mutex",
         ),
-        bench: ("services", "read_mostly"),
+        bench: ("sync", "read_mostly"),
         remark: "two cores bound the gain",
     },
     Claim {
@@ -71,7 +71,7 @@ pub(crate) const CLAIMS: &[Claim] = &[
             "the newest entries of the log, 8 threads/RwLock",
             "the newest entries of the log, 8 threads/baseline: the same behind a mutex",
         ),
-        bench: ("services", "read_mostly"),
+        bench: ("sync", "read_mostly"),
         remark: "does not hold on two cores: readers write the lock's own cache line, and hold it for a moment only",
     },
     Claim {
@@ -81,7 +81,7 @@ pub(crate) const CLAIMS: &[Claim] = &[
             "reloadable configuration, 8 threads/arc-swap",
             "reloadable configuration, 8 threads/baseline: mutex",
         ),
-        bench: ("services", "read_mostly"),
+        bench: ("sync", "read_mostly"),
         remark: "two cores bound the gain",
     },
     Claim {
@@ -267,14 +267,14 @@ pub(crate) const CLAIMS: &[Claim] = &[
         text: "answer of 100 events, buffer sized against room for each event",
         wanted: RESERVED,
         evidence: Counted("a list of 100 events"),
-        bench: ("services", "reserved"),
+        bench: ("rooms", "reserved"),
         remark: "either way each event is written at once",
     },
     Claim {
         text: "lists that no longer grow, `Box<[T]>` against vectors that have grown, 1 to 24 numbers",
         wanted: "less memory",
         evidence: Counted("lists that no longer grow"),
-        bench: ("services", "reserved"),
+        bench: ("rooms", "reserved"),
         remark: "",
     },
     Claim {
@@ -284,7 +284,7 @@ pub(crate) const CLAIMS: &[Claim] = &[
             "copying 40 KiB in pieces/buffer sized",
             "copying 40 KiB in pieces/baseline: buffer that grows",
         ),
-        bench: ("services", "reserved"),
+        bench: ("rooms", "reserved"),
         remark: "",
     },
     Claim {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use accounts::Accounts;
+use accounts::uia::{Asked, Auth, Operation, Parameters, Stage, UserInteractiveAuth, unchanged};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use services::accounts::Accounts;
-use services::uia::{Asked, Auth, Operation, Parameters, Stage, UserInteractiveAuth, unchanged};
 
 use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json, Object};

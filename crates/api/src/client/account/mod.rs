@@ -4,9 +4,9 @@ pub(super) mod deactivate;
 pub(super) mod password;
 pub(super) mod whoami;
 
-use services::accounts::AccountError;
-use services::passwords::PasswordError;
-use services::uia::UiaError;
+use accounts::AccountError;
+use accounts::passwords::PasswordError;
+use accounts::uia::UiaError;
 
 use crate::error::ApiError;
 

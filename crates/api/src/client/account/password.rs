@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use accounts::Accounts;
+use accounts::rate_limits::Key;
+use accounts::threepids::ThirdPartyIdentifiers;
+use accounts::uia::{Asked, Auth, Authorised, Flow, Operation, Parameters, Stage, UserInteractiveAuth, unchanged};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use services::accounts::Accounts;
-use services::rate_limits::Key;
-use services::threepids::ThirdPartyIdentifiers;
-use services::uia::{Asked, Auth, Authorised, Flow, Operation, Parameters, Stage, UserInteractiveAuth, unchanged};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};

@@ -6,12 +6,12 @@ mod room;
 pub(super) use self::global::{read_global, set_global};
 pub(super) use self::room::{read_room, set_room};
 
+use accounts::account_data::AccountDataError;
+use accounts::sessions::Requester;
 use bytes::Bytes;
 use http::StatusCode;
 use ruma::UserId;
 use serde_json::value::RawValue;
-use services::account_data::AccountDataError;
-use services::sessions::Requester;
 
 use crate::error::{ApiError, ApiResult};
 

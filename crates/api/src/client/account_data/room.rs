@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use accounts::account_data::AccountData;
 use axum::extract::State;
 use axum::response::Response;
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde_json::value::RawValue;
-use services::account_data::AccountData;
 
 use super::{bytes_of, check_owner};
 use crate::Empty;

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use accounts::devices::Devices;
+use accounts::sessions::Requester;
+use accounts::uia::{Asked, Auth, Operation, Parameters, Stage, UserInteractiveAuth};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use services::devices::Devices;
-use services::sessions::Requester;
-use services::uia::{Asked, Auth, Operation, Parameters, Stage, UserInteractiveAuth};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use accounts::devices::Devices;
 use axum::extract::State;
 use serde::Serialize;
-use services::devices::Devices;
 
 use super::DeviceEntry;
 use crate::error::ApiResult;

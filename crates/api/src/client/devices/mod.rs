@@ -8,8 +8,8 @@ pub(super) use self::delete::{delete_many, delete_one};
 pub(super) use self::list::list;
 pub(super) use self::one::{read, rename};
 
+use accounts::devices::{Device, DevicesError};
 use serde::Serialize;
-use services::devices::{Device, DevicesError};
 
 use crate::error::ApiError;
 

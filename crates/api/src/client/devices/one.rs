@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use accounts::devices::Devices;
 use axum::extract::State;
 use serde::Deserialize;
-use services::devices::Devices;
 
 use super::DeviceEntry;
 use crate::Empty;

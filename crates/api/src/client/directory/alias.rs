@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use homeserver_core::Identity;
 use http::StatusCode;
+use rooms::remote::{RemoteAlias, RemoteQueries};
+use rooms::{Aliases, RoomError};
 use ruma::{OwnedRoomAliasId, OwnedRoomId};
 use serde::{Deserialize, Serialize};
-use services::identity::Identity;
-use services::remote::{RemoteAlias, RemoteQueries};
-use services::rooms::{Aliases, RoomError};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use accounts::rate_limits::{Key, Kind, RateLimits};
 use axum::extract::State;
+use homeserver_core::Identity;
+use rooms::{Directory, DirectoryPage, DirectoryQuery};
 use ruma::OwnedServerName;
 use serde::Deserialize;
-use services::identity::Identity;
-use services::rate_limits::{Key, Kind, RateLimits};
-use services::rooms::{Directory, DirectoryPage, DirectoryQuery};
 
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Authenticated, ClientAddress, Json, Object, OptionalAuthenticated, Query};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use rooms::Directory;
 use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
-use services::rooms::Directory;
 
 use crate::Empty;
 use crate::client::rooms::create::Visibility;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use accounts::profiles::Profiles;
+use accounts::rate_limits::{Kind, RateLimits};
+use accounts::sessions::Requester;
 use axum::extract::State;
 use ruma::OwnedUserId;
 use serde_json::{Map, Value};
-use services::profiles::Profiles;
-use services::rate_limits::{Kind, RateLimits};
-use services::sessions::Requester;
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};

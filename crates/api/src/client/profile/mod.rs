@@ -6,7 +6,7 @@ mod read;
 pub(super) use self::change::{remove, set};
 pub(super) use self::read::{field, whole};
 
-use services::profiles::ProfileError;
+use accounts::profiles::ProfileError;
 
 use crate::error::ApiError;
 

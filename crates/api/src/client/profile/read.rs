@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use accounts::profiles::{self, Profiles};
 use axum::extract::State;
+use homeserver_core::Identity;
+use rooms::remote::RemoteQueries;
 use ruma::OwnedUserId;
 use serde_json::{Map, Value};
-use services::identity::Identity;
-use services::profiles::{self, Profiles};
-use services::remote::RemoteQueries;
 
 use crate::error::ApiResult;
 use crate::extract::{AskedBy, Json, Path};

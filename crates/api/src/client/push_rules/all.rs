@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use accounts::push_rules::PushRules;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
-use services::push_rules::PushRules;
 
 use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json};

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use accounts::push_rules::{PushRules, PushRulesError};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use push_rules::Action;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use services::push_rules::{PushRules, PushRulesError};
 
 use super::{kind_of, no_such_rule};
 use crate::Empty;

@@ -8,8 +8,8 @@ pub(super) use self::all::{all, global};
 pub(super) use self::attributes::{actions, enabled, set_actions, set_enabled};
 pub(super) use self::rule::{delete, put, read};
 
+use accounts::push_rules::PushRulesError;
 use push_rules::{RuleErrorKind, RuleKind};
-use services::push_rules::PushRulesError;
 
 use crate::error::{ApiError, ApiResult};
 

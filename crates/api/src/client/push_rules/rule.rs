@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use accounts::push_rules::{PushRules, PushRulesError, RulePlace};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use push_rules::NewRule;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use services::push_rules::{PushRules, PushRulesError, RulePlace};
 
 use super::{kind_of, no_such_rule};
 use crate::Empty;

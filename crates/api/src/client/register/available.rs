@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::registration::Registration;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use services::rate_limits::{Key, Kind, RateLimits};
-use services::registration::Registration;
 
 use crate::error::ApiResult;
 use crate::extract::{ClientAddress, Json, Query};

@@ -5,13 +5,13 @@ pub(super) mod token_validity;
 
 use std::sync::Arc;
 
+use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::registration::{NewUser, RegisterParameters, Registered, Registration, RegistrationError};
+use accounts::sessions::{CheckedDevice, SessionDevice};
+use accounts::uia::{Asked, Auth, Authorised, Operation, UserInteractiveAuth};
 use axum::extract::{FromRequest as _, Request, State};
 use ruma::{OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
-use services::rate_limits::{Key, Kind, RateLimits};
-use services::registration::{NewUser, RegisterParameters, Registered, Registration, RegistrationError};
-use services::sessions::{CheckedDevice, SessionDevice};
-use services::uia::{Asked, Auth, Authorised, Operation, UserInteractiveAuth};
 
 use super::session::TokenKeys;
 use crate::error::{ApiError, ApiResult};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use rooms::Aliases;
 use ruma::OwnedRoomId;
 use serde::Serialize;
-use services::rooms::Aliases;
 
 use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json, Path};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use rooms::reading::{ContextRequest, History};
 use ruma::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
-use services::reading::{ContextRequest, History};
 
 use super::reading::room_event_filter;
 use crate::error::ApiResult;

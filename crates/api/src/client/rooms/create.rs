@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use rooms::{Content, InitialState, NewRoom, Preset, RoomCreation};
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use services::rooms::{Content, InitialState, NewRoom, Preset, RoomCreation};
 
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Authenticated, Json, Object};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use services::rooms::{AuthError, ErrorKind, RoomError};
+use rooms::{AuthError, ErrorKind, RoomError};
 
 use crate::error::ApiError;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use rooms::reading::History;
 use ruma::{OwnedEventId, OwnedRoomId};
-use services::reading::History;
 
 use crate::error::ApiResult;
 use crate::extract::{GuestOrUser, Path, json_bytes};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use rooms::Memberships;
 use ruma::{OwnedRoomId, OwnedRoomOrAliasId};
 use serde_json::{Map, Value};
-use services::rooms::Memberships;
 
 use super::create::RoomAnswer;
 use crate::error::{ApiError, ApiResult};

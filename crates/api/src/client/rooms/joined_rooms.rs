@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use services::reading::RoomState;
+use rooms::reading::RoomState;
 
 use crate::error::ApiResult;
 use crate::extract::{GuestOrUser, json_bytes};

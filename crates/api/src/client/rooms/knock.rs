@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use rooms::Memberships;
 use ruma::OwnedRoomOrAliasId;
-use services::rooms::Memberships;
 
 use super::create::RoomAnswer;
 use super::membership::Reason;

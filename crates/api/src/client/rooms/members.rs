@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use rooms::reading::{MemberQuery, Membership, RoomState};
 use ruma::OwnedRoomId;
 use serde::Deserialize;
-use services::reading::{MemberQuery, Membership, RoomState};
 
 use super::reading::position;
 use crate::error::ApiResult;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use rooms::Memberships;
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use services::rooms::Memberships;
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use rooms::reading::{Direction, History, MessagesRequest};
 use ruma::OwnedRoomId;
 use serde::Deserialize;
-use services::reading::{Direction, History, MessagesRequest};
 
 use super::reading::{position, room_event_filter};
 use crate::error::ApiResult;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use ruma::{EventId, OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
-use services::presence::Presences;
-use services::receipts::{Marker, Receipts};
+use sync::presence::Presences;
+use sync::receipts::{Marker, Receipts};
 
 use crate::Empty;
 use crate::error::ApiResult;

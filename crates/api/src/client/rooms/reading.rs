@@ -1,8 +1,8 @@
 //! What the endpoints that read rooms have in common.
 
+use accounts::filters::{RoomEventFilter, parse_room_event_filter};
+use event_log::tokens::parse_token;
 use homeserver_core::Position;
-use services::filters::{RoomEventFilter, parse_room_event_filter};
-use services::tokens::parse_token;
 
 use crate::error::{ApiError, ApiResult};
 

@@ -6,8 +6,8 @@ use axum::extract::State;
 use ruma::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 use serde_json::Value;
-use services::presence::Presences;
-use services::receipts::{Marker, ReceiptError, Receipts};
+use sync::presence::Presences;
+use sync::receipts::{Marker, ReceiptError, Receipts};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use rooms::Sending;
 use ruma::OwnedRoomId;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use services::presence::Presences;
-use services::rooms::Sending;
+use sync::presence::Presences;
 
 use crate::error::ApiResult;
 use crate::extract::{Content, EventType, GuestOrUser, Json, Path, TransactionId};

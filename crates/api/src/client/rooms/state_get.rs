@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use rooms::reading::{RoomState, StateFormat};
 use ruma::OwnedRoomId;
 use serde::Deserialize;
-use services::reading::{RoomState, StateFormat};
 
 use crate::error::ApiResult;
 use crate::extract::{GuestOrUser, Path, Query, json_bytes};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use rooms::Sending;
 use ruma::OwnedRoomId;
 use serde_json::value::RawValue;
-use services::rooms::Sending;
 
 use super::send::EventAnswer;
 use crate::error::ApiResult;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::extract::State;
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::Deserialize;
-use services::presence::Presences;
-use services::typing::{Typing, TypingError};
+use sync::presence::Presences;
+use sync::typing::{Typing, TypingError};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use rooms::{RoomCreation, Upgrade};
 use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
-use services::rooms::{RoomCreation, Upgrade};
 
 use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json, Path};

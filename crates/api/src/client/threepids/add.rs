@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use accounts::threepids::ThirdPartyIdentifiers;
+use accounts::uia::{Asked, Auth, Operation, Parameters, Stage, UserInteractiveAuth, unchanged};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use services::threepids::ThirdPartyIdentifiers;
-use services::uia::{Asked, Auth, Operation, Parameters, Stage, UserInteractiveAuth, unchanged};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use accounts::threepids::ThirdPartyIdentifiers;
 use axum::extract::State;
 use serde::Serialize;
-use services::threepids::ThirdPartyIdentifiers;
 
 use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json};

@@ -6,7 +6,7 @@ pub(super) mod identity_server;
 pub(super) mod list;
 pub(super) mod request_token;
 
-use services::threepids::ThreepidError;
+use accounts::threepids::ThreepidError;
 
 use crate::error::ApiError;
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::registration::Registration;
+use accounts::threepids::{Purpose, ThirdPartyIdentifiers, TokenRequest};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use services::rate_limits::{Key, Kind, RateLimits};
-use services::registration::Registration;
-use services::threepids::{Purpose, ThirdPartyIdentifiers, TokenRequest};
 
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{ClientAddress, Json};

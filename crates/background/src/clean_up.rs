@@ -1,0 +1,154 @@
+//! Removing what is of no use any more from accounts, and from the media.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use accounts::sessions::Sessions;
+use accounts::threepids::MAX_SESSIONS;
+use homeserver_core::{Clock, DeviceSn};
+use media::ContentRepository;
+use serde::{Deserialize, Serialize};
+use storage::Database;
+use tasks::queue::{Handle, Job, JobError, Priority, Run};
+
+use super::REST;
+
+/// Rows that one step looks at or removes.
+const AT_ONCE: i64 = 500;
+/// What has run out is kept for so long: somebody may still be told that it has.
+const KEEP_EXPIRED: Duration = Duration::from_secs(24 * 3600);
+/// Longer than a session of user-interactive authentication, or a nonce of the shared secret, can be used.
+const KEEP_UIA_SESSIONS: Duration = Duration::from_secs(3600);
+/// Longer than the longest pause between two looks of a process that follows them.
+const KEEP_ACCOUNT_CHANGES: Duration = Duration::from_secs(3600);
+/// Longer than a client can be away and still believe that somebody types.
+const KEEP_TYPING: Duration = Duration::from_secs(3600);
+/// How long the answer to a repeated transaction ID is remembered.
+const KEEP_TRANSACTIONS: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Tokens, sessions, transaction IDs and media that have run out are to be removed.
+#[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
+pub struct RemoveExpired {}
+
+impl Job for RemoveExpired {
+    const NAME: &str = "remove_expired";
+    const PRIORITY: Priority = Priority::Background;
+    const IS_INTERRUPTIBLE: bool = true;
+}
+
+/// Devices that nobody has used for a long time are to be deleted.
+#[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
+pub struct RemoveUnseenDevices {}
+
+impl Job for RemoveUnseenDevices {
+    const NAME: &str = "remove_unseen_devices";
+    const PRIORITY: Priority = Priority::Background;
+    const IS_INTERRUPTIBLE: bool = true;
+}
+
+/// Does both, in small steps.
+#[derive(Clone)]
+pub struct CleanUp {
+    database: Database,
+    clock: Arc<dyn Clock>,
+    sessions: Arc<Sessions>,
+    media: Arc<ContentRepository>,
+    /// Devices unused for longer are deleted.
+    unseen_for: Option<Duration>,
+}
+
+impl CleanUp {
+    /// Cleans up in `database`. Devices are deleted that were not seen for `unseen_for`; none without it.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        clock: Arc<dyn Clock>,
+        sessions: Arc<Sessions>,
+        media: Arc<ContentRepository>,
+        unseen_for: Option<Duration>,
+    ) -> Self {
+        Self { database, clock, sessions, media, unseen_for }
+    }
+
+    async fn remove_access_tokens(&self, run: &Run) -> Result<(), JobError> {
+        let expired_before = self.clock.now().minus(KEEP_EXPIRED);
+        let (mut after, mut removed) = (Vec::new(), 0);
+        loop {
+            let swept = self.database.sweep_access_tokens(&after, expired_before, AT_ONCE).await?;
+            removed += swept.removed;
+            run.progress(removed, 0, "Removing access tokens that have expired").await;
+            let Some(next) = swept.next else { return Ok(()) };
+            after = next;
+            tokio::time::sleep(REST).await;
+        }
+    }
+}
+
+impl Handle<RemoveExpired> for CleanUp {
+    async fn run(&self, _: RemoveExpired, run: &Run) -> Result<(), JobError> {
+        let (database, now) = (&self.database, self.clock.now());
+        self.remove_access_tokens(run).await?;
+        let opened_before = now.minus(KEEP_UIA_SESSIONS);
+        let what = "Removing sessions of user-interactive authentication";
+        until_nothing_is_left(run, what, || database.remove_old_uia_sessions(opened_before, AT_ONCE)).await?;
+        let what = "Removing what processes have learned of sessions";
+        let changed_before = now.minus(KEEP_ACCOUNT_CHANGES);
+        until_nothing_is_left(run, what, || database.remove_old_account_changes(changed_before, AT_ONCE)).await?;
+        let expired_before = now.minus(KEEP_EXPIRED);
+        let what = "Removing registration tokens";
+        until_nothing_is_left(run, what, || database.remove_spent_registration_tokens(expired_before, AT_ONCE)).await?;
+        let sent_before = now.minus(KEEP_TRANSACTIONS);
+        let what = "Removing transaction IDs";
+        until_nothing_is_left(run, what, || database.remove_old_transactions(sent_before, AT_ONCE)).await?;
+        let what = "Removing attempts to confirm e-mail addresses";
+        until_nothing_is_left(run, what, || database.prune_validation_sessions(now, MAX_SESSIONS)).await?;
+        let ended_before = now.minus(KEEP_TYPING);
+        let what = "Removing who was typing";
+        until_nothing_is_left(run, what, || database.remove_ended_typing(ended_before, AT_ONCE)).await?;
+        let (what, media) = ("Removing media", &self.media);
+        media.remove_abandoned().await?;
+        until_nothing_is_left(run, what, || media.remove_expired(AT_ONCE)).await?;
+        until_nothing_is_left(run, what, || media.remove_fetched(AT_ONCE)).await?;
+        until_nothing_is_left(run, what, || media.remove_unneeded(AT_ONCE)).await
+    }
+}
+
+impl Handle<RemoveUnseenDevices> for CleanUp {
+    async fn run(&self, _: RemoveUnseenDevices, run: &Run) -> Result<(), JobError> {
+        let Some(unseen_for) = self.unseen_for else { return Ok(()) };
+        // What waits to be written of when devices were seen counts, too.
+        self.sessions.flush().await?;
+        let unseen_since = self.clock.now().minus(unseen_for);
+        let (mut after, mut removed) = (DeviceSn(0), 0);
+        loop {
+            let (swept, revoked) = self.database.sweep_unseen_devices(after, unseen_since, AT_ONCE).await?;
+            self.sessions.end(&revoked);
+            removed += swept.removed;
+            run.progress(removed, 0, "Deleting devices that were not seen for long").await;
+            let Some(next) = swept.next else { break };
+            after = next;
+            tokio::time::sleep(REST).await;
+        }
+        if removed > 0 {
+            tracing::info!(removed, "deleted devices that were not seen for long");
+        }
+        Ok(())
+    }
+}
+
+async fn until_nothing_is_left<F, E>(run: &Run, what: &str, step: impl Fn() -> F) -> Result<(), JobError>
+where
+    F: Future<Output = Result<u64, E>>,
+    JobError: From<E>,
+{
+    let mut removed = 0;
+    loop {
+        let some = step().await?;
+        removed += some;
+        run.progress(removed, 0, what).await;
+        if some == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(REST).await;
+    }
+}

@@ -1,0 +1,33 @@
+//! What is done in the background, by jobs.
+//!
+//! A job is scheduled in the transaction of what causes it, or by the clock. Jobs that follow from a change of an account or of a
+//! room are declared where they are scheduled (`accounts::jobs`, `rooms::jobs`); the others, and who does the work of all, are
+//! here. The `tasks` crate runs them. [`BackgroundJobs`] shows jobs to administrators. Begin with [`CleanUp`], which is typical:
+//! work in small steps, with a rest between them.
+//!
+//! Nothing is kept in memory but the step that is being worked on.
+
+mod clean_up;
+mod erasure;
+mod jobs;
+mod memberships;
+mod purging;
+mod state_chunks;
+mod states;
+mod statistics;
+
+use std::time::Duration;
+
+pub use self::clean_up::{CleanUp, RemoveExpired, RemoveUnseenDevices};
+pub use self::erasure::UploadNames;
+pub use self::jobs::{BackgroundJobs, JobPage, JobsError};
+pub use self::memberships::MembershipJobs;
+pub use self::purging::{PurgeForgottenRooms, RoomPurge};
+pub use self::state_chunks::{ChunkObserver, ChunkRemoval, CollectStateChunks};
+pub use self::states::{StateCompletion, WorkOutStates};
+pub use self::statistics::{CountStatistics, Counting, Statistics};
+pub use storage::{JobFilter, JobId, JobRecord, JobState, ServerStatistics};
+pub use tasks::queue::Priority;
+
+/// The pause after a step of work that nobody waits for, so that the writer is free for others.
+const REST: Duration = Duration::from_millis(20);

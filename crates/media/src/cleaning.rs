@@ -1,0 +1,74 @@
+//! Removing what is of no use any more.
+
+use std::time::Duration;
+
+use homeserver_core::UserSn;
+
+use super::{ContentRepository, MediaError};
+
+/// Longer than any content is on its way.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Uploads whose names are forgotten in one transaction.
+const NAMES_AT_ONCE: i64 = 200;
+
+impl ContentRepository {
+    /// Removes up to `limit` IDs whose content never came. Returns how many.
+    ///
+    /// # Errors
+    /// [`MediaError::Storage`].
+    pub async fn remove_expired(&self, limit: i64) -> Result<u64, MediaError> {
+        Ok(self.database.remove_expired_media(self.clock.now(), limit).await?)
+    }
+
+    /// Removes up to `limit` contents of other servers that were fetched long ago, if they are not kept for good.
+    ///
+    /// # Errors
+    /// [`MediaError::Storage`].
+    pub async fn remove_fetched(&self, limit: i64) -> Result<u64, MediaError> {
+        let Some(age) = self.options.read().keep_fetched_for else { return Ok(0) };
+        let (media, files) = self.database.remove_media_of_others(self.clock.now().minus(age), limit).await?;
+        for key in &media {
+            self.contents.remove(key);
+        }
+        for file in &files {
+            self.files.remove(file).await;
+        }
+        Ok(media.len() as u64)
+    }
+
+    /// Forgets what a user has called some of the uploads that still have a name. Returns how many these were.
+    ///
+    /// # Errors
+    /// [`MediaError::Storage`].
+    pub async fn forget_names_of(&self, user_sn: UserSn) -> Result<usize, MediaError> {
+        let media = self.database.forget_names_of_media(user_sn, NAMES_AT_ONCE).await?;
+        for key in &media {
+            self.contents.remove(key);
+        }
+        Ok(media.len())
+    }
+
+    /// Removes up to `limit` files that the database refers to no more. Returns how many.
+    ///
+    /// # Errors
+    /// [`MediaError::Storage`].
+    pub async fn remove_unneeded(&self, limit: i64) -> Result<u64, MediaError> {
+        let files = self.database.media_files_to_remove(limit).await?;
+        for file in &files {
+            self.files.remove(file).await;
+        }
+        let removed = files.len() as u64;
+        if removed > 0 {
+            self.database.forget_removed_media_files(files).await?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes files that somebody had begun when the server was killed.
+    ///
+    /// # Errors
+    /// [`MediaError::File`].
+    pub async fn remove_abandoned(&self) -> Result<u64, MediaError> {
+        Ok(self.files.remove_abandoned(ABANDONED_AFTER).await?)
+    }
+}

@@ -1,0 +1,113 @@
+//! Which thread an event is in.
+
+use bytes::Bytes;
+use homeserver_core::{EventSn, RoomSn};
+use serde::Deserialize;
+use storage::{Database, StorageError};
+
+/// How far relations are followed. The specification recommends three hops.
+const MAX_HOPS: usize = 3;
+
+/// Finds the threads of events.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts>
+#[derive(Clone)]
+pub struct Threads {
+    database: Database,
+}
+
+/// The root of a thread: its number and its event ID.
+pub type Root = (EventSn, Box<str>);
+
+#[derive(Deserialize)]
+struct RelatesTo {
+    rel_type: Option<String>,
+    event_id: Option<String>,
+}
+
+impl Threads {
+    /// The threads of the rooms in `database`.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// The root of the thread that an event is in; `None` if it is in the main timeline, as roots themselves are. An event of a
+    /// thread whose root is not known here counts as one of the main timeline.
+    ///
+    /// # Errors
+    /// [`StorageError`] if an event that it is related to cannot be read.
+    pub async fn of_event(&self, room_sn: RoomSn, client_json: &[u8]) -> Result<Option<Root>, StorageError> {
+        let mut relation = relation(client_json);
+        for _ in 0..=MAX_HOPS {
+            let Some((is_thread, event_id)) = relation else { return Ok(None) };
+            let Some((sn, json)) = self.event(room_sn, &event_id).await? else { return Ok(None) };
+            if is_thread {
+                return Ok(Some((sn, event_id.into_boxed_str())));
+            }
+            relation = self::relation(&json);
+        }
+        Ok(None)
+    }
+
+    /// Whether an event is in the thread of `root`, is the root, or is related to it: then a receipt in the thread can name it.
+    ///
+    /// # Errors
+    /// [`StorageError`] if an event that it is related to cannot be read.
+    pub async fn belongs(
+        &self,
+        room_sn: RoomSn,
+        event_id: &str,
+        client_json: &[u8],
+        root: &str,
+    ) -> Result<bool, StorageError> {
+        let (mut event_id, mut json) = (event_id.to_owned(), Bytes::copy_from_slice(client_json));
+        for _ in 0..=MAX_HOPS {
+            if event_id == root {
+                return Ok(true);
+            }
+            let Some((is_thread, parent)) = relation(&json) else { return Ok(false) };
+            if is_thread {
+                return Ok(parent == root);
+            }
+            let Some((_, parent_json)) = self.event(room_sn, &parent).await? else { return Ok(false) };
+            (event_id, json) = (parent, parent_json);
+        }
+        Ok(false)
+    }
+
+    async fn event(&self, room_sn: RoomSn, event_id: &str) -> Result<Option<(EventSn, Bytes)>, StorageError> {
+        let found = self.database.stored_pdu_by_id(event_id).await?;
+        Ok(found.filter(|event| event.room_sn == room_sn).map(|event| (event.sn, event.client_json)))
+    }
+}
+
+/// The event that an event is related to, and whether that is as part of a thread.
+fn relation(client_json: &[u8]) -> Option<(bool, String)> {
+    let content = room_engine::member(client_json, "content")?;
+    let relates_to: RelatesTo = serde_json::from_slice(room_engine::member(content, "m.relates_to")?).ok()?;
+    let (rel_type, event_id) = (relates_to.rel_type?, relates_to.event_id?);
+    Some((rel_type == "m.thread", event_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_a_type_and_an_event_is_a_relation() {
+        let of = |content: &str| relation(format!(r#"{{"content":{content},"type":"m.room.message"}}"#).as_bytes());
+        let thread = r#"{"m.relates_to":{"event_id":"$a","rel_type":"m.thread"}}"#;
+        assert_eq!(of(thread), Some((true, "$a".to_owned())));
+        let reference = r#"{"m.relates_to":{"event_id":"$a","rel_type":"m.reference"}}"#;
+        assert_eq!(of(reference), Some((false, "$a".to_owned())));
+        for none in [
+            "{}",
+            r#"{"m.relates_to":{"m.in_reply_to":{"event_id":"$a"}}}"#,
+            r#"{"m.relates_to":{"event_id":5,"rel_type":"m.thread"}}"#,
+            r#"{"m.relates_to":[]}"#,
+        ] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Working a room's state out anew from its events, and comparing it with what is stored.
+//!
+//! The events are the truth: what else is stored of a room follows from them. A check goes through them in the order in which
+//! they came and says where the two differ; a repair stores what follows from them.
+
+mod comparing;
+mod deriving;
+mod finding;
+
+use std::sync::Arc;
+
+use homeserver_core::RoomSn;
+use ruma::RoomId;
+use storage::{Database, Interned};
+
+pub use finding::{Finding, RoomReport};
+
+use self::comparing::compare;
+use self::deriving::{Derivation, Derived};
+use super::RoomError;
+use super::resolving::RoomContext;
+
+/// How often a room is worked out anew because it moved on while that was done.
+const ATTEMPTS: usize = 5;
+
+/// Checks rooms, and repairs them.
+pub struct RoomCheck {
+    database: Database,
+    interned: Arc<Interned>,
+}
+
+impl RoomCheck {
+    /// Checks of the rooms in `database`.
+    #[must_use]
+    pub fn new(database: Database, interned: Arc<Interned>) -> Self {
+        Self { database, interned }
+    }
+
+    /// Compares what is stored of a room with what follows from its events.
+    ///
+    /// # Errors
+    /// [`RoomError::NoSuchRoom`] if it is not known here, and others if it cannot be read.
+    pub async fn check(&self, room_id: &RoomId) -> Result<RoomReport, RoomError> {
+        let room_sn = self.find(room_id).await?;
+        let context = self.context(room_sn).await?;
+        let mut report = RoomReport::new(room_id.to_owned());
+        self.check_auth_chains(&context, &mut report).await?;
+        let derived = self.derive(&context, &mut report).await?;
+        compare(&self.database, &self.interned, &context, &derived, &mut report).await?;
+        Ok(report)
+    }
+
+    /// The same, and stores what follows from the events where anything differs.
+    ///
+    /// # Errors
+    /// As [`RoomCheck::check`]; [`RoomError::Contended`] if the room moved on again and again.
+    pub async fn repair(&self, room_id: &RoomId) -> Result<RoomReport, RoomError> {
+        let room_sn = self.find(room_id).await?;
+        let context = self.context(room_sn).await?;
+        for _ in 0..ATTEMPTS {
+            let mut report = RoomReport::new(room_id.to_owned());
+            let head = self.database.room_head(room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
+            if let Some(events) = self.check_auth_chains(&context, &mut report).await?
+                && !self.database.rebuild_auth_chains(room_sn, head.version, events).await?
+            {
+                continue;
+            }
+            let derived = self.derive(&context, &mut report).await?;
+            let repair = compare(&self.database, &self.interned, &context, &derived, &mut report).await?;
+            let is_done = match repair {
+                Some(repair) => self.database.repair_room(repair).await?,
+                None => true,
+            };
+            if is_done {
+                report.is_repaired = report.is_damaged();
+                return Ok(report);
+            }
+        }
+        Err(RoomError::Contended)
+    }
+
+    /// Works the states out of a room that is older than stored states.
+    ///
+    /// # Errors
+    /// [`RoomError`] if the room cannot be read or written.
+    pub async fn complete(&self, room_sn: RoomSn) -> Result<(), RoomError> {
+        let room_id = self.context(room_sn).await?.room_id;
+        let report = self.repair(&room_id).await?;
+        tracing::info!(%room_id, events = report.events, "worked out the states of a room");
+        Ok(())
+    }
+
+    async fn find(&self, room_id: &RoomId) -> Result<RoomSn, RoomError> {
+        self.interned.find_room(room_id.as_str()).await?.ok_or(RoomError::NoSuchRoom)
+    }
+
+    async fn context(&self, room_sn: RoomSn) -> Result<RoomContext, RoomError> {
+        let head = self.database.room_head(room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
+        RoomContext::load(&self.interned, room_sn, &head).await
+    }
+
+    async fn derive(&self, context: &RoomContext, report: &mut RoomReport) -> Result<Derived, RoomError> {
+        Derivation::new(&self.database, &self.interned, context).await?.run(report).await
+    }
+}

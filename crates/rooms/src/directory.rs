@@ -1,0 +1,341 @@
+//! The directory of public rooms.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use accounts::sessions::Requester;
+use accounts::unicode::folded;
+use homeserver_core::{RoomSn, TypeSn};
+use ruma::{OwnedRoomId, RoomId};
+use serde::Serialize;
+use storage::{Database, DirectoryEntry, Interned};
+use tasks::limits::Limit;
+
+use super::aliases::may_set_canonical_alias;
+use super::member_content::Content;
+use super::{RoomError, Timeline};
+use crate::wire;
+
+/// Rooms that are read at once.
+const BATCH: i64 = 200;
+/// Rooms that one search looks at; where it ends, the client can go on.
+const MAX_SCANNED: usize = 5_000;
+/// Rooms that are counted for the estimate that comes with each page.
+const MAX_COUNTED: i64 = 10_000;
+/// Rooms on a page if the client does not say.
+const DEFAULT_LIMIT: usize = 100;
+/// Most rooms on a page.
+const MAX_LIMIT: usize = 500;
+
+/// What somebody looks for in the directory.
+#[derive(Clone, Default, Debug)]
+pub struct DirectoryQuery {
+    /// Rooms on the page.
+    pub limit: Option<usize>,
+    /// A token from another page.
+    pub since: Option<String>,
+    /// Text in the name, topic or alias.
+    pub search_term: Option<String>,
+    /// The `type`s of the rooms, where `None` stands for rooms without one; all rooms if it is not given.
+    pub room_types: Option<Vec<Option<String>>>,
+}
+
+/// A room in the directory.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms>
+#[derive(Clone, Serialize, Debug)]
+pub struct PublicRoom {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// Its avatar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar_url: Option<String>,
+    /// Its main alias.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canonical_alias: Option<String>,
+    /// Its joined members, as far as they are known here.
+    pub num_joined_members: i64,
+    /// Whether everybody may read it.
+    pub world_readable: bool,
+    /// Whether guests may join it.
+    pub guest_can_join: bool,
+    /// Who may join it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join_rule: Option<String>,
+    /// What kind of room it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room_type: Option<String>,
+}
+
+/// A page of the directory.
+#[derive(Clone, Serialize, Debug)]
+pub struct DirectoryPage {
+    /// The rooms, largest first.
+    pub chunk: Vec<PublicRoom>,
+    /// Where the next page begins, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_batch: Option<String>,
+    /// Where the page before ends, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prev_batch: Option<String>,
+    /// How many rooms the directory has.
+    pub total_room_count_estimate: i64,
+}
+
+/// Which way a page lies from a place in the directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Direction {
+    After,
+    Before,
+}
+
+/// Lists public rooms.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#published-room-directory>
+pub struct Directory {
+    database: Database,
+    interned: Arc<Interned>,
+    timeline: Arc<Timeline>,
+    limit: Arc<Limit>,
+}
+
+impl Directory {
+    /// The directory in `database`. So many read it at once as `limit` allows.
+    #[must_use]
+    pub fn new(database: Database, interned: Arc<Interned>, timeline: Arc<Timeline>, limit: Arc<Limit>) -> Self {
+        Self { database, interned, timeline, limit }
+    }
+
+    /// Whether a room is listed.
+    ///
+    /// # Errors
+    /// [`RoomError::NotFound`] if there is no such room.
+    pub async fn is_published(&self, room_id: &RoomId) -> Result<bool, RoomError> {
+        let room_sn = self.find(room_id).await?;
+        Ok(self.database.is_room_published(room_sn).await?)
+    }
+
+    /// Lists a room, or takes it off the list: for those who may change its main alias, and administrators.
+    ///
+    /// # Errors
+    /// [`RoomError::NotFound`] if there is no such room, [`RoomError::Forbidden`] for others.
+    pub async fn publish(&self, requester: &Requester, room_id: &RoomId, is_published: bool) -> Result<(), RoomError> {
+        let room_sn = self.find(room_id).await?;
+        if !requester.is_admin {
+            let mut room = self.timeline.open(room_sn).await?;
+            if !may_set_canonical_alias(&mut room, requester).await? {
+                let sentence = "You need to be in the room, with the power level for m.room.canonical_alias, to list it in the directory.";
+                return Err(RoomError::Forbidden(sentence.to_owned()));
+            }
+        }
+        Ok(self.database.set_room_published(room_sn, is_published).await?)
+    }
+
+    async fn find(&self, room_id: &RoomId) -> Result<RoomSn, RoomError> {
+        let no_room = || RoomError::NotFound(format!("There is no room {room_id}."));
+        let room_sn = self.interned.find_room(room_id.as_str()).await?.ok_or_else(no_room)?;
+        if self.database.room_head(room_sn).await?.is_some() { Ok(room_sn) } else { Err(no_room()) }
+    }
+
+    /// A page of the directory.
+    ///
+    /// # Errors
+    /// [`RoomError::Invalid`] if the token is none of this server's.
+    #[tracing::instrument(name = "public_rooms", level = "debug", skip_all)]
+    pub async fn page(&self, query: &DirectoryQuery) -> Result<DirectoryPage, RoomError> {
+        let _permit = self.limit.enter().await?;
+        let limit = query.limit.filter(|limit| *limit > 0).unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+        let (direction, start) = match &query.since {
+            Some(token) => parse_token(token)?,
+            None => (Direction::After, DirectoryEntry { joined_count: i64::MAX, room_sn: RoomSn(0) }),
+        };
+        let mut scan = self.scan(query, direction, start, limit).await?;
+        if direction == Direction::Before {
+            scan.found.reverse();
+        }
+        let first = scan.found.first().map(|(entry, _)| *entry);
+        let last = scan.found.last().map(|(entry, _)| *entry);
+        let token = |direction, entry: Option<DirectoryEntry>| entry.map(|entry| write_token(direction, entry));
+        let (next_batch, prev_batch) = match direction {
+            Direction::After => {
+                let next = scan.goes_on.then(|| write_token(Direction::After, scan.end));
+                (next, query.since.as_ref().and_then(|_| token(Direction::Before, first.or(Some(start)))))
+            }
+            Direction::Before => {
+                let before = scan.goes_on.then(|| write_token(Direction::Before, scan.end));
+                (token(Direction::After, last), before)
+            }
+        };
+        let chunk = scan.found.into_iter().map(|(_, room)| room).collect();
+        let total_room_count_estimate = self.database.count_published_rooms(MAX_COUNTED).await?;
+        Ok(DirectoryPage { chunk, next_batch, prev_batch, total_room_count_estimate })
+    }
+
+    /// Collects up to `limit` rooms that match, in the order in which they are met.
+    async fn scan(
+        &self,
+        query: &DirectoryQuery,
+        direction: Direction,
+        start: DirectoryEntry,
+        limit: usize,
+    ) -> Result<Scan, RoomError> {
+        let search_term = query.search_term.as_deref().map(folded).filter(|term| !term.is_empty());
+        let mut scan = Scan { found: Vec::new(), end: start, goes_on: true };
+        let mut scanned = 0;
+        while scanned < MAX_SCANNED {
+            let entries = match direction {
+                Direction::After => self.database.directory_after(scan.end, BATCH).await?,
+                Direction::Before => self.database.directory_before(scan.end, BATCH).await?,
+            };
+            let is_last = entries.len() < usize::try_from(BATCH).unwrap_or(usize::MAX);
+            scanned += entries.len();
+            for (entry, room) in self.describe(entries).await? {
+                if !matches(&room, search_term.as_deref(), query.room_types.as_deref()) {
+                    scan.end = entry;
+                    continue;
+                }
+                if scan.found.len() == limit {
+                    return Ok(scan);
+                }
+                scan.end = entry;
+                scan.found.push((entry, room));
+            }
+            if is_last {
+                scan.goes_on = false;
+                break;
+            }
+        }
+        Ok(scan)
+    }
+
+    /// Reads what the directory says about rooms: all of them at once.
+    async fn describe(&self, entries: Vec<DirectoryEntry>) -> Result<Vec<(DirectoryEntry, PublicRoom)>, RoomError> {
+        let mut types: HashMap<TypeSn, Fact> = HashMap::new();
+        for (event_type, fact) in Fact::ALL {
+            if let Some(type_sn) = self.interned.find_type(event_type).await? {
+                types.insert(type_sn, fact);
+            }
+        }
+        let mut facts: HashMap<RoomSn, Vec<(Fact, Content)>> = HashMap::new();
+        if let Some(key_sn) = self.interned.find_key("").await? {
+            let rooms: Vec<i64> = entries.iter().map(|entry| entry.room_sn.0).collect();
+            let type_sns: Vec<i64> = types.keys().map(|type_sn| type_sn.0).collect();
+            for (room_sn, type_sn, json) in self.database.state_json_of_rooms(&rooms, &type_sns, key_sn).await? {
+                if let Some(fact) = types.get(&type_sn) {
+                    let content = wire::values(wire::member(&json, "content").unwrap_or_default());
+                    facts.entry(room_sn).or_default().push((*fact, content));
+                }
+            }
+        }
+        let mut rooms = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let room_id = self.interned.room_id(entry.room_sn).await?;
+            let Ok(room_id) = RoomId::parse(&*room_id) else { continue };
+            let facts = facts.remove(&entry.room_sn).unwrap_or_default();
+            rooms.push((entry, PublicRoom::new(room_id, entry.joined_count, &facts)));
+        }
+        Ok(rooms)
+    }
+}
+
+struct Scan {
+    found: Vec<(DirectoryEntry, PublicRoom)>,
+    /// The last room that was looked at.
+    end: DirectoryEntry,
+    /// Whether there may be more behind it.
+    goes_on: bool,
+}
+
+/// A piece of state that the directory shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fact {
+    Name,
+    Topic,
+    Avatar,
+    CanonicalAlias,
+    HistoryVisibility,
+    GuestAccess,
+    JoinRules,
+    Create,
+}
+
+impl Fact {
+    const ALL: [(&'static str, Self); 8] = [
+        ("m.room.name", Self::Name),
+        ("m.room.topic", Self::Topic),
+        ("m.room.avatar", Self::Avatar),
+        ("m.room.canonical_alias", Self::CanonicalAlias),
+        ("m.room.history_visibility", Self::HistoryVisibility),
+        ("m.room.guest_access", Self::GuestAccess),
+        ("m.room.join_rules", Self::JoinRules),
+        ("m.room.create", Self::Create),
+    ];
+}
+
+impl PublicRoom {
+    fn new(room_id: OwnedRoomId, num_joined_members: i64, facts: &[(Fact, Content)]) -> Self {
+        let text = |fact, key| {
+            let (_, content) = facts.iter().find(|(known, _)| *known == fact)?;
+            content.get(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        Self {
+            room_id,
+            name: text(Fact::Name, "name"),
+            topic: text(Fact::Topic, "topic"),
+            avatar_url: text(Fact::Avatar, "url"),
+            canonical_alias: text(Fact::CanonicalAlias, "alias"),
+            num_joined_members,
+            world_readable: text(Fact::HistoryVisibility, "history_visibility").as_deref() == Some("world_readable"),
+            guest_can_join: text(Fact::GuestAccess, "guest_access").as_deref() == Some("can_join"),
+            join_rule: text(Fact::JoinRules, "join_rule"),
+            room_type: text(Fact::Create, "type"),
+        }
+    }
+}
+
+fn matches(room: &PublicRoom, search_term: Option<&str>, room_types: Option<&[Option<String>]>) -> bool {
+    let texts = [&room.name, &room.topic, &room.canonical_alias];
+    let has_term = |term: &str| texts.into_iter().flatten().any(|text| folded(text).contains(term));
+    search_term.is_none_or(has_term) && room_types.is_none_or(|types| types.contains(&room.room_type))
+}
+
+fn write_token(direction: Direction, entry: DirectoryEntry) -> String {
+    let letter = if direction == Direction::After { 'a' } else { 'b' };
+    format!("{letter}1_{}_{}", entry.joined_count, entry.room_sn)
+}
+
+fn parse_token(token: &str) -> Result<(Direction, DirectoryEntry), RoomError> {
+    let parse = || {
+        let (direction, rest) = match token.split_once('_')? {
+            ("a1", rest) => (Direction::After, rest),
+            ("b1", rest) => (Direction::Before, rest),
+            _ => return None,
+        };
+        let (joined_count, room_sn) = rest.split_once('_')?;
+        let entry = DirectoryEntry { joined_count: joined_count.parse().ok()?, room_sn: RoomSn(room_sn.parse().ok()?) };
+        Some((direction, entry))
+    };
+    parse().ok_or_else(|| RoomError::Invalid("since: not a token of the room directory".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_reads_back_as_it_was_written() {
+        for direction in [Direction::After, Direction::Before] {
+            let entry = DirectoryEntry { joined_count: 7, room_sn: RoomSn(42) };
+            assert_eq!(parse_token(&write_token(direction, entry)).unwrap(), (direction, entry));
+        }
+        for broken in ["", "a1", "a1_1", "a1_x_1", "c1_1_1", "s1_5"] {
+            assert!(parse_token(broken).is_err(), "{broken}");
+        }
+    }
+}

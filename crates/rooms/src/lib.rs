@@ -1,0 +1,59 @@
+//! Rooms: building events in order, what users do with rooms, and who may read what of them.
+//!
+//! [`Timeline`] is the one way by which events get into a room. It keeps the end of each active room in memory (its
+//! *head*), builds events on it one after the other, and hands them to the writer without waiting for the commit of the
+//! one before, so that many sends into one room share a commit. Begin reading there.
+//!
+//! [`Memberships`], [`RoomCreation`], [`Sending`], [`Aliases`], [`Directory`] and [`Upgrade`] are what users do with rooms,
+//! [`Reception`] takes in events of other servers, [`reading`] is what members see, [`wire`] writes events for clients, and
+//! [`user_directory`] finds users by the rooms that they are in.
+//!
+//! # What is kept in memory, and what bounds it
+//!
+//! | kept | in the metrics | bounded by | kept up to date by |
+//! |---|---|---|---|
+//! | heads of rooms | `room_heads` | their share of `caches.memory_budget` | [`Timeline`]; the writer refuses what is built on an old one |
+
+mod aliases;
+mod checking;
+mod create;
+mod directory;
+mod error;
+mod guests;
+mod head;
+mod inheritance;
+mod initial_state;
+pub mod jobs;
+mod member_content;
+mod membership;
+mod open_room;
+pub mod reading;
+mod receiving;
+pub mod remote;
+mod resolving;
+mod restricted_join;
+mod sending;
+mod timeline;
+mod transaction_id;
+mod unread;
+mod upgrade;
+pub mod user_directory;
+pub mod wire;
+
+pub use aliases::Aliases;
+pub use checking::{Finding, RoomCheck, RoomReport};
+pub use create::{InitialState, NewRoom, Preset, RoomCreation, supported_versions};
+pub use directory::{Directory, DirectoryPage, DirectoryQuery, PublicRoom};
+pub use error::RoomError;
+pub use head::Draft;
+pub use member_content::Content;
+pub use membership::{Memberships, Progress};
+pub use open_room::{OpenRoom, Staged};
+pub use receiving::Reception;
+pub use sending::Sending;
+pub use timeline::{Changed, RoomChange, Timeline};
+pub use transaction_id::TransactionId;
+pub use upgrade::Upgrade;
+
+pub use room_engine::ErrorKind;
+pub use room_engine::auth::AuthError;

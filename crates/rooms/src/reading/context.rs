@@ -1,0 +1,102 @@
+//! What happened around an event.
+
+use accounts::filters::RoomEventFilter;
+use accounts::sessions::Requester;
+use event_log::tokens::history_token;
+use homeserver_core::Position;
+use ruma::{EventId, RoomId};
+use storage::StoredEvent;
+
+use super::access::Access;
+use super::erasure::redact_erased_members;
+use super::history::History;
+use super::page::{Direction, Scan, bounded};
+use super::writing::EventWriter;
+use crate::RoomError;
+use crate::wire::push_string;
+
+/// What a client wants to see around an event.
+#[derive(Clone, Debug)]
+pub struct ContextRequest {
+    /// At most so many events, before and after together.
+    pub limit: Option<u64>,
+    /// Which events.
+    pub filter: RoomEventFilter,
+}
+
+impl History {
+    /// An event with what happened before and after it, and the state at the end of that: the JSON of the answer.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid>
+    ///
+    /// # Errors
+    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::NotFound`] if there is no such event
+    /// that the user may read, [`RoomError::StillPartial`] if not all of its state is known and members are not to be loaded
+    /// lazily.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn context(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        event_id: &EventId,
+        request: &ContextRequest,
+    ) -> Result<Vec<u8>, RoomError> {
+        let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
+        let event = self.visible_event(&access, event_id).await?;
+        let limit = bounded(request.limit);
+        let scan = self.scan(&access, &request.filter, limit / 2).await?;
+        let before = scan.page(Direction::Backwards, Position(event.sn.0 - 1), Position::START).await?;
+        let scan = Scan { limit: limit - limit / 2, ..scan };
+        let after = scan.page(Direction::Forwards, event.sn.position(), Position(i64::MAX)).await?;
+        let (before, after) = (before.events, after.events);
+        let start = before.last().map_or(event.sn, |oldest| oldest.sn).0 - 1;
+        let end = after.last().map_or(event.sn, |newest| newest.sn).position();
+        let shown = before.iter().chain(&after).chain([&event]);
+        let state = self.state_for(&access, &request.filter, shown, end).await?;
+
+        let writer = EventWriter::new(&access, self.clock.now());
+        let mut out = Vec::with_capacity((before.len() + after.len() + state.len()) * 1024 + 2048);
+        out.extend_from_slice(b"{\"event\":");
+        writer.event(&mut out, &event);
+        out.extend_from_slice(b",\"events_before\":");
+        writer.timeline(&mut out, &before);
+        out.extend_from_slice(b",\"events_after\":");
+        writer.timeline(&mut out, &after);
+        out.extend_from_slice(b",\"state\":");
+        writer.state(&mut out, &state);
+        out.extend_from_slice(b",\"start\":");
+        push_string(&mut out, &history_token(Position(start)));
+        out.extend_from_slice(b",\"end\":");
+        push_string(&mut out, &history_token(end));
+        out.push(b'}');
+        Ok(out)
+    }
+
+    /// The state at a position; with lazy loading, of the members those who sent what is shown.
+    async fn state_for<'e>(
+        &self,
+        access: &Access<'_>,
+        filter: &RoomEventFilter,
+        shown: impl IntoIterator<Item = &'e StoredEvent>,
+        at: Position,
+    ) -> Result<Vec<StoredEvent>, RoomError> {
+        if !filter.includes_room(access.room_id.as_str()) {
+            return Ok(Vec::new());
+        }
+        let member_type = self.member_type().await?;
+        let (entries, members) = if filter.lazy_load_members {
+            let senders: Vec<i64> = self.keys_of_senders(shown).await?.into_iter().collect();
+            let entries = self.database.state_without_members_at(&access.state, member_type, at).await?;
+            (entries, self.database.state_of_keys_at(&access.state, member_type, &senders, at).await?)
+        } else {
+            let full = self.states.full(access.room_sn).await?;
+            (self.database.state_at(&full, member_type, at).await?, Vec::new())
+        };
+        let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
+        let mut state = self.database.events(&sns).await?;
+        state.extend(members);
+        redact_erased_members(&self.database, &access.visibility, &mut state).await?;
+        state.retain(|event| filter.includes_event(&event.client_json));
+        Ok(state)
+    }
+}

@@ -1,0 +1,187 @@
+//! Reading a room's timeline.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use accounts::filters::RoomEventFilter;
+use accounts::ignoring::IgnoredUsers;
+use accounts::sessions::Requester;
+use event_log::LogTail;
+use event_log::tokens::history_token;
+use homeserver_core::{Clock, Position, TypeSn, UserSn};
+use ruma::{EventId, RoomId};
+use storage::{Database, Interned, RoomStates, StorageError, StoredEvent};
+
+use super::access::Access;
+use super::erasure::{redact_erased, redact_erased_members};
+use super::page::{Direction, MessagesRequest, Page, Scan, bounded};
+use super::writing::{EventWriter, with_transaction_id};
+use crate::RoomError;
+use crate::wire::push_string;
+
+/// Reads the timelines of rooms.
+pub struct History {
+    pub(super) database: Database,
+    pub(super) interned: Arc<Interned>,
+    pub(super) states: Arc<RoomStates>,
+    pub(super) clock: Arc<dyn Clock>,
+    ignored_users: Arc<IgnoredUsers>,
+    tail: Arc<LogTail>,
+}
+
+impl History {
+    /// The timelines in `database`, up to the end of `tail`, without what users say whom the reader ignores.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        interned: Arc<Interned>,
+        states: Arc<RoomStates>,
+        clock: Arc<dyn Clock>,
+        ignored_users: Arc<IgnoredUsers>,
+        tail: Arc<LogTail>,
+    ) -> Self {
+        Self { database, interned, states, clock, ignored_users, tail }
+    }
+
+    /// A page of a room's timeline: the JSON of the answer.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
+    ///
+    /// # Errors
+    /// [`RoomError::NotInRoom`] if the user may not look into the room.
+    #[tracing::instrument(level = "debug", skip_all)]
+    pub async fn messages(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        request: &MessagesRequest,
+    ) -> Result<Vec<u8>, RoomError> {
+        let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
+        let from = match (request.from, request.direction) {
+            (Some(from), _) => from,
+            (None, Direction::Backwards) => self.tail.end(),
+            (None, Direction::Forwards) => Position::START,
+        };
+        let to = request.to.unwrap_or(match request.direction {
+            Direction::Backwards => Position::START,
+            Direction::Forwards => Position(i64::MAX),
+        });
+        let limit = bounded(request.limit);
+        let scan = self.scan(&access, &request.filter, limit).await?;
+        let Page { events, next } = scan.page(request.direction, from, to).await?;
+        let members = if request.filter.lazy_load_members {
+            self.members_of_senders(&access, &events).await?
+        } else {
+            Vec::new()
+        };
+
+        let writer = EventWriter::new(&access, self.clock.now());
+        let mut out = Vec::with_capacity(events.len() * 1024 + 256);
+        out.extend_from_slice(b"{\"chunk\":");
+        writer.timeline(&mut out, &events);
+        if !members.is_empty() {
+            out.extend_from_slice(b",\"state\":");
+            writer.state(&mut out, &members);
+        }
+        out.extend_from_slice(b",\"start\":");
+        push_string(&mut out, &history_token(from));
+        if let Some(next) = next {
+            out.extend_from_slice(b",\"end\":");
+            push_string(&mut out, &history_token(next));
+        }
+        out.push(b'}');
+        Ok(out)
+    }
+
+    /// One event: its JSON.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid>
+    ///
+    /// # Errors
+    /// [`RoomError::NotFound`] if there is no such event in the room, or the user may not read it.
+    pub async fn event(
+        &self,
+        requester: &Requester,
+        room_id: &RoomId,
+        event_id: &EventId,
+    ) -> Result<Vec<u8>, RoomError> {
+        // Whoever may not read it does not learn that it is there either.
+        let hidden = |error| match error {
+            RoomError::NoSuchRoom | RoomError::NotInRoom => no_such_event(),
+            error => error,
+        };
+        let access =
+            Access::open(&self.database, &self.interned, &self.states, requester, room_id).await.map_err(hidden)?;
+        let event = self.visible_event(&access, event_id).await?;
+        let mut out = Vec::with_capacity(event.client_json.len() + 256);
+        EventWriter::new(&access, self.clock.now()).event(&mut out, &event);
+        Ok(out)
+    }
+
+    /// A search for up to `limit` events that the reader may read and wants to.
+    pub(super) async fn scan<'a>(
+        &'a self,
+        access: &'a Access<'a>,
+        filter: &'a RoomEventFilter,
+        limit: usize,
+    ) -> Result<Scan<'a>, StorageError> {
+        let ignored = self.ignored_users.of(access.requester).await?;
+        Ok(Scan { database: &self.database, access, ignored, filter, limit })
+    }
+
+    pub(super) async fn visible_event(
+        &self,
+        access: &Access<'_>,
+        event_id: &EventId,
+    ) -> Result<StoredEvent, RoomError> {
+        let event = self.database.event_by_id(event_id.as_str()).await?;
+        let ignored = self.ignored_users.of(access.requester).await?;
+        let is_readable = |event: &StoredEvent| {
+            event.room_sn == access.room_sn && access.visibility.may_see(event) && !ignored.hides(event)
+        };
+        let mut event = event.filter(is_readable).ok_or_else(no_such_event)?;
+        redact_erased(&self.database, &access.visibility, std::slice::from_mut(&mut event)).await?;
+        with_transaction_id(&self.database, access.requester, &mut event).await?;
+        Ok(event)
+    }
+
+    /// The member events of those who sent `events`, as they were at the newest of them.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members>
+    async fn members_of_senders(
+        &self,
+        access: &Access<'_>,
+        events: &[StoredEvent],
+    ) -> Result<Vec<StoredEvent>, RoomError> {
+        let newest = events.iter().map(|event| event.sn.position()).max();
+        let member_type = self.interned.find_type("m.room.member").await?;
+        let (Some(newest), Some(member_type)) = (newest, member_type) else { return Ok(Vec::new()) };
+        let keys = self.keys_of_senders(events).await?;
+        let keys: Vec<i64> = keys.into_iter().collect();
+        let mut members = self.database.state_of_keys_at(&access.state, member_type, &keys, newest).await?;
+        redact_erased_members(&self.database, &access.visibility, &mut members).await?;
+        Ok(members)
+    }
+
+    /// The state keys of the member events of those who sent `events`.
+    pub(super) async fn keys_of_senders<'e>(
+        &self,
+        events: impl IntoIterator<Item = &'e StoredEvent>,
+    ) -> Result<HashSet<i64>, StorageError> {
+        let senders: HashSet<UserSn> = events.into_iter().map(|event| event.sender_sn).collect();
+        let mut keys = HashSet::with_capacity(senders.len());
+        for sender_sn in senders {
+            let user_id = self.interned.user_id(sender_sn).await?;
+            keys.extend(self.interned.find_key(&user_id).await?.map(|key| key.0));
+        }
+        Ok(keys)
+    }
+
+    pub(super) async fn member_type(&self) -> Result<TypeSn, StorageError> {
+        Ok(self.interned.find_type("m.room.member").await?.unwrap_or(TypeSn(0)))
+    }
+}
+
+fn no_such_event() -> RoomError {
+    RoomError::NotFound("There is no such event in this room, or you may not read it.".to_owned())
+}

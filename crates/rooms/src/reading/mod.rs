@@ -1,0 +1,26 @@
+//! Reading rooms: who may see what, and the history, state and members of rooms.
+//!
+//! * [`Visibility`] decides for each event whether a user may read it.
+//! * `erasure` redacts what erased users sent, for readers who came later.
+//! * [`History`] reads timelines: `/messages`, `/context`, `/event`.
+//! * [`RoomState`] reads state and members, as they are now or as they were when the user left.
+//!
+//! Answers are JSON in bytes: stored events are copied, never parsed.
+
+mod access;
+mod context;
+mod erasure;
+mod history;
+mod members;
+mod page;
+mod state;
+mod visibility;
+mod writing;
+
+pub use context::ContextRequest;
+pub use erasure::{Shown, concerns_erased_member, redact_erased, redact_erased_members};
+pub use history::History;
+pub use members::{MemberQuery, Membership};
+pub use page::{Direction, MessagesRequest};
+pub use state::{RoomState, StateFormat};
+pub use visibility::Visibility;

@@ -1,0 +1,138 @@
+//! Pages of a room's timeline.
+
+use accounts::filters::RoomEventFilter;
+use accounts::ignoring::Ignored;
+use homeserver_core::Position;
+use storage::{Database, StorageError, StoredEvent};
+
+use super::access::Access;
+use super::erasure::redact_erased;
+use crate::RoomError;
+
+/// Most events of a page.
+const MAX_LIMIT: u64 = 1_000;
+/// Events of a page if the client does not say.
+const DEFAULT_LIMIT: u64 = 10;
+/// Events that are looked at for one page. What a filter lets through so rarely is found by asking on.
+const MAX_SCANNED: usize = 5_000;
+/// Events that are read at once while the filter lets too few through.
+const BATCH: usize = 500;
+
+/// The direction in which a client reads on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// From new to old.
+    Backwards,
+    /// From old to new.
+    Forwards,
+}
+
+/// What a client wants to read of a timeline.
+#[derive(Clone, Debug)]
+pub struct MessagesRequest {
+    /// From where on; from the end of the timeline (or its start, for reading forwards) if absent.
+    pub from: Option<Position>,
+    /// Up to where.
+    pub to: Option<Position>,
+    /// In which direction.
+    pub direction: Direction,
+    /// At most so many events.
+    pub limit: Option<u64>,
+    /// Which events.
+    pub filter: RoomEventFilter,
+}
+
+/// The part of a timeline that was asked for.
+pub(super) struct Page {
+    /// In the order of the direction.
+    pub(super) events: Vec<StoredEvent>,
+    /// From where on to read for more; `None` if there is no more.
+    pub(super) next: Option<Position>,
+}
+
+/// The number of events that a client is given who asks for `limit`.
+pub(super) fn bounded(limit: Option<u64>) -> usize {
+    usize::try_from(limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT)).unwrap_or(0)
+}
+
+/// A search for events that the user may read and wants to.
+pub(super) struct Scan<'a> {
+    pub(super) database: &'a Database,
+    pub(super) access: &'a Access<'a>,
+    pub(super) ignored: Ignored,
+    pub(super) filter: &'a RoomEventFilter,
+    pub(super) limit: usize,
+}
+
+impl Scan<'_> {
+    /// The next events from `from` on in a direction, up to `to`.
+    pub(super) async fn page(&self, direction: Direction, from: Position, to: Position) -> Result<Page, RoomError> {
+        let nothing = Page { events: Vec::new(), next: None };
+        let Some((first, last)) = self.access.visibility.readable() else { return Ok(nothing) };
+        if !self.filter.includes_room(self.access.room_id.as_str()) {
+            return Ok(nothing);
+        }
+        // Between these positions, the first one excluded, is what is left to look at.
+        let (mut after, mut until) = match direction {
+            Direction::Backwards => (to.max(first), from.min(last)),
+            Direction::Forwards => (from.max(first), to.min(last)),
+        };
+        let mut events = Vec::with_capacity(self.limit);
+        let (mut scanned, mut is_through) = (0, false);
+        while after < until && scanned < MAX_SCANNED {
+            // One more than needed tells whether there is another page.
+            let wanted = if scanned == 0 { self.limit + 1 } else { BATCH };
+            let mut read = self.read(direction, after, until, wanted).await?;
+            redact_erased(self.database, &self.access.visibility, &mut read).await?;
+            let is_last = read.len() < wanted;
+            for event in read {
+                if events.len() == self.limit {
+                    return Ok(Page { events, next: Some(cursor(direction, after, until)) });
+                }
+                match direction {
+                    Direction::Backwards => until = Position(event.sn.0 - 1),
+                    Direction::Forwards => after = event.sn.position(),
+                }
+                let is_wanted = self.filter.includes_event(&event.client_json) && !self.ignored.hides(&event);
+                if is_wanted && self.access.visibility.may_see(&event) {
+                    events.push(event);
+                }
+                scanned += 1;
+            }
+            if is_last {
+                is_through = true;
+                break;
+            }
+        }
+        // What reads forwards to the end of the timeline goes on from there when there is more. A page with events leads on, as
+        // in other servers, though the next one may be empty.
+        let is_unfinished = after < until && !is_through;
+        let leads_on = is_unfinished || !events.is_empty() || (direction == Direction::Forwards && scanned > 0);
+        let next = leads_on.then(|| cursor(direction, after, until));
+        Ok(Page { events, next })
+    }
+
+    async fn read(
+        &self,
+        direction: Direction,
+        after: Position,
+        until: Position,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (room_sn, requester) = (self.access.room_sn, self.access.requester);
+        let reader = requester.device_sn.map(|device_sn| (device_sn, requester.user_sn));
+        match direction {
+            Direction::Backwards => self.database.timeline_backwards(room_sn, after.0, until.0, limit, reader).await,
+            Direction::Forwards => self.database.timeline_forwards(room_sn, after.0, until.0, limit, reader).await,
+        }
+    }
+}
+
+/// Where reading goes on.
+fn cursor(direction: Direction, after: Position, until: Position) -> Position {
+    match direction {
+        Direction::Backwards => until,
+        Direction::Forwards => after,
+    }
+}

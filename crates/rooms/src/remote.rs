@@ -1,0 +1,121 @@
+//! What other servers tell about what is theirs.
+
+use std::sync::Arc;
+
+use accounts::asking::{Asker, AskingError, Shares};
+use accounts::rate_limits::{Kind, RateLimits};
+use federation::{Client, RequestError, Signing};
+use ruma::{OwnedRoomId, OwnedServerName, RoomAliasId, ServerName, UserId};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use tasks::limits::Limit;
+use url::form_urlencoded;
+
+/// The longest answer: a profile has 64 KiB, and room for how it is written.
+const MAX_ANSWER_BYTES: usize = 256 << 10;
+/// Of the servers that an alias names, so many are told.
+const MAX_SERVERS: usize = 100;
+
+/// Asks other servers about their users and aliases.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#querying-for-information>
+pub struct RemoteQueries {
+    client: Arc<Client>,
+    limit: Arc<Limit>,
+    shares: Shares,
+}
+
+/// Where an alias of another server leads.
+#[derive(Debug)]
+pub struct RemoteAlias {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// Servers that are in it, as the server of the alias says.
+    pub servers: Vec<OwnedServerName>,
+}
+
+/// Why another server does not tell.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// There is no such thing.
+    #[error("{0} knows nothing of this")]
+    NotFound(OwnedServerName),
+    /// It is not asked.
+    #[error(transparent)]
+    Asking(#[from] AskingError),
+    /// It could not be asked, or says something else.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+impl RemoteQueries {
+    /// Queries by `client`. `limit` bounds how many at once, and no asker takes more than a share of it.
+    #[must_use]
+    pub fn new(client: Arc<Client>, limit: Arc<Limit>, rate_limits: Arc<RateLimits>) -> Self {
+        let shares = Shares::new(Kind::RemoteQueries, rate_limits, limit.clone());
+        Self { client, limit, shares }
+    }
+
+    /// The profile of a user of another server; only that field of it, if one is named.
+    ///
+    /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprofile>
+    ///
+    /// # Errors
+    /// [`RemoteError`]; [`RemoteError::NotFound`] also if there is a profile without the field.
+    pub async fn profile(
+        &self,
+        asker: Asker<'_>,
+        user_id: &UserId,
+        field: Option<&str>,
+    ) -> Result<Map<String, Value>, RemoteError> {
+        let server = user_id.server_name();
+        let mut parameters = vec![("user_id", user_id.as_str())];
+        parameters.extend(field.map(|field| ("field", field)));
+        let mut profile: Map<String, Value> = self.ask(asker, server, "profile", &parameters).await?;
+        let Some(field) = field else { return Ok(profile) };
+        match profile.remove(field) {
+            None | Some(Value::Null) => Err(RemoteError::NotFound(server.to_owned())),
+            Some(value) => Ok(Map::from_iter([(field.to_owned(), value)])),
+        }
+    }
+
+    /// Where an alias of another server leads.
+    ///
+    /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1querydirectory>
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn alias(&self, asker: Asker<'_>, alias: &RoomAliasId) -> Result<RemoteAlias, RemoteError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            room_id: OwnedRoomId,
+            servers: Vec<String>,
+        }
+        let server = alias.server_name();
+        let answer: Answer = self.ask(asker, server, "directory", &[("room_alias", alias.as_str())]).await?;
+        // What is no server cannot be asked for the room.
+        let servers = answer.servers.iter().filter_map(|name| ServerName::parse(name.as_str()).ok());
+        let servers = servers.take(MAX_SERVERS).collect();
+        Ok(RemoteAlias { room_id: answer.room_id, servers })
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        asker: Asker<'_>,
+        server: &ServerName,
+        what: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<T, RemoteError> {
+        let _share = self.shares.enter(asker).await?;
+        let _permit = self.limit.enter().await.map_err(AskingError::from)?;
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        let uri = format!("/_matrix/federation/v1/query/{what}?{query}");
+        let json = match self.client.get(server, &uri, Signing::Signed, MAX_ANSWER_BYTES).await {
+            Err(error) if error.is_not_found() => return Err(RemoteError::NotFound(server.to_owned())),
+            answer => answer?,
+        };
+        let bad = |error: serde_json::Error| RequestError::bad_answer(server, &error.to_string());
+        Ok(serde_json::from_slice(&json).map_err(bad)?)
+    }
+}

@@ -1,0 +1,93 @@
+//! Who is there, of those with whom the user shares a room.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use homeserver_core::UserSn;
+use rooms::RoomError;
+use rooms::wire::push_string;
+use storage::Presence;
+
+use super::answer::Answer;
+use super::changes::Changes;
+use super::{Pass, Sync};
+
+/// Users whose presence is told at once: those of whom there is something newest. A client that sees rooms for the first time does
+/// not need to know of everybody there.
+const MAX_USERS: i64 = 1_000;
+
+impl Sync {
+    /// Adds the presence of users that has changed in the pass, or that the user has come to see in it.
+    pub(super) async fn add_presence(
+        &self,
+        pass: &Pass<'_>,
+        changes: &mut Changes,
+        answer: &mut Answer,
+    ) -> Result<(), RoomError> {
+        let mut told: HashMap<UserSn, Arc<Presence>> = HashMap::new();
+        let mut tell = |found: Vec<Presence>| {
+            for presence in found {
+                told.entry(presence.user_sn).or_insert_with(|| Arc::new(presence));
+            }
+        };
+        let joined = || pass.rooms.joined().into_iter().map(|room_sn| room_sn.0).collect::<Vec<_>>();
+        match (pass.from, &changes.presence) {
+            (None, _) => tell(self.database.presence_in_rooms(&joined(), MAX_USERS).await?),
+            (Some(from), None) => tell(self.database.presence_changes(&joined(), from, pass.to, MAX_USERS).await?),
+            (Some(_), Some(_)) => {}
+        }
+        let fresh: Vec<i64> =
+            changes.rooms.iter().filter(|update| update.is_fresh(pass)).map(|it| it.room_sn.0).collect();
+        if pass.from.is_some() && !fresh.is_empty() {
+            tell(self.database.presence_in_rooms(&fresh, MAX_USERS).await?);
+        }
+        let mut changed = changes.presence.take().unwrap_or_default();
+        // They may have come into rooms that the user is not in any more, or only invited to: it is asked below.
+        for newcomer in changes.newcomers.iter().filter_map(|user_sn| self.presences.present(*user_sn)) {
+            changed.entry(newcomer.user_sn).or_insert(newcomer);
+        }
+        if !changed.is_empty() {
+            let own = pass.rooms.joined();
+            for (user_sn, presence) in changed {
+                let is_own = user_sn == pass.requester.user_sn;
+                if is_own || self.user_rooms.of(user_sn).await?.is_in_any_of(&own) {
+                    told.insert(user_sn, presence);
+                }
+            }
+        }
+        // Whoever is in no room has a presence, too.
+        if pass.from.is_none()
+            && let Some(own) = self.presences.present(pass.requester.user_sn)
+        {
+            told.insert(own.user_sn, own);
+        }
+        self.write_presence(pass, told, answer).await
+    }
+
+    async fn write_presence(
+        &self,
+        pass: &Pass<'_>,
+        told: HashMap<UserSn, Arc<Presence>>,
+        answer: &mut Answer,
+    ) -> Result<(), RoomError> {
+        let filter = &pass.request.filter.presence.0;
+        let limit = filter.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let mut told: Vec<Arc<Presence>> = told.into_values().collect();
+        told.sort_unstable_by_key(|presence| presence.position);
+        let mut written = 0;
+        // Where they are too many for the filter, the newest ones.
+        for presence in told.into_iter().rev() {
+            let sender = self.interned.user_id(presence.user_sn).await?;
+            if written < limit && filter.includes_sender(&sender) {
+                let out = answer.begin_presence();
+                out.extend_from_slice(br#"{"type":"m.presence","sender":"#);
+                push_string(out, &sender);
+                out.extend_from_slice(br#","content":"#);
+                self.presences.write_content(out, &presence);
+                out.push(b'}');
+                written += 1;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,55 @@
+//! Timelines of which a filter lets only some events through.
+
+use homeserver_core::Position;
+use rooms::RoomError;
+use storage::Membership;
+
+use super::changes::RoomUpdate;
+use super::joined::TimelinePart;
+use super::{Pass, Sync};
+
+/// How often older events are read for a timeline that is not full yet.
+const FURTHER_READS: usize = 5;
+/// Events that are read at a time.
+const EVENTS_AT_ONCE: usize = 200;
+
+impl Sync {
+    /// Adds older events that the filter lets through until the timeline is full, passing over a bounded number of others.
+    pub(super) async fn look_further_back(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+        after: Position,
+        timeline: &mut TimelinePart,
+    ) -> Result<(), RoomError> {
+        let limit = pass.timeline_limit();
+        let at_once = i64::try_from(EVENTS_AT_ONCE).unwrap_or(i64::MAX);
+        for _ in 0..FURTHER_READS {
+            let missing = limit.saturating_sub(timeline.events.len());
+            if missing == 0 {
+                break;
+            }
+            let rooms = [update.room_sn.0];
+            let page = self.database.timelines_backwards(&rooms, after.0, timeline.start.0, at_once).await?;
+            let end = match page.last() {
+                Some(oldest) if page.len() == EVENTS_AT_ONCE => Position(oldest.sn.0 - 1),
+                _ => after,
+            };
+            let page = self.with_transaction_ids(pass, page).await?;
+            let mut older = self.filtered_timeline(pass, page, &update.room_id).await?;
+            let is_cut = older.len() > missing;
+            older.truncate(missing);
+            let first = older.last().filter(|_| is_cut);
+            timeline.start = first.map_or(end, |first| Position(first.sn.0 - 1));
+            timeline.is_limited = is_cut || end > after;
+            older.reverse();
+            older.append(&mut timeline.events);
+            timeline.events = older;
+            if !timeline.is_limited {
+                break;
+            }
+        }
+        timeline.memberships = vec![Some(Membership::Join); timeline.events.len()];
+        Ok(())
+    }
+}
