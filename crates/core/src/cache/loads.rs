@@ -2,11 +2,10 @@
 
 use std::hash::Hash;
 
-use parking_lot::Mutex;
 use quick_cache::sync::{self, DefaultLifecycle, GuardResult, PlaceholderGuard};
 use quick_cache::{DefaultHashBuilder, Equivalent, UnitWeighter};
 
-use super::shard::{Apart, Shard};
+use super::shard::Locked;
 
 type Loading<K, V> = sync::Cache<K, V, UnitWeighter, DefaultHashBuilder, DefaultLifecycle<K, V>>;
 
@@ -51,10 +50,10 @@ impl<K: Eq + Hash, V: Clone> Loads<K, V> {
 }
 
 /// Tells a shard that a key of it is being loaded, for as long as this lives.
-pub(super) struct Underway<'s, K, V>(&'s Apart<Mutex<Shard<K, V>>>);
+pub(super) struct Underway<'s, K, V>(&'s Locked<K, V>);
 
 impl<'s, K, V> Underway<'s, K, V> {
-    pub(super) fn new(shard: &'s Apart<Mutex<Shard<K, V>>>) -> Self {
+    pub(super) fn new(shard: &'s Locked<K, V>) -> Self {
         shard.0.lock().loads += 1;
         Self(shard)
     }

@@ -15,9 +15,8 @@ use quick_cache::{DefaultHashBuilder, Equivalent};
 
 use self::growth::Growth;
 use self::loads::{Load, Loads, Underway};
-use self::shard::{Apart, Shard};
+use self::shard::{Apart, Locked, Shard};
 use self::table::{Evicted, Layout, Slot};
-use crate::Timestamp;
 use crate::memory::{HeapSize, MemoryBudget, MemoryUsage, MemoryUser};
 
 /// What was looked up lately, by key. Clones share it.
@@ -40,7 +39,7 @@ pub struct Cache<K, V>(Arc<Inner<K, V>>);
 
 struct Inner<K, V> {
     /// As many as a power of two.
-    shards: Box<[Apart<Mutex<Shard<K, V>>>]>,
+    shards: Box<[Locked<K, V>]>,
     loads: Loads<K, V>,
     growth: Growth,
     hasher: DefaultHashBuilder,
@@ -299,11 +298,10 @@ where
 
 impl<K, V> Inner<K, V> {
     #[expect(
-        clippy::cast_possible_truncation,
         clippy::indexing_slicing,
         reason = "the number is taken modulo the shards, of which there are as many as a power of two"
     )]
-    fn shard(&self, hash: u64) -> &Apart<Mutex<Shard<K, V>>> {
+    fn shard(&self, hash: u64) -> &Locked<K, V> {
         // The table uses the lowest bits and the highest ones.
         &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)]
     }

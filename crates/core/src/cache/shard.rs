@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 
+use parking_lot::Mutex;
 use quick_cache::Equivalent;
 
 use super::growth::Growth;
@@ -12,6 +13,9 @@ use crate::memory::{HeapSize, MemoryUsage};
 /// In cache lines of its own, so that threads do not take them from each other.
 #[repr(align(128))]
 pub(super) struct Apart<T>(pub(super) T);
+
+/// A shard as it is kept.
+pub(super) type Locked<K, V> = Apart<Mutex<Shard<K, V>>>;
 
 pub(super) struct Shard<K, V> {
     pub(super) table: Table<K, V>,

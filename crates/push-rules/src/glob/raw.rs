@@ -139,7 +139,7 @@ impl Piece {
         }
         let mut characters = text.chars();
         let fits = self.units.iter().rev().all(|unit| characters.next_back().is_some_and(|next| fits(*unit, next)));
-        fits.then(|| characters.as_str().len())
+        fits.then_some(characters.as_str().len())
     }
 
     /// The leftmost occurrence at or after `from` that is `wanted`, by its start and end.

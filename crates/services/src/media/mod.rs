@@ -5,6 +5,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#content-repository>
 
+mod at_hand;
 mod cleaning;
 mod content;
 mod error;
