@@ -19,9 +19,9 @@ pub(super) struct Loads<K, V>(Loading<K, V>);
 const PLACES_PER_SHARD: usize = 32;
 
 impl<K: Eq + Hash, V: Clone> Loads<K, V> {
-    pub(super) fn new(shards: usize, hasher: &DefaultHashBuilder) -> Self {
+    pub(super) fn new(shards: usize) -> Self {
         let places = shards * PLACES_PER_SHARD;
-        Self(Loading::with(places, 0, UnitWeighter, hasher.clone(), DefaultLifecycle::default()))
+        Self(Loading::with(places, 0, UnitWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default()))
     }
 
     /// The right to load, or what somebody else has loaded meanwhile.

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
+use quick_cache::Equivalent;
 use quick_cache::sync::GuardResult;
-use quick_cache::{DefaultHashBuilder, Equivalent};
+use rustc_hash::FxBuildHasher;
 
 use self::growth::Growth;
 use self::loads::{Load, Loads, Underway};
@@ -42,7 +43,6 @@ struct Inner<K, V> {
     shards: Box<[Locked<K, V>]>,
     loads: Loads<K, V>,
     growth: Growth,
-    hasher: DefaultHashBuilder,
     layout: Layout,
     /// What the layout is meant for.
     equal_share: u64,
@@ -95,12 +95,10 @@ where
         let shards = equal_share / options.large_bytes.max(1) / LARGE_ENTRIES_PER_SHARD;
         let shards = usize::try_from(shards).unwrap_or(usize::MAX).clamp(1, most_shards);
         let layout = Layout::new(usize::try_from(entries).unwrap_or(usize::MAX), shards);
-        let hasher = DefaultHashBuilder::default();
         let inner = Arc::new(Inner {
-            shards: layout.tables(equal_share, &hasher).map(|table| Apart(Mutex::new(Shard::new(table)))).collect(),
-            loads: Loads::new(layout.shards(), &hasher),
+            shards: layout.tables(equal_share).map(|table| Apart(Mutex::new(Shard::new(table)))).collect(),
+            loads: Loads::new(layout.shards()),
             growth: Growth::default(),
-            hasher,
             layout,
             equal_share,
             budget: budget.clone(),
@@ -112,7 +110,7 @@ where
 
     /// What is kept under `key`.
     pub fn get<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
-        let mut shard = self.0.lock(self.0.hasher.hash_one(key));
+        let mut shard = self.0.lock(FxBuildHasher.hash_one(key));
         let expired = match shard.table.get(key) {
             Some(slot) if !self.has_expired(slot) => {
                 let value = slot.value.clone();
@@ -131,7 +129,7 @@ where
 
     /// As [`Cache::get`], but as if nobody had asked: for those who keep entries up to date.
     pub fn peek<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
-        let shard = self.0.lock(self.0.hasher.hash_one(key));
+        let shard = self.0.lock(FxBuildHasher.hash_one(key));
         shard.table.peek(key).filter(|slot| !self.has_expired(slot)).map(|slot| slot.value.clone())
     }
 
@@ -143,7 +141,7 @@ where
     /// As [`Cache::insert`], for no longer than `time_to_live` if that is given.
     pub fn insert_for(&self, key: K, value: V, time_to_live: Option<Duration>) {
         let slot = self.slot(value, time_to_live);
-        let hash = self.0.hasher.hash_one(&key);
+        let hash = FxBuildHasher.hash_one(&key);
         let mut evicted = Evicted::by_insertion(hash);
         let mut shard = self.0.lock(hash);
         shard.forget_load(&self.0.loads, &key);
@@ -155,7 +153,7 @@ where
     /// Forgets what is kept under `key`; also what is just being loaded, so that a change is not lost that is made while the
     /// old value is on its way.
     pub fn remove<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
-        let mut shard = self.0.lock(self.0.hasher.hash_one(key));
+        let mut shard = self.0.lock(FxBuildHasher.hash_one(key));
         shard.forget_load(&self.0.loads, key);
         let removed = shard.table.remove(key);
         drop(shard);
@@ -170,7 +168,7 @@ where
         if let Some(value) = self.get(key) {
             return value;
         }
-        let hash = self.0.hasher.hash_one(key);
+        let hash = FxBuildHasher.hash_one(key);
         let _underway = Underway::new(self.0.shard(hash));
         match self.0.loads.begin(key) {
             GuardResult::Value(value) => value,
@@ -222,7 +220,7 @@ where
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        let _underway = Underway::new(self.0.shard(self.0.hasher.hash_one(key)));
+        let _underway = Underway::new(self.0.shard(FxBuildHasher.hash_one(key)));
         let load_right = match self.0.loads.begin_async(key).await {
             Ok(value) => return Ok(value),
             Err(load_right) => load_right,
@@ -242,7 +240,7 @@ where
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        let is_due = self.0.lock(self.0.hasher.hash_one(key)).reweigh(key, &self.0.growth);
+        let is_due = self.0.lock(FxBuildHasher.hash_one(key)).reweigh(key, &self.0.growth);
         self.divide_if(is_due);
     }
 
@@ -266,7 +264,7 @@ where
     /// Hands a value to those who wait for its load, and keeps it unless the key was put in or removed in the meantime.
     fn keep_loaded(&self, key: K, value: &V, time_to_live: Option<Duration>, load: Load<'_, K, V>) {
         let (slot, shared) = (self.slot(value.clone(), time_to_live), value.clone());
-        let hash = self.0.hasher.hash_one(&key);
+        let hash = FxBuildHasher.hash_one(&key);
         let mut evicted = Evicted::by_insertion(hash);
         let mut shard = self.0.lock(hash);
         // Both under the lock that a removal takes: it comes before, or removes what was kept.
@@ -297,13 +295,15 @@ where
 }
 
 impl<K, V> Inner<K, V> {
+    /// Where a key is, by a hash that is quick rather than safe: whoever chooses keys that meet in one shard has the less room. The
+    /// tables hash keys by secrets of their own.
     #[expect(
+        clippy::cast_possible_truncation,
         clippy::indexing_slicing,
         reason = "the number is taken modulo the shards, of which there are as many as a power of two"
     )]
     fn shard(&self, hash: u64) -> &Locked<K, V> {
-        // The table uses the lowest bits and the highest ones.
-        &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)]
+        &self.shards[hash as usize & (self.shards.len() - 1)]
     }
 
     fn lock(&self, hash: u64) -> MutexGuard<'_, Shard<K, V>> {
@@ -343,7 +343,7 @@ where
         if usage.spare_bytes > usage.entry_bytes.max(LEAST_SPARE_BYTES) {
             // A table gives nothing back, so there are others when most of it is places for entries that are gone. What is left
             // goes too: it is little, and to move it would keep others waiting.
-            for (shard, mut table) in self.shards.iter().zip(self.layout.tables(self.equal_share, &self.hasher)) {
+            for (shard, mut table) in self.shards.iter().zip(self.layout.tables(self.equal_share)) {
                 table.set_capacity(shard_bytes);
                 let old = std::mem::replace(&mut shard.0.lock().table, table);
                 drop(old);

@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher as _, Hash};
 
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter, unsync};
+use rustc_hash::FxBuildHasher;
 
 use crate::Timestamp;
 use crate::memory::HeapSize;
@@ -75,26 +76,22 @@ impl Layout {
     }
 
     /// A table for each shard, without entries; for that many bytes of them in all.
-    pub(super) fn tables<K, V>(
-        &self,
-        capacity_bytes: u64,
-        hasher: &DefaultHashBuilder,
-    ) -> impl Iterator<Item = Table<K, V>>
+    pub(super) fn tables<K, V>(&self, capacity_bytes: u64) -> impl Iterator<Item = Table<K, V>>
     where
         K: Eq + Hash + HeapSize,
     {
         let (entries, bytes) = (self.entries.div_ceil(self.shards), self.shard_bytes(capacity_bytes));
         std::iter::repeat_with(move || {
-            let evictions = Evictions { hasher: hasher.clone() };
+            let hasher = DefaultHashBuilder::default();
             let options = OptionsBuilder::new()
                 .estimated_items_capacity(entries)
                 .weight_capacity(bytes)
                 .ghost_allocation(KNOWN_AGAIN)
                 .build();
             match options {
-                Ok(options) => Table::with_options(options, SlotBytes, hasher.clone(), evictions),
+                Ok(options) => Table::with_options(options, SlotBytes, hasher, Evictions),
                 // Only options that were not given can be missing.
-                Err(_) => Table::with(entries, bytes, SlotBytes, hasher.clone(), evictions),
+                Err(_) => Table::with(entries, bytes, SlotBytes, hasher, Evictions),
             }
         })
         .take(self.shards)
@@ -135,9 +132,7 @@ where
 
 /// Tells what must go for want of room from what is replaced.
 #[derive(Clone)]
-pub(super) struct Evictions {
-    hasher: DefaultHashBuilder,
-}
+pub(super) struct Evictions;
 
 /// What one change of the table has pushed out. It is dropped after the table's lock is let go.
 pub(super) struct Evicted<K, V> {
@@ -175,7 +170,7 @@ impl<K: Hash, V> Lifecycle<K, Slot<V>> for Evictions {
     type RequestState = Evicted<K, V>;
 
     fn on_evict(&self, evicted: &mut Evicted<K, V>, key: K, slot: Slot<V>) {
-        if evicted.replaced.is_none_or(|hash| hash != self.hasher.hash_one(&key)) {
+        if evicted.replaced.is_none_or(|hash| hash != FxBuildHasher.hash_one(&key)) {
             evicted.evictions += 1;
         }
         if !std::mem::needs_drop::<(K, V)>() {
