@@ -9,6 +9,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use tokio::task::spawn_blocking;
 
+use super::at_hand;
+
 /// A content of this size at most is read while its file is opened, because one visit to another thread costs more than the copy.
 const SMALL_BYTES: u64 = 128 << 10;
 /// How much of a larger content is read at once, and kept in memory for a client that reads slowly.
@@ -47,6 +49,17 @@ impl Content {
         Ok(Self { size_bytes, held })
     }
 
+    /// Opens a file that has this size, unless that could take long: the system has it in memory.
+    pub(super) fn open_at_hand(path: &Path, size_bytes: u64) -> Option<Self> {
+        let file = at_hand::open(path)?;
+        let held = if size_bytes <= SMALL_BYTES {
+            Held::Whole(at_hand::read(&file, 0, size_bytes)?)
+        } else {
+            Held::File(Arc::new(file))
+        };
+        Some(Self { size_bytes, held })
+    }
+
     /// A content that is in memory.
     #[must_use]
     pub fn of(bytes: Bytes) -> Self {
@@ -80,15 +93,20 @@ impl Content {
     }
 }
 
-/// The bytes of a file between two places, each piece read on a thread that may wait for the disk.
+/// The bytes of a file between two places, each piece read on a thread that may wait for the disk, unless it is in memory.
 fn pieces(file: Arc<File>, start: u64, end: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     stream::try_unfold((file, start), move |(file, at)| async move {
         if at >= end {
             return Ok(None);
         }
         let length = PIECE_BYTES.min(end - at);
-        let reading = file.clone();
-        let piece = spawn_blocking(move || read(&reading, at, length)).await.map_err(io::Error::other)??;
+        let piece = match at_hand::read(&file, at, length) {
+            Some(piece) => piece,
+            None => {
+                let reading = file.clone();
+                spawn_blocking(move || read(&reading, at, length)).await.map_err(io::Error::other)??
+            }
+        };
         Ok(Some((piece, (file, at + length))))
     })
     .fuse()
@@ -133,6 +151,9 @@ mod tests {
             std::fs::write(file.path(), &content).unwrap();
             let open = || Content::open(file.path(), size).unwrap();
             assert_eq!(bytes(open().into_whole()).await.unwrap(), content, "{size}");
+            if let Some(at_hand) = Content::open_at_hand(file.path(), size) {
+                assert_eq!(bytes(at_hand.into_whole()).await.unwrap(), content, "{size}");
+            }
             for (start, length) in [(0, 1), (1, 5), (size / 2, size), (size, 1), (size + 1, 1), (size / 3, u64::MAX)] {
                 let expected: Vec<u8> = content
                     .iter()
@@ -149,11 +170,23 @@ mod tests {
         }
     }
 
+    /// A file system that cannot tell what it has in memory gives nothing.
+    #[test]
+    fn what_is_read_at_hand_is_all_of_it_or_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(Content::open_at_hand(&file.path().join("none"), 5).is_none());
+        std::fs::write(file.path(), b"short").unwrap();
+        let read = |start, length| at_hand::read(file.as_file(), start, length);
+        assert!(read(1, 3).is_none_or(|bytes| *bytes == *b"hor"));
+        assert_eq!((read(1, 5), read(5, 1)), (None, None), "there are no more than five");
+    }
+
     #[tokio::test]
     async fn a_file_that_became_shorter_is_an_error_and_no_shorter_content() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"short").unwrap();
         assert!(Content::open(file.path(), 6).is_err());
+        assert!(Content::open_at_hand(file.path(), 6).is_none());
         let large = Content::open(file.path(), SMALL_BYTES + 1).unwrap();
         assert!(bytes(large.into_whole()).await.is_err());
     }

@@ -80,6 +80,9 @@ impl MediaFiles {
     /// Opens a file of this size.
     pub(super) async fn open(&self, name: &str, size_bytes: u64) -> io::Result<Content> {
         let path = self.path(name)?;
+        if let Some(content) = Content::open_at_hand(&path, size_bytes) {
+            return Ok(content);
+        }
         spawn_blocking(move || Content::open(&path, size_bytes)).await.map_err(io::Error::other)?
     }
 

@@ -13,6 +13,7 @@
 //! |---|---|---|---|
 //! | which files have a content, and its thumbnails | `media`, `thumbnails` | their shares of `caches.memory_budget` | never changes; a file that is gone is looked for again |
 
+mod at_hand;
 mod cleaning;
 mod content;
 mod error;

@@ -17,14 +17,38 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
     match (all < 0x80, is_changed) {
         (true, false) => Cow::Borrowed(text),
         (true, true) => Cow::Owned(text.to_ascii_lowercase()),
-        (false, _) => Cow::Owned(text.chars().map(fold_char).collect()),
+        (false, _) => {
+            let mut folded = String::with_capacity(text.len());
+            folded.extend(text.chars().map(fold_char));
+            Cow::Owned(folded)
+        }
     }
 }
 
-fn fold_char(character: char) -> char {
-    if character.is_ascii() {
-        return character.to_ascii_lowercase();
+/// A character in one case. What most texts are made of needs no search in the tables of all letters.
+#[inline]
+pub(crate) fn fold_char(character: char) -> char {
+    if character.is_ascii() { character.to_ascii_lowercase() } else { fold_beyond_ascii(character) }
+}
+
+fn fold_beyond_ascii(character: char) -> char {
+    match character {
+        'À'..='Ö' | 'Ø'..='Þ' | 'А'..='Я' => shifted(character, 'a' as u32 - 'A' as u32),
+        'Ѐ'..='Џ' => shifted(character, 'ѐ' as u32 - 'Ѐ' as u32),
+        'ß'..='ÿ' | 'а'..='џ' | '\u{557}'..='\u{109f}' | '\u{1ffd}'..='\u{2125}' => character,
+        '\u{2cf3}'..='\u{a63f}' | '\u{a7f6}'..='\u{ff20}' | '\u{1f000}'.. => character,
+        _ => fold_any(character),
     }
+}
+
+const fn shifted(character: char, distance: u32) -> char {
+    match char::from_u32(character as u32 + distance) {
+        Some(small) => small,
+        None => character,
+    }
+}
+
+fn fold_any(character: char) -> char {
     let upper = single(character.to_uppercase()).unwrap_or(character);
     single(upper.to_lowercase()).unwrap_or(character)
 }
@@ -48,6 +72,13 @@ mod tests {
         for (one, other) in [("LUNCH", "lunch"), ("ÉCLAIR", "éclair"), ("ЖУК", "жук"), ("ΟΔΟΣ", "οδος"), ("K", "k")]
         {
             assert_eq!(fold(one), fold(other));
+        }
+    }
+
+    #[test]
+    fn characters_that_need_no_search_become_what_the_tables_say() {
+        for character in '\u{80}'..=char::MAX {
+            assert_eq!(fold_char(character), fold_any(character), "{character:?}");
         }
     }
 

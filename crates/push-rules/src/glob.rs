@@ -3,26 +3,28 @@
 //! A pattern is cut at its stars into *pieces*. The first piece must be at the start of the text, the last one at its end,
 //! and those between are looked for one after the other, each as far to the left as it goes: that leaves the most room to
 //! those after it, so nothing is ever tried twice. A piece without `?` is found by a substring search, one with it by an
-//! automaton that is a row of bits. The two ends are compared first, which mostly decides it. Matching is therefore linear in the
-//! text, whatever the pattern: a piece of up to 64 characters costs one machine word of work for each character of the text, and
-//! [`MAX_PATTERN_BYTES`] bounds the words.
+//! automaton that is a row of bits. Matching is therefore linear in the text, whatever the pattern: a piece of up to 64 characters
+//! costs one machine word of work for each character of the text, and [`MAX_PATTERN_BYTES`] bounds the words.
+//!
+//! That is for text in one case. Text as it was written is first compared as it is, which decides nearly every text without a copy.
 //!
 //! [`MAX_PATTERN_BYTES`]: crate::MAX_PATTERN_BYTES
 
+mod anchor;
 mod automaton;
-mod ends;
 mod piece;
+mod raw;
 #[cfg(test)]
 mod tests;
-
-use std::borrow::Cow;
+mod variants;
+mod window;
 
 use crate::{
     fold::fold,
     words::{Body, is_word_byte, longest_word},
 };
-use ends::Ends;
 use piece::Piece;
+use raw::Raw;
 
 /// A [glob](https://spec.matrix.org/v1.19/appendices/#glob-style-matching), compiled. It disregards case.
 #[derive(Debug, Clone)]
@@ -30,7 +32,7 @@ pub struct Glob {
     /// What stands between stars.
     pieces: Box<[Piece]>,
     /// Boxed, because literal patterns have none, and there is one for every member of an active room.
-    ends: Option<Box<Ends>>,
+    raw: Option<Box<Raw>>,
     /// The hash of a word that is in every body which has the pattern in it.
     word: Option<u64>,
 }
@@ -43,7 +45,7 @@ impl Glob {
         let is_literal = pieces.len() == 1 && !folded.contains('?');
         Self {
             pieces,
-            ends: Ends::new(&folded).map(Box::new),
+            raw: Some(Box::new(Raw::new(&folded))),
             word: if is_literal { longest_word(&folded) } else { None },
         }
     }
@@ -51,19 +53,20 @@ impl Glob {
     /// Compiles text in which `*` and `?` stand for themselves.
     pub fn literal(text: &str) -> Self {
         let folded = fold(text);
-        Self { pieces: Box::new([Piece::literal(&folded)]), ends: None, word: longest_word(&folded) }
+        Self { pieces: Box::new([Piece::literal(&folded)]), raw: None, word: longest_word(&folded) }
     }
 
     /// Whether the pattern matches the whole text.
     pub fn matches(&self, text: &str) -> bool {
-        let known = self.ends.as_ref().and_then(|ends| ends.matches(text));
+        let known = self.raw.as_ref().and_then(|raw| raw.matches(text).ok());
         known.unwrap_or_else(|| self.matches_folded(&fold(text)))
     }
 
     /// Whether the pattern matches some part of the text that starts and ends at word boundaries, as is asked of
     /// [`content.body`](https://spec.matrix.org/v1.19/client-server-api/#conditions-1).
     pub fn matches_words(&self, text: &str) -> bool {
-        self.is_in(&Body::new(Cow::Borrowed(text)))
+        let known = self.raw.as_ref().and_then(|raw| raw.matches_words(text).ok());
+        known.unwrap_or_else(|| self.is_in_folded(&fold(text)))
     }
 
     /// The hash of a word that every body has which the pattern matches, where there is one.
@@ -82,10 +85,10 @@ impl Glob {
 
     /// [`Self::matches_words`] for a body that is prepared.
     pub(crate) fn is_in(&self, body: &Body<'_>) -> bool {
-        if self.word.is_some_and(|word| !body.has_word(word)) {
-            return false;
-        }
-        let text = body.text();
+        self.word.is_none_or(|word| body.has_word(word)) && self.is_in_folded(body.text())
+    }
+
+    fn is_in_folded(&self, text: &str) -> bool {
         let Some((first, rest)) = self.pieces.split_first() else { return false };
         let starts = |start: usize| start == 0 || is_boundary(text, start);
         let ends = |end: usize| end == text.len() || is_boundary(text, end);

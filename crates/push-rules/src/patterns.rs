@@ -10,7 +10,7 @@ use quick_cache::{
 use crate::Glob;
 
 /// Bytes that a compiled pattern takes beside its text, about.
-const GLOB_BYTES: u64 = 320;
+const GLOB_BYTES: u64 = 640;
 
 /// Compiled patterns by their text. Reads take a shared lock of one of several shards.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct PatternBytes;
 
 impl Weighter<Box<str>, Arc<Glob>> for PatternBytes {
     fn weight(&self, pattern: &Box<str>, _: &Arc<Glob>) -> u64 {
-        GLOB_BYTES + 6 * u64::try_from(pattern.len()).unwrap_or(u64::MAX / 8)
+        GLOB_BYTES + 12 * u64::try_from(pattern.len()).unwrap_or(u64::MAX / 8)
     }
 }
 

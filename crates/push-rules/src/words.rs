@@ -11,6 +11,11 @@ pub(crate) const fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
+/// Whether a character of text in any case belongs to a word when the text is brought into one case.
+pub(crate) const fn is_word_char(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '_' | 'ı' | 'ſ' | '\u{212a}')
+}
+
 /// The body of a message, prepared for looking for many patterns: in one case, with an index of its words.
 #[derive(Debug)]
 pub(crate) struct Body<'t> {
@@ -74,4 +79,19 @@ fn hash(word: &[u8]) -> u64 {
     let mut hasher = FxHasher::default();
     hasher.write(word);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fold::fold_char;
+
+    #[test]
+    fn a_character_belongs_to_a_word_in_whatever_case_it_is() {
+        for character in '\0'..=char::MAX {
+            let folded = fold_char(character);
+            let expected = folded.try_into().is_ok_and(is_word_byte);
+            assert_eq!(is_word_char(character), expected, "{character:?}");
+        }
+    }
 }

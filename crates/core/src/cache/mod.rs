@@ -1,18 +1,23 @@
 //! Caches bounded in bytes, which share one [`MemoryBudget`].
 
-mod counters;
+mod growth;
+mod loads;
+mod shard;
 mod table;
 
 use std::hash::{BuildHasher as _, Hash};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use quick_cache::sync::{EntryAction, GuardResult};
-use quick_cache::{DefaultHashBuilder, Equivalent};
+use parking_lot::{Mutex, MutexGuard};
+use quick_cache::Equivalent;
+use quick_cache::sync::GuardResult;
+use rustc_hash::FxBuildHasher;
 
-use self::table::{Evicted, Layout, Slot, Table, slot_bytes};
-use crate::Timestamp;
+use self::growth::Growth;
+use self::loads::{Load, Loads, Underway};
+use self::shard::{Apart, Locked, Shard};
+use self::table::{Evicted, Layout, Slot};
 use crate::memory::{HeapSize, MemoryBudget, MemoryUsage, MemoryUser};
 
 /// What was looked up lately, by key. Clones share it.
@@ -21,7 +26,7 @@ use crate::memory::{HeapSize, MemoryBudget, MemoryUsage, MemoryUser};
 /// algorithm that a long scan does not upset (see [`quick_cache`]). An entry counts with what it takes on the heap and in the
 /// table. That is found out when it is put in; whoever lets an entry grow afterwards calls [`Cache::reweigh`].
 ///
-/// Reading takes a shared lock of one of several shards. Counting does not make threads wait for each other.
+/// Each operation takes the lock of one of several shards, for a moment. What is counted is behind the same lock.
 ///
 /// ```
 /// use homeserver_core::{Cache, MemoryBudget};
@@ -34,8 +39,10 @@ use crate::memory::{HeapSize, MemoryBudget, MemoryUsage, MemoryUser};
 pub struct Cache<K, V>(Arc<Inner<K, V>>);
 
 struct Inner<K, V> {
-    /// Replaced by an empty one when most of it is places for entries that are gone: it gives nothing back.
-    table: ArcSwap<Table<K, V>>,
+    /// As many as a power of two.
+    shards: Box<[Locked<K, V>]>,
+    loads: Loads<K, V>,
+    growth: Growth,
     layout: Layout,
     /// What the layout is meant for.
     equal_share: u64,
@@ -86,28 +93,44 @@ where
         let entries = equal_share / options.typical_bytes.max(1);
         let most_shards = std::thread::available_parallelism().map_or(4, usize::from) * 4;
         let shards = equal_share / options.large_bytes.max(1) / LARGE_ENTRIES_PER_SHARD;
-        let layout = Layout {
-            entries: usize::try_from(entries).unwrap_or(usize::MAX),
-            shards: usize::try_from(shards).unwrap_or(usize::MAX).clamp(1, most_shards),
-            hasher: DefaultHashBuilder::default(),
-            counters: Arc::default(),
-        };
-        let table = ArcSwap::from_pointee(layout.table(equal_share));
-        let inner = Arc::new(Inner { table, layout, equal_share, budget: budget.clone(), expires: options.expires });
+        let shards = usize::try_from(shards).unwrap_or(usize::MAX).clamp(1, most_shards);
+        let layout = Layout::new(usize::try_from(entries).unwrap_or(usize::MAX), shards);
+        let inner = Arc::new(Inner {
+            shards: layout.tables(equal_share).map(|table| Apart(Mutex::new(Shard::new(table)))).collect(),
+            loads: Loads::new(layout.shards()),
+            growth: Growth::default(),
+            layout,
+            equal_share,
+            budget: budget.clone(),
+            expires: options.expires,
+        });
         budget.join(name, &inner);
         Self(inner)
     }
 
     /// What is kept under `key`.
     pub fn get<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
-        let found = self.alive(key);
-        self.0.layout.counters.looked_up(found.is_some());
-        found
+        let mut shard = self.0.lock(FxBuildHasher.hash_one(key));
+        let expired = match shard.table.get(key) {
+            Some(slot) if !self.has_expired(slot) => {
+                let value = slot.value.clone();
+                shard.hits += 1;
+                return Some(value);
+            }
+            Some(_) => shard.table.remove(key),
+            None => None,
+        };
+        shard.misses += 1;
+        drop(shard);
+        // Not while others wait for the lock.
+        drop(expired);
+        None
     }
 
     /// As [`Cache::get`], but as if nobody had asked: for those who keep entries up to date.
     pub fn peek<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
-        self.0.table.load().peek(key).filter(|slot| !self.has_expired(slot)).map(|slot| slot.value)
+        let shard = self.0.lock(FxBuildHasher.hash_one(key));
+        shard.table.peek(key).filter(|slot| !self.has_expired(slot)).map(|slot| slot.value.clone())
     }
 
     /// Keeps `value` under `key`, instead of what was there.
@@ -118,16 +141,23 @@ where
     /// As [`Cache::insert`], for no longer than `time_to_live` if that is given.
     pub fn insert_for(&self, key: K, value: V, time_to_live: Option<Duration>) {
         let slot = self.slot(value, time_to_live);
-        let bytes = slot_bytes::<K, V>() + key.heap_bytes() as u64 + slot.value_bytes;
-        let mut evicted = Evicted::by_insertion(self.0.layout.hasher.hash_one(&key));
-        self.0.table.load().insert_with_lifecycle(key, slot, &mut evicted);
-        self.grown(bytes);
+        let hash = FxBuildHasher.hash_one(&key);
+        let mut evicted = Evicted::by_insertion(hash);
+        let mut shard = self.0.lock(hash);
+        shard.forget_load(&self.0.loads, &key);
+        let is_due = shard.insert(key, slot, &mut evicted, &self.0.growth);
+        drop(shard);
+        self.divide_if(is_due);
     }
 
     /// Forgets what is kept under `key`; also what is just being loaded, so that a change is not lost that is made while the
     /// old value is on its way.
     pub fn remove<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
-        self.0.table.load().remove(key).map(|(_, slot)| slot.value)
+        let mut shard = self.0.lock(FxBuildHasher.hash_one(key));
+        shard.forget_load(&self.0.loads, key);
+        let removed = shard.table.remove(key);
+        drop(shard);
+        removed.map(|(_, slot)| slot.value)
     }
 
     /// What is kept under `key`, or what `make` makes. Of several who ask at the same time, one makes it for all.
@@ -138,18 +168,15 @@ where
         if let Some(value) = self.get(key) {
             return value;
         }
-        let table = self.0.table.load();
-        match table.get_value_or_guard(key, None) {
-            GuardResult::Value(slot) => slot.value,
-            GuardResult::Guard(guard) => {
+        let hash = FxBuildHasher.hash_one(key);
+        let _underway = Underway::new(self.0.shard(hash));
+        match self.0.loads.begin(key) {
+            GuardResult::Value(value) => value,
+            GuardResult::Guard(load) => self.kept_meanwhile(key, load).unwrap_or_else(|load| {
                 let value = make();
-                let slot = self.slot(value.clone(), self.time_to_live());
-                let bytes = slot_bytes::<K, V>() + slot.value_bytes;
-                // Refused if the key was removed in the meantime.
-                let _ = guard.insert(slot);
-                self.grown(bytes);
+                self.keep_loaded(key.to_owned(), &value, self.time_to_live(), load);
                 value
-            }
+            }),
             // Not without a time limit.
             GuardResult::Timeout => make(),
         }
@@ -193,19 +220,18 @@ where
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        let table = self.0.table.load_full();
-        match table.get_value_or_guard_async(key).await {
-            Ok(slot) => Ok(slot.value),
-            Err(guard) => {
-                let (value, time_to_live) = load.await?;
-                let slot = self.slot(value.clone(), time_to_live.or_else(|| self.time_to_live()));
-                let bytes = slot_bytes::<K, V>() + slot.value_bytes;
-                // Refused if the key was removed in the meantime.
-                let _ = guard.insert(slot);
-                self.grown(bytes);
-                Ok(value)
-            }
-        }
+        let _underway = Underway::new(self.0.shard(FxBuildHasher.hash_one(key)));
+        let load_right = match self.0.loads.begin_async(key).await {
+            Ok(value) => return Ok(value),
+            Err(load_right) => load_right,
+        };
+        let load_right = match self.kept_meanwhile(key, load_right) {
+            Ok(value) => return Ok(value),
+            Err(load_right) => load_right,
+        };
+        let (value, time_to_live) = load.await?;
+        self.keep_loaded(key.to_owned(), &value, time_to_live.or_else(|| self.time_to_live()), load_right);
+        Ok(value)
     }
 
     /// Finds out anew what an entry takes that has grown or shrunk. The value is asked for its size while a part of the cache
@@ -214,14 +240,8 @@ where
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        let mut grown_bytes = 0;
-        let _ = self.0.table.load().entry(key, Some(Duration::ZERO), |_, slot| {
-            let value_bytes = slot.value.heap_bytes() as u64;
-            grown_bytes = value_bytes.saturating_sub(slot.value_bytes);
-            slot.value_bytes = value_bytes;
-            EntryAction::Retain(())
-        });
-        self.grown(grown_bytes);
+        let is_due = self.0.lock(FxBuildHasher.hash_one(key)).reweigh(key, &self.0.growth);
+        self.divide_if(is_due);
     }
 
     /// What it keeps, and what that was good for.
@@ -230,17 +250,31 @@ where
         self.0.usage()
     }
 
-    fn alive<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
-        let slot = self.0.table.load().get(key)?;
-        if self.has_expired(&slot) {
-            self.0.table.load().remove_if(key, |slot| self.has_expired(slot));
-            return None;
-        }
-        Some(slot.value)
+    /// What somebody has put in since we looked in vain, also for those who wait for the load; without it the right to load.
+    fn kept_meanwhile<'l, Q>(&self, key: &Q, load: Load<'l, K, V>) -> Result<V, Load<'l, K, V>>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let Some(value) = self.peek(key) else { return Err(load) };
+        // Refused if the key was removed since, and then nobody waits for it either.
+        let _ = load.insert(value.clone());
+        Ok(value)
+    }
+
+    /// Hands a value to those who wait for its load, and keeps it unless the key was put in or removed in the meantime.
+    fn keep_loaded(&self, key: K, value: &V, time_to_live: Option<Duration>, load: Load<'_, K, V>) {
+        let (slot, shared) = (self.slot(value.clone(), time_to_live), value.clone());
+        let hash = FxBuildHasher.hash_one(&key);
+        let mut evicted = Evicted::by_insertion(hash);
+        let mut shard = self.0.lock(hash);
+        // Both under the lock that a removal takes: it comes before, or removes what was kept.
+        let is_due = load.insert(shared).is_ok() && shard.insert(key, slot, &mut evicted, &self.0.growth);
+        drop(shard);
+        self.divide_if(is_due);
     }
 
     fn has_expired(&self, slot: &Slot<V>) -> bool {
-        slot.expires_at.is_some_and(|expires_at| expires_at <= self.0.budget.now())
+        slot.expires_at != Slot::<V>::NEVER && slot.expires_at <= self.0.budget.now()
     }
 
     fn time_to_live(&self) -> Option<Duration> {
@@ -248,15 +282,32 @@ where
     }
 
     fn slot(&self, value: V, time_to_live: Option<Duration>) -> Slot<V> {
-        let expires_at: Option<Timestamp> = time_to_live.map(|time| self.0.budget.now().plus(time));
-        Slot { value_bytes: value.heap_bytes() as u64, value, expires_at }
+        let expires_at = time_to_live.map_or(Slot::<V>::NEVER, |time| self.0.budget.now().plus(time));
+        Slot::new(value, expires_at)
     }
 
     /// Whoever has filled up by a good part of what may be kept has the shares worked out anew.
-    fn grown(&self, bytes: u64) {
-        if self.0.layout.counters.has_grown(bytes) {
+    fn divide_if(&self, is_due: bool) {
+        if is_due {
             self.0.budget.divide();
         }
+    }
+}
+
+impl<K, V> Inner<K, V> {
+    /// Where a key is, by a hash that is quick rather than safe: whoever chooses keys that meet in one shard has the less room. The
+    /// tables hash keys by secrets of their own.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::indexing_slicing,
+        reason = "the number is taken modulo the shards, of which there are as many as a power of two"
+    )]
+    fn shard(&self, hash: u64) -> &Locked<K, V> {
+        &self.shards[hash as usize & (self.shards.len() - 1)]
+    }
+
+    fn lock(&self, hash: u64) -> MutexGuard<'_, Shard<K, V>> {
+        self.shard(hash).0.lock()
     }
 }
 
@@ -278,27 +329,25 @@ where
     V: Clone + HeapSize + Send + Sync,
 {
     fn usage(&self) -> MemoryUsage {
-        let table = self.table.load();
-        let entries = table.len() as u64;
-        MemoryUsage {
-            entries,
-            entry_bytes: table.weight(),
-            spare_bytes: table::allocated_bytes(&table).saturating_sub(entries * slot_bytes::<K, V>()),
-            capacity_bytes: table.capacity(),
-            ..self.layout.counters.read()
-        }
+        let usages = self.shards.iter().map(|shard| shard.0.lock().usage());
+        usages.fold(MemoryUsage::default(), |sum, usage| sum.plus(&usage))
     }
 
     fn set_capacity(&self, bytes: u64) {
-        self.layout.counters.set_capacity(bytes);
-        self.table.load().set_capacity(bytes.max(1));
+        let shard_bytes = self.layout.shard_bytes(bytes);
+        self.growth.set_capacity(bytes, self.shards.len());
+        for shard in &self.shards {
+            shard.0.lock().set_capacity(shard_bytes);
+        }
         let usage = self.usage();
         if usage.spare_bytes > usage.entry_bytes.max(LEAST_SPARE_BYTES) {
-            // What is left goes too: entries that are moved while others remove them could come back. Those who are loading
-            // now put what they have loaded into the old table.
-            let table = self.layout.table(self.equal_share);
-            table.set_capacity(bytes.max(1));
-            self.table.store(Arc::new(table));
+            // A table gives nothing back, so there are others when most of it is places for entries that are gone. What is left
+            // goes too: it is little, and to move it would keep others waiting.
+            for (shard, mut table) in self.shards.iter().zip(self.layout.tables(self.equal_share)) {
+                table.set_capacity(shard_bytes);
+                let old = std::mem::replace(&mut shard.0.lock().table, table);
+                drop(old);
+            }
         }
     }
 }

@@ -47,6 +47,21 @@ fn what_must_go_is_counted_and_the_rest_is_within_the_capacity() {
 }
 
 #[test]
+fn what_is_replaced_is_not_counted_as_gone_for_want_of_room_whatever_the_sizes_are() {
+    let cache = cache(1 << 20);
+    for text in ["one", "two", "a longer text than that before", "four"] {
+        cache.insert(1, text.into());
+        let expected: Arc<str> = text.into();
+        assert_eq!(cache.get(&1).as_deref(), Some(text));
+        let usage = cache.usage();
+        assert_eq!((usage.entries, usage.evictions), (1, 0));
+        let other = Cache::new(&MemoryBudget::default(), "texts");
+        other.insert(1_u64, expected);
+        assert_eq!(usage.entry_bytes, other.usage().entry_bytes, "{text}");
+    }
+}
+
+#[test]
 fn an_entry_that_grows_is_weighed_again() {
     let budget = MemoryBudget::default();
     let cache: Cache<u64, Arc<growing::Growing>> = Cache::new(&budget, "growing");
@@ -174,6 +189,44 @@ async fn what_is_removed_while_it_is_loaded_is_not_kept() {
     finish.send(()).unwrap();
     assert_eq!(loading.await.as_deref(), Ok("old"));
     assert_eq!(cache.get(&1).as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn what_is_put_in_while_an_older_value_is_loaded_stays() {
+    let cache = cache(1 << 20);
+    let (finish, finished) = tokio::sync::oneshot::channel();
+    let mut loading = Box::pin(cache.get_or_load(&1, async {
+        finished.await.unwrap();
+        Ok::<Arc<str>, ()>("old".into())
+    }));
+    assert!(loading.as_mut().now_or_never().is_none());
+    cache.insert(1, "new".into());
+    finish.send(()).unwrap();
+    assert_eq!(loading.await.as_deref(), Ok("old"));
+    assert_eq!(cache.get(&1).as_deref(), Some("new"));
+}
+
+/// A load that is not told of a removal would keep an old value for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_load_outlives_a_removal_however_they_meet() {
+    let (cache, current) = (cache(1 << 20), Arc::new(AtomicU32::new(0)));
+    let reading = {
+        let (cache, current) = (cache.clone(), current.clone());
+        tokio::spawn(async move {
+            while current.load(Ordering::SeqCst) < 20_000 {
+                let load = async { Ok::<Arc<str>, ()>(current.load(Ordering::SeqCst).to_string().into()) };
+                cache.get_or_load(&1, load).await.unwrap();
+            }
+        })
+    };
+    while current.fetch_add(1, Ordering::SeqCst) < 20_000 {
+        let number = current.load(Ordering::SeqCst);
+        cache.remove(&1);
+        if let Some(kept) = cache.get(&1) {
+            assert_eq!(*kept, *number.to_string(), "what was loaded before the removal is gone");
+        }
+    }
+    reading.await.unwrap();
 }
 
 #[test]

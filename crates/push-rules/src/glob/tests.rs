@@ -38,9 +38,37 @@ proptest! {
     }
 
     #[test]
+    fn letters_with_many_forms_match_as_the_naive_model_says(
+        pattern in "[isΣт*?\u{1f80}]{0,6}",
+        text in "[iIısſσςТ\u{1c84}\u{1c85}\u{1f88}]{0,9}",
+    ) {
+        let expected = naive(&characters(&pattern), &characters(&text));
+        prop_assert_eq!(Glob::new(&pattern).matches(&text), expected);
+        let expected = naive_words(&characters(&pattern), &characters(&text));
+        prop_assert_eq!(Glob::new(&pattern).matches_words(&text), expected);
+    }
+
+    #[test]
+    fn pieces_between_stars_match_as_the_naive_model_says(
+        pieces in prop::collection::vec("[ab?éж]{1,3}", 1..4),
+        text in "[abABéÉжЖ-]{0,14}",
+    ) {
+        let pattern = format!("*{}*", pieces.join("*"));
+        let expected = naive(&characters(&pattern), &characters(&text));
+        prop_assert_eq!(Glob::new(&pattern).matches(&text), expected);
+    }
+
+    #[test]
     fn words_match_as_the_naive_model_says(pattern in "[ab*?é -]{0,6}", text in "[abBé -]{0,12}") {
         let expected = naive_words(&characters(&pattern), &characters(&text));
         prop_assert_eq!(Glob::new(&pattern).matches_words(&text), expected);
+    }
+
+    #[test]
+    fn text_in_any_case_matches_as_the_same_text_in_one_case(pattern in "[abkis*?éЖ -]{0,8}", text in "\\PC{0,20}|[abkis éж-]{0,200}") {
+        let (glob, folded) = (Glob::new(&pattern), fold(&text));
+        prop_assert_eq!(glob.matches(&text), glob.matches_folded(&folded));
+        prop_assert_eq!(glob.matches_words(&text), glob.is_in(&Body::new(folded)));
     }
 
     #[test]
@@ -131,6 +159,20 @@ fn a_star_at_an_end_reaches_to_the_end_of_the_body_however_far_that_is() {
     assert!(Glob::new("**").matches_words(&body));
     assert!(!Glob::new("b*").matches_words(&body));
     assert!(!Glob::new("*a").matches_words(&body));
+}
+
+#[test]
+fn usual_texts_are_decided_as_they_are() {
+    for (pattern, text) in [
+        ("m.room.message", "M.Room.Message"),
+        ("*member*", "@A.MEMBER123:example.org"),
+        ("*m?mber*", "@é.member123:example.org"),
+        ("обед*", "Обедать в новом месте"),
+        ("*место*", "Обедать в новом месте"),
+    ] {
+        let raw = Glob::new(pattern).raw.unwrap();
+        assert!(raw.matches(text).is_ok() && raw.matches_words(text).is_ok(), "{pattern} on {text}");
+    }
 }
 
 /// Patterns on which matchers that try again take more than the age of the universe.
