@@ -8,7 +8,7 @@ use homeserver_core::Clock;
 use services::background::{
     ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, ForgetUploadNames,
     InheritRoomSettings, JobState, LeaveAllRooms, MembershipJobs, PurgeForgottenRooms, RemoveExpired, RemoveGuests,
-    RemoveUnseenDevices, RoomPurge, StateCompletion, UpdateMemberProfile, UploadNames, WorkOutStates,
+    RemoveReadLog, RemoveUnseenDevices, RoomPurge, StateCompletion, UpdateMemberProfile, UploadNames, WorkOutStates,
 };
 use services::mail::{MailJob, SendMail, ValidationMails};
 use services::media::ContentRepository;
@@ -20,6 +20,8 @@ use telemetry::{JobReading, Metrics, StatisticsReading};
 
 /// How often jobs are counted for the metrics.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
+/// How often it is looked what is old in the written log, which grows with every write.
+const REMOVE_READ_LOG_EVERY: Duration = Duration::from_secs(1_800);
 
 /// How this node does jobs.
 pub(crate) fn options(config: &Config) -> QueueOptions {
@@ -69,6 +71,7 @@ pub(crate) fn handlers(needs: &Needs<'_>) -> Handlers {
         .with::<ForgetUploadNames>(UploadNames::new(media.clone()))
         .with::<WorkOutStates>(StateCompletion::new(database.clone(), interned.clone()))
         .with_scheduled::<RemoveExpired>(schedule(jobs.clean_up), clean_up.clone())
+        .with_scheduled::<RemoveReadLog>(tasks::queue::Schedule::Every(REMOVE_READ_LOG_EVERY), clean_up.clone())
         .with_scheduled::<RemoveUnseenDevices>(schedule(jobs.clean_up), clean_up)
         .with_scheduled::<CollectStateChunks>(
             schedule(jobs.collect_state),

@@ -10,12 +10,12 @@
 //! |---|---|---|
 //! | numbers and texts of users, rooms, event types, state keys | `user_numbers`, `user_ids`, … | never changes |
 //! | chunks of rooms' states | `state_chunks` | never changes |
-//! | the last state that this process wrote to a room | `written_states` | the writer |
-//! | heads of rooms | `room_heads` | [`rooms::Timeline`]; the writer refuses what is built on an old one |
+//! | the last state that this process wrote to a room | `written_states` | the writer; whoever uses it compares the version of the head |
+//! | heads of rooms | `room_heads` | [`rooms::Timeline`], and the log of other nodes; the writer refuses what is built on an old one |
 //! | the newest part of the log, at most a sixteenth of the budget | `log_tail` | the log |
 //! | the rooms of users | `user_rooms` | the log |
 //! | the members of rooms who have accounts here | `room_members` | the log |
-//! | whom access tokens belong to | `sessions` | whoever revokes tokens |
+//! | whom access tokens belong to | `sessions` | whoever revokes tokens, and the log of other nodes |
 //! | stored filters | `filters` | never changes |
 //! | the members of rooms with accounts here, for push rules | `audiences` | the log |
 //! | whom users ignore | `ignored_users` | the log |
@@ -23,7 +23,11 @@
 //! | which members clients were sent | `sent_members` | [`sync`] |
 //! | the keys of other servers | `server_keys` | they are asked for anew when they expire |
 //! | where other servers are | `server_destinations` | it is looked up anew after a while |
-//! | which files have a content, and its thumbnails | `media`, `thumbnails` | never changes; a file that is gone is looked for anew |
+//! | which files have a content, and its thumbnails | `media`, `thumbnails` | never changes but for names, which the log tells; a file that is gone is looked for anew |
+//!
+//! The log is that of all nodes on the database. What the following keep each node keeps for itself: `sent_members` (another node sends a
+//! member once more), the keys and places of other servers (it asks for them itself), the rate limits (each counts what it
+//! sees; overrides are read again every minute), and when devices were last used (the later time is kept).
 //!
 //! What is needed to work is bounded otherwise:
 //!

@@ -10,6 +10,7 @@ mod content;
 mod error;
 mod fetching;
 mod files;
+mod following;
 mod id;
 mod repository;
 mod thumbnail;

@@ -15,7 +15,6 @@ use super::member_content::{Content, VOUCHER, canonical, fill_profile, replace_p
 use super::restricted_join::Voucher;
 use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
 use crate::identity::Identity;
-use crate::log::UserRoomsCache;
 use crate::profiles::Profiles;
 use crate::rate_limits::{Key, Kind, RateLimits, SpentOnce};
 use crate::sessions::Requester;
@@ -45,14 +44,12 @@ pub struct Memberships {
     pub(super) timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
     profiles: Arc<Profiles>,
-    user_rooms: Arc<UserRoomsCache>,
     rate_limits: Arc<RateLimits>,
 }
 
 impl Memberships {
     /// Memberships of the rooms in `database`.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "who joins brings a profile, settings and a history along")]
     pub fn new(
         database: Database,
         interned: Arc<Interned>,
@@ -60,10 +57,9 @@ impl Memberships {
         timeline: Arc<Timeline>,
         aliases: Arc<Aliases>,
         profiles: Arc<Profiles>,
-        user_rooms: Arc<UserRoomsCache>,
         rate_limits: Arc<RateLimits>,
     ) -> Self {
-        Self { database, interned, identity, timeline, aliases, profiles, user_rooms, rate_limits }
+        Self { database, interned, identity, timeline, aliases, profiles, rate_limits }
     }
 
     /// Joins a room, and returns its ID. `content` goes into the member event.
@@ -240,7 +236,6 @@ impl Memberships {
         if !self.database.forget_room(room_sn, requester.user_sn).await? {
             return Err(RoomError::StillInRoom);
         }
-        self.user_rooms.forget(requester.user_sn);
         Ok(())
     }
 

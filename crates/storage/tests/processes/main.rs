@@ -1,0 +1,8 @@
+//! Several processes on one database.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly in the functions around it too")]
+
+mod following;
+mod gaps;
+mod leases;
+mod world;
