@@ -36,8 +36,11 @@ async fn what_is_unread_counts_the_same_at_every_server() {
     let mut here = Follower::start(nodes.at(1, &bob)).await;
     let mut there = Follower::start(nodes.at(0, &bob)).await;
     for count in 1..=5 {
-        let body = if count == 3 { "bob, look".to_owned() } else { format!("message {count}") };
-        alice.send_text(&room_id, &body).await;
+        let body = format!("message {count}");
+        let mentioned = if count == 3 { json!([bob.id]) } else { json!([]) };
+        let message = json!({ "msgtype": "m.text", "body": body, "m.mentions": { "user_ids": mentioned } });
+        let path = room_path(&room_id, &format!("send/m.room.message/m{count}"));
+        alice.put(path).json(&message).await.ok();
         for follower in [&mut here, &mut there] {
             let unread = follower.sees_message(&room_id, &body).await["unread_notifications"].clone();
             assert_eq!(unread["notification_count"], count, "{body}");

@@ -25,8 +25,8 @@ async fn run(url: &str, sql: &'static str) {
 async fn servers_go_on_when_their_connections_are_cut() {
     let nodes = Nodes::start(2).await;
     let (alice, bob, room_id) = room_of_two(&nodes).await;
-    let mut bob_sees = Follower::start(nodes.at(1, &bob)).await;
-    let mut alice_sees = Follower::start(nodes.at(0, &alice)).await;
+    let mut bob_sees = Follower::start(nodes.at(1, &bob)).await.patient();
+    let mut alice_sees = Follower::start(nodes.at(0, &alice)).await.patient();
     for round in 0..6 {
         run(nodes.db.url(), if round % 2 == 0 { END_LISTENERS } else { END_ALL }).await;
         let (question, answer) = (format!("question {round}"), format!("answer {round}"));
@@ -52,7 +52,7 @@ async fn servers_go_on_when_postgresql_was_restarted() {
     let postgres = block_in_place(PostgresServer::start);
     let nodes = Nodes::start_on(postgres.database().await, 2, &[]).await;
     let (alice, bob, room_id) = room_of_two(&nodes).await;
-    let mut bob_sees = Follower::start(nodes.at(1, &bob)).await;
+    let mut bob_sees = Follower::start(nodes.at(1, &bob)).await.patient();
     for (round, mode) in [StopMode::Fast, StopMode::Immediate].into_iter().enumerate() {
         block_in_place(|| postgres.stop(mode));
         tokio::time::sleep(Duration::from_secs(1)).await;

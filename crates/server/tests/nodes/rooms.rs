@@ -106,7 +106,9 @@ async fn a_client_that_changes_servers_misses_nothing_and_starts_no_new() {
     let mut sees = Follower::start(nodes.at(1, &bob)).await;
     for round in 0..30 {
         let body = format!("round {round}");
-        nodes.at(round % 3, &alice).send_text(&room_id, &body).await;
+        let path = room_path(&room_id, &format!("send/m.room.message/{round}"));
+        let message = json!({ "msgtype": "m.text", "body": body });
+        nodes.at(round % 3, &alice).put(path).json(&message).await.ok();
         sees.go_to(nodes.at((round + 1) % 3, &bob));
         let room = sees.sees_message(&room_id, &body).await;
         // Only what is new, and not the whole room again.

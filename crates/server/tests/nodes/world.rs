@@ -2,7 +2,7 @@ use std::{future::Future, time::Duration};
 
 use serde_json::{Value, json};
 use testing::{ServerProcess, Setting, TestDatabase, User, path_segment};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse-rust");
 
@@ -43,6 +43,8 @@ impl Nodes {
 pub(crate) struct Follower {
     user: User,
     since: String,
+    /// Whether it asks again when the database cannot be reached.
+    is_patient: bool,
 }
 
 impl Follower {
@@ -50,7 +52,12 @@ impl Follower {
     pub(crate) async fn start(user: User) -> Self {
         let first = user.sync(None, 0).await;
         let since = first["next_batch"].as_str().unwrap().to_owned();
-        Self { user, since }
+        Self { user, since, is_patient: false }
+    }
+
+    /// The same, who asks again when the database cannot be reached.
+    pub(crate) fn patient(self) -> Self {
+        Self { is_patient: true, ..self }
     }
 
     /// Goes on at another server.
@@ -62,7 +69,13 @@ impl Follower {
     pub(crate) async fn sees<T>(&mut self, what: &str, look: impl Fn(&Value) -> Option<T>) -> T {
         let looking = async {
             loop {
-                let answer = self.user.sync(Some(&self.since), 20_000).await;
+                let path = format!("/_matrix/client/v3/sync?timeout=20000&since={}", path_segment(&self.since));
+                let answer = self.user.get(path).await;
+                if self.is_patient && answer.status == 503 {
+                    sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+                let answer = answer.ok();
                 answer["next_batch"].as_str().unwrap().clone_into(&mut self.since);
                 if let Some(found) = look(&answer) {
                     return found;
