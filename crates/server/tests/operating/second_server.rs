@@ -27,7 +27,7 @@ fn said(output: &Output) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_server_on_a_file_is_refused_and_commands_are_not() {
     let db = TestDatabase::sqlite();
-    let mut server = ServerProcess::start_with(PROGRAM, &db, &impatient()).await;
+    let server = ServerProcess::start_with(PROGRAM, &db, &impatient()).await;
     let refused = said(&server.run(&["serve"]).await);
     assert!(refused.contains("runs on it, and only one can on SQLite: stop that one first"), "{refused}");
 

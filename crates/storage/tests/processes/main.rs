@@ -4,5 +4,6 @@
 
 mod following;
 mod gaps;
+mod holding;
 mod leases;
 mod world;
