@@ -375,7 +375,7 @@ impl Accounts {
     ) -> Result<Vec<JobId>, AccountError> {
         let now = self.clock.now();
         let write = async move |tx: &mut Tx| {
-            tx.note_account_change(user_sn, now).await?;
+            tx.note_account_change(user_sn).await?;
             if let Some(hash) = &password_hash
                 && !tx.lock_password_hash(user_sn, hash).await?
             {
@@ -402,7 +402,7 @@ impl Accounts {
     /// [`AccountError::NoSuchUser`], or [`AccountError::Deactivated`].
     pub async fn set_admin(&self, name: &str, is_admin: bool) -> Result<OwnedUserId, AccountError> {
         let (account, user_id) = self.local_account(name).await?;
-        let changed = self.database.set_admin(account.user_sn, is_admin, self.clock.now()).await?;
+        let changed = self.database.set_admin(account.user_sn, is_admin).await?;
         if changed { Ok(user_id) } else { Err(AccountError::Deactivated) }
     }
 

@@ -17,10 +17,11 @@
 //!
 //! | kept | in the metrics | bounded by | kept up to date by |
 //! |---|---|---|---|
-//! | whom access tokens belong to | `sessions` | its share | what revokes tokens |
+//! | whom access tokens belong to | `sessions` | its share | what revokes tokens, and the log of other nodes |
 //! | stored filters | `filters` | its share | never changes |
 //! | whom users ignore | `ignored_users` | its share | the log |
-//! | when devices were last seen, until it is written | | 10,000 devices | [`sessions`] |
+//! | when devices were last seen, until it is written | | 10,000 devices | [`sessions`]; the later time is kept where several nodes write it |
+//! | what was spent of rate limits | | 65,536 keys of each kind | [`rate_limits`]; each node counts what it sees |
 
 pub mod account_data;
 mod accounts;

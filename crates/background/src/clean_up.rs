@@ -19,8 +19,8 @@ const AT_ONCE: i64 = 500;
 const KEEP_EXPIRED: Duration = Duration::from_secs(24 * 3600);
 /// Longer than a session of user-interactive authentication, or a nonce of the shared secret, can be used.
 const KEEP_UIA_SESSIONS: Duration = Duration::from_secs(3600);
-/// Longer than the longest pause between two looks of a process that follows them.
-const KEEP_ACCOUNT_CHANGES: Duration = Duration::from_secs(3600);
+/// Longer than a server can be suspended and then go on as if nothing had happened.
+const KEEP_LOG_ENTRIES: Duration = Duration::from_secs(6 * 3600);
 /// Longer than a client can be away and still believe that somebody types.
 const KEEP_TYPING: Duration = Duration::from_secs(3600);
 /// How long the answer to a repeated transaction ID is remembered.
@@ -46,7 +46,17 @@ impl Job for RemoveUnseenDevices {
     const IS_INTERRUPTIBLE: bool = true;
 }
 
-/// Does both, in small steps.
+/// What all servers have read of the log is to be removed.
+#[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
+pub struct RemoveReadLog {}
+
+impl Job for RemoveReadLog {
+    const NAME: &str = "remove_read_log";
+    const PRIORITY: Priority = Priority::Background;
+    const IS_INTERRUPTIBLE: bool = true;
+}
+
+/// Does these, in small steps.
 #[derive(Clone)]
 pub struct CleanUp {
     database: Database,
@@ -91,9 +101,6 @@ impl Handle<RemoveExpired> for CleanUp {
         let opened_before = now.minus(KEEP_UIA_SESSIONS);
         let what = "Removing sessions of user-interactive authentication";
         until_nothing_is_left(run, what, || database.remove_old_uia_sessions(opened_before, AT_ONCE)).await?;
-        let what = "Removing what processes have learned of sessions";
-        let changed_before = now.minus(KEEP_ACCOUNT_CHANGES);
-        until_nothing_is_left(run, what, || database.remove_old_account_changes(changed_before, AT_ONCE)).await?;
         let expired_before = now.minus(KEEP_EXPIRED);
         let what = "Removing registration tokens";
         until_nothing_is_left(run, what, || database.remove_spent_registration_tokens(expired_before, AT_ONCE)).await?;
@@ -110,6 +117,16 @@ impl Handle<RemoveExpired> for CleanUp {
         until_nothing_is_left(run, what, || media.remove_expired(AT_ONCE)).await?;
         until_nothing_is_left(run, what, || media.remove_fetched(AT_ONCE)).await?;
         until_nothing_is_left(run, what, || media.remove_unneeded(AT_ONCE)).await
+    }
+}
+
+impl Handle<RemoveReadLog> for CleanUp {
+    async fn run(&self, _: RemoveReadLog, run: &Run) -> Result<(), JobError> {
+        let (database, written_before) = (&self.database, self.clock.now().minus(KEEP_LOG_ENTRIES));
+        let what = "Removing what all servers have read of the log";
+        until_nothing_is_left(run, what, || database.remove_old_log_entries(written_before, AT_ONCE)).await?;
+        database.forget_old_nodes(written_before).await?;
+        Ok(())
     }
 }
 

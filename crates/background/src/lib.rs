@@ -18,7 +18,7 @@ mod statistics;
 
 use std::time::Duration;
 
-pub use self::clean_up::{CleanUp, RemoveExpired, RemoveUnseenDevices};
+pub use self::clean_up::{CleanUp, RemoveExpired, RemoveReadLog, RemoveUnseenDevices};
 pub use self::erasure::UploadNames;
 pub use self::jobs::{BackgroundJobs, JobPage, JobsError};
 pub use self::memberships::MembershipJobs;

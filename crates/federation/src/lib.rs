@@ -22,7 +22,7 @@
 //!
 //! | kept | in the metrics | bounded by | kept up to date by |
 //! |---|---|---|---|
-//! | the keys of other servers | `server_keys` | their share of `caches.memory_budget` | they are asked for again when they expire |
+//! | the keys of other servers | `server_keys` | their share of `caches.memory_budget` | they are asked for again when they expire, by each node |
 //! | where other servers are | `server_destinations` | their share of `caches.memory_budget` | it is looked up again after a while |
 
 pub mod credentials;

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Measures several servers, scenario by scenario, and compares each with the first
     Compare {
-        /// name=URL[,pid=PID]…[,process=NAME]…[,shared-secret=TEXT][,data-path=PATH]…[,disk-command=COMMAND]
+        /// name=URL[,node=URL]…[,pid=PID]…[,process=NAME]…[,shared-secret=TEXT][,data-path=PATH]…[,disk-command=COMMAND]
         /// [,start-command=COMMAND][,start-url=URL]; may be given again
         #[arg(long = "target", required = true)]
         targets: Vec<Target>,
@@ -77,6 +77,9 @@ pub(crate) struct OneTarget {
     /// Base URL of the homeserver
     #[arg(long, default_value = "http://127.0.0.1:8008")]
     url: String,
+    /// Base URL of a further server on the same database, for `fanout`; may be given again
+    #[arg(long, value_name = "URL")]
+    node_url: Vec<String>,
     /// Makes accounts at /_synapse/admin/v1/register with this secret instead of by open registration
     #[arg(long, value_name = "TEXT")]
     shared_secret: Option<String>,
@@ -105,6 +108,7 @@ impl From<OneTarget> for Target {
         Self {
             name: "server".to_owned(),
             url: one.url,
+            nodes: one.node_url,
             shared_secret: one.shared_secret,
             processes: Processes { pids: one.server_pid, names: one.server_process_name },
             data_paths: one.data_path,
@@ -122,8 +126,8 @@ fn parse_scale(text: &str) -> Result<f64, String> {
     }
 }
 
-const TARGET_KEYS: [&str; 7] =
-    ["pid", "process", "shared-secret", "data-path", "disk-command", "start-command", "start-url"];
+const TARGET_KEYS: [&str; 8] =
+    ["node", "pid", "process", "shared-secret", "data-path", "disk-command", "start-command", "start-url"];
 
 impl FromStr for Target {
     type Err = anyhow::Error;
@@ -141,6 +145,7 @@ impl FromStr for Target {
                     let pid = value.parse().with_context(|| format!("pid={value}: a process id is expected"))?;
                     target.processes.pids.push(pid);
                 }
+                "node" => target.nodes.push(owned),
                 "process" => target.processes.names.push(owned),
                 "shared-secret" => target.shared_secret = Some(owned),
                 "data-path" => target.data_paths.push(owned.into()),
@@ -183,9 +188,10 @@ mod tests {
 
     #[test]
     fn a_target_is_parsed_with_commas_in_its_command() {
-        let text = "synapse=http://127.0.0.1:8008,pid=7,pid=9,process=postgres,disk-command=echo 1,2,shared-secret=s";
+        let text = "synapse=http://127.0.0.1:8008,node=http://127.0.0.1:8009,pid=7,pid=9,process=postgres,disk-command=echo 1,2,shared-secret=s";
         let target: Target = text.parse().unwrap();
         assert_eq!((target.name.as_str(), target.url.as_str()), ("synapse", "http://127.0.0.1:8008"));
+        assert_eq!(target.nodes, ["http://127.0.0.1:8009"]);
         assert_eq!(target.processes.pids, [7, 9]);
         assert_eq!(target.processes.names, ["postgres"]);
         assert_eq!(target.disk_command.as_deref(), Some("echo 1,2"));

@@ -27,6 +27,8 @@ const QUIET_LIMIT_AFTER: Duration = Duration::from_secs(2);
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) url: String,
+    /// Further servers on the same database: those who wait in `fanout` are spread over all.
+    pub(crate) nodes: Vec<String>,
     pub(crate) shared_secret: Option<String>,
     pub(crate) processes: Processes,
     pub(crate) data_paths: Vec<PathBuf>,
@@ -70,6 +72,8 @@ impl Size {
 pub(crate) struct Context {
     pub(crate) target: Target,
     pub(crate) server: Homeserver,
+    /// Further servers on the same database.
+    nodes: Vec<Homeserver>,
     pub(crate) progress: Progress,
     pub(crate) size: Size,
     registrar: Registrar,
@@ -88,6 +92,7 @@ impl Context {
     pub(crate) fn new(target: Target, size: Size) -> anyhow::Result<Self> {
         Ok(Self {
             server: Homeserver::new(&target.url)?,
+            nodes: target.nodes.iter().map(|url| Homeserver::new(url)).collect::<Result<_, _>>()?,
             progress: Progress::new(&target.name),
             registrar: Registrar::new(target.shared_secret.clone()),
             crowd: Mutex::new(Vec::new()),
@@ -95,6 +100,12 @@ impl Context {
             target,
             size,
         })
+    }
+
+    /// The server at which a client is: they take turns.
+    pub(crate) fn server_of(&self, client: usize) -> &Homeserver {
+        let number = client % (self.nodes.len() + 1);
+        number.checked_sub(1).and_then(|number| self.nodes.get(number)).unwrap_or(&self.server)
     }
 
     /// An account that no other scenario uses.

@@ -127,7 +127,10 @@ impl LogFollower {
             async move { reading.wake(committed).await }
         });
         let follower = Self { tail, user_rooms, wakeups, members, progress: progress.clone(), queue };
-        database.observe(Arc::new(follower));
+        database.observe_after(|told| {
+            follower.tail.begin_after(told);
+            Arc::new(follower)
+        });
         progress
     }
 }
@@ -143,6 +146,10 @@ impl LogObserver for LogFollower {
             self.progress.overflows.fetch_add(1, Ordering::Relaxed);
             self.wakeups.wake_all();
         }
+    }
+
+    fn told_up_to(&self, position: Position) {
+        self.tail.reach(position);
     }
 }
 
@@ -185,6 +192,8 @@ async fn wake_readers(entries: &[LogEntry], members: &LocalMembers, wakeups: &Wa
             LogEntry::AccountData { user_sn, .. } => wakeups.wake([*user_sn]),
             // Each is told as account data too.
             LogEntry::NotificationRules { .. } => {}
+            // Nobody is shown it.
+            LogEntry::Account { .. } | LogEntry::RoomForgotten { .. } | LogEntry::Media { .. } => {}
             // Not at once, and not for each: see `sync::presence`.
             LogEntry::Presence(_) => {}
         }

@@ -51,11 +51,25 @@ impl LogTail {
         Position(self.end.load(Ordering::Acquire))
     }
 
+    /// Begins at a later position than it was made for, as long as there is nothing in it.
+    pub(super) fn begin_after(&self, position: Position) {
+        let mut entries = self.entries.write();
+        if entries.queue.is_empty() && position > entries.start {
+            entries.start = position;
+            self.end.fetch_max(position.0, Ordering::AcqRel);
+        }
+    }
+
+    /// Everything up to this position is visible, though there may be nothing to show.
+    pub(super) fn reach(&self, position: Position) {
+        self.end.fetch_max(position.0, Ordering::AcqRel);
+    }
+
     /// Adds the entries of one transaction.
     pub(super) fn push(&self, new: &[LogEntry]) {
         let Some(last) = new.last() else { return };
         let mut entries = self.entries.write();
-        for entry in new {
+        for entry in new.iter().filter(|entry| entry.is_shown()) {
             let entry = match entry {
                 LogEntry::Event(event) => LogEntry::Event(entries.redact(event)),
                 other => other.clone(),
@@ -64,7 +78,7 @@ impl LogTail {
             entries.queue.push_back(entry);
         }
         entries.shrink();
-        self.end.store(last.position().0, Ordering::Release);
+        self.end.fetch_max(last.position().0, Ordering::AcqRel);
     }
 
     /// Passes the entries after `from` and up to `to` to `visit`, in order. `false` if the tail does not reach back so far;
@@ -115,8 +129,9 @@ impl Entries {
         let Some(redacted) = &redaction.redacts else { return redaction.clone() };
         let (mut unread, mut redacted_by_it) = (None, None);
         self.change_event(redacted.sn, |event| {
-            // Redacted again, it counts no less.
-            unread = if event.redacted_because.is_none() { event.unread.clone() } else { Some(Arc::default()) };
+            // Redacted again, it counts no less. Where it is not known what it was, it may be the first time.
+            let is_again = event.redacted_because.is_some() && event.unread.is_some();
+            unread = if is_again { Some(Arc::default()) } else { event.unread.clone() };
             redacted_by_it = event.redacts.as_ref().map(|further| further.sn);
             event.client_json = redacted.client_json.clone();
             event.redacted_because.get_or_insert_with(|| redaction.client_json.clone());
@@ -176,6 +191,9 @@ fn cost(entry: &LogEntry) -> u64 {
         LogEntry::Receipt(receipt) => of_receipt(receipt),
         LogEntry::Presence(presence) => of_presence(presence),
         LogEntry::AccountData { .. }
+        | LogEntry::Account { .. }
+        | LogEntry::RoomForgotten { .. }
+        | LogEntry::Media { .. }
         | LogEntry::NotificationRules { .. }
         | LogEntry::Typing { .. }
         | LogEntry::StateResolved { .. }

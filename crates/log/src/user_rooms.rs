@@ -187,13 +187,11 @@ impl UserRoomsCache {
         self.users.reweigh(&user_sn);
     }
 
-    /// Has a user's rooms read again, after a change that the log does not tell, such as forgetting a room.
-    pub fn forget(&self, user_sn: UserSn) {
-        self.users.remove(&user_sn);
-    }
-
     pub(super) fn follow(&self, entries: &[LogEntry]) {
         for entry in entries {
+            if let LogEntry::RoomForgotten { user_sn, .. } = entry {
+                self.users.remove(user_sn);
+            }
             // Who was in the room and still is has changed a profile at most.
             if let Some((room_sn, user_sn, membership)) = entry.membership_change()
                 && let Some(rooms) = self.users.peek(&user_sn)

@@ -11,7 +11,7 @@
 //!
 //! | kept | in the metrics | bounded by | kept up to date by |
 //! |---|---|---|---|
-//! | which files have a content, and its thumbnails | `media`, `thumbnails` | their shares of `caches.memory_budget` | never changes; a file that is gone is looked for again |
+//! | which files have a content, and its thumbnails | `media`, `thumbnails` | their shares of `caches.memory_budget` | never changes but for names, which the log of other nodes tells; a file that is gone is looked for again |
 
 mod at_hand;
 mod cleaning;
@@ -19,6 +19,7 @@ mod content;
 mod error;
 mod fetching;
 mod files;
+mod following;
 mod id;
 mod repository;
 mod thumbnail;

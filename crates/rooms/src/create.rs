@@ -127,7 +127,11 @@ impl RoomCreation {
     pub async fn create(&self, requester: &Requester, new_room: &NewRoom) -> Result<OwnedRoomId, RoomError> {
         self.check(requester, new_room)?;
         let spent = self.spend(requester)?;
-        let created = Box::pin(self.create_within_limits(requester, new_room)).await;
+        let mut created = Box::pin(self.create_within_limits(requester, new_room)).await;
+        if matches!(created, Err(RoomError::Contended)) {
+            // Another server made an equal room in the same millisecond, and so one of the same ID.
+            created = Box::pin(self.create_within_limits(requester, new_room)).await;
+        }
         spent.settle(created)
     }
 

@@ -58,6 +58,9 @@ pub enum RoomError {
     /// The room is older than stored states, which are still being worked out.
     #[error("The server is still working out the state of this room; try again later.")]
     StateUnknown,
+    /// What this server keeps in memory may be out of date.
+    #[error("This server has lost track of what other servers on its database write; try again in a while.")]
+    LostLog,
     /// Somebody does this too often.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
@@ -86,7 +89,7 @@ impl RoomError {
     /// Whether it is not the room that refuses, so that trying again later may succeed.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Contended | Self::StateUnknown | Self::StillPartial(_) | Self::Storage(_))
+        matches!(self, Self::Contended | Self::StateUnknown | Self::LostLog | Self::StillPartial(_) | Self::Storage(_))
     }
 }
 

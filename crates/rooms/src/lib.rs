@@ -12,7 +12,7 @@
 //!
 //! | kept | in the metrics | bounded by | kept up to date by |
 //! |---|---|---|---|
-//! | heads of rooms | `room_heads` | their share of `caches.memory_budget` | [`Timeline`]; the writer refuses what is built on an old one |
+//! | heads of rooms | `room_heads` | their share of `caches.memory_budget` | [`Timeline`], and the log of other nodes; the writer refuses what is built on an old one |
 
 mod aliases;
 mod checking;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use accounts::profiles::Profiles;
 use accounts::rate_limits::{Key, Kind, RateLimits, SpentOnce};
 use accounts::sessions::Requester;
-use event_log::UserRoomsCache;
 use futures::{StreamExt, stream};
 use homeserver_core::{Identity, RoomSn, UserSn};
 use room_engine::{Membership, Pdu};
@@ -44,14 +43,12 @@ pub struct Memberships {
     pub(super) timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
     profiles: Arc<Profiles>,
-    user_rooms: Arc<UserRoomsCache>,
     rate_limits: Arc<RateLimits>,
 }
 
 impl Memberships {
     /// Memberships of the rooms in `database`.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "who joins brings a profile, settings and a history along")]
     pub fn new(
         database: Database,
         interned: Arc<Interned>,
@@ -59,10 +56,9 @@ impl Memberships {
         timeline: Arc<Timeline>,
         aliases: Arc<Aliases>,
         profiles: Arc<Profiles>,
-        user_rooms: Arc<UserRoomsCache>,
         rate_limits: Arc<RateLimits>,
     ) -> Self {
-        Self { database, interned, identity, timeline, aliases, profiles, user_rooms, rate_limits }
+        Self { database, interned, identity, timeline, aliases, profiles, rate_limits }
     }
 
     /// Joins a room, and returns its ID. `content` goes into the member event.
@@ -239,7 +235,6 @@ impl Memberships {
         if !self.database.forget_room(room_sn, requester.user_sn).await? {
             return Err(RoomError::StillInRoom);
         }
-        self.user_rooms.forget(requester.user_sn);
         Ok(())
     }
 

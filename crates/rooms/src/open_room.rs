@@ -1,7 +1,7 @@
 //! The end of a room while events are built on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use homeserver_core::{Cache, HeapSize, Identity, RoomSn, Timestamp, TypeSn, UserSn};
 use push::unread::Audiences;
@@ -9,8 +9,8 @@ use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
 use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedUserId, RoomId, UserId};
 use storage::{
-    Append, AppendOutcome, ClientTransaction, Database, Interned, Membership, NewEvent, Redaction, Standing, Step,
-    StorageError, StoredEvent, later_version,
+    Append, AppendOutcome, ClientTransaction, Database, HeldLog, Interned, Membership, NewEvent, Redaction, Standing,
+    Step, StorageError, StoredEvent, later_version,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
@@ -41,6 +41,8 @@ pub struct OpenRoom {
     pub(super) keeps_guests_out: bool,
     /// Whether the head has moved by what is staged.
     pub(super) is_changed: bool,
+    /// The log, if it is held so that no other process is faster.
+    pub(super) held: Option<HeldLog>,
 }
 
 /// The texts of a staged event that are numbers where it is stored.
@@ -258,7 +260,10 @@ impl OpenRoom {
             head.remember_transaction(key);
         }
         let room_sn = head.room_sn;
-        let outcome = self.database.append(append).await?;
+        let outcome = match self.held.take() {
+            Some(held) => held.append(append)?,
+            None => self.database.append(append).await?,
+        };
         self.is_changed = false;
         Ok(Staged { room_sn, outcome, slot: self.slot.clone() })
     }
@@ -339,12 +344,14 @@ pub(super) struct Slot {
     pub(super) head: Arc<Mutex<Option<Head>>>,
     /// What the head takes, as its last holder found it.
     pub(super) head_bytes: Arc<AtomicUsize>,
+    /// Whether another process has written to the room since the head was read.
+    pub(super) is_behind: Arc<AtomicBool>,
 }
 
 impl HeapSize for Slot {
     fn heap_bytes(&self) -> usize {
-        /// The two with their reference counts, as the allocator gives them.
-        const FIXED_BYTES: usize = size_of::<Mutex<Option<Head>>>() + 64;
+        /// The three with their reference counts, as the allocator gives them.
+        const FIXED_BYTES: usize = size_of::<Mutex<Option<Head>>>() + 96;
         FIXED_BYTES + self.head_bytes.load(Ordering::Relaxed)
     }
 }

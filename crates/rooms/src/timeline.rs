@@ -1,6 +1,7 @@
 //! The one way by which events get into a room.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use accounts::sessions::Requester;
@@ -9,7 +10,9 @@ use parking_lot::Mutex as SyncMutex;
 use push::unread::Audiences;
 use room_engine::RoomVersion;
 use ruma::{OwnedRoomId, RoomId};
-use storage::{ClientTransaction, Database, Interned, RoomStates, Step, StorageError, StoredEvent};
+use storage::{
+    ClientTransaction, Database, Interned, LogEntry, LogObserver, RoomStates, Step, StorageError, StoredEvent,
+};
 use tasks::limits::Limit;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -20,6 +23,9 @@ use super::transaction_id::TransactionId;
 
 /// How often an event is built anew because the room has moved on, before the sender is told to come back.
 pub(super) const ATTEMPTS: usize = 8;
+
+/// After how many of these attempts nobody else writes during the next one.
+const HELD_AFTER: usize = 3;
 
 /// A change of a room that looks at its state first, or consists of several events.
 pub trait RoomChange: Sync {
@@ -99,6 +105,11 @@ impl Timeline {
         }
     }
 
+    /// Follows the log from now on: a room to which another process writes is read again before something is built on it.
+    pub fn follow(self: &Arc<Self>) {
+        self.database.observe(self.clone());
+    }
+
     /// Sends one event. With a transaction ID, a repetition from the same device on the same path has the answer of the first.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid>
@@ -124,7 +135,7 @@ impl Timeline {
             {
                 return Ok(sent);
             }
-            let mut room = self.open(room_sn).await?;
+            let mut room = self.open_to_build(room_sn, attempt).await?;
             if let Some(key) = &transaction
                 && room.head()?.knows_transaction(key)
             {
@@ -137,6 +148,11 @@ impl Timeline {
                 continue;
             }
             if let Err(error) = room.stage(requester.user_sn, &requester.user_id, draft).await {
+                if self.is_behind(&room, &error).await? {
+                    drop(room);
+                    self.forget(room_sn).await;
+                    continue;
+                }
                 drop(room);
                 // What was sent before is answered again, though its sender might not send it now.
                 return match &transaction {
@@ -170,9 +186,17 @@ impl Timeline {
     /// # Errors
     /// What the change fails with, or [`RoomError::Contended`] if others were faster again and again.
     pub async fn change<C: RoomChange>(&self, room_sn: RoomSn, change: &C) -> Result<C::Answer, RoomError> {
-        for _ in 0..ATTEMPTS {
-            let mut room = self.open(room_sn).await?;
-            let (answer, also) = change.stage(&mut room).await?;
+        for attempt in 0..ATTEMPTS {
+            let mut room = self.open_to_build(room_sn, attempt).await?;
+            let (answer, also) = match change.stage(&mut room).await {
+                Ok(changed) => changed,
+                Err(error) if self.is_behind(&room, &error).await? => {
+                    drop(room);
+                    self.forget(room_sn).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if room.staged.is_empty() {
                 return Ok(answer);
             }
@@ -201,6 +225,9 @@ impl Timeline {
     pub async fn open(&self, room_sn: RoomSn) -> Result<OpenRoom, RoomError> {
         let began = Instant::now();
         let (slot, mut guard) = self.lock(room_sn).await;
+        if slot.is_behind.swap(false, Ordering::AcqRel) {
+            *guard = None;
+        }
         if guard.is_none() {
             self.outage.share(began)?;
             let loaded = self.load_head(room_sn).await;
@@ -210,6 +237,24 @@ impl Timeline {
             return Err(RoomError::NoSuchRoom);
         }
         Ok(self.guarded(slot, guard))
+    }
+
+    /// As [`Timeline::open`]; while the log is held, after some attempts at which other processes were faster.
+    async fn open_to_build(&self, room_sn: RoomSn, attempt: usize) -> Result<OpenRoom, RoomError> {
+        if attempt < HELD_AFTER {
+            return self.open(room_sn).await;
+        }
+        let (slot, mut guard) = self.lock(room_sn).await;
+        let held = self.database.hold_log().await?;
+        slot.is_behind.store(false, Ordering::Release);
+        // Everything that was under way is stored.
+        *guard = Head::load(&self.database, &self.interned, room_sn).await?;
+        if guard.is_none() {
+            return Err(RoomError::NoSuchRoom);
+        }
+        let mut room = self.guarded(slot, guard);
+        room.held = Some(held);
+        Ok(room)
     }
 
     /// The head as it is stored, with what is under way: a head that lacks an event which is stored soon after would have the rules
@@ -239,6 +284,15 @@ impl Timeline {
         Err(RoomError::Contended)
     }
 
+    /// Whether the room was refused something by a head that another process has moved on: as the room is now it may be allowed.
+    async fn is_behind(&self, room: &OpenRoom, error: &RoomError) -> Result<bool, RoomError> {
+        if room.held.is_some() || matches!(error, RoomError::Storage(_)) || room.head().is_err() {
+            return Ok(false);
+        }
+        self.database.appends_settled().await?;
+        Ok(!self.is_settled(room).await?)
+    }
+
     async fn is_settled(&self, room: &OpenRoom) -> Result<bool, RoomError> {
         let head = room.head()?;
         let stored = self.database.room_head(head.room_sn).await?;
@@ -249,7 +303,7 @@ impl Timeline {
     /// `room_id` is given where the room version does not derive it from the create event.
     pub async fn open_new(&self, room_id: Option<OwnedRoomId>, room_version: RoomVersion) -> OpenRoom {
         let head = Arc::new(Mutex::new(Some(Head::of_new_room(room_id, room_version))));
-        let slot = Slot { head, head_bytes: Arc::default() };
+        let slot = Slot { head, head_bytes: Arc::default(), is_behind: Arc::default() };
         let guard = slot.head.clone().lock_owned().await;
         let mut room = self.guarded(slot, guard);
         room.now = self.unique_creation_time();
@@ -334,11 +388,26 @@ impl Timeline {
             transaction: None,
             keeps_guests_out: false,
             is_changed: false,
+            held: None,
         }
     }
 
     /// Keeps the head of a room that was just created.
     pub fn adopt(&self, room_sn: RoomSn, staged: &Staged) {
         self.rooms.insert(room_sn, staged.slot.clone());
+    }
+}
+
+impl LogObserver for Timeline {
+    fn committed(&self, _: &[LogEntry]) {}
+
+    fn committed_elsewhere(&self, entries: &[LogEntry]) {
+        for entry in entries {
+            if matches!(entry, LogEntry::Event(_) | LogEntry::StateResolved { .. })
+                && let Some(slot) = entry.room_sn().and_then(|room_sn| self.rooms.peek(&room_sn))
+            {
+                slot.is_behind.store(true, Ordering::Release);
+            }
+        }
     }
 }

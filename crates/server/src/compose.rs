@@ -49,6 +49,7 @@ use crate::{
     identity::{self, OwnKey},
     jobs,
     limits::{self, HeavyWork},
+    nodes::{self, ThisNode},
     observing::{self, ObservedDatabase},
     reconfiguring::{
         Reconfigurable, capability_options, configure_memory, hash_cost, media_options, password_policy,
@@ -82,6 +83,7 @@ pub(crate) struct Application {
     is_federated: bool,
     database: Database,
     lock: ServerLock,
+    node: Option<ThisNode>,
     loops: Loops,
 }
 
@@ -93,10 +95,11 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let metrics = Arc::new(Metrics::new()?);
     let observer = ObservedDatabase(metrics.database().clone());
     let options = database_options(config, clock.clone());
-    let database = Database::open_for_server(&options, Arc::new(observer), &lock).await;
+    let database = Database::open_for_server(&options, Arc::new(observer)).await;
     let database = database.map_err(|error| cannot_open(config, error))?;
     let OwnKey { signing_key, retired } = identity::establish(config, &database, clock.as_ref()).await?;
     let loops = Loops::until(stopping.clone());
+    let node = ThisNode::enter(&database, clock.clone(), &loops).await?;
     observing::observe_database(&metrics, &database);
     let observer = request_observer(metrics.clone());
     let heavy_work = HeavyWork::new(config, &metrics)?;
@@ -144,7 +147,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
 
     let sessions =
         Arc::new(Sessions::new(database.clone(), interned.clone(), clock.clone(), SessionOptions::default()));
-    sessions.follow(stopping.clone()).await?;
+    sessions.follow(stopping.clone());
     let passwords = password_hashing(config, heavy_work.password_hashing.clone())?;
     let accounts = Arc::new(Accounts::new(
         database.clone(),
@@ -192,6 +195,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         heavy_work.signature_checks.clone(),
         audiences,
     ));
+    timeline.follow();
     let aliases = Aliases::new(database.clone(), interned.clone(), identity.clone(), timeline.clone(), clock.clone());
     let aliases = Arc::new(aliases);
     let room_creation = Arc::new(RoomCreation::new(
@@ -212,7 +216,6 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         timeline.clone(),
         aliases.clone(),
         profiles.clone(),
-        user_rooms.clone(),
         rate_limits.clone(),
     ));
     let sending = Arc::new(Sending::new(
@@ -249,6 +252,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         media_options(config),
         stopping.clone(),
     ));
+    media.follow();
     let background_jobs = Arc::new(BackgroundJobs::new(database.clone(), clock.clone()));
     let statistics = Arc::new(Statistics::new(database.clone()));
     let needs = jobs::Needs {
@@ -346,6 +350,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         jobs: queue,
         database,
         lock,
+        node,
         loops,
     })
 }
@@ -414,11 +419,6 @@ impl Application {
         self.loops.clone()
     }
 
-    /// Is cancelled when another server has taken the database over.
-    pub(crate) fn taken_over(&self) -> CancellationToken {
-        self.lock.taken_over()
-    }
-
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }
@@ -445,9 +445,12 @@ impl Application {
         if let Err(error) = self.sessions.flush().await {
             tracing::warn!(%error, "when devices were last seen was not written");
         }
+        if let Some(node) = &self.node {
+            node.leave().await;
+        }
         self.database.close().await;
         // The last: the next server may begin as soon as nothing is written any more.
-        self.lock.release().await;
+        self.lock.release();
     }
 }
 
@@ -474,7 +477,9 @@ pub(crate) async fn lock(config: &Config, clock: Arc<dyn Clock>) -> Result<Serve
 pub(crate) async fn keys(config: &Config) -> Result<(Database, ServerLock), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let lock = lock(config, clock.clone()).await?;
-    Ok((open_database(config, clock).await?, lock))
+    let database = open_database(config, clock.clone()).await?;
+    nodes::check_none(&database, &*clock).await.map_err(|error| cannot_open(config, error))?;
+    Ok((database, lock))
 }
 
 fn cannot_open(config: &Config, error: StorageError) -> StartError {

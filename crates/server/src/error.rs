@@ -55,9 +55,6 @@ pub enum StartError {
         /// The key ID that this server had so far.
         known: String,
     },
-    /// Another server runs on the database now.
-    #[error("another server has taken over the database, so this one has stopped")]
-    TakenOver,
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {

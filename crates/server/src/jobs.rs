@@ -8,7 +8,7 @@ use accounts::mail::{MailJob, SendMail, ValidationMails};
 use accounts::sessions::Sessions;
 use background::{
     ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, JobState, MembershipJobs,
-    PurgeForgottenRooms, RemoveExpired, RemoveUnseenDevices, RoomPurge, StateCompletion, UploadNames, WorkOutStates,
+    PurgeForgottenRooms, RemoveExpired, RemoveReadLog, RemoveUnseenDevices, RoomPurge, StateCompletion, UploadNames, WorkOutStates,
 };
 use config::{Config, Schedule};
 use homeserver_core::Clock;
@@ -22,6 +22,8 @@ use telemetry::{JobReading, Metrics, StatisticsReading};
 
 /// How often jobs are counted for the metrics.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
+/// How often it is looked what is old in the written log, which grows with every write.
+const REMOVE_READ_LOG_EVERY: Duration = Duration::from_secs(1_800);
 
 /// How this node does jobs.
 pub(crate) fn options(config: &Config) -> QueueOptions {
@@ -71,6 +73,7 @@ pub(crate) fn handlers(needs: &Needs<'_>) -> Handlers {
         .with::<ForgetUploadNames>(UploadNames::new(media.clone()))
         .with::<WorkOutStates>(StateCompletion::new(database.clone(), interned.clone()))
         .with_scheduled::<RemoveExpired>(schedule(jobs.clean_up), clean_up.clone())
+        .with_scheduled::<RemoveReadLog>(tasks::queue::Schedule::Every(REMOVE_READ_LOG_EVERY), clean_up.clone())
         .with_scheduled::<RemoveUnseenDevices>(schedule(jobs.clean_up), clean_up)
         .with_scheduled::<CollectStateChunks>(
             schedule(jobs.collect_state),

@@ -17,6 +17,7 @@ mod identity;
 mod jobs;
 mod limits;
 mod listen;
+mod nodes;
 mod observing;
 mod reconfiguring;
 mod running;

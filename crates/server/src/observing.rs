@@ -77,7 +77,8 @@ pub(crate) fn health_probe(
     data_dir: PathBuf,
     loops: &Loops,
 ) -> Arc<HealthProbe> {
-    let (asked, written, committed) = (database.clone(), database.clone(), database.clone());
+    let (asked, written, committed, followed) =
+        (database.clone(), database.clone(), database.clone(), database.clone());
     let (failing, stopping) = (loops.clone(), loops.stopping().clone());
     let checks = HealthChecks {
         database: Box::new(move || {
@@ -99,6 +100,7 @@ pub(crate) fn health_probe(
             })
         }),
         untold_for: Box::new(move || progress.waiting_for()),
+        lost_for: Box::new(move || followed.lost_log().map(|lost| lost.lasts)),
         failing_loops: Box::new(move || failing.failing()),
         is_stopping: Box::new(move || stopping.is_cancelled()),
     };

@@ -79,12 +79,6 @@ impl RunningServer {
         self.application.first_account_token().await
     }
 
-    /// Is cancelled when another server has taken the database over. This one has stopped serving then.
-    #[must_use]
-    pub fn taken_over(&self) -> CancellationToken {
-        self.application.taken_over()
-    }
-
     /// The database that it writes to. What is written through this reaches the server's clients as everything else does.
     pub fn database(&self) -> &Database {
         self.application.database()

@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     RunningServer, StartError,
-    compose::{self, Application, Needs},
+    compose::{self, Needs},
     data_dir,
     listen::{Accepting, InheritedSockets, Listening},
     running::Bound,
@@ -60,8 +60,6 @@ pub async fn start_with(loaded: Loaded, surroundings: Surroundings) -> Result<Ru
     };
     let application = starting::answering(&config, &listening, Box::pin(composing)).await?;
 
-    stop_when_taken_over(&application, stopping.clone());
-
     let connections = TaskTracker::new();
     let max_connections = config.server.max_connections as usize;
     let grace = config.server.shutdown_timeout.duration();
@@ -78,14 +76,4 @@ pub async fn start_with(loaded: Loaded, surroundings: Surroundings) -> Result<Ru
         accepting.spawn(listening, router);
     }
     Ok(RunningServer::new(config, application, bound, accepting, stopping, connections))
-}
-
-/// What this server knows is old from then on.
-fn stop_when_taken_over(application: &Application, stopping: CancellationToken) {
-    let taken_over = application.taken_over();
-    tokio::spawn(async move {
-        if stopping.run_until_cancelled(taken_over.cancelled()).await.is_some() {
-            stopping.cancel();
-        }
-    });
 }

@@ -119,7 +119,7 @@ impl Database {
         new: NewPasswordHash,
     ) -> Result<Option<Vec<TokenHash>>, StorageError> {
         self.write(async move |tx| {
-            tx.note_account_change(user_sn, new.now).await?;
+            tx.note_account_change(user_sn).await?;
             if let Some(known) = &known
                 && !tx.lock_password_hash(user_sn, known).await?
             {
@@ -134,10 +134,10 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
-    pub async fn set_admin(&self, user_sn: UserSn, is_admin: bool, now: Timestamp) -> Result<bool, StorageError> {
+    pub async fn set_admin(&self, user_sn: UserSn, is_admin: bool) -> Result<bool, StorageError> {
         let sql = "UPDATE accounts SET is_admin = $2 WHERE user_sn = $1 AND deactivated_at IS NULL AND NOT is_guest";
         self.write(async move |tx| {
-            tx.note_account_change(user_sn, now).await?;
+            tx.note_account_change(user_sn).await?;
             Ok(tx.execute(sql, params![user_sn, is_admin]).await? > 0)
         })
         .await
@@ -167,7 +167,7 @@ impl Database {
         self.write(async move |tx| {
             let Some(session) = tx.take_validation(&session_id, purpose, new.now).await? else { return Ok(None) };
             let Some(user_sn) = tx.threepid_owner("email", &session.address).await? else { return Ok(None) };
-            tx.note_account_change(user_sn, new.now).await?;
+            tx.note_account_change(user_sn).await?;
             tx.replace_password_hash(user_sn, &new).await
         })
         .await

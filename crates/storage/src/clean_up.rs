@@ -1,7 +1,9 @@
 //! Removing what is of no use any more, a little at a time: what to remove is found by reading, so that the writer is
 //! needed for no more than the removal.
 
-use homeserver_core::{DeviceSn, Timestamp};
+use std::collections::BTreeSet;
+
+use homeserver_core::{DeviceSn, Timestamp, UserSn};
 
 use crate::tokens::TokenHash;
 use crate::{Database, StorageError, params};
@@ -123,10 +125,17 @@ impl Database {
         if unseen.is_empty() {
             return Ok((Swept { next, removed: 0 }, Vec::new()));
         }
-        let still = "SELECT device_sn FROM devices WHERE device_sn IN LIST($1) AND COALESCE(last_seen_at, created_at) < $2 FOR_UPDATE";
+        let still = "SELECT device_sn, user_sn FROM devices WHERE device_sn IN LIST($1) AND COALESCE(last_seen_at, created_at) < $2 FOR_UPDATE";
         let (removed, revoked) = self
             .write(async move |tx| {
-                let unseen: Vec<i64> = tx.query(still, params![&unseen, unseen_since], |row| row.get(0)).await?;
+                // The log is locked before the rows of an account, on every node.
+                tx.hold_log().await?;
+                let read = |row: &crate::Row<'_>| Ok((row.get::<i64>(0)?, row.get::<UserSn>(1)?));
+                let unseen = tx.query(still, params![&unseen, unseen_since], read).await?;
+                let (unseen, users): (Vec<i64>, BTreeSet<UserSn>) = unseen.into_iter().unzip();
+                for user_sn in users {
+                    tx.note_account_change(user_sn).await?;
+                }
                 Ok((unseen.len() as u64, tx.delete_devices(&unseen).await?))
             })
             .await?;

@@ -7,23 +7,30 @@ use homeserver_core::{MemoryBudget, Position};
 use parking_lot::{Mutex, RwLock};
 use room_engine::state_map::MemoryChunks;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, debug_span};
 
 use crate::append::{Append, AppendOutcome};
 use crate::dialect::{Dialect, Engine};
 use crate::frequent::Frequent;
 use crate::known_rooms::WriterShare;
-use crate::log::LogObserver;
+use crate::log::publisher::{LostLog, Publisher};
+use crate::log::{LogObserver, Writing, following};
 use crate::observing::{DatabaseObserver, PoolState, Watch, writer_of};
 use crate::options::{DatabaseOptions, Target};
 use crate::postgres_readers::PostgresReaders;
-use crate::server_lock::{Fence, ServerLock};
+use crate::readers::{Readers, Reading};
 use crate::sqlite::{self, SqliteReaders};
 use crate::state_chunks::ChunkCache;
 use crate::transaction::Tx;
 use crate::value::{Row, Value};
-use crate::writer::{ClosureJob, Observers, PendingAppend, PendingFrequent, QUEUE_LENGTH, Write, Writer, WriterSource};
+use crate::writer::{ClosureJob, PendingAppend, PendingFrequent, QUEUE_LENGTH, Write, Writer, WriterSource};
 use crate::{StorageError, migrations, postgres};
+
+const POSITION: &str = "SELECT position FROM log_head";
+
+/// Letters of the name of a process that has opened the database.
+const NODE_LENGTH: usize = 12;
 
 /// An open database. Clones share the connections.
 #[derive(Clone)]
@@ -34,22 +41,26 @@ pub struct Database {
 }
 
 struct Inner {
-    readers: Readers,
-    dialect: Arc<Dialect>,
+    reading: Arc<Reading>,
     chunks: Arc<ChunkCache>,
     memory: MemoryBudget,
     writes: RwLock<Option<mpsc::Sender<Write>>>,
-    observers: Observers,
+    publisher: Arc<Publisher>,
+    /// Ends what follows the log.
+    closing: CancellationToken,
     /// Shared with every append that is under way.
     under_way: Arc<()>,
     job_bell: watch::Sender<()>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
-    watch: Arc<Watch>,
 }
 
-enum Readers {
-    Sqlite(SqliteReaders),
-    Postgres(PostgresReaders),
+/// Who opens a database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opener {
+    /// A server, which keeps in memory what the log tells.
+    Server,
+    /// A command beside it.
+    Other,
 }
 
 impl Database {
@@ -58,7 +69,7 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if it cannot be reached, or its schema is newer than this program.
     pub async fn open(options: &DatabaseOptions) -> Result<Self, StorageError> {
-        Self::open_with(options, Watch::new(None), None).await
+        Self::open_with(options, Watch::new(None), Opener::Other).await
     }
 
     /// As [`Database::open`]; tells `observer` what happens.
@@ -69,29 +80,22 @@ impl Database {
         options: &DatabaseOptions,
         observer: Arc<dyn DatabaseObserver>,
     ) -> Result<Self, StorageError> {
-        Self::open_with(options, Watch::new(Some(observer)), None).await
+        Self::open_with(options, Watch::new(Some(observer)), Opener::Other).await
     }
 
-    /// As [`Database::open`], for the server that holds `lock`: nothing is written when another one has taken the database over.
-    /// Tells `observer` what happens.
+    /// As [`Database::open`], for a server: it follows what other processes write, for as long as the database is open. On SQLite it
+    /// is the only one that does so, and holds a [`ServerLock`](crate::ServerLock). Tells `observer` what happens.
     ///
     /// # Errors
     /// [`StorageError`] if it cannot be reached, or its schema is newer than this program.
     pub async fn open_for_server(
         options: &DatabaseOptions,
         observer: Arc<dyn DatabaseObserver>,
-        lock: &ServerLock,
     ) -> Result<Self, StorageError> {
-        let database = Self::open_with(options, Watch::new(Some(observer)), lock.fence()).await?;
-        lock.mark(&database).await?;
-        Ok(database)
+        Self::open_with(options, Watch::new(Some(observer)), Opener::Server).await
     }
 
-    async fn open_with(
-        options: &DatabaseOptions,
-        watch: Watch,
-        fence: Option<Arc<Fence>>,
-    ) -> Result<Self, StorageError> {
+    async fn open_with(options: &DatabaseOptions, watch: Watch, opener: Opener) -> Result<Self, StorageError> {
         let watch = Arc::new(watch);
         let (readers, mut source, engine) = match options.target()? {
             Target::Sqlite(path) => {
@@ -107,24 +111,39 @@ impl Database {
         let dialect = Arc::new(Dialect::new(engine, watch.clone()));
         migrations::migrate(&mut source, &dialect).await?;
 
-        let observers = Observers::default();
+        let reading = Arc::new(Reading { readers, dialect: dialect.clone(), watch: watch.clone() });
+        let end = reading.query(POSITION, &[], |row| row.get(0)).await?.into_iter().next().unwrap_or(Position::START);
+        let node: Arc<str> = homeserver_core::random_string(NODE_LENGTH).into();
+        let is_server = opener == Opener::Server;
+        // Beside the server of a SQLite database there are only commands, and those do not follow.
+        let writing = match engine {
+            Engine::Sqlite if is_server => Writing::Nothing,
+            _ => Writing::Down,
+        };
+        let publisher = Arc::new(Publisher::new(&reading, node, writing, end, is_server));
+        let closing = CancellationToken::new();
+        if is_server {
+            let target = match &source {
+                WriterSource::Sqlite(_) => None,
+                WriterSource::Postgres(pool) => Some((*pool.connect_options()).clone()),
+            };
+            tokio::spawn(following::follow(publisher.clone(), target, closing.clone()));
+        }
         let (writes, queue) = mpsc::channel(QUEUE_LENGTH);
-        let runtime = tokio::runtime::Handle::current();
         let chunks = Arc::new(ChunkCache::new(&options.memory));
         let job_bell = watch::Sender::new(());
         let share = WriterShare::of(&options.memory);
+        let runtime = tokio::runtime::Handle::current();
         let writer =
-            Writer::new(source, dialect.clone(), chunks.clone(), share, observers.clone(), job_bell.clone(), runtime);
-        let writer = writer.watched_by(watch.clone()).fenced_by(fence);
+            Writer::new(source, dialect, (chunks.clone(), share), publisher.clone(), watch, job_bell.clone(), runtime);
         let thread = std::thread::Builder::new()
             .name("synapse-writer".to_owned())
             .spawn(move || writer.serve_or_abort(queue))
             .map_err(|error| StorageError::Unavailable(format!("cannot start the writer's thread: {error}")))?;
         let writer = Mutex::new(Some(thread));
         let writes = RwLock::new(Some(writes));
-        let memory = options.memory.clone();
-        let under_way = Arc::new(());
-        let inner = Inner { readers, dialect, chunks, memory, writes, observers, under_way, job_bell, writer, watch };
+        let (memory, under_way) = (options.memory.clone(), Arc::new(()));
+        let inner = Inner { reading, chunks, memory, writes, publisher, closing, under_way, job_bell, writer };
         Ok(Self { inner: Arc::new(inner), overlay: None })
     }
 
@@ -151,7 +170,7 @@ impl Database {
     /// Which engine this is.
     #[must_use]
     pub fn engine(&self) -> Engine {
-        match self.inner.readers {
+        match self.inner.reading.readers {
             Readers::Sqlite(_) => Engine::Sqlite,
             Readers::Postgres(_) => Engine::Postgres,
         }
@@ -167,15 +186,7 @@ impl Database {
         params: &[Value<'_>],
         map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
     ) -> Result<Vec<T>, StorageError> {
-        let statement = self.inner.dialect.statement(sql);
-        match &self.inner.readers {
-            Readers::Sqlite(readers) => readers.query(&statement, params, map).await,
-            // Boxed: a round trip dwarfs an allocation, and every request that may read would carry the room for it.
-            Readers::Postgres(readers) => {
-                let read = postgres::read((readers, &self.inner.watch), &statement, params, map);
-                Box::pin(read.instrument(statement.span())).await
-            }
-        }
+        self.inner.reading.query(sql, params, map).await
     }
 
     /// Runs a reading statement and maps the first row of its answer, if there is one.
@@ -236,12 +247,19 @@ impl Database {
         &self,
         append: Append,
     ) -> Result<oneshot::Receiver<Result<AppendOutcome, StorageError>>, StorageError> {
-        let (reply, outcome) = oneshot::channel();
-        let asked_in = Span::current();
-        let under_way = self.inner.under_way.clone();
-        let pending = PendingAppend { append, outcome: None, under_way, asked_in, reply };
+        let (pending, outcome) = self.pending_append(append);
         self.enqueue(Write::Append(Box::new(pending))).await?;
         Ok(outcome)
+    }
+
+    /// An append as the writer takes it, and where its outcome will be.
+    pub(crate) fn pending_append(
+        &self,
+        append: Append,
+    ) -> (PendingAppend, oneshot::Receiver<Result<AppendOutcome, StorageError>>) {
+        let (reply, outcome) = oneshot::channel();
+        let (under_way, asked_in) = (self.inner.under_way.clone(), Span::current());
+        (PendingAppend { append, outcome: None, under_way, asked_in, reply }, outcome)
     }
 
     /// Waits until every append that was handed to the writer before is stored or refused. Asks the writer only if there is one.
@@ -256,14 +274,45 @@ impl Database {
         Ok(())
     }
 
-    async fn enqueue(&self, write: Write) -> Result<(), StorageError> {
+    pub(crate) async fn enqueue(&self, write: Write) -> Result<(), StorageError> {
         let writes = self.inner.writes.read().clone().ok_or_else(closed)?;
         writes.send(write).await.map_err(|_| closed())
     }
 
     /// Tells `observer` of every transaction that commits from now on.
     pub fn observe(&self, observer: Arc<dyn LogObserver>) {
-        self.inner.observers.write().push(observer);
+        self.observe_after(|_| observer);
+    }
+
+    /// Tells the observer that `make` makes of every transaction after the position that `make` is given.
+    pub fn observe_after(&self, make: impl FnOnce(Position) -> Arc<dyn LogObserver>) {
+        self.inner.publisher.observe(make);
+    }
+
+    /// Waits until everything up to `position` was told to the observers of this process, no longer than `patience`. Tells
+    /// whether it was: not if the log is not so long.
+    ///
+    /// # Errors
+    /// [`StorageError`] if what others have written cannot be read.
+    pub async fn catch_up(&self, position: Position, patience: Duration) -> Result<bool, StorageError> {
+        if self.inner.publisher.told() >= position {
+            return Ok(true);
+        }
+        let following = tokio::time::timeout(patience, self.inner.publisher.follow());
+        let told = following.await.map_err(|_| postgres::no_answer("no answer", patience))??;
+        Ok(told >= position)
+    }
+
+    /// Whether, and since when, this process has lost track of the log: then what it keeps in memory may be out of date.
+    #[must_use]
+    pub fn lost_log(&self) -> Option<LostLog> {
+        self.inner.publisher.lost()
+    }
+
+    /// The name of this process among those that use the database, while it runs.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.inner.publisher.node()
     }
 
     /// Changes whenever a transaction of this node that scheduled jobs has committed.
@@ -277,7 +326,7 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn position(&self) -> Result<Position, StorageError> {
-        let position = self.query_optional("SELECT position FROM log_head", &[], |row| row.get(0)).await?;
+        let position = self.query_optional(POSITION, &[], |row| row.get(0)).await?;
         Ok(position.unwrap_or(Position::START))
     }
 
@@ -304,7 +353,7 @@ impl Database {
     /// The connections for reading and the writer's queue, now.
     #[must_use]
     pub fn pool(&self) -> PoolState {
-        let (open, idle, max) = match &self.inner.readers {
+        let (open, idle, max) = match &self.inner.reading.readers {
             Readers::Sqlite(readers) => (readers.connections(), readers.idle(), readers.connections()),
             Readers::Postgres(readers) => {
                 let pool = readers.pool();
@@ -313,19 +362,19 @@ impl Database {
         };
         let writes = self.inner.writes.read();
         let queued_writes = writes.as_ref().map_or(0, |queue| QUEUE_LENGTH.saturating_sub(queue.capacity()));
-        PoolState { open, idle, max, waiting: self.inner.watch.waiting(), queued_writes }
+        PoolState { open, idle, max, waiting: self.inner.reading.watch.waiting(), queued_writes }
     }
 
     /// How long ago the writer last committed, if it has.
     #[must_use]
     pub fn last_commit(&self) -> Option<Duration> {
-        self.inner.watch.last_commit()
+        self.inner.reading.watch.last_commit()
     }
 
     /// Connections that are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        match &self.inner.readers {
+        match &self.inner.reading.readers {
             Readers::Sqlite(readers) => readers.connections() + 1,
             Readers::Postgres(readers) => readers.pool().size() as usize + 1,
         }
@@ -340,10 +389,14 @@ impl Database {
             // It does not end with a panic.
             drop(tokio::task::spawn_blocking(move || thread.join()).await);
         }
-        match &self.inner.readers {
-            Readers::Sqlite(readers) => readers.close().await,
-            Readers::Postgres(readers) => readers.close().await,
-        }
+        self.inner.closing.cancel();
+        self.inner.reading.close().await;
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.closing.cancel();
     }
 }
 

@@ -100,11 +100,10 @@ impl Database {
         &self,
         user_sn: UserSn,
         device_ids: Vec<String>,
-        now: Timestamp,
     ) -> Result<Vec<TokenHash>, StorageError> {
         let sql = "SELECT device_sn FROM devices WHERE user_sn = $1 AND device_id IN LIST($2) FOR_UPDATE";
         self.write(async move |tx| {
-            tx.note_account_change(user_sn, now).await?;
+            tx.note_account_change(user_sn).await?;
             let devices = tx.query(sql, params![user_sn, &device_ids], |row| row.get::<i64>(0)).await?;
             tx.delete_devices(&devices).await
         })
@@ -119,10 +118,9 @@ impl Database {
         &self,
         user_sn: UserSn,
         except: Option<DeviceSn>,
-        now: Timestamp,
     ) -> Result<Vec<TokenHash>, StorageError> {
         self.write(async move |tx| {
-            tx.note_account_change(user_sn, now).await?;
+            tx.note_account_change(user_sn).await?;
             tx.delete_all_devices(user_sn, except).await
         })
         .await
@@ -150,7 +148,8 @@ pub(crate) async fn write_last_seen(tx: &mut Tx, seen: &[&LastSeen]) -> Result<(
     let rows: Vec<Vec<Value<'_>>> =
         latest.values().map(|it| vec![it.device_sn.into(), it.at.into(), (&it.address).into()]).collect();
     let sql = "UPDATE devices SET last_seen_at = r.seen_at, last_seen_address = r.address \
-               FROM ROWS(device_sn, seen_at, address) r WHERE devices.device_sn = r.device_sn";
+               FROM ROWS(device_sn, seen_at, address) r WHERE devices.device_sn = r.device_sn \
+               AND (devices.last_seen_at IS NULL OR devices.last_seen_at <= r.seen_at)";
     for rows in rows.chunks(ROWS_AT_ONCE) {
         tx.execute_rows(sql, rows).await?;
     }

@@ -2,9 +2,11 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>
 
+use std::sync::Arc;
+
 use homeserver_core::UserSn;
 
-use crate::{Database, MediaKey, Row, StorageError, Tx, params};
+use crate::{Database, LogEntry, MediaKey, Row, StorageError, Tx, params};
 
 /// What is deleted with a user's content: everything that the user has set, and that is not part of a room.
 const DELETIONS: [&str; 6] = [
@@ -46,7 +48,14 @@ impl Database {
         let media_ids: Vec<String> = found.iter().map(|key| key.media_id.clone()).collect();
         // Only uploads have a user, so these are of one server.
         let sql = "UPDATE media SET file_name = NULL WHERE user_sn = $1 AND media_id IN LIST($2)";
-        self.write(async move |tx| tx.execute(sql, params![user_sn, &media_ids]).await.map(drop)).await?;
+        let media: Arc<[MediaKey]> = found.iter().cloned().collect();
+        self.write(async move |tx| {
+            let position = tx.next_position().await?;
+            tx.execute(sql, params![user_sn, &media_ids]).await?;
+            tx.publish(LogEntry::Media { position, media: media.clone() });
+            Ok(())
+        })
+        .await?;
         Ok(found)
     }
 }

@@ -36,6 +36,9 @@ pub enum StorageError {
         /// Newest version known to this binary.
         known: i64,
     },
+    /// A lease under which something was to be written has gone to another node.
+    #[error("another node has taken over: {0}")]
+    LeaseLost(String),
     /// Another server runs on the database. The sentence says what to do.
     #[error("{0}")]
     InUse(String),

@@ -155,6 +155,11 @@ impl KnownRooms {
         &mut self.unread_totals
     }
 
+    /// The last position before the transaction and the last one that it has taken, if it has taken any.
+    pub(crate) fn taken_by_transaction(&self) -> Option<(i64, i64)> {
+        (self.position > self.position_before).then_some((self.position_before, self.position))
+    }
+
     /// The last position that was reserved.
     pub(crate) fn position(&self) -> i64 {
         self.position

@@ -3,8 +3,10 @@
 //! * [`Database`] opens either engine. [`Database::query`] reads; [`Database::write`] runs a closure over a transaction.
 //! * All writes go through one writer, which commits those that are waiting together (group commit).
 //! * Events are handed over with [`Database::append`]; everything that follows from them is in the same transaction.
-//! * What a transaction [publishes](Tx::publish) is told to the [`LogObserver`]s in the order of the log.
-//! * [`ServerLock`] is the right to run a server on a database, which one process at a time has.
+//! * What a transaction [publishes](Tx::publish) is told to the [`LogObserver`]s in the order of the log, and so is what other
+//!   processes on the same database publish.
+//! * [`ServerLock`] is the right to run a server on a SQLite database, which one process at a time has.
+//! * A [`Lease`] is held by one node at a time; [`Tx::require_lease`] keeps its former holders from writing.
 //! * [`RoomStates`] knows of which rooms the state is known as a whole; reads that need that take a [`FullState`].
 //! * [`ChunkCollector`] removes the parts of rooms' states that nothing refers to any more.
 //! * [`Tx::schedule_job`] keeps work for later, in the transaction of what causes it.
@@ -25,7 +27,7 @@
 //! |---|---|---|---|
 //! | numbers and texts of users, rooms, event types, state keys | `user_numbers`, `user_ids`, … | their shares | never changes |
 //! | chunks of rooms' states | `state_chunks` | its share | never changes |
-//! | the last state that this process wrote to a room | `written_states` | its share | the writer |
+//! | the last state that this process wrote to a room | `written_states` | its share | the writer; what uses it compares the version of the head |
 //! | rooms whose state is known in part ([`RoomStates`]) | | the rooms that are being joined, and a thousand more | the log |
 //! | writes | | a queue of fixed length | the writer |
 //! | translations of SQL statements | | the statements in the program | never changes |
@@ -54,21 +56,25 @@ mod history;
 mod interning;
 mod jobs;
 mod known_rooms;
+mod leases;
 mod log;
 mod media;
 mod membership;
 mod migrations;
+mod nodes;
 mod nul;
 mod observing;
 mod options;
 #[cfg(test)]
 mod plans;
 mod postgres;
+mod postgres_only;
 mod postgres_readers;
 mod presence;
 mod profiles;
 mod push_rules;
 mod rate_limit_overrides;
+mod readers;
 mod receipts;
 mod registration_tokens;
 mod repair;
@@ -111,10 +117,12 @@ pub use events::{RedactedEvent, Standing, StoredEvent, StoredPdu, TimelineReader
 pub use history::{RoomView, ViewKeys};
 pub use interning::Interned;
 pub use jobs::{Claim, ClaimedJob, JobCounts, JobFilter, JobId, JobRecord, JobState, NewJob, Progress, Wanted};
-pub use log::{LogEntry, LogObserver};
+pub use leases::{HeldLease, Lease};
+pub use log::{LogEntry, LogObserver, LostLog};
 pub use media::{Filled, Media, MediaContent, MediaKey, ThumbnailKey};
 pub use membership::{FirstMember, Membership, RoomMembership};
 pub use migrations::MIGRATIONS;
+pub use nodes::Node;
 pub use observing::{DatabaseObserver, PoolState, StatementTimes};
 pub use options::{DatabaseOptions, Synchronous};
 pub use presence::{NewPresence, Presence, PresenceState};
@@ -138,6 +146,7 @@ pub use uia::{UiaOutcome, UiaSession};
 pub use unread::{Notice, Unread, UnreadThread, UnreadTotals};
 pub use user_directory::UserListing;
 pub use value::{Column, Row, Value};
+pub use writer::hold::HeldLog;
 
 #[cfg(test)]
 mod memory_tests;

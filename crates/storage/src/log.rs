@@ -1,4 +1,15 @@
 //! What is published when a transaction has committed.
+//!
+//! What several processes write becomes one log: [`publisher`] tells this process's observers of everything in the order of positions,
+//! [`reading`] reads what other processes have written down in the form of [`written`], and [`following`] looks for it.
+
+mod batch;
+pub(crate) mod following;
+mod pruning;
+pub(crate) mod publisher;
+mod reading;
+mod row;
+mod written;
 
 use std::sync::Arc;
 
@@ -6,8 +17,13 @@ use homeserver_core::{Position, RoomSn, UserSn};
 
 use crate::Membership;
 use crate::events::StoredEvent;
+use crate::media::MediaKey;
 use crate::presence::Presence;
 use crate::receipts::Receipt;
+
+pub(crate) use batch::{Batch, Writing};
+pub use publisher::LostLog;
+pub(crate) use row::{LogRow, quoted};
 
 /// Something new in the log. Whoever follows the log sees the entries of all transactions in the order of their positions.
 #[derive(Clone, Debug)]
@@ -64,6 +80,31 @@ pub enum LogEntry {
         /// Whose.
         user_sn: UserSn,
     },
+    /// A user's sessions, password or rights were changed. Clients are not shown it.
+    Account {
+        /// Where in the log.
+        position: Position,
+        /// Whose.
+        user_sn: UserSn,
+        /// Whether sessions may have ended by it; otherwise they go on, perhaps with other tokens.
+        has_ended: bool,
+    },
+    /// A user has forgotten a room. Clients are not shown it.
+    RoomForgotten {
+        /// Where in the log.
+        position: Position,
+        /// Which room.
+        room_sn: RoomSn,
+        /// Who.
+        user_sn: UserSn,
+    },
+    /// What is stored of media was changed or removed. Clients are not shown it.
+    Media {
+        /// Where in the log.
+        position: Position,
+        /// Which media.
+        media: Arc<[MediaKey]>,
+    },
 }
 
 impl LogEntry {
@@ -78,8 +119,17 @@ impl LogEntry {
             | Self::NotificationRules { position, .. }
             | Self::Typing { position, .. }
             | Self::StateResolved { position, .. }
-            | Self::StateKnown { position, .. } => *position,
+            | Self::StateKnown { position, .. }
+            | Self::Account { position, .. }
+            | Self::RoomForgotten { position, .. }
+            | Self::Media { position, .. } => *position,
         }
+    }
+
+    /// Whether clients are shown it. What they are not shown is for what this process keeps in memory.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        !matches!(self, Self::Account { .. } | Self::RoomForgotten { .. } | Self::Media { .. })
     }
 
     /// Whose membership of which room changed, and into what.
@@ -93,6 +143,9 @@ impl LogEntry {
             | Self::Receipt(_)
             | Self::Presence(_)
             | Self::StateKnown { .. }
+            | Self::Account { .. }
+            | Self::RoomForgotten { .. }
+            | Self::Media { .. }
             | Self::Typing { .. } => return None,
         };
         membership.map(|(user_sn, membership)| (room_sn, user_sn, membership))
@@ -107,14 +160,26 @@ impl LogEntry {
                 Some(*room_sn)
             }
             Self::Receipt(receipt) => Some(receipt.room_sn),
-            Self::AccountData { .. } | Self::NotificationRules { .. } | Self::Presence(_) => None,
+            Self::AccountData { .. }
+            | Self::NotificationRules { .. }
+            | Self::Presence(_)
+            | Self::Account { .. }
+            | Self::RoomForgotten { .. }
+            | Self::Media { .. } => None,
         }
     }
 }
 
-/// Follows the log of this node.
+/// Follows the log: everything that any process writes to it, in the order of positions.
 pub trait LogObserver: Send + Sync {
-    /// Is told of the entries of one committed transaction, before any of those who asked for the writes have their answer.
-    /// Runs on the writer's thread: it must not wait.
+    /// Is told of the entries of one committed transaction, before any of those who asked this process for the writes have their
+    /// answer. It must not wait: everybody who follows the log waits for it.
     fn committed(&self, entries: &[LogEntry]);
+
+    /// Is told of the entries of a transaction that another process has committed, before [`committed`](Self::committed) is told of them.
+    fn committed_elsewhere(&self, _entries: &[LogEntry]) {}
+
+    /// Everything up to this position was told. It may be behind the last entry: not every transaction that takes positions has
+    /// something to tell.
+    fn told_up_to(&self, _position: Position) {}
 }

@@ -2,7 +2,7 @@
 
 use homeserver_core::{HeapSize, Timestamp, UserSn};
 
-use crate::{Database, Row, StorageError, params};
+use crate::{Database, LogEntry, Row, StorageError, params};
 
 /// Names media: the two parts of an `mxc://` URI.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -185,6 +185,7 @@ impl Database {
         let update = "UPDATE media SET expires_at = NULL, created_at = $3, file = $4, size_bytes = $5, content_type = $6, \
                       file_name = $7 WHERE server_name = $1 AND media_id = $2";
         self.write(async move |tx| {
+            let position = tx.next_position().await?;
             let (server_name, media_id) = (&key.server_name, &key.media_id);
             let found = tx.query_optional(SELECT_LOCKED, params![server_name, media_id], read_media).await?;
             let fillable = found.map_or(Filled::NoSuchMedia, |media| media.fillable_by(user_sn, now));
@@ -193,6 +194,7 @@ impl Database {
                 let size_bytes = stored(content.size_bytes);
                 let values = params![server_name, media_id, now, &content.file, size_bytes, content_type, file_name];
                 tx.execute(update, values).await?;
+                tx.publish(LogEntry::Media { position, media: [key.clone()].into() });
             }
             Ok(fillable)
         })
@@ -317,6 +319,7 @@ impl Database {
         // With those that were fetched in the same millisecond.
         let Some(newest) = found.last().copied() else { return Ok((Vec::new(), Vec::new())) };
         self.write(async move |tx| {
+            let position = tx.next_position().await?;
             let mut files: Vec<String> = tx.query(thumbnails, params![newest], |row| row.get(0)).await?;
             let read = |row: &Row<'_>| {
                 let key = MediaKey { server_name: row.get(0)?, media_id: row.get(1)? };
@@ -325,6 +328,7 @@ impl Database {
             let removed = tx.query(media, params![newest], read).await?;
             let (keys, of_media): (Vec<MediaKey>, Vec<Option<String>>) = removed.into_iter().unzip();
             files.extend(of_media.into_iter().flatten());
+            tx.publish(LogEntry::Media { position, media: keys.iter().cloned().collect() });
             Ok((keys, files))
         })
         .await

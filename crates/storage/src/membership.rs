@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use homeserver_core::{EventSn, Position, RoomSn, UserSn};
 
 use crate::value::{Column, Value};
-use crate::{Database, Engine, FullState, KnownState, StorageError, Tx, params};
+use crate::{Database, Engine, FullState, KnownState, LogEntry, StorageError, Tx, params};
 
 /// A user's membership of a room, as in `m.room.member`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -35,7 +35,7 @@ impl Membership {
         }
     }
 
-    fn from_code(code: i64) -> Option<Self> {
+    pub(crate) fn from_code(code: i64) -> Option<Self> {
         [Self::Join, Self::Invite, Self::Knock, Self::Leave, Self::Ban].into_iter().find(|it| it.code() == code)
     }
 
@@ -341,7 +341,15 @@ impl Database {
     pub async fn forget_room(&self, room_sn: RoomSn, user_sn: UserSn) -> Result<bool, StorageError> {
         let sql = "UPDATE memberships SET is_forgotten = TRUE \
                    WHERE room_sn = $1 AND user_sn = $2 AND membership IN (4, 5)";
-        self.write(async move |tx| Ok(tx.execute(sql, params![room_sn, user_sn]).await? > 0)).await
+        self.write(async move |tx| {
+            let position = tx.next_position().await?;
+            let is_forgotten = tx.execute(sql, params![room_sn, user_sn]).await? > 0;
+            if is_forgotten {
+                tx.publish(LogEntry::RoomForgotten { position, room_sn, user_sn });
+            }
+            Ok(is_forgotten)
+        })
+        .await
     }
 }
 

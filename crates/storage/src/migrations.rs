@@ -2,9 +2,9 @@
 
 use sqlx::{Acquire as _, Executor as _, PgPool};
 
-use crate::StorageError;
 use crate::dialect::Dialect;
 use crate::writer::WriterSource;
+use crate::{StorageError, postgres_only};
 
 /// The migrations in their order; the first is number 1.
 pub const MIGRATIONS: &[&str] = &[
@@ -25,10 +25,11 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0015_what_is_looked_up.sql"),
     include_str!("migrations/0016_signing_keys.sql"),
     include_str!("migrations/0017_accounts.sql"),
+    include_str!("migrations/0018_nodes.sql"),
 ];
 
-/// The lock that keeps two nodes from migrating one PostgreSQL database at once.
-const MIGRATION_LOCK: i64 = 0x7379_6e61;
+/// The last schema of the versions that allowed one server on a database.
+const LAST_OF_ONE_SERVER: i64 = 17;
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_versions (version BIGINT PRIMARY KEY)";
 const NEWEST: &str = "SELECT COALESCE(MAX(version), 0) FROM schema_versions";
@@ -70,9 +71,15 @@ fn migrate_sqlite(connection: &mut rusqlite::Connection, dialect: &Dialect) -> R
 async fn migrate_postgres(pool: &PgPool, dialect: &Dialect) -> Result<(), StorageError> {
     let mut connection = pool.acquire().await?;
     let mut transaction = connection.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(&mut *transaction).await?;
+    postgres_only::lock_migrations(&mut transaction).await?;
     transaction.execute(sqlx::raw_sql(CREATE_TABLE)).await?;
     let found: i64 = sqlx::query_scalar(NEWEST).fetch_one(&mut *transaction).await?;
+    if found <= LAST_OF_ONE_SERVER && postgres_only::has_earlier_server(&mut transaction).await? {
+        return Err(StorageError::InUse(
+            "a server of an earlier version runs on it, beside which no other one can run: stop that one first"
+                .to_owned(),
+        ));
+    }
     for (version, sql) in missing(found)? {
         transaction.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(dialect.migration(sql)))).await?;
         sqlx::query("INSERT INTO schema_versions (version) VALUES ($1)")

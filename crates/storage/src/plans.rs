@@ -19,8 +19,9 @@ use crate::{Database, DatabaseOptions};
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// Tables that have few rows, whatever users do.
-const SMALL: [(&str, &str); 8] = [
+const SMALL: [(&str, &str); 9] = [
     ("log_head", "one row"),
+    ("leases", "one row for each node, and for each thing that one of them does"),
     ("job_schedules", "one row for each thing that is done regularly"),
     ("room_purges", "rooms that are being removed right now"),
     ("media_files_to_remove", "files that are being removed right now"),
@@ -38,7 +39,7 @@ const TRANSIENT: [(&str, &str); 3] = [
 ];
 
 /// Statements that may, by how they begin.
-const EXCEPTIONS: [(&str, &str); 13] = [
+const EXCEPTIONS: [(&str, &str); 14] = [
     ("SELECT 1 FROM accounts WHERE NOT is_guest LIMIT 1", "ends at the first account that is no guest's"),
     ("SELECT 1 FROM events LIMIT 1", "ends at the first row"),
     ("SELECT u.user_id FROM accounts a JOIN users u ON u.user_sn = a.user_sn ORDER BY a.user_sn LIMIT 1", "the same"),
@@ -50,7 +51,11 @@ const EXCEPTIONS: [(&str, &str); 13] = [
     ),
     ("DELETE FROM threepid_validation_tokens WHERE NOT EXISTS", "has a few rows for each of those"),
     ("SELECT COUNT(*) FROM uia_sessions", "has few rows: the next statement keeps it so"),
-    ("SELECT position, changed_at FROM account_changes ORDER BY position LIMIT", "ends at its limit, in order"),
+    ("SELECT position, written_at FROM log_entries ORDER BY position LIMIT", "ends at its limit, in order"),
+    (
+        "SELECT user_sn, node FROM presence_on_nodes WHERE seen_at",
+        "looks through those who are there, every few minutes",
+    ),
     ("DELETE FROM uia_sessions WHERE session_id IN (SELECT session_id", "has few rows: this keeps it so"),
     ("SELECT COUNT(*) FROM accounts WHERE", "counts for the statistics, once a day"),
     ("SELECT COUNT(*) FROM room_heads", "counts for the statistics, once a day"),

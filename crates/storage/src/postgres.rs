@@ -10,7 +10,6 @@ use crate::StorageError;
 use crate::observing::{Statement, Watch};
 use crate::options::{DatabaseOptions, Synchronous};
 use crate::postgres_readers::{PostgresReaders, Reader};
-use crate::server_lock::KEEPALIVE;
 use crate::value::{Row, Value, postgres_arguments};
 
 /// A connection that was idle for longer than this is tested before it is used. Testing one that has just answered would
@@ -22,6 +21,14 @@ pub(crate) const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a reading statement may take. A network that swallows packets breaks no connection by itself.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Settings by which PostgreSQL notices within about 11 seconds that whoever had a connection is gone without a word.
+const KEEPALIVE: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "2"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "10000"),
+];
 
 /// How long to wait before it is tried again to reach a database that may be starting.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -76,6 +83,8 @@ pub(crate) async fn connect(target: PgConnectOptions, options: &DatabaseOptions)
     let target = target.application_name("synapse-rust").statement_cache_capacity(256).options([
         ("synchronous_commit", synchronous_commit),
         ("default_transaction_isolation", "read committed"),
+        // What is written into the log's table is a literal.
+        ("standard_conforming_strings", "on"),
         // A transaction whose client has gone without a word must not keep the log locked.
         ("idle_in_transaction_session_timeout", "30s"),
     ]);

@@ -1,5 +1,7 @@
 //! Who is there.
 
+mod claims;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -31,12 +33,16 @@ impl PresenceState {
         }
     }
 
-    fn code(self) -> i64 {
+    pub(crate) fn code(self) -> i64 {
         match self {
             Self::Offline => 1,
             Self::Unavailable => 2,
             Self::Online => 3,
         }
+    }
+
+    pub(crate) fn from_code(code: i64) -> Option<Self> {
+        [Self::Offline, Self::Unavailable, Self::Online].into_iter().find(|state| state.code() == code)
     }
 }
 
@@ -57,9 +63,7 @@ impl Column for PresenceState {
 }
 
 fn decode(code: i64, column: usize) -> Result<PresenceState, StorageError> {
-    [PresenceState::Offline, PresenceState::Unavailable, PresenceState::Online]
-        .into_iter()
-        .find(|state| state.code() == code)
+    PresenceState::from_code(code)
         .ok_or_else(|| StorageError::Value { column, reason: format!("{code} is no state of presence") })
 }
 
@@ -110,12 +114,25 @@ fn read(row: &Row<'_>) -> Result<Presence, StorageError> {
 }
 
 impl Database {
-    /// Writes changes of presence, those that are none left out.
+    /// Writes what this node says of the presence of users whose clients it serves. Others are told what comes of that with what
+    /// other nodes say.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
     pub async fn set_presence(&self, changes: Vec<NewPresence>, now: Timestamp) -> Result<(), StorageError> {
-        self.write_frequent(Frequent::Presence(PresenceWrite { changes, now }), "set_presence").await
+        let node = Some(self.node().into());
+        self.write_frequent(Frequent::Presence(PresenceWrite { changes, node, now }), "set_presence").await
+    }
+
+    /// Writes what others are told of these users if no node says anything of them: that they are offline.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn miss_present(&self, users: Vec<UserSn>, now: Timestamp) -> Result<(), StorageError> {
+        let state = PresenceState::Offline;
+        let offline = |user_sn| NewPresence { user_sn, state, status_message: None, last_active_at: None };
+        let (changes, node) = (users.into_iter().map(offline).collect(), None);
+        self.write_frequent(Frequent::Presence(PresenceWrite { changes, node, now }), "miss_present").await
     }
 
     /// What is known of a user's presence.
@@ -171,7 +188,12 @@ impl Database {
     /// [`StorageError`] if the transaction does not commit.
     pub async fn see_present(&self, users: Vec<i64>, now: Timestamp) -> Result<(), StorageError> {
         let sql = "UPDATE presence SET seen_at = $2 WHERE user_sn IN LIST($1) AND state > 1";
-        self.write(async move |tx| tx.execute(sql, params![&users, now]).await.map(drop)).await
+        let node = self.node().to_owned();
+        self.write(async move |tx| {
+            tx.execute(sql, params![&users, now]).await?;
+            tx.repeat_claims(&users, &node, now).await
+        })
+        .await
     }
 
     /// Up to `limit` of those who are not offline, and of whom no server has said since `seen_since` that they are there. One that
@@ -194,27 +216,33 @@ impl Tx {
     /// A user is there no more, and has nothing to say.
     pub(crate) async fn end_presence(&mut self, user_sn: UserSn, now: Timestamp) -> Result<(), StorageError> {
         self.hold_log().await?;
+        self.end_claims(user_sn).await?;
         let known = self.query_optional(presence_query!("p.user_sn = $1"), params![user_sn], read).await?;
         if known.is_none() {
             return Ok(());
         }
         let (state, status_message) = (PresenceState::Offline, Some(None));
         let change = NewPresence { user_sn, state, status_message, last_active_at: None };
-        write_changes(self, &[(&change, now)]).await
+        write_changes(self, &[(change, now)]).await
     }
 }
 
 /// Changes of presence, at a time.
 pub(crate) struct PresenceWrite {
     changes: Vec<NewPresence>,
+    /// Which node says so; `None` if nobody does.
+    node: Option<Box<str>>,
     now: Timestamp,
 }
 
 /// Writes changes of presence, in their order. Leaves out those that are none, and those by which a closed account would be there
 /// or say something: a request may come late, and the server counts clients as there for some time after their last one.
 pub(crate) async fn write_all(tx: &mut Tx, writes: &[&PresenceWrite]) -> Result<(), StorageError> {
-    let changes = || writes.iter().flat_map(|write| write.changes.iter().map(|change| (change, write.now)));
-    let users: BTreeSet<i64> = changes().map(|(change, _)| change.user_sn.0).collect();
+    let mut changes = Vec::new();
+    for PresenceWrite { changes: said, node, now } in writes {
+        changes.extend(said.iter().map(|change| (change, node.as_deref(), *now)));
+    }
+    let users: BTreeSet<i64> = changes.iter().map(|(change, ..)| change.user_sn.0).collect();
     if users.is_empty() {
         return Ok(());
     }
@@ -225,13 +253,14 @@ pub(crate) async fn write_all(tx: &mut Tx, writes: &[&PresenceWrite]) -> Result<
     let closed: Vec<UserSn> = tx.query(sql, params![&users], |row| row.get(0)).await?;
     let closed: BTreeSet<UserSn> = closed.into_iter().collect();
     let is_allowed = |change: &NewPresence| change.is_silent() || !closed.contains(&change.user_sn);
-    let changes: Vec<_> = changes().filter(|(change, _)| is_allowed(change)).collect();
-    write_changes(tx, &changes).await
+    changes.retain(|(change, ..)| is_allowed(change));
+    let told = tx.claim_presence(&changes).await?;
+    write_changes(tx, &told).await
 }
 
 /// Writes changes of presence, in their order, those that are none left out. What changed and changed back within them is no
 /// news.
-async fn write_changes(tx: &mut Tx, changes: &[(&NewPresence, Timestamp)]) -> Result<(), StorageError> {
+async fn write_changes(tx: &mut Tx, changes: &[(NewPresence, Timestamp)]) -> Result<(), StorageError> {
     if changes.is_empty() {
         return Ok(());
     }

@@ -23,11 +23,15 @@ pub enum ReceiptType {
 }
 
 impl ReceiptType {
-    fn code(self) -> i64 {
+    pub(crate) fn code(self) -> i64 {
         match self {
             Self::Read => 1,
             Self::ReadPrivate => 2,
         }
+    }
+
+    pub(crate) fn from_code(code: i64) -> Option<Self> {
+        [Self::Read, Self::ReadPrivate].into_iter().find(|it| it.code() == code)
     }
 
     /// Its name.
@@ -52,11 +56,20 @@ pub enum ReceiptThread {
 }
 
 impl ReceiptThread {
-    fn code(&self) -> i64 {
+    pub(crate) fn code(&self) -> i64 {
         match self {
             Self::Unthreaded => UNTHREADED,
             Self::Main => MAIN_TIMELINE,
             Self::Thread(root, _) => root.0,
+        }
+    }
+
+    /// The thread of this code, whose root has the ID `root`; `None` if a root has no ID.
+    pub(crate) fn from_code(code: i64, root: Option<Box<str>>) -> Option<Self> {
+        match code {
+            UNTHREADED => Some(Self::Unthreaded),
+            MAIN_TIMELINE => Some(Self::Main),
+            thread_sn => Some(Self::Thread(EventSn(thread_sn), root?)),
         }
     }
 

@@ -112,10 +112,15 @@ impl Database {
     /// [`StorageError`] if the transaction does not commit.
     pub async fn retire_predecessor(
         &self,
+        user_sn: UserSn,
         device_sn: DeviceSn,
         refresh_hash: TokenHash,
     ) -> Result<Vec<TokenHash>, StorageError> {
-        self.write(async move |tx| tx.retire_predecessor(device_sn, &refresh_hash).await).await
+        self.write(async move |tx| {
+            tx.note_new_tokens(user_sn).await?;
+            tx.retire_predecessor(device_sn, &refresh_hash).await
+        })
+        .await
     }
 
     /// Replaces a refresh token by new tokens. The old one stays valid until the new ones are used. `None` if it is unknown.
@@ -181,6 +186,12 @@ impl Tx {
     }
 
     async fn refresh_tokens(&mut self, used: &TokenHash, new: &NewTokens) -> Result<Option<Refreshed>, StorageError> {
+        // The log is locked before the rows of an account, on every node.
+        let find = "SELECT user_sn FROM refresh_tokens WHERE token_hash = $1";
+        let Some(user_sn) = self.query_optional(find, params![used.as_slice()], |row| row.get(0)).await? else {
+            return Ok(None);
+        };
+        self.note_new_tokens(user_sn).await?;
         // Locked: of two requests with the same token at the same time, the second sees what the first has written.
         let sql = "SELECT user_sn, device_sn, next_hash FROM refresh_tokens WHERE token_hash = $1 FOR_UPDATE";
         let found = self

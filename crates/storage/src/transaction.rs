@@ -16,7 +16,7 @@ use crate::append::Head;
 use crate::append::unread::{ContinuedTotals, KnownTotals};
 use crate::dialect::{Dialect, Engine};
 use crate::known_rooms::{KnownRooms, WriterShare};
-use crate::log::LogEntry;
+use crate::log::{Batch, LogEntry, LogRow};
 use crate::state_chunks::{ChunkCache, ChunkView, WrittenState};
 use crate::value::{Row, Value, add_columns};
 use crate::{StorageError, params, postgres, sqlite};
@@ -35,8 +35,6 @@ pub struct Tx {
     chunks: ChunkView,
     /// The states of rooms that become current with the commit.
     written_states: Vec<(RoomSn, WrittenState)>,
-    /// PostgreSQL's number of the transaction, by which its outcome can be asked for later.
-    transaction_id: String,
 }
 
 pub(crate) enum WriteConnection {
@@ -52,15 +50,6 @@ pub(crate) const ROWS_AT_ONCE: usize = 2_000;
 pub(crate) struct TableRows<'a> {
     pub(crate) into: &'static str,
     pub(crate) rows: Vec<Vec<Value<'a>>>,
-}
-
-/// What PostgreSQL says of a transaction's number that it has not given out (`invalid_parameter_value`).
-const NO_SUCH_NUMBER: &str = "22023";
-
-/// A transaction that was to be committed when the connection broke: nobody knows whether it was.
-pub(crate) struct InDoubt {
-    transaction_id: String,
-    pub(crate) published: Vec<LogEntry>,
 }
 
 impl Tx {
@@ -81,7 +70,6 @@ impl Tx {
             known,
             chunks,
             written_states: Vec::new(),
-            transaction_id: String::new(),
         }
     }
 
@@ -362,69 +350,46 @@ impl Tx {
         match &mut self.connection {
             WriteConnection::Sqlite(_) => self.execute("BEGIN IMMEDIATE", &[]).await.map(drop),
             WriteConnection::Postgres(connection) => {
-                let Some(positions) = positions else {
-                    let begin = sqlx::raw_sql("BEGIN; SELECT pg_current_xact_id()::text");
-                    self.transaction_id = connection.fetch_one(begin).await?.try_get(0)?;
-                    return Ok(());
-                };
-                let begin = format!(
-                    "BEGIN; UPDATE log_head SET position = position + {positions} \
-                     RETURNING pg_current_xact_id()::text, position"
-                );
+                let Some(positions) = positions else { return raw(connection, "BEGIN").await };
+                let begin = format!("BEGIN; UPDATE log_head SET position = position + {positions} RETURNING position");
                 let row = connection.fetch_one(sqlx::raw_sql(sqlx::AssertSqlSafe(begin))).await?;
-                self.transaction_id = row.try_get(0)?;
-                let last: i64 = row.try_get(1)?;
+                let last: i64 = row.try_get(0)?;
                 self.has_reserved(last, positions);
                 Ok(())
             }
         }
     }
 
-    /// Commits, and returns what is to be published, in the order of positions.
-    pub(crate) async fn commit(&mut self) -> Result<Vec<LogEntry>, StorageError> {
+    /// What the transaction adds to the log, in the order of positions; `None` if it has taken none and has nothing to tell.
+    pub(crate) fn log_batch(&mut self) -> Option<Batch> {
+        let mut entries = std::mem::take(&mut self.published);
+        entries.sort_by_key(LogEntry::position);
+        let told = || entries.last().map(|last| (last.position().0, last.position().0));
+        let (before, last) = self.known.taken_by_transaction().or_else(told)?;
+        Some(Batch { before: Position(before), last: Position(last), entries })
+    }
+
+    /// Commits, and writes down `row` with that, if this process does so: on PostgreSQL both in one round trip.
+    pub(crate) async fn commit(&mut self, row: Option<&LogRow>) -> Result<(), StorageError> {
         match &mut self.connection {
-            WriteConnection::Sqlite(_) => self.execute("COMMIT", &[]).await.map(drop)?,
-            WriteConnection::Postgres(connection) => raw(connection, "COMMIT").await?,
+            WriteConnection::Sqlite(_) => {
+                if let Some(row) = row {
+                    self.execute(LogRow::INSERT, &row.values()).await?;
+                }
+                self.execute("COMMIT", &[]).await?;
+            }
+            WriteConnection::Postgres(connection) => match row {
+                Some(row) => {
+                    let commit = sqlx::AssertSqlSafe(format!("{}; COMMIT", row.insert_and_notify()));
+                    connection.execute(sqlx::raw_sql(commit)).await?;
+                }
+                None => raw(connection, "COMMIT").await?,
+            },
         }
         for (room_sn, state) in self.written_states.drain(..) {
             self.chunks.remember_written(room_sn, state);
         }
-        Ok(self.take_published())
-    }
-
-    fn take_published(&mut self) -> Vec<LogEntry> {
-        let mut published = std::mem::take(&mut self.published);
-        published.sort_by_key(LogEntry::position);
-        published
-    }
-
-    /// What is not known after a commit that was not answered; `None` where it cannot matter.
-    pub(crate) fn in_doubt(&mut self) -> Option<InDoubt> {
-        let published = self.take_published();
-        let is_remote = matches!(self.connection, WriteConnection::Postgres(_));
-        let transaction_id = std::mem::take(&mut self.transaction_id);
-        (is_remote && !published.is_empty()).then_some(InDoubt { transaction_id, published })
-    }
-
-    /// Whether an earlier transaction was committed.
-    pub(crate) async fn was_committed(&mut self, earlier: &InDoubt) -> Result<bool, StorageError> {
-        let WriteConnection::Postgres(connection) = &mut self.connection else { return Ok(false) };
-        let question = sqlx::query_scalar("SELECT pg_xact_status(CAST($1 AS xid8))").bind(&earlier.transaction_id);
-        let status: Option<String> = match question.fetch_one(&mut **connection).await {
-            // PostgreSQL has crashed and given out no such number since: what did not reach its log is lost, a commit never is.
-            Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == NO_SUCH_NUMBER) => None,
-            status => status?,
-        };
-        match status.as_deref() {
-            Some("in progress") => Err(StorageError::Unavailable("the last transaction has not ended yet".to_owned())),
-            // After a crash somebody else's transaction may have the number; but only ours moved the log so far. In a statement
-            // of its own, because this one's view of the log may be older than the answer.
-            Some("committed") => {
-                let position = self.query_optional("SELECT position FROM log_head", &[], |row| row.get(0)).await?;
-                Ok(position >= earlier.published.last().map(LogEntry::position))
-            }
-            _ => Ok(false),
-        }
+        Ok(())
     }
 
     /// Ends the connection in an orderly way, if it has not ended already.
@@ -459,44 +424,5 @@ fn column_type(value: &Value<'_>) -> &'static str {
         Value::Blob(_) => "bytea",
         Value::Bool(_) => "boolean",
         Value::Ints(_) | Value::Texts(_) | Value::Blobs(_) => "unknown",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use homeserver_core::{MemoryBudget, Position, UserSn};
-    use sqlx::{Connection as _, PgConnection};
-    use testing::TestDatabase;
-
-    use super::{InDoubt, Tx, WriteConnection};
-    use crate::dialect::{Dialect, Engine};
-    use crate::known_rooms::WriterShare;
-    use crate::observing::Watch;
-    use crate::state_chunks::ChunkCache;
-    use crate::{Database, DatabaseOptions, LogEntry};
-
-    #[tokio::test]
-    async fn a_number_that_postgresql_has_lost_or_given_to_another_is_of_no_committed_transaction() {
-        let db = TestDatabase::postgres().await;
-        Database::open(&DatabaseOptions::new(db.url())).await.unwrap().close().await;
-        let connection = Box::new(PgConnection::connect(db.url()).await.unwrap());
-        let dialect = Arc::new(Dialect::new(Engine::Postgres, Arc::new(Watch::new(None))));
-        let memory = MemoryBudget::default();
-        let (chunks, share) = (Arc::new(ChunkCache::new(&memory)), WriterShare::of(&memory));
-        let mut tx = Tx::new(WriteConnection::Postgres(connection), dialect, chunks, share);
-        tx.begin(Some(3)).await.unwrap();
-        let (committed, last) = (tx.transaction_id.clone(), tx.last_reserved());
-        tx.commit().await.unwrap();
-
-        let in_doubt = |transaction_id: &str, position| InDoubt {
-            transaction_id: transaction_id.to_owned(),
-            published: vec![LogEntry::AccountData { position, user_sn: UserSn(1), room_sn: None }],
-        };
-        assert!(tx.was_committed(&in_doubt(&committed, last)).await.unwrap());
-        assert!(!tx.was_committed(&in_doubt(&committed, Position(last.0 + 1))).await.unwrap());
-        assert!(!tx.was_committed(&in_doubt("999999999999", last)).await.unwrap());
-        tx.close().await;
     }
 }

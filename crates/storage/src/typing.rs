@@ -56,6 +56,15 @@ impl Database {
         Ok(found)
     }
 
+    /// Whether a user types in a room.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn types(&self, room_sn: RoomSn, user_sn: UserSn) -> Result<bool, StorageError> {
+        let sql = "SELECT 1 FROM typing WHERE room_sn = $1 AND user_sn = $2 AND has_ended = FALSE";
+        Ok(self.query_optional(sql, params![room_sn, user_sn], |_| Ok(())).await?.is_some())
+    }
+
     /// Everybody who types, and where.
     ///
     /// # Errors

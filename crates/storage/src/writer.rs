@@ -4,6 +4,7 @@
 //! storage is shared by all who wait for it.
 
 mod batch;
+pub(crate) mod hold;
 mod write;
 
 use std::cell::Cell;
@@ -11,7 +12,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -20,13 +20,14 @@ use tracing::{Instrument as _, Span, debug_span};
 use crate::StorageError;
 use crate::dialect::Dialect;
 use crate::known_rooms::WriterShare;
-use crate::log::{LogEntry, LogObserver};
+use crate::log::publisher::Publisher;
+use crate::log::{LogRow, Writing};
 use crate::observing::Watch;
 use crate::postgres::no_answer;
-use crate::server_lock::Fence;
 use crate::state_chunks::ChunkCache;
-use crate::transaction::{InDoubt, Tx, WriteConnection};
+use crate::transaction::{Tx, WriteConnection};
 use batch::{Mode, Outcomes, WriteOutcome, positions_of};
+use hold::PendingHold;
 pub(crate) use write::{ClosureJob, PendingAppend, PendingFrequent, Write};
 
 /// Most writes in one transaction.
@@ -48,7 +49,7 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The span of a transaction. It belongs to the trace of the first who asked; the traces of the others are linked.
 fn transaction_span(batch: &[Write]) -> Span {
-    let mut asked_in = batch.iter().map(|write| write.asked_in().id());
+    let mut asked_in = batch.iter().filter_map(Write::asked_in).map(Span::id);
     let first = asked_in.next().flatten();
     let span = debug_span!(parent: first, "transaction", writes = batch.len());
     asked_in.flatten().for_each(|other| {
@@ -63,47 +64,29 @@ pub(crate) enum WriterSource {
     Postgres(PgPool),
 }
 
-/// Who is told of committed transactions.
-pub(crate) type Observers = Arc<RwLock<Vec<Arc<dyn LogObserver>>>>;
-
 pub(crate) struct Writer {
     source: WriterSource,
     dialect: Arc<Dialect>,
     chunks: Arc<ChunkCache>,
     share: Arc<WriterShare>,
-    observers: Observers,
+    publisher: Arc<Publisher>,
     watch: Arc<Watch>,
     /// Rung when jobs have been scheduled.
     job_bell: watch::Sender<()>,
     runtime: tokio::runtime::Handle,
-    /// Holds back everything after it: entries are published in the order of their positions.
-    in_doubt: Option<InDoubt>,
-    /// What the connection has to hold where only one server may write.
-    fence: Option<Arc<Fence>>,
 }
 
 impl Writer {
     pub(crate) fn new(
         source: WriterSource,
         dialect: Arc<Dialect>,
-        chunks: Arc<ChunkCache>,
-        share: Arc<WriterShare>,
-        observers: Observers,
+        (chunks, share): (Arc<ChunkCache>, Arc<WriterShare>),
+        publisher: Arc<Publisher>,
+        watch: Arc<Watch>,
         job_bell: watch::Sender<()>,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        let watch = Arc::new(Watch::new(None));
-        Self { source, dialect, chunks, share, observers, watch, job_bell, runtime, in_doubt: None, fence: None }
-    }
-
-    /// Reports to `watch`.
-    pub(crate) fn watched_by(self, watch: Arc<Watch>) -> Self {
-        Self { watch, ..self }
-    }
-
-    /// Writes by connections that hold the server's fence.
-    pub(crate) fn fenced_by(self, fence: Option<Arc<Fence>>) -> Self {
-        Self { fence, ..self }
+        Self { source, dialect, chunks, share, publisher, watch, job_bell, runtime }
     }
 
     /// Serves writes until nobody can send any more. Without it the process could only refuse, so a panic outside of a single
@@ -119,32 +102,23 @@ impl Writer {
         let mut tx = None;
         let mut batch = Vec::with_capacity(MAX_BATCH);
         let runtime = self.runtime.clone();
-        while let Some(first) = runtime.block_on(self.next(&mut tx, &mut queue)) {
-            batch.push(first);
-            while batch.len() < MAX_BATCH
+        while let Some(first) = runtime.block_on(queue.recv()) {
+            let mut hold = None;
+            batch.extend(without_hold(first, &mut hold));
+            while hold.is_none()
+                && batch.len() < MAX_BATCH
                 && let Ok(next) = queue.try_recv()
             {
-                batch.push(next);
+                batch.extend(without_hold(next, &mut hold));
             }
             runtime.block_on(self.serve(&mut tx, &mut batch));
+            if let Some(hold) = hold {
+                runtime.block_on(self.hold(&mut tx, *hold));
+            }
         }
         if let Some(tx) = tx {
             runtime.block_on(tx.close());
         }
-    }
-
-    /// The next write. Meanwhile what is in doubt is cleared up, because somebody may wait for what was committed.
-    async fn next(&mut self, connected: &mut Option<Tx>, queue: &mut mpsc::Receiver<Write>) -> Option<Write> {
-        while self.in_doubt.is_some() {
-            if let Ok(next) = timeout(RECONNECT_PAUSE, queue.recv()).await {
-                return next;
-            }
-            match self.connect().await {
-                Ok(tx) => *connected = Some(tx),
-                Err(error) => tracing::debug!(%error, "the last transaction is still in doubt"),
-            }
-        }
-        queue.recv().await
     }
 
     async fn serve(&mut self, connected: &mut Option<Tx>, batch: &mut Vec<Write>) {
@@ -243,24 +217,17 @@ impl Writer {
             Ok(outcomes) => {
                 running.set(None);
                 let worked = started.elapsed();
-                let committing = timeout(TRANSACTION_TIMEOUT, tx.commit()).instrument(debug_span!("commit"));
-                match committing.await.unwrap_or_else(|_| Err(too_slow())) {
-                    Ok(entries) => {
+                match self.commit_and_tell(tx).await {
+                    Ok(()) => {
                         let took = started.elapsed();
                         let written = outcomes.iter().filter(|it| matches!(it, WriteOutcome::Done)).count();
                         self.watch.committed(written, took, took.saturating_sub(worked));
-                        self.publish(&entries);
                         if tx.has_scheduled_jobs() {
                             self.job_bell.send_replace(());
                         }
                         return Ok(outcomes);
                     }
-                    Err(error) => {
-                        if error.is_unavailable() {
-                            self.in_doubt = tx.in_doubt();
-                        }
-                        error
-                    }
+                    Err(error) => error,
                 }
             }
             Err(error) => error,
@@ -278,16 +245,27 @@ impl Writer {
         matches!(self.source, WriterSource::Postgres(_))
     }
 
-    fn publish(&self, entries: &[LogEntry]) {
-        if entries.is_empty() {
-            return;
+    /// Commits, and tells those who follow the log. If the connection breaks nobody knows whether it was committed: what others can
+    /// read of it will tell.
+    async fn commit_and_tell(&self, tx: &mut Tx) -> Result<(), StorageError> {
+        let batch = tx.log_batch();
+        let row = match (&batch, self.publisher.writing()) {
+            (Some(batch), Writing::Down) => Some(LogRow::new(batch, self.publisher.node())?),
+            _ => None,
+        };
+        let last = batch.as_ref().map(|batch| batch.last);
+        batch.into_iter().for_each(|batch| self.publisher.expect(batch));
+        let committing = timeout(TRANSACTION_TIMEOUT, tx.commit(row.as_ref())).instrument(debug_span!("commit"));
+        let committed = committing.await.unwrap_or_else(|_| Err(too_slow()));
+        match (&committed, last) {
+            (Ok(()), Some(last)) => self.publisher.committed(last).await,
+            (Err(error), Some(last)) if !(error.is_unavailable() && self.is_remote()) => self.publisher.withdraw(last),
+            _ => {}
         }
-        for observer in self.observers.read().iter() {
-            observer.committed(entries);
-        }
+        committed
     }
 
-    /// A connection for transactions, on which nothing is in doubt any more.
+    /// A connection for transactions.
     async fn connect(&mut self) -> Result<Tx, StorageError> {
         let connection = match &mut self.source {
             WriterSource::Sqlite(connection) => WriteConnection::Sqlite(connection.take().ok_or_else(lost)?),
@@ -295,26 +273,22 @@ impl Writer {
                 // Not from the pool, which tries again and again to connect: whoever waits is told at once.
                 let options = pool.connect_options();
                 let connected = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
-                let mut connection = connected.map_err(|_| no_answer("no connection", CONNECT_TIMEOUT))??;
-                if let Some(fence) = &self.fence {
-                    let entered = timeout(CONNECT_TIMEOUT, fence.enter(&mut connection)).await;
-                    entered.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
-                }
+                let connection = connected.map_err(|_| no_answer("no connection", CONNECT_TIMEOUT))??;
                 WriteConnection::Postgres(Box::new(connection))
             }
         };
-        let mut tx = Tx::new(connection, self.dialect.clone(), self.chunks.clone(), self.share.clone());
-        if let Some(in_doubt) = &self.in_doubt {
-            let asked = timeout(CONNECT_TIMEOUT, tx.was_committed(in_doubt)).await;
-            let was_committed = asked.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
-            tracing::info!(was_committed, "the outcome of the last transaction is known");
-            if let Some(in_doubt) = self.in_doubt.take()
-                && was_committed
-            {
-                self.publish(&in_doubt.published);
-            }
+        Ok(Tx::new(connection, self.dialect.clone(), self.chunks.clone(), self.share.clone()))
+    }
+}
+
+/// The write, unless it is to hold the log: that comes after those before it.
+fn without_hold(write: Write, hold: &mut Option<Box<PendingHold>>) -> Option<Write> {
+    match write {
+        Write::Hold(pending) => {
+            *hold = Some(pending);
+            None
         }
-        Ok(tx)
+        write => Some(write),
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! | kept | in the metrics | bounded by | kept up to date by |
 //! |---|---|---|---|
-//! | which members clients were sent | `sent_members` | its share of `caches.memory_budget` | [`v3`] |
+//! | which members clients were sent | `sent_members` | its share of `caches.memory_budget` | [`v3`]; each node remembers what it sent |
 //! | who is there | | the users whose clients have asked lately | [`presence::Presences`] |
 //! | who types | | the users who type | [`typing::Typing`] |
 //! | the pieces of first answers that clients have not read yet | | the limit of first answers at once | [`v3`] |

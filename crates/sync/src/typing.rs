@@ -13,7 +13,7 @@ use accounts::sessions::Requester;
 use homeserver_core::{Clock, RoomSn, UserSn};
 use parking_lot::{Mutex, RwLock};
 use ruma::RoomId;
-use storage::{Database, Interned, LogEntry, LogObserver, Membership, StorageError};
+use storage::{Database, Engine, Interned, LogEntry, LogObserver, Membership, StorageError};
 use tasks::loops::Loops;
 use tokio::sync::Notify;
 
@@ -90,8 +90,19 @@ impl Typing {
                 Ok(self.database.start_typing(room_sn, requester.user_sn, now.plus(timeout)).await?)
             }
             // Clients also say so with every message that they send.
-            None if !self.typists.types(room_sn, requester.user_sn) => Ok(()),
+            None if !self.types(room_sn, requester.user_sn).await? => Ok(()),
             None => Ok(self.database.stop_typing(vec![(room_sn, requester.user_sn)], now).await?),
+        }
+    }
+
+    /// Whether the user types. That they began may have been told to another node just now.
+    async fn types(&self, room_sn: RoomSn, user_sn: UserSn) -> Result<bool, StorageError> {
+        if self.typists.types(room_sn, user_sn) {
+            return Ok(true);
+        }
+        match self.database.engine() {
+            Engine::Sqlite => Ok(false),
+            Engine::Postgres => self.database.types(room_sn, user_sn).await,
         }
     }
 

@@ -72,6 +72,30 @@ impl ServerProcess {
         Self { wrapper, program, configuration, running }
     }
 
+    /// Starts one of several servers on `database`, called `name`. What is its own is in a folder of that name; the signing key and
+    /// the media are the others', too.
+    ///
+    /// # Panics
+    /// When it ends by itself or is not ready in time.
+    pub async fn start_node(
+        program: impl Into<PathBuf>,
+        database: &TestDatabase,
+        name: &str,
+        further: &[Setting<'_>],
+    ) -> Self {
+        let place = |name: &str| database.folder().join(name).display().to_string();
+        let mut settings: Vec<Setting<'_>> = vec![
+            ("server", "data_dir", place(name).into()),
+            ("server", "signing_key_path", place("signing.key").into()),
+            ("media", "path", place("media").into()),
+        ];
+        settings.extend_from_slice(further);
+        let configuration = settings::write_as(name, database, &settings);
+        let program = program.into();
+        let running = Running::start(&[], &program, &configuration).await;
+        Self { wrapper: Vec::new(), program, configuration, running }
+    }
+
     /// A client of this server, until it is restarted: it may get another port then.
     #[must_use]
     pub fn client(&self) -> Client {

@@ -16,6 +16,11 @@ pub type Setting<'a> = (&'a str, &'a str, Value);
 /// hashes and the rate limits, is turned down. Presence is off: it would wake those who wait for something else. Everything else
 /// is as documented.
 pub(crate) fn write(database: &TestDatabase, further: &[Setting<'_>]) -> PathBuf {
+    write_as("test", database, further)
+}
+
+/// The same, in a file of this name: several servers on one database have one each.
+pub(crate) fn write_as(name: &str, database: &TestDatabase, further: &[Setting<'_>]) -> PathBuf {
     let mut settings = toml! {
         [[listeners]]
         bind = "127.0.0.1:0"
@@ -38,7 +43,7 @@ pub(crate) fn write(database: &TestDatabase, further: &[Setting<'_>]) -> PathBuf
     for (section, key, value) in further {
         set(&mut settings, section, key, value.clone());
     }
-    let file = database.folder().join("test.toml");
+    let file = database.folder().join(format!("{name}.toml"));
     fs::write(&file, settings.to_string()).expect("the configuration can be written");
     file
 }

@@ -88,11 +88,10 @@ impl Endings {
         }
     }
 
-    /// The sessions of some users, or of all.
-    pub(super) fn of_users(&self, users: Option<&HashSet<UserSn>>) -> Vec<TokenHash> {
-        let is_wanted = |user_sn: &UserSn| users.is_none_or(|users| users.contains(user_sn));
+    /// The sessions of some users.
+    pub(super) fn of_users(&self, users: &HashSet<UserSn>) -> Vec<TokenHash> {
         let sessions = self.sessions.lock();
-        sessions.known.iter().filter(|(_, (user_sn, _))| is_wanted(user_sn)).map(|(hash, _)| *hash).collect()
+        sessions.known.iter().filter(|(_, (user_sn, _))| users.contains(user_sn)).map(|(hash, _)| *hash).collect()
     }
 }
 
@@ -128,6 +127,6 @@ mod tests {
         }
         assert!(endings.sessions.lock().known.len() <= 2 * LEAST_TO_PRUNE);
         assert!(Arc::ptr_eq(&kept, &endings.of([255; 32], UserSn(7))));
-        assert_eq!(endings.of_users(Some(&HashSet::from([UserSn(7)]))), [[255; 32]]);
+        assert_eq!(endings.of_users(&HashSet::from([UserSn(7)])), [[255; 32]]);
     }
 }

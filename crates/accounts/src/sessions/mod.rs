@@ -19,6 +19,7 @@ use ruma::{OwnedDeviceId, OwnedUserId};
 use storage::{Database, Interned, StorageError, StoredSession, TokenHash, Tx};
 
 use self::endings::{Ending, Endings};
+use self::following::Changed;
 use self::last_seen::LastSeenQueue;
 pub use self::tokens::IssuedTokens;
 use self::tokens::{PreparedTokens, hash};
@@ -67,7 +68,8 @@ impl Requester {
         self.ending.has_ended()
     }
 
-    /// Waits until the session has ended. What ends it elsewhere is noticed within a second.
+    /// Waits until the session has ended, wherever that was done: what other nodes end is noticed at once, what commands beside a server
+    /// on SQLite end within a second.
     pub async fn left(&self) {
         self.ending.wait().await;
     }
@@ -144,6 +146,7 @@ pub struct Sessions {
     options: SessionOptions,
     remembered: Cache<TokenHash, Arc<Remembered>>,
     endings: Endings,
+    changed: Changed,
     last_seen: LastSeenQueue,
 }
 
@@ -153,7 +156,16 @@ impl Sessions {
     pub fn new(database: Database, interned: Arc<Interned>, clock: Arc<dyn Clock>, options: SessionOptions) -> Self {
         let last_seen = LastSeenQueue::new(database.clone());
         let remembered = Cache::new(database.memory(), "sessions");
-        Self { database, interned, clock, options, remembered, endings: Endings::default(), last_seen }
+        Self {
+            database,
+            interned,
+            clock,
+            options,
+            remembered,
+            endings: Endings::default(),
+            changed: Changed::default(),
+            last_seen,
+        }
     }
 
     /// Whose `token` it is. From which `address` it was used, if that is known, is told in the list of devices.
@@ -191,7 +203,7 @@ impl Sessions {
             && self.database.has_predecessor(stored.device_sn, &refresh_hash).await?
         {
             // This is the first use of tokens that came from a refresh, so the client has them and needs no older ones.
-            let revoked = self.database.retire_predecessor(stored.device_sn, refresh_hash).await?;
+            let revoked = self.database.retire_predecessor(stored.user_sn, stored.device_sn, refresh_hash).await?;
             self.forget(&revoked);
         }
         // Whoever joins a room next is looked up by these.
@@ -257,7 +269,7 @@ impl Sessions {
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
     pub async fn delete_devices(&self, user_sn: UserSn, device_ids: Vec<String>) -> Result<(), StorageError> {
-        let revoked = self.database.delete_devices(user_sn, device_ids, self.clock.now()).await?;
+        let revoked = self.database.delete_devices(user_sn, device_ids).await?;
         self.end(&revoked);
         Ok(())
     }
@@ -267,7 +279,7 @@ impl Sessions {
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
     pub async fn delete_all_devices(&self, user_sn: UserSn, except: Option<DeviceSn>) -> Result<(), StorageError> {
-        let revoked = self.database.delete_all_devices(user_sn, except, self.clock.now()).await?;
+        let revoked = self.database.delete_all_devices(user_sn, except).await?;
         self.end(&revoked);
         Ok(())
     }
@@ -374,7 +386,7 @@ pub(crate) async fn new_session(
     let device_sn = tx.ensure_device(user_sn, &device.device_id, name, address, new.created_at).await?;
     let revoked = tx.delete_tokens(&[device_sn.0]).await?;
     if !revoked.is_empty() {
-        tx.note_account_change(user_sn, new.created_at).await?;
+        tx.note_account_change(user_sn).await?;
     }
     tx.insert_tokens(user_sn, device_sn, new).await?;
     Ok(revoked)

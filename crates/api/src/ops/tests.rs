@@ -20,6 +20,7 @@ async fn send(method: Method, path: &str, database: Result<(), String>, resource
         last_commit: Box::new(|| None),
         disk: Box::new(move || Box::pin(future::ready(Ok(space)))),
         untold_for: Box::new(|| None),
+        lost_for: Box::new(|| None),
         failing_loops: Box::new(Vec::new),
         is_stopping: Box::new(|| false),
     };

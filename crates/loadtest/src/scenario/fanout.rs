@@ -30,7 +30,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
     let sender = context.new_user().await?;
     let room = context.room_with(&sender, &users).await?;
     let since = context.prepare("preparing the members' syncs", members, async |number| match users.get(number) {
-        Some(user) => context.server.position(user).await,
+        Some(user) => context.server_of(number).position(user).await,
         None => Ok(String::new()),
     });
     let since = since.await?;
@@ -52,7 +52,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Vec<Measurement>> {
 /// A member's client: syncs for ever.
 async fn wait(context: &Context, member: usize, user: Arc<User>, mut since: String, arrivals: mpsc::Sender<Arrival>) {
     loop {
-        let answer = context.server.sync(&user, Some(&since), POLL).await;
+        let answer = context.server_of(member).sync(&user, Some(&since), POLL).await;
         let at = Instant::now();
         let outcome = match answer {
             Ok(reply) => match next_batch(&reply) {

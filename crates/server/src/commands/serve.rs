@@ -71,12 +71,10 @@ async fn serve(
     tracing::info!(%database, "ready");
     supervisor.ready(&serving(&server));
     let watchdog = tokio::spawn(supervisor.clone().keep_watchdog(server.database().clone()));
-    let taken_over = server.taken_over();
-    let ended = loop {
+    loop {
         tokio::select! {
-            _ = terminate.recv() => break Ok(()),
-            _ = interrupt.recv() => break Ok(()),
-            () = taken_over.cancelled() => break Err(StartError::TakenOver),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
             _ = hang_up.recv() => {
                 supervisor.reloading();
                 let is_applied = reload(&mut server, file.as_ref(), &logs);
@@ -84,13 +82,13 @@ async fn serve(
                 supervisor.ready(&(serving(&server) + refused));
             }
         }
-    };
+    }
     tracing::info!("stopping: finishing requests in flight");
     supervisor.stopping();
     server.shutdown().await;
     watchdog.abort();
     tracing::info!("stopped");
-    ended
+    Ok(())
 }
 
 /// Says what runs and what it works with, for readers of the log who did not set the server up.

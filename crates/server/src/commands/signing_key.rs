@@ -33,7 +33,7 @@ pub(super) fn run(command: &SigningKeyCommand, file: Option<PathBuf>) -> Command
             }
         };
         database.close().await;
-        lock.release().await;
+        lock.release();
         done
     })?;
     print(&done)

@@ -54,7 +54,8 @@ on_both_databases! {
         let (first, old) = published(&server).await;
         assert!(first.len() == 1 && old.is_empty());
         let running = refusal(&server, &["signing-key", "rotate"]).await;
-        assert!(running.contains("stop that one first"), "{running}");
+        let expected = if db.is_postgres() { "stop all servers first" } else { "stop that one first" };
+        assert!(running.contains(expected), "{running}");
         server.terminate().await;
 
         let file = db.folder().join("signing.key");

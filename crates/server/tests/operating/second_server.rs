@@ -1,4 +1,4 @@
-//! Two servers on one database: the second one is refused, and takes over when the first one has ended.
+//! Two servers on one file: the second one is refused, and takes over when the first one has ended.
 
 use std::{
     fs,
@@ -6,13 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use storage::{Database, DatabaseOptions};
 use testing::{ServerProcess, Setting, TestDatabase, on_both_databases};
 use tokio::time::sleep;
 
-use crate::{PATIENCE, PROGRAM};
+use crate::PROGRAM;
 
 /// Far less than PostgreSQL may take to notice that a process is gone.
 const AT_ONCE: Duration = Duration::from_secs(8);
@@ -26,25 +24,28 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_server_on_a_file_is_refused_and_commands_are_not() {
+    let db = TestDatabase::sqlite();
+    let server = ServerProcess::start_with(PROGRAM, &db, &impatient()).await;
+    let refused = said(&server.run(&["serve"]).await);
+    assert!(refused.contains("runs on it, and only one can on SQLite: stop that one first"), "{refused}");
+
+    let made = server.run(&["user", "create", "--name", "bob"]).await;
+    assert!(made.status.success(), "{made:?}");
+    let alice = server.register("alice").await;
+    let room = alice.create_room(&json!({})).await;
+    let checked = server.run(&["room", "check", &room]).await;
+    assert!(checked.status.success(), "{checked:?}");
+    let target = db.folder().join("backup");
+    let copied = server.run(&["backup", target.to_str().unwrap()]).await;
+    assert!(copied.status.success(), "{copied:?}");
+    alice.send_text(&room, "the first one goes on").await;
+}
+
 on_both_databases! {
-    async fn a_second_server_is_refused_and_commands_are_not(db: TestDatabase) {
+    async fn a_server_that_has_ended_is_succeeded_at_once(db: TestDatabase) {
         let mut server = ServerProcess::start_with(PROGRAM, &db, &impatient()).await;
-        let refused = said(&server.run(&["serve"]).await);
-        assert!(refused.contains("runs on it, and only one can: stop that one first"), "{refused}");
-
-        let made = server.run(&["user", "create", "--name", "bob"]).await;
-        assert!(made.status.success(), "{made:?}");
-        let alice = server.register("alice").await;
-        let room = alice.create_room(&json!({})).await;
-        let checked = server.run(&["room", "check", &room]).await;
-        assert!(checked.status.success(), "{checked:?}");
-        if !db.is_postgres() {
-            let target = db.folder().join("backup");
-            let copied = server.run(&["backup", target.to_str().unwrap()]).await;
-            assert!(copied.status.success(), "{copied:?}");
-        }
-        alice.send_text(&room, "the first one goes on").await;
-
         server.kill().await;
         let began = Instant::now();
         server.restart().await;
@@ -66,32 +67,6 @@ on_both_databases! {
         assert!(stopped.success());
         alice.at(&second.client()).create_room(&json!({})).await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_was_succeeded_while_it_was_away_stops() {
-    let db = TestDatabase::postgres().await;
-    let first = ServerProcess::start(PROGRAM, &db).await;
-    let alice = first.register("alice").await;
-    let room = alice.create_room(&json!({})).await;
-    let id = first.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).unwrap();
-    kill_process(id, Signal::STOP).unwrap();
-    let database = Database::open(&DatabaseOptions::new(db.url())).await.unwrap();
-    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-               WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    let _ = database.query(sql, &[], |_| Ok(())).await;
-    database.close().await;
-    let second = ServerProcess::start(PROGRAM, &db).await;
-    kill_process(id, Signal::CONT).unwrap();
-    let path = format!("/_matrix/client/v3/rooms/{room}/send/m.room.message/1");
-    let sent = alice.put(&path).json(&json!({ "msgtype": "m.text", "body": "too late" })).send().await;
-    assert!(sent.is_err() || sent.is_ok_and(|answer| answer.status == 503), "it writes beside its successor");
-    let deadline = Instant::now() + PATIENCE + PATIENCE;
-    while !first.log().contains("another server has taken over the database, so this one has stopped") {
-        assert!(Instant::now() < deadline, "it goes on: {}", first.log());
-        sleep(Duration::from_millis(100)).await;
-    }
-    alice.at(&second.client()).send_text(&room, "the second one serves").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

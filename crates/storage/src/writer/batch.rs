@@ -58,6 +58,8 @@ impl<'a> Kinds<'a> {
                 Write::Append(pending) => kinds.appends.push((index, &mut **pending)),
                 Write::Frequent(pending) => kinds.frequent.push((index, &**pending)),
                 Write::Closure(job) => kinds.closures.push((index, job)),
+                // It is no part of a batch.
+                Write::Hold(_) => {}
             }
         }
         kinds
@@ -69,7 +71,7 @@ pub(super) fn positions_of(batch: &[Write]) -> Option<i64> {
     let positions = batch.iter().filter_map(|write| match write {
         Write::Append(pending) => Some(pending.append.positions()),
         Write::Frequent(pending) => pending.write.positions(),
-        Write::Closure(_) => None,
+        Write::Closure(_) | Write::Hold(_) => None,
     });
     positions.reduce(|sum, more| sum.saturating_add(more))
 }

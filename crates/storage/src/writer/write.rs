@@ -10,6 +10,7 @@ use crate::StorageError;
 use crate::append::{Append, AppendOutcome};
 use crate::frequent::Frequent;
 use crate::transaction::Tx;
+use crate::writer::hold::PendingHold;
 
 type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -19,6 +20,8 @@ pub(crate) enum Write {
     Append(Box<PendingAppend>),
     Frequent(Box<PendingFrequent>),
     Closure(Box<dyn Job>),
+    /// Always a transaction of its own.
+    Hold(Box<PendingHold>),
 }
 
 pub(crate) struct PendingAppend {
@@ -82,6 +85,8 @@ impl Write {
         match self {
             Self::Closure(job) => job.settle(outcome),
             Self::Frequent(pending) => drop(pending.reply.send(outcome)),
+            // Whoever waits learns from its end that nothing is held.
+            Self::Hold(pending) => drop(pending),
             Self::Append(pending) => {
                 let unanswered = || StorageError::Statement("the append did not run".to_owned());
                 let PendingAppend { outcome: appended, under_way, reply, .. } = *pending;
@@ -91,11 +96,12 @@ impl Write {
         }
     }
 
-    pub(super) fn asked_in(&self) -> &Span {
+    pub(super) fn asked_in(&self) -> Option<&Span> {
         match self {
-            Self::Closure(job) => job.asked_in(),
-            Self::Append(pending) => &pending.asked_in,
-            Self::Frequent(pending) => &pending.asked_in,
+            Self::Closure(job) => Some(job.asked_in()),
+            Self::Append(pending) => Some(&pending.asked_in),
+            Self::Frequent(pending) => Some(&pending.asked_in),
+            Self::Hold(_) => None,
         }
     }
 }

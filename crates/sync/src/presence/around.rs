@@ -19,6 +19,8 @@ pub(super) struct Around {
     last_active: Instant,
     /// When others were last told at once.
     told: Option<Instant>,
+    /// What this node last said of the user.
+    pub(super) said: Option<PresenceState>,
 }
 
 struct Device {
@@ -42,7 +44,7 @@ impl Device {
 
 impl Around {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { devices: HashMap::new(), last_active_at: now, last_active: Instant::now(), told: None }
+        Self { devices: HashMap::new(), last_active_at: now, last_active: Instant::now(), told: None, said: None }
     }
 
     fn device(&mut self, device_sn: Option<DeviceSn>) -> &mut Device {
@@ -106,6 +108,11 @@ impl Around {
     pub(super) fn has_devices(&mut self, options: &PresenceOptions) -> bool {
         self.devices.retain(|_, device| device.requests > 0 || device.is_connected(options));
         !self.devices.is_empty()
+    }
+
+    /// Forgets devices of which no request waits.
+    pub(super) fn forget_those_gone(&mut self) {
+        self.devices.retain(|_, device| device.requests > 0);
     }
 
     /// Whether the user is there, by what all devices say.

@@ -19,7 +19,7 @@ use homeserver_core::{Clock, DeviceSn, RoomSn, UserSn};
 use parking_lot::{Mutex, RwLock};
 use ruma::UserId;
 pub use storage::PresenceState;
-use storage::{Database, Interned, LogEntry, LogObserver, NewPresence, Presence, StorageError};
+use storage::{Database, Engine, Interned, LogEntry, LogObserver, NewPresence, Presence, StorageError};
 use tasks::loops::Loops;
 use tokio::time::MissedTickBehavior;
 
@@ -121,6 +121,7 @@ impl Presences {
         let presences = Self { database, interned, clock, user_rooms, wakeups, options, present, around };
         let presences = Arc::new(presences);
         if options.enabled {
+            presences.database.observe(presences.clone());
             let running = presences.clone();
             loops.spawn("presence", move || running.clone().run());
         }
@@ -251,7 +252,7 @@ impl Presences {
 
     /// Writes the presence of users whose clients this node serves.
     async fn write(&self, users: &[UserSn], status_message: Option<Option<Box<str>>>) -> Result<(), StorageError> {
-        let changes = {
+        let changes: Vec<NewPresence> = {
             let around = self.around.lock();
             let changes = users.iter().filter_map(|user_sn| {
                 let user = around.get(user_sn)?;
@@ -264,7 +265,15 @@ impl Presences {
             });
             changes.collect()
         };
-        self.database.set_presence(changes, self.clock.now()).await
+        let said: Vec<_> = changes.iter().map(|change| (change.user_sn, change.state)).collect();
+        self.database.set_presence(changes, self.clock.now()).await?;
+        let mut around = self.around.lock();
+        for (user_sn, state) in said {
+            if let Some(user) = around.get_mut(&user_sn) {
+                user.said = Some(state);
+            }
+        }
+        Ok(())
     }
 
     async fn run(self: Arc<Self>) {
@@ -291,15 +300,19 @@ impl Presences {
         Ok(())
     }
 
-    /// Whose presence is not what others were told. Forgets those who are offline and of whom others know that.
+    /// Whose presence is not what others were told, or what this node has said. Forgets those who are offline and of whom others know
+    /// that.
     fn changed(&self) -> Vec<UserSn> {
+        // Other nodes may say of a user more than this one does.
+        let has_others = self.database.engine() == Engine::Postgres;
         let mut changed = Vec::new();
         self.around.lock().retain(|user_sn, user| {
             let (now, told) = (user.state(&self.options), self.present.state(*user_sn));
-            if now != told {
+            let is_changed = if has_others { now > told || user.said != Some(now) } else { now != told };
+            if is_changed {
                 changed.push(*user_sn);
             }
-            now != told || user.has_devices(&self.options)
+            is_changed || user.has_devices(&self.options)
         });
         changed
     }
@@ -333,17 +346,40 @@ impl Presences {
             self.database.see_present(around, now).await?;
         }
         loop {
+            let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
+            let missed = self.database.remove_old_presence_claims(now, limit).await?;
+            if missed.is_empty() {
+                break;
+            }
+            self.database.miss_present(missed, now).await?;
+        }
+        loop {
             let (seen_since, latest) = (now.minus(STALE_AFTER), now.plus(STALE_AFTER));
             let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
             let stale = self.database.stale_presence(seen_since, latest, limit).await?;
             if stale.is_empty() {
                 return Ok(());
             }
-            let state = PresenceState::Offline;
-            let offline = |user_sn| NewPresence { user_sn, state, status_message: None, last_active_at: None };
-            let stale: Vec<NewPresence> = stale.into_iter().map(offline).collect();
             tracing::debug!(users = stale.len(), "users were left behind as online");
-            self.database.set_presence(stale, now).await?;
+            self.database.miss_present(stale, now).await?;
+        }
+    }
+}
+
+impl LogObserver for Presences {
+    fn committed(&self, _: &[LogEntry]) {}
+
+    /// A user of whom another node says less than this one knows has said so there: a client that does not wait here at the moment has gone
+    /// there.
+    fn committed_elsewhere(&self, entries: &[LogEntry]) {
+        let mut around = self.around.lock();
+        for entry in entries {
+            if let LogEntry::Presence(presence) = entry
+                && let Some(user) = around.get_mut(&presence.user_sn)
+                && presence.state < user.state(&self.options)
+            {
+                user.forget_those_gone();
+            }
         }
     }
 }

@@ -134,6 +134,7 @@ impl Sync {
             LogEntry::Receipt(_) | LogEntry::Typing { .. } => {}
             LogEntry::Presence(_) | LogEntry::NotificationRules { .. } => {}
             LogEntry::Event(_) | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => {}
+            LogEntry::Account { .. } | LogEntry::RoomForgotten { .. } | LogEntry::Media { .. } => {}
             LogEntry::AccountData { user_sn, .. } => has_account_data |= *user_sn == pass.requester.user_sn,
         });
         if !is_in_memory {

@@ -59,6 +59,8 @@ pub use whole::{LaterPieces, SyncBody};
 
 /// Longest wait that is granted, whatever the client asks for.
 const MAX_WAIT: Duration = Duration::from_secs(300);
+/// How long it is waited for what other servers have written, for somebody who has seen it already.
+const CATCH_UP: Duration = Duration::from_secs(10);
 /// Events of a room's timeline where the filter does not say.
 const DEFAULT_TIMELINE_LIMIT: usize = 10;
 /// Most events of a room's timeline, whatever the filter says.
@@ -215,8 +217,11 @@ impl Sync {
     /// [`RoomError`] if something cannot be read.
     #[tracing::instrument(level = "debug", skip_all, fields(is_initial = request.since.is_none()))]
     pub async fn sync(self: &Arc<Self>, requester: &Requester, request: &SyncRequest) -> Result<SyncBody, RoomError> {
-        // A token from the future comes from a database that was restored from a backup: its owner starts again.
-        let since = request.since.filter(|since| *since <= self.tail.end());
+        self.check_log()?;
+        let since = match request.since {
+            Some(since) if since > self.tail.end() => self.awaited(since).await?,
+            since => since,
+        };
         self.counters.asked(since.is_none());
         let deadline = tokio::time::Instant::now() + request.timeout.min(MAX_WAIT);
         // The work is boxed, so that a request that only waits does not take the room that the work would need.
@@ -255,12 +260,26 @@ impl Sync {
         }
     }
 
+    /// Answers nothing while what other servers write is not known.
+    fn check_log(&self) -> Result<(), RoomError> {
+        if self.database.lost_log().is_some() { Err(RoomError::LostLog) } else { Ok(()) }
+    }
+
+    /// A position that was given out by another server, which this one has not come to yet. One that no server has come to is from a
+    /// database that was restored from a backup: its owner starts again.
+    async fn awaited(&self, since: Position) -> Result<Option<Position>, RoomError> {
+        let is_there = self.database.catch_up(since, CATCH_UP).await?;
+        self.check_log()?;
+        Ok(is_there.then_some(since))
+    }
+
     async fn answer(
         &self,
         requester: &Requester,
         request: &SyncRequest,
         since: Option<Position>,
     ) -> Result<Answer, RoomError> {
+        self.check_log()?;
         let to = self.tail.end();
         if since == Some(to) {
             return Ok(Answer::new(to));

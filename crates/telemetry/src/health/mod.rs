@@ -133,7 +133,7 @@ pub enum Readiness {
     Starting,
     /// Not any more.
     Stopping,
-    /// Not as long as the database does not answer.
+    /// Not as long as the database does not answer, or it is not known what other servers write.
     Unhealthy,
 }
 
@@ -149,6 +149,8 @@ pub struct HealthChecks {
     pub disk: Probe<DiskSpace>,
     /// For how long the oldest commit has waited to be told to those who wait; `None` when none does.
     pub untold_for: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
+    /// For how long what other servers write has not been known; `None` if it is.
+    pub lost_for: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
     /// The loops in the background that do not run as they should.
     pub failing_loops: Box<dyn Fn() -> Vec<&'static str> + Send + Sync>,
     /// Whether the server has been told to stop.
@@ -165,6 +167,7 @@ pub struct HealthProbe {
     disk: SharedProbe<DiskSpace>,
     last_commit: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
     untold_for: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
+    lost_for: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
     failing_loops: Box<dyn Fn() -> Vec<&'static str> + Send + Sync>,
     is_stopping: Box<dyn Fn() -> bool + Send + Sync>,
     /// Of the caches, at the last check.
@@ -186,7 +189,8 @@ impl HealthProbe {
     /// A probe of a server that starts now.
     #[must_use]
     pub fn new(version: &'static str, metrics: Arc<Metrics>, checks: HealthChecks) -> Self {
-        let HealthChecks { database, writer, last_commit, disk, untold_for, failing_loops, is_stopping } = checks;
+        let HealthChecks { database, writer, last_commit, disk, untold_for, lost_for, failing_loops, is_stopping } =
+            checks;
         Self {
             version,
             started: Instant::now(),
@@ -196,6 +200,7 @@ impl HealthProbe {
             disk: SharedProbe::new(disk, DISK_TRUSTED_FOR),
             last_commit,
             untold_for,
+            lost_for,
             failing_loops,
             is_stopping,
             last_usage: Mutex::default(),
@@ -235,9 +240,10 @@ impl HealthProbe {
         if (self.is_stopping)() {
             return Readiness::Stopping;
         }
-        match judged("the database", self.database.ask(PATIENCE).await).0 {
-            Status::Healthy => Readiness::Ready,
-            Status::Unhealthy => Readiness::Unhealthy,
+        let (database, _) = judged("the database", self.database.ask(PATIENCE).await);
+        match database {
+            Status::Healthy if (self.lost_for)().is_none() => Readiness::Ready,
+            _ => Readiness::Unhealthy,
         }
     }
 
@@ -266,6 +272,9 @@ impl HealthProbe {
     }
 
     fn tells(&self) -> Result<(), String> {
+        if let Some(time) = (self.lost_for)() {
+            return Err(format!("what other servers write has not been known for {time:?}"));
+        }
         match (self.untold_for)() {
             Some(time) if time > MAX_UNTOLD => Err(format!("a commit has been waiting for {time:?}")),
             _ => Ok(()),

@@ -23,6 +23,7 @@ fn good() -> HealthChecks {
         last_commit: Box::new(|| None),
         disk: Box::new(|| Box::pin(future::ready(Ok(ROOMY)))),
         untold_for: Box::new(|| None),
+        lost_for: Box::new(|| None),
         failing_loops: Box::new(Vec::new),
         is_stopping: Box::new(|| false),
     }
@@ -93,6 +94,7 @@ async fn a_server_is_unhealthy_when_any_part_is() {
         ("disk", HealthChecks { disk: failing(), ..good() }),
         ("disk", HealthChecks { disk: Box::new(move || Box::pin(future::ready(Ok(full)))), ..good() }),
         ("log", HealthChecks { untold_for: Box::new(stuck), ..good() }),
+        ("log", HealthChecks { lost_for: Box::new(|| Some(Duration::ZERO)), ..good() }),
         ("background", HealthChecks { failing_loops: Box::new(|| vec!["typing"]), ..good() }),
     ] {
         let health = probe(checks).check().await;

@@ -35,6 +35,7 @@ impl From<RoomError> for ApiError {
             RoomError::UnsupportedVersion(_) => Self::unsupported_room_version(sentence),
             RoomError::AliasInUse(_) => Self::room_in_use(sentence),
             RoomError::Contended => Self::unavailable(sentence).with_retry_after(CONTENDED_WAIT),
+            RoomError::LostLog => Self::unavailable(sentence).with_retry_after(PARTIAL_WAIT),
             RoomError::StateUnknown => Self::unavailable(sentence).with_retry_after(PARTIAL_WAIT),
             RoomError::LimitExceeded(error) => error.into(),
             RoomError::Busy(error) => error.into(),

@@ -1,0 +1,119 @@
+//! Looking for what other processes have written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::publisher::Publisher;
+use crate::StorageError;
+use crate::postgres_only::Listening;
+
+/// How often it is looked without being woken: on SQLite, where commands write that run beside the server, and on PostgreSQL in case
+/// a wake-up was lost.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same while there is no connection on which this node could be woken.
+const LOOK_EVERY_UNLESS_WOKEN: Duration = Duration::from_millis(100);
+/// How often the connection is looked at.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
+/// How long to wait before it is tried again to listen: doubled from the first to the second.
+const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Follows until `closing` is cancelled. `target` is where to listen, on PostgreSQL.
+pub(crate) async fn follow(publisher: Arc<Publisher>, target: Option<PgConnectOptions>, closing: CancellationToken) {
+    let following = async {
+        match target {
+            Some(target) => Follower { publisher, is_failing: false }.on_postgres(&target).await,
+            None => Follower { publisher, is_failing: false }.on_sqlite().await,
+        }
+    };
+    closing.run_until_cancelled(following).await;
+}
+
+struct Follower {
+    publisher: Arc<Publisher>,
+    /// Whether the last look failed, which is said once.
+    is_failing: bool,
+}
+
+impl Follower {
+    async fn on_sqlite(mut self) {
+        loop {
+            self.wait_for_bell(Instant::now() + LOOK_EVERY).await;
+            self.look().await;
+        }
+    }
+
+    async fn on_postgres(mut self, target: &PgConnectOptions) {
+        let (first, longest) = RETRY_AFTER;
+        let mut retry_after = first;
+        loop {
+            match Listening::begin(target).await {
+                Ok(listening) => {
+                    retry_after = first;
+                    // What was written before somebody listened.
+                    self.look().await;
+                    let error = self.woken_by(listening).await;
+                    tracing::warn!(%error, "this server is not told what other ones write, and looks for it meanwhile");
+                }
+                Err(error) => tracing::debug!(%error, "this server is not told yet what other ones write"),
+            }
+            let retry_at = Instant::now() + retry_after;
+            while Instant::now() < retry_at {
+                self.look().await;
+                self.wait_for_bell(Instant::now() + LOOK_EVERY_UNLESS_WOKEN).await;
+            }
+            retry_after = longest.min(retry_after * 2);
+        }
+    }
+
+    /// Looks whenever another node has written, until the connection is lost.
+    async fn woken_by(&mut self, mut listening: Listening) -> StorageError {
+        let mut check_at = Instant::now() + CHECK_EVERY;
+        loop {
+            let look_at = Instant::now() + LOOK_EVERY;
+            let is_news = loop {
+                tokio::select! {
+                    woken = listening.woken() => match woken {
+                        Ok(node) if *node == **self.publisher.node() => {}
+                        Ok(_) => break true,
+                        Err(error) => return error,
+                    },
+                    () = self.publisher.bell.notified() => break true,
+                    () = sleep(look_at.saturating_duration_since(Instant::now())) => break false,
+                }
+            };
+            self.look().await;
+            if !is_news && Instant::now() >= check_at {
+                if let Err(error) = listening.check().await {
+                    return error;
+                }
+                check_at = Instant::now() + CHECK_EVERY;
+            }
+        }
+    }
+
+    async fn wait_for_bell(&self, until: Instant) {
+        // Whether it was rung or the time is up: it is looked now.
+        let _ = timeout_at(until, self.publisher.bell.notified()).await;
+    }
+
+    async fn look(&mut self) {
+        match self.publisher.follow().await {
+            Ok(_) if self.is_failing => {
+                tracing::info!("what other servers write can be read again");
+                self.is_failing = false;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                if !self.is_failing {
+                    tracing::warn!(%error, "what other servers write cannot be read");
+                }
+                self.is_failing = true;
+                sleep(LOOK_EVERY_UNLESS_WOKEN).await;
+            }
+        }
+    }
+}

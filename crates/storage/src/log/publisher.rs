@@ -1,0 +1,291 @@
+//! Telling the observers of this process of everything that is added to the log, in the order of positions, whoever wrote it.
+//!
+//! Every transaction says which position was the last before it, so what is told is a chain. A transaction of this process is told
+//! from memory as soon as it has committed, if all before it was told; otherwise others have written, and what they have written
+//! down is read first. The lock of the log, which is held from the allocation of positions to the commit, sees to it that all of it can be
+//! read by then.
+//!
+//! A position that nothing explains is a *gap*. It should not happen: rows that were removed while this process was suspended,
+//! or a database that was restored under it. Nothing after a gap is told, because what is kept in memory would be wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use homeserver_core::Position;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use super::reading::{self, WrittenBatch};
+use super::{Batch, LogEntry, LogObserver, Writing};
+use crate::StorageError;
+use crate::readers::Reading;
+
+/// Transactions of this process that can wait until what is before them is told.
+const MAX_WAITING: usize = 1_024;
+
+/// This process has lost track of the log: there is a position of which it cannot find out what was written there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LostLog {
+    /// The last position that is known.
+    pub known: Position,
+    /// For how long.
+    pub lasts: Duration,
+}
+
+/// Tells the observers of this process.
+pub(crate) struct Publisher {
+    /// The database's own, which closes it.
+    reading: Weak<Reading>,
+    /// The name of this process.
+    node: Arc<str>,
+    /// Whether what this process writes can be read.
+    writing: Writing,
+    /// Whether a gap stops it. What is no server keeps nothing in memory that a gap would make wrong.
+    is_strict: bool,
+    told: RwLock<Told>,
+    /// Transactions of this process, by their last position: from before their commit until they are told.
+    own: Mutex<BTreeMap<Position, Batch>>,
+    /// Held by whoever tells, so that all is told in its order.
+    turn: tokio::sync::Mutex<()>,
+    lost: Mutex<Option<(Position, Instant)>>,
+    /// Rung when somebody waits for what others have written.
+    pub(super) bell: Notify,
+}
+
+struct Told {
+    observers: Vec<Arc<dyn LogObserver>>,
+    /// Everything up to here was told.
+    position: Position,
+}
+
+impl Publisher {
+    /// Tells of everything after `position`.
+    pub(crate) fn new(
+        reading: &Arc<Reading>,
+        node: Arc<str>,
+        writing: Writing,
+        position: Position,
+        is_strict: bool,
+    ) -> Self {
+        Self {
+            reading: Arc::downgrade(reading),
+            node,
+            writing,
+            is_strict,
+            told: RwLock::new(Told { observers: Vec::new(), position }),
+            own: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            lost: Mutex::default(),
+            bell: Notify::new(),
+        }
+    }
+
+    /// Tells the observer, made by `make`, of everything after the position that `make` is given.
+    pub(crate) fn observe(&self, make: impl FnOnce(Position) -> Arc<dyn LogObserver>) {
+        let mut told = self.told.write();
+        let observer = make(told.position);
+        told.observers.push(observer);
+    }
+
+    /// Everything up to here was told.
+    pub(crate) fn told(&self) -> Position {
+        self.told.read().position
+    }
+
+    /// Whether there is a gap.
+    pub(crate) fn lost(&self) -> Option<LostLog> {
+        self.lost.lock().map(|(known, since)| LostLog { known, lasts: since.elapsed() })
+    }
+
+    /// The name of this process.
+    pub(crate) fn node(&self) -> &Arc<str> {
+        &self.node
+    }
+
+    /// Whether this process writes down what it adds to the log.
+    pub(crate) fn writing(&self) -> Writing {
+        self.writing
+    }
+
+    /// This transaction of this process is about to be committed.
+    pub(crate) fn expect(&self, batch: Batch) {
+        let mut own = self.own.lock();
+        own.insert(batch.last, batch);
+        if own.len() > MAX_WAITING {
+            // They are written down, too.
+            own.pop_first();
+        }
+    }
+
+    /// The transaction that was expected was not committed.
+    pub(crate) fn withdraw(&self, last: Position) {
+        self.own.lock().remove(&last);
+    }
+
+    /// The transaction that was expected was committed: it is told, and what others have written before it.
+    pub(crate) async fn committed(&self, last: Position) {
+        let _turn = self.turn.lock().await;
+        // Otherwise whoever reads was faster.
+        let Some(before) = self.own.lock().get(&last).map(|batch| batch.before) else { return };
+        let has_missed = before > self.told();
+        let is_observed = self.is_strict || !self.told.read().observers.is_empty();
+        if has_missed
+            && is_observed
+            && let Err(error) = self.tell_others(Some(before)).await
+        {
+            tracing::warn!(%error, "what other processes have written cannot be read yet");
+        }
+        if before == self.told() || !self.is_strict {
+            self.tell_own(last);
+        } else {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Reads what others have written, and tells it. Returns up to where everything was told.
+    ///
+    /// # Errors
+    /// [`StorageError`] if it cannot be read.
+    pub(crate) async fn follow(&self) -> Result<Position, StorageError> {
+        let _turn = self.turn.lock().await;
+        self.tell_others(None).await?;
+        Ok(self.told())
+    }
+
+    /// Tells what is written down, up to `until` if that is given.
+    async fn tell_others(&self, until: Option<Position>) -> Result<(), StorageError> {
+        let told = self.tell_written(until).await;
+        if matches!(told, Err(StorageError::Corrupt(_))) {
+            self.note_gap();
+        }
+        told
+    }
+
+    async fn tell_written(&self, until: Option<Position>) -> Result<(), StorageError> {
+        loop {
+            let after = self.told();
+            let next = reading::next(&*self.reading()?, after).await?;
+            let mut wanted: Vec<WrittenBatch> = next.batches.into();
+            if let Some(until) = until {
+                wanted.retain(|batch| batch.last <= until);
+            }
+            let is_last = !next.is_cut || wanted.last().is_none_or(|last| until == Some(last.last));
+            self.tell_batches(&wanted).await?;
+            if is_last {
+                if self.writing == Writing::Nothing && until.is_none() {
+                    self.tell_own_up_to(next.head);
+                }
+                self.note_end(until.unwrap_or(next.head));
+                return Ok(());
+            }
+            if self.told() == after {
+                self.note_gap();
+                return Ok(());
+            }
+        }
+    }
+
+    fn reading(&self) -> Result<Arc<Reading>, StorageError> {
+        self.reading.upgrade().ok_or_else(|| StorageError::Unavailable("the database is closed".to_owned()))
+    }
+
+    async fn tell_batches(&self, batches: &[WrittenBatch]) -> Result<(), StorageError> {
+        let is_in_memory = |last| self.own.lock().contains_key(&last);
+        // What is in memory need not be read.
+        let (own, others): (Vec<_>, Vec<_>) =
+            batches.iter().partition(|batch| *batch.node == *self.node && is_in_memory(batch.last));
+        let own: BTreeSet<Position> = own.into_iter().map(|batch| batch.last).collect();
+        let mut entries = reading::entries_of(&*self.reading()?, &others).await?.into_iter();
+        for batch in batches {
+            if self.writing == Writing::Nothing {
+                self.tell_own_up_to(batch.before);
+            }
+            if own.contains(&batch.last) {
+                self.tell_own_if_next(batch.last);
+                continue;
+            }
+            let entries = entries.next().unwrap_or_default();
+            if self.told() == batch.before || !self.is_strict {
+                self.tell(&entries, batch.last, true);
+            } else {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the transactions of this process that were not written down, if they are next. That somebody has built on them
+    /// proves that they were committed.
+    fn tell_own_up_to(&self, until: Position) {
+        while self.told() < until {
+            let told = self.told();
+            let next =
+                self.own.lock().values().find(|batch| batch.before == told && batch.last <= until).map(|it| it.last);
+            match next {
+                Some(last) => self.tell_own(last),
+                None => return,
+            }
+        }
+    }
+
+    fn tell_own_if_next(&self, last: Position) {
+        let is_next = self.own.lock().get(&last).is_some_and(|batch| batch.before == self.told());
+        if is_next || !self.is_strict {
+            self.tell_own(last);
+        }
+    }
+
+    fn tell_own(&self, last: Position) {
+        let batch = self.own.lock().remove(&last);
+        if let Some(batch) = batch {
+            self.tell(&batch.entries, batch.last, false);
+        }
+    }
+
+    fn tell(&self, entries: &[LogEntry], last: Position, is_of_others: bool) {
+        let mut told = self.told.write();
+        if !entries.is_empty() {
+            if is_of_others {
+                told.observers.iter().for_each(|observer| observer.committed_elsewhere(entries));
+            }
+            told.observers.iter().for_each(|observer| observer.committed(entries));
+        }
+        told.position = told.position.max(last);
+        let position = told.position;
+        told.observers.iter().for_each(|observer| observer.told_up_to(position));
+        drop(told);
+        // Those that were not committed after all have lost their positions to others.
+        self.own.lock().retain(|own, _| *own > position);
+    }
+
+    /// All that could be read was told; the log ends at `end`.
+    fn note_end(&self, end: Position) {
+        let told = self.told();
+        // What this process has committed on SQLite is told by whoever waits for its turn. A log that has become shorter is another one.
+        let is_explained = told == end || self.own.lock().contains_key(&end);
+        if !self.is_strict || is_explained {
+            if self.lost.lock().take().is_some() {
+                tracing::info!(position = told.0, "this server follows the log again");
+            }
+            return;
+        }
+        self.note_gap();
+    }
+
+    fn note_gap(&self) {
+        if !self.is_strict {
+            return;
+        }
+        let told = self.told();
+        let mut lost = self.lost.lock();
+        if lost.is_none() {
+            tracing::error!(
+                position = told.0,
+                "what was written after this position of the log is missing: this server answers no /sync until it is found; \
+                 if that lasts, restart it"
+            );
+            *lost = Some((told, Instant::now()));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The row that a transaction adds to `log_entries`.
+
+use std::fmt::Write as _;
+
+use homeserver_core::{Clock as _, Position, SystemClock, Timestamp};
+
+use super::{Batch, written};
+use crate::nul::escaped;
+use crate::{StorageError, Value, postgres_only};
+
+/// One transaction, as it is written down.
+pub(crate) struct LogRow {
+    last: Position,
+    before: Position,
+    node: Box<str>,
+    written_at: Timestamp,
+    entries: String,
+}
+
+impl LogRow {
+    pub(crate) const INSERT: &str =
+        "INSERT INTO log_entries (position, previous, node, written_at, entries) VALUES ($1, $2, $3, $4, $5)";
+
+    /// What `node` adds to the log. The time is the system's: by it only the age is found out.
+    pub(crate) fn new(batch: &Batch, node: &str) -> Result<Self, StorageError> {
+        let Batch { before, last, entries } = batch;
+        let entries = written::encode(entries)?;
+        Ok(Self { last: *last, before: *before, node: node.into(), written_at: SystemClock.now(), entries })
+    }
+
+    pub(crate) fn values(&self) -> [Value<'_>; 5] {
+        let Self { last, before, node, written_at, entries } = self;
+        [(*last).into(), (*before).into(), node.into(), (*written_at).into(), entries.into()]
+    }
+
+    /// The insertion as one text, with what wakes other nodes: so it costs no round trip of its own. The connection has
+    /// `standard_conforming_strings`.
+    pub(crate) fn insert_and_notify(&self) -> String {
+        let Self { last, before, node, written_at, entries } = self;
+        let mut sql = String::with_capacity(entries.len() + 200);
+        // Writing to a string cannot fail.
+        let _ = write!(
+            sql,
+            "INSERT INTO log_entries (position, previous, node, written_at, entries) \
+             VALUES ({}, {}, {}, {}, {}); {}",
+            last.0,
+            before.0,
+            quoted(node),
+            written_at.0,
+            quoted(&escaped(entries)),
+            postgres_only::notify(node)
+        );
+        sql
+    }
+}
+
+/// A literal of PostgreSQL.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn quotes_end_no_literal() {
+        assert_eq!(quoted("it's"), "'it''s'");
+        assert_eq!(quoted(r"\'; DROP TABLE users; --"), r"'\''; DROP TABLE users; --'");
+    }
+}

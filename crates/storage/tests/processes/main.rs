@@ -1,0 +1,9 @@
+//! Several processes on one database.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly in the functions around it too")]
+
+mod following;
+mod gaps;
+mod holding;
+mod leases;
+mod world;
