@@ -55,7 +55,8 @@ mod tests {
     #[test]
     fn the_variants_of_a_character_are_those_that_become_it_in_one_case() {
         let mut expected: BTreeMap<char, Vec<char>> = BTreeMap::new();
-        for character in '\0'..=char::MAX {
+        // Beyond these no character has two cases.
+        for character in '\0'..='\u{1ffff}' {
             expected.entry(fold_char(character)).or_default().push(character);
         }
         for (folded, expected) in expected {
