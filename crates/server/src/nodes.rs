@@ -41,10 +41,11 @@ impl ThisNode {
             let (clock, (database, node)) = (clock.clone(), renewed.clone());
             async move {
                 loop {
-                    tokio::time::sleep(SAID_EVERY).await;
-                    if let Err(error) = database.renew_node(&node, clock.now().plus(BELIEVED_FOR)).await {
+                    let now = clock.now();
+                    if let Err(error) = database.renew_node(&node, now, now.plus(BELIEVED_FOR)).await {
                         tracing::debug!(%error, "other servers were not told that this one runs");
                     }
+                    tokio::time::sleep(SAID_EVERY).await;
                 }
             }
         });

@@ -309,6 +309,11 @@ impl Database {
         self.inner.publisher.lost()
     }
 
+    /// There are other servers, or there are none.
+    pub(crate) fn note_other_nodes(&self, has_others: bool) {
+        self.inner.publisher.note_others(has_others);
+    }
+
     /// The name of this process among those that use the database, while it runs.
     #[must_use]
     pub fn node(&self) -> &str {

@@ -22,12 +22,16 @@ impl Database {
         lease.map(Node).ok_or_else(|| StorageError::InUse("another server has the name of this one".to_owned()))
     }
 
-    /// Tells others that this server still runs, until `until`.
+    /// Tells others that this server still runs, until `until`, and finds out whether there are any. As long as there are none,
+    /// nobody is woken: a server that starts looks often by itself until it is known.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
-    pub async fn renew_node(&self, node: &Node, until: Timestamp) -> Result<(), StorageError> {
-        self.renew_lease(node.0.clone(), until).await.map(drop)
+    pub async fn renew_node(&self, node: &Node, now: Timestamp, until: Timestamp) -> Result<(), StorageError> {
+        self.renew_lease(node.0.clone(), until).await?;
+        let nodes = self.nodes(now).await?;
+        self.note_other_nodes(nodes.iter().any(|other| other.name != self.node()));
+        Ok(())
     }
 
     /// Tells others that this server runs no longer.

@@ -380,7 +380,7 @@ impl Tx {
             }
             WriteConnection::Postgres(connection) => match row {
                 Some(row) => {
-                    let commit = sqlx::AssertSqlSafe(format!("{}; COMMIT", row.insert_and_notify()));
+                    let commit = sqlx::AssertSqlSafe(format!("{}; COMMIT", row.insertion()));
                     connection.execute(sqlx::raw_sql(commit)).await?;
                 }
                 None => raw(connection, "COMMIT").await?,

@@ -250,7 +250,9 @@ impl Writer {
     async fn commit_and_tell(&self, tx: &mut Tx) -> Result<(), StorageError> {
         let batch = tx.log_batch();
         let row = match (&batch, self.publisher.writing()) {
-            (Some(batch), Writing::Down) => Some(LogRow::new(batch, self.publisher.node())?),
+            (Some(batch), Writing::Down) => {
+                Some(LogRow::new(batch, self.publisher.node(), self.publisher.has_others())?)
+            }
             _ => None,
         };
         let last = batch.as_ref().map(|batch| batch.last);

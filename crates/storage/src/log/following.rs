@@ -16,6 +16,8 @@ use crate::postgres_only::Listening;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The same while there is no connection on which this node could be woken.
 const LOOK_EVERY_UNLESS_WOKEN: Duration = Duration::from_millis(100);
+/// For how long a node that has started is perhaps not known to the others, who wake it only then.
+const UNKNOWN_FOR: Duration = Duration::from_secs(20);
 /// How often the connection is looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// How long to wait before it is tried again to listen: doubled from the first to the second.
@@ -25,8 +27,8 @@ const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration:
 pub(crate) async fn follow(publisher: Arc<Publisher>, target: Option<PgConnectOptions>, closing: CancellationToken) {
     let following = async {
         match target {
-            Some(target) => Follower { publisher, is_failing: false }.on_postgres(&target).await,
-            None => Follower { publisher, is_failing: false }.on_sqlite().await,
+            Some(target) => Follower::new(publisher).on_postgres(&target).await,
+            None => Follower::new(publisher).on_sqlite().await,
         }
     };
     closing.run_until_cancelled(following).await;
@@ -34,11 +36,16 @@ pub(crate) async fn follow(publisher: Arc<Publisher>, target: Option<PgConnectOp
 
 struct Follower {
     publisher: Arc<Publisher>,
+    started: Instant,
     /// Whether the last look failed, which is said once.
     is_failing: bool,
 }
 
 impl Follower {
+    fn new(publisher: Arc<Publisher>) -> Self {
+        Self { publisher, started: Instant::now(), is_failing: false }
+    }
+
     async fn on_sqlite(mut self) {
         loop {
             self.wait_for_bell(Instant::now() + LOOK_EVERY).await;
@@ -73,7 +80,8 @@ impl Follower {
     async fn woken_by(&mut self, mut listening: Listening) -> StorageError {
         let mut check_at = Instant::now() + CHECK_EVERY;
         loop {
-            let look_at = Instant::now() + LOOK_EVERY;
+            let is_known = self.started.elapsed() > UNKNOWN_FOR;
+            let look_at = Instant::now() + if is_known { LOOK_EVERY } else { LOOK_EVERY_UNLESS_WOKEN };
             let is_news = loop {
                 tokio::select! {
                     woken = listening.woken() => match woken {

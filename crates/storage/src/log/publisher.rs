@@ -9,6 +9,7 @@
 //! or a database that was restored under it. Nothing after a gap is told, because what is kept in memory would be wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub(crate) struct Publisher {
     /// Held by whoever tells, so that all is told in its order.
     turn: tokio::sync::Mutex<()>,
     lost: Mutex<Option<(Position, Instant)>>,
+    /// Whether other servers may wait to be woken.
+    has_others: AtomicBool,
     /// Rung when somebody waits for what others have written.
     pub(super) bell: Notify,
 }
@@ -77,6 +80,7 @@ impl Publisher {
             own: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             lost: Mutex::default(),
+            has_others: AtomicBool::new(true),
             bell: Notify::new(),
         }
     }
@@ -101,6 +105,16 @@ impl Publisher {
     /// The name of this process.
     pub(crate) fn node(&self) -> &Arc<str> {
         &self.node
+    }
+
+    /// Whether other servers may wait to be woken.
+    pub(crate) fn has_others(&self) -> bool {
+        self.has_others.load(Ordering::Relaxed)
+    }
+
+    /// There are other servers, or there are none: then nobody is woken.
+    pub(crate) fn note_others(&self, has_others: bool) {
+        self.has_others.store(has_others, Ordering::Relaxed);
     }
 
     /// Whether this process writes down what it adds to the log.

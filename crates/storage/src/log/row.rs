@@ -15,41 +15,52 @@ pub(crate) struct LogRow {
     node: Box<str>,
     written_at: Timestamp,
     entries: String,
+    wakes_others: bool,
 }
 
 impl LogRow {
     pub(crate) const INSERT: &str =
         "INSERT INTO log_entries (position, previous, node, written_at, entries) VALUES ($1, $2, $3, $4, $5)";
 
-    /// What `node` adds to the log. The time is the system's: by it only the age is found out.
-    pub(crate) fn new(batch: &Batch, node: &str) -> Result<Self, StorageError> {
+    /// What `node` adds to the log, and whether others are to be woken. The time is the system's: by it only the age is found out.
+    pub(crate) fn new(batch: &Batch, node: &str, wakes_others: bool) -> Result<Self, StorageError> {
         let Batch { before, last, entries } = batch;
         let entries = written::encode(entries)?;
-        Ok(Self { last: *last, before: *before, node: node.into(), written_at: SystemClock.now(), entries })
+        Ok(Self {
+            last: *last,
+            before: *before,
+            node: node.into(),
+            written_at: SystemClock.now(),
+            entries,
+            wakes_others,
+        })
     }
 
     pub(crate) fn values(&self) -> [Value<'_>; 5] {
-        let Self { last, before, node, written_at, entries } = self;
+        let Self { last, before, node, written_at, entries, .. } = self;
         [(*last).into(), (*before).into(), node.into(), (*written_at).into(), entries.into()]
     }
 
-    /// The insertion as one text, with what wakes other nodes: so it costs no round trip of its own. The connection has
-    /// `standard_conforming_strings`.
-    pub(crate) fn insert_and_notify(&self) -> String {
-        let Self { last, before, node, written_at, entries } = self;
+    /// The insertion as one text, with what wakes other nodes, if there are any: so it costs no round trip of its own. The connection
+    /// has `standard_conforming_strings`.
+    pub(crate) fn insertion(&self) -> String {
+        let Self { last, before, node, written_at, entries, .. } = self;
         let mut sql = String::with_capacity(entries.len() + 200);
         // Writing to a string cannot fail.
         let _ = write!(
             sql,
             "INSERT INTO log_entries (position, previous, node, written_at, entries) \
-             VALUES ({}, {}, {}, {}, {}); {}",
+             VALUES ({}, {}, {}, {}, {})",
             last.0,
             before.0,
             quoted(node),
             written_at.0,
-            quoted(&escaped(entries)),
-            postgres_only::notify(node)
+            quoted(&escaped(entries))
         );
+        if self.wakes_others {
+            sql.push_str("; ");
+            sql.push_str(&postgres_only::notify(node));
+        }
         sql
     }
 }

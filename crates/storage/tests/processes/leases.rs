@@ -80,7 +80,7 @@ on_both_databases! {
             names
         };
         assert_eq!(names(after(1)).await, ["one", "two"]);
-        first.renew_node(&one, after(60)).await.unwrap();
+        first.renew_node(&one, after(1), after(60)).await.unwrap();
         assert_eq!(names(after(31)).await, ["one"]);
         first.leave_node(&one).await.unwrap();
         assert!(names(after(32)).await.is_empty());
