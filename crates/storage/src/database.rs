@@ -25,6 +25,9 @@ use crate::value::{Row, Value};
 use crate::writer::{ClosureJob, Observers, PendingAppend, PendingFrequent, QUEUE_LENGTH, Write, Writer, WriterSource};
 use crate::{StorageError, migrations, postgres};
 
+/// How often a statement runs on SQLite before others may have the thread.
+const ROUNDS_AT_ONCE: usize = 20;
+
 /// An open database. Clones share the connections.
 #[derive(Clone)]
 pub struct Database {
@@ -176,6 +179,33 @@ impl Database {
                 Box::pin(read.instrument(statement.span())).await
             }
         }
+    }
+
+    /// Runs a reading statement once for each set of parameters, and maps every row of the answers. For statements that PostgreSQL
+    /// has another form of, which asks for all at once; SQLite reads some of them in one transaction.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails or a row is not as expected.
+    pub(crate) async fn query_each<'v, T, const N: usize>(
+        &self,
+        sql: &'static str,
+        rounds: impl Iterator<Item = [Value<'v>; N]>,
+        mut map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+    ) -> Result<Vec<T>, StorageError> {
+        let statement = self.inner.dialect.statement(sql);
+        let rounds: Vec<[Value<'v>; N]> = rounds.collect();
+        let mut answer = Vec::new();
+        for rounds in rounds.chunks(ROUNDS_AT_ONCE) {
+            match &self.inner.readers {
+                Readers::Sqlite(readers) => readers.query_each(&statement, rounds, &mut map, &mut answer).await?,
+                Readers::Postgres(_) => {
+                    for params in rounds {
+                        answer.extend(self.query(sql, params, &mut map).await?);
+                    }
+                }
+            }
+        }
+        Ok(answer)
     }
 
     /// Runs a reading statement and maps the first row of its answer, if there is one.
