@@ -4,6 +4,7 @@ use sqlx::{Acquire as _, Executor as _, PgPool};
 
 use crate::StorageError;
 use crate::dialect::Dialect;
+use crate::postgres::PLAN_AS_USUAL;
 use crate::writer::WriterSource;
 
 /// The migrations in their order; the first is number 1.
@@ -71,6 +72,7 @@ async fn migrate_postgres(pool: &PgPool, dialect: &Dialect) -> Result<(), Storag
     let mut connection = pool.acquire().await?;
     let mut transaction = connection.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(&mut *transaction).await?;
+    transaction.execute(sqlx::raw_sql(PLAN_AS_USUAL)).await?;
     transaction.execute(sqlx::raw_sql(CREATE_TABLE)).await?;
     let found: i64 = sqlx::query_scalar(NEWEST).fetch_one(&mut *transaction).await?;
     for (version, sql) in missing(found)? {
