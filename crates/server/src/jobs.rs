@@ -8,7 +8,8 @@ use accounts::mail::{MailJob, SendMail, ValidationMails};
 use accounts::sessions::Sessions;
 use background::{
     ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, JobState, MembershipJobs,
-    PurgeForgottenRooms, RemoveExpired, RemoveReadLog, RemoveUnseenDevices, RoomPurge, StateCompletion, UploadNames, WorkOutStates,
+    PurgeForgottenRooms, RemoveExpired, RemoveReadLog, RemoveUnseenDevices, RoomPurge, StateCompletion, UploadNames,
+    WorkOutStates,
 };
 use config::{Config, Schedule};
 use homeserver_core::Clock;

@@ -189,6 +189,20 @@ impl Database {
         self.inner.reading.query(sql, params, map).await
     }
 
+    /// Runs a reading statement once for each set of parameters, and maps every row of the answers. For statements that PostgreSQL
+    /// has another form of, which asks for all at once; SQLite reads some of them in one transaction.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails or a row is not as expected.
+    pub(crate) async fn query_each<'v, T, const N: usize>(
+        &self,
+        sql: &'static str,
+        rounds: impl Iterator<Item = [Value<'v>; N]>,
+        map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+    ) -> Result<Vec<T>, StorageError> {
+        self.inner.reading.query_each(sql, rounds, map).await
+    }
+
     /// Runs a reading statement and maps the first row of its answer, if there is one.
     ///
     /// # Errors

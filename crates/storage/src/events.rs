@@ -1,12 +1,13 @@
 //! Reading events.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
 
 use crate::unread::Unread;
-use crate::value::Row;
+use crate::value::{Row, Value};
 use crate::{Database, Membership, StorageError, params};
 
 /// What became of an event when it was checked.
@@ -107,20 +108,27 @@ pub struct StoredEvent {
 }
 
 /// The columns that [`read_event`] reads, from `events e`, `events p` (what `e` replaced), `events r` (what redacted `e`) and
-/// `erased_users`, which is as good as empty.
+/// `erased_users`. Mostly that is empty: this is asked once for the statement, and then no event is looked up there.
 macro_rules! event_query {
     ($condition:literal) => {
         event_query!("", $condition)
     };
     ($more_columns:literal, $condition:literal) => {
+        event_query!($more_columns, "events", $condition)
+    };
+    ($more_columns:literal, $from:literal, $condition:literal) => {
         concat!(
             "SELECT e.event_sn, e.event_id, e.room_sn, e.type_sn, e.state_key_sn, e.sender_sn, e.origin_server_ts, ",
             "e.depth, e.countable_total, e.client_json, p.client_json, r.client_json, e.replaces_sn, ",
-            "(SELECT x.position FROM erased_users x WHERE x.user_sn = e.sender_sn), ",
-            "CASE WHEN e.replaces_sn IS NOT NULL OR e.redacted_by IS NOT NULL THEN (SELECT MAX(x.position) ",
+            "CASE WHEN EXISTS (SELECT 1 FROM erased_users WHERE user_sn > 0) THEN (SELECT x.position ",
+            "FROM erased_users x WHERE x.user_sn = e.sender_sn) END, ",
+            "CASE WHEN EXISTS (SELECT 1 FROM erased_users WHERE user_sn > 0) AND (e.replaces_sn IS NOT NULL ",
+            "OR e.redacted_by IS NOT NULL) THEN (SELECT MAX(x.position) ",
             "FROM erased_users x WHERE x.user_sn IN (p.sender_sn, r.sender_sn)) END",
             $more_columns,
-            " FROM events e LEFT JOIN events p ON p.event_sn = e.replaces_sn ",
+            " FROM ",
+            $from,
+            " e LEFT JOIN events p ON p.event_sn = e.replaces_sn ",
             "LEFT JOIN events r ON r.event_sn = e.redacted_by ",
             $condition
         )
@@ -283,19 +291,23 @@ impl Database {
         limit: i64,
     ) -> Result<Vec<StoredEvent>, StorageError> {
         if self.engine() == crate::Engine::Sqlite {
-            let mut events = Vec::new();
-            for room in rooms {
-                events.extend(self.timeline_backwards(RoomSn(*room), after, until, limit, None).await?);
-            }
-            return Ok(events);
+            let sql = event_query!(
+                "WHERE e.room_sn = $1 AND e.event_sn > $2 AND e.event_sn <= $3 AND e.standing = 0 \
+                 ORDER BY e.room_sn DESC, e.event_sn DESC LIMIT $4"
+            );
+            let rounds = rooms.iter().map(|room| [*room, after, until, limit].map(Value::from));
+            return self.query_each(sql, rounds, read_event).await;
         }
+        // Each event is looked up once, and put in order here: PostgreSQL would copy all of them to sort them.
         let sql = event_query!(
-            "JOIN (SELECT newest.event_sn FROM UNNEST($1) AS wanted (room_sn), LATERAL (\
-             SELECT event_sn FROM events WHERE room_sn = wanted.room_sn AND event_sn > $2 AND event_sn <= $3 \
-             AND standing = 0 ORDER BY room_sn DESC, event_sn DESC LIMIT $4) newest) chosen ON chosen.event_sn = e.event_sn \
-             ORDER BY e.room_sn, e.event_sn DESC"
+            "",
+            "UNNEST($1) AS wanted (room_sn), LATERAL (SELECT * FROM events WHERE room_sn = wanted.room_sn \
+             AND event_sn > $2 AND event_sn <= $3 AND standing = 0 ORDER BY room_sn DESC, event_sn DESC LIMIT $4)",
+            ""
         );
-        self.query(sql, params![rooms, after, until, limit], read_event).await
+        let mut events = self.query(sql, params![rooms, after, until, limit], read_event).await?;
+        events.sort_by_key(|event| (event.room_sn, Reverse(event.sn)));
+        Ok(events)
     }
 
     /// The whole of an event.

@@ -302,11 +302,8 @@ impl Database {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         if self.engine() == Engine::Sqlite {
             let sql = first_members_query!("", "$1");
-            let mut members = Vec::new();
-            for room_sn in rooms {
-                members.extend(self.query(sql, params![room_sn, except, limit], read_first_member).await?);
-            }
-            return Ok(members);
+            let rounds = rooms.iter().map(|room_sn| [(*room_sn).into(), except.into(), limit.into()]);
+            return self.query_each(sql, rounds, read_first_member).await;
         }
         if rooms.is_empty() {
             return Ok(Vec::new());

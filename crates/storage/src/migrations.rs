@@ -3,6 +3,7 @@
 use sqlx::{Acquire as _, Executor as _, PgPool};
 
 use crate::dialect::Dialect;
+use crate::postgres::PLAN_AS_USUAL;
 use crate::writer::WriterSource;
 use crate::{StorageError, postgres_only};
 
@@ -72,6 +73,7 @@ async fn migrate_postgres(pool: &PgPool, dialect: &Dialect) -> Result<(), Storag
     let mut connection = pool.acquire().await?;
     let mut transaction = connection.begin().await?;
     postgres_only::lock_migrations(&mut transaction).await?;
+    transaction.execute(sqlx::raw_sql(PLAN_AS_USUAL)).await?;
     transaction.execute(sqlx::raw_sql(CREATE_TABLE)).await?;
     let found: i64 = sqlx::query_scalar(NEWEST).fetch_one(&mut *transaction).await?;
     if found <= LAST_OF_ONE_SERVER && postgres_only::has_earlier_server(&mut transaction).await? {

@@ -4,6 +4,7 @@
 //! do with each. It has no statistics, as on most servers.
 
 mod literals;
+mod postgres;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -33,6 +33,24 @@ const KEEPALIVE: [(&str, &str); 4] = [
 /// How long to wait before it is tried again to reach a database that may be starting.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
+/// Has every statement planned once for each connection, and not again for each set of parameters: to plan one of many parts takes
+/// several times as long as to run it.
+///
+/// A plan for all parameters must not be good for a few of them only. So it goes by indexes, one row after the other, as SQLite
+/// does it, for which the statements are written: what a table takes as a whole is for statistics that say how much is wanted, and
+/// the estimate of that, without parameters, is an average over small and very large rooms. Compiling is for plans that take seconds.
+const PLANS_FOR_GOOD: [(&str, &str); 6] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_memoize", "off"),
+    ("jit", "off"),
+];
+/// Has the changes of the schema planned as usual: they go through whole tables.
+pub(crate) const PLAN_AS_USUAL: &str = "SET LOCAL plan_cache_mode = auto; SET LOCAL enable_seqscan = on; \
+                                        SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on";
+
 /// The first connection to a database. One that cannot be reached may be starting, as it may beside this server when the machine
 /// starts: it is tried for as long as `patience`.
 ///
@@ -88,7 +106,7 @@ pub(crate) async fn connect(target: PgConnectOptions, options: &DatabaseOptions)
         // A transaction whose client has gone without a word must not keep the log locked.
         ("idle_in_transaction_session_timeout", "30s"),
     ]);
-    let target = target.options(KEEPALIVE);
+    let target = target.options(PLANS_FOR_GOOD).options(KEEPALIVE);
     let first = first_connection(&target, options.connect_timeout).await?;
     // It has told what there is to know; the pool makes its own.
     first.close().await?;

@@ -11,6 +11,9 @@ use crate::sqlite::SqliteReaders;
 use crate::value::{Row, Value};
 use crate::{StorageError, postgres};
 
+/// How often a statement runs on SQLite before others may have the thread.
+const ROUNDS_AT_ONCE: usize = 20;
+
 pub(crate) enum Readers {
     Sqlite(SqliteReaders),
     Postgres(PostgresReaders),
@@ -40,6 +43,30 @@ impl Reading {
                 Box::pin(read.instrument(statement.span())).await
             }
         }
+    }
+
+    /// Runs a reading statement once for each set of parameters, and maps every row of the answers. SQLite reads some of the
+    /// sets in one transaction.
+    pub(crate) async fn query_each<'v, T, const N: usize>(
+        &self,
+        sql: &'static str,
+        rounds: impl Iterator<Item = [Value<'v>; N]>,
+        mut map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+    ) -> Result<Vec<T>, StorageError> {
+        let statement = self.dialect.statement(sql);
+        let rounds: Vec<[Value<'v>; N]> = rounds.collect();
+        let mut answer = Vec::new();
+        for rounds in rounds.chunks(ROUNDS_AT_ONCE) {
+            match &self.readers {
+                Readers::Sqlite(readers) => readers.query_each(&statement, rounds, &mut map, &mut answer).await?,
+                Readers::Postgres(_) => {
+                    for params in rounds {
+                        answer.extend(self.query(sql, params, &mut map).await?);
+                    }
+                }
+            }
+        }
+        Ok(answer)
     }
 
     pub(crate) async fn close(&self) {

@@ -134,6 +134,15 @@ macro_rules! receipt_query {
     };
 }
 
+/// The rooms of which there are `limit` receipts: there may be more.
+fn cut_rooms(receipts: &[Receipt], limit: i64) -> Vec<i64> {
+    let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
+    for receipt in receipts {
+        *counts.entry(receipt.room_sn.0).or_default() += 1;
+    }
+    counts.into_iter().filter(|(_, count)| *count >= limit).map(|(room_sn, _)| room_sn).collect()
+}
+
 fn read_receipt(row: &Row<'_>) -> Result<Receipt, StorageError> {
     let root: Option<String> = row.get(5)?;
     let thread = match row.get::<i64>(4)? {
@@ -190,11 +199,10 @@ impl Database {
                  AND (receipt_type = 1 OR user_sn = $2) ORDER BY position DESC LIMIT $5)",
                 ""
             );
-            let mut receipts = Vec::new();
-            for room_sn in rooms {
-                receipts.extend(self.query(sql, params![*room_sn, reader, after, until, limit], read_receipt).await?);
-            }
-            receipts
+            let rounds = rooms
+                .iter()
+                .map(|room_sn| [(*room_sn).into(), reader.into(), after.into(), until.into(), Value::Int(Some(limit))]);
+            self.query_each(sql, rounds, read_receipt).await?
         } else {
             let sql = receipt_query!(
                 "(SELECT newest.* FROM UNNEST($1) AS wanted (room_sn), LATERAL (SELECT * FROM receipts x \
@@ -204,11 +212,14 @@ impl Database {
             );
             self.query(sql, params![rooms, reader, after, until, limit], read_receipt).await?
         };
-        let own = receipt_query!(
-            "receipts",
-            "WHERE r.room_sn IN LIST($1) AND r.user_sn = $2 AND r.position > $3 AND r.position <= $4"
-        );
-        receipts.extend(self.query(own, params![rooms, reader, after, until], read_receipt).await?);
+        let cut = cut_rooms(&receipts, limit);
+        if !cut.is_empty() {
+            let own = receipt_query!(
+                "receipts",
+                "WHERE r.room_sn IN LIST($1) AND r.user_sn = $2 AND r.position > $3 AND r.position <= $4"
+            );
+            receipts.extend(self.query(own, params![&cut, reader, after, until], read_receipt).await?);
+        }
         receipts.sort_unstable_by_key(|receipt| (receipt.room_sn, receipt.position));
         receipts.dedup_by_key(|receipt| receipt.position);
         Ok(receipts)

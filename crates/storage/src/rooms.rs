@@ -266,11 +266,9 @@ impl Database {
                 "JOIN current_state s ON s.event_sn = e.event_sn \
                  WHERE s.room_sn = $1 AND s.type_sn = $2 AND s.key_sn IN LIST($3)"
             );
-            let mut events = Vec::new();
-            for (state, keys) in wanted.iter().filter(|(_, keys)| !keys.is_empty()) {
-                events.extend(self.query(sql, params![state.room_sn(), type_sn, keys], read_event).await?);
-            }
-            return Ok(events);
+            let wanted = wanted.iter().filter(|(_, keys)| !keys.is_empty());
+            let rounds = wanted.map(|(state, keys)| [state.room_sn().into(), type_sn.into(), keys.into()]);
+            return self.query_each(sql, rounds, read_event).await;
         }
         let pairs = wanted.iter().flat_map(|(state, keys)| keys.iter().map(|key_sn| (state.room_sn().0, *key_sn)));
         let (rooms, keys): (Vec<i64>, Vec<i64>) = pairs.unzip();

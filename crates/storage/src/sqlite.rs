@@ -49,12 +49,37 @@ impl SqliteReaders {
         params: &[Value<'_>],
         map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
     ) -> Result<Vec<T>, StorageError> {
+        self.read(statement, |connection| query(connection, statement.sql, params, map)).await
+    }
+
+    /// Runs a statement once for each of `rounds`, in one transaction: to begin one costs as much as a small read.
+    pub(crate) async fn query_each<T, const N: usize>(
+        &self,
+        statement: &Statement,
+        rounds: &[[Value<'_>; N]],
+        map: &mut impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+        answer: &mut Vec<T>,
+    ) -> Result<(), StorageError> {
+        let read = |connection: &Connection| {
+            // It only reads, and ends when it is dropped.
+            let _transaction = connection.unchecked_transaction()?;
+            let mut prepared = connection.prepare_cached(statement.sql)?;
+            rounds.iter().try_for_each(|params| read_rows(&mut prepared, params, map, answer))
+        };
+        self.read(statement, read).await
+    }
+
+    async fn read<T>(
+        &self,
+        statement: &Statement,
+        read: impl FnOnce(&Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
         let closed = |_| StorageError::Unavailable("the database is closed".to_owned());
         let _permit = self.watch.acquire(async { self.permits.acquire().await.map_err(closed) }).await?;
         let taken = self.idle.lock().pop();
         let connection = taken.ok_or_else(|| StorageError::Unavailable("no connection is free".to_owned()))?;
         let timer = statement.timer();
-        let answer = statement.span().in_scope(|| query(&connection, statement.sql, params, map));
+        let answer = statement.span().in_scope(|| read(&connection));
         drop(timer);
         self.idle.lock().push(connection);
         answer
@@ -120,12 +145,22 @@ pub(crate) fn query<T>(
     mut map: impl FnMut(&Row<'_>) -> Result<T, StorageError>,
 ) -> Result<Vec<T>, StorageError> {
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(rusqlite::params_from_iter(params))?;
     let mut answer = Vec::new();
+    read_rows(&mut statement, params, &mut map, &mut answer)?;
+    Ok(answer)
+}
+
+fn read_rows<T>(
+    statement: &mut rusqlite::Statement<'_>,
+    params: &[Value<'_>],
+    map: &mut impl FnMut(&Row<'_>) -> Result<T, StorageError>,
+    answer: &mut Vec<T>,
+) -> Result<(), StorageError> {
+    let mut rows = statement.query(rusqlite::params_from_iter(params))?;
     while let Some(row) = rows.next()? {
         answer.push(map(&Row::Sqlite(row))?);
     }
-    Ok(answer)
+    Ok(())
 }
 
 pub(crate) fn execute(connection: &Connection, sql: &str, params: &[Value<'_>]) -> Result<u64, StorageError> {

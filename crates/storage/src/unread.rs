@@ -153,7 +153,7 @@ const COUNTS: &str = concat!(
      UNION ALL SELECT t.room_sn, t.thread_sn, f.position FROM unread_floors f \
      JOIN room_threads t ON t.room_sn = f.room_sn AND t.last_event_sn > f.position \
      WHERE f.user_sn = $1 AND f.room_sn IN LIST($2)), \
-     reads AS (SELECT p.room_sn, p.thread_sn, p.floor, COALESCE((SELECT MAX(r.event_sn) FROM receipts r \
+     reads AS MATERIALIZED (SELECT p.room_sn, p.thread_sn, p.floor, COALESCE((SELECT MAX(r.event_sn) FROM receipts r \
      WHERE r.room_sn = p.room_sn AND r.user_sn = $1 AND r.thread_sn = p.thread_sn), 0) AS seen FROM places p), \
      s AS (SELECT room_sn, thread_sn, CASE WHEN seen > floor THEN seen ELSE floor END AS start FROM reads) \
      SELECT s.room_sn, s.thread_sn, (SELECT e.event_id FROM events e WHERE e.event_sn = s.thread_sn), s.start, \

@@ -3,7 +3,7 @@
 use homeserver_core::{Position, RoomSn, UserSn};
 
 use super::{MAIN_TIMELINE, UnreadThread, UnreadTotals};
-use crate::{Database, Engine, Row, StorageError, params};
+use crate::{Database, Engine, Row, StorageError, Value, params};
 
 /// What each redacted event was, of the threads `s` after their starts and up to `$2`: by the usual totals, in a silence of the user
 /// `$1` or not, and by the differences of that user.
@@ -84,15 +84,14 @@ pub(super) async fn subtract(
     if rooms.is_empty() {
         return Ok(());
     }
-    let mut redacted = Vec::new();
-    if database.engine() == Engine::Sqlite {
-        for ((room_sn, thread_sn), start) in rooms.into_iter().zip(threads).zip(starts) {
-            let found = database.query(OF_ONE, params![user_sn, at, room_sn, thread_sn, start], read_redacted).await?;
-            redacted.extend(found);
-        }
+    let redacted = if database.engine() == Engine::Sqlite {
+        let rounds = rooms.into_iter().zip(threads).zip(starts).map(|((room_sn, thread_sn), start)| {
+            [user_sn.into(), at.into(), Value::from(room_sn), thread_sn.into(), start.into()]
+        });
+        database.query_each(OF_ONE, rounds, read_redacted).await?
     } else {
-        redacted = database.query(OF_MANY, params![user_sn, at, &rooms, &threads, &starts], read_redacted).await?;
-    }
+        database.query(OF_MANY, params![user_sn, at, &rooms, &threads, &starts], read_redacted).await?
+    };
     for Redacted { room_sn, thread_sn, was } in redacted {
         let thread = unread.iter_mut().find(|thread| thread.room_sn == room_sn && number_of(thread) == thread_sn);
         if let Some(thread) = thread {

@@ -88,6 +88,31 @@ on_both_databases! {
         assert_eq!(content.as_deref(), Some(&b"{}"[..]));
     }
 
+    async fn the_readers_own_receipts_are_told_however_old_they_are(db: TestDatabase) {
+        let (database, counts) = open(&db).await;
+        let mut rooms = Vec::new();
+        for room_sn in [1, 2] {
+            let appended = database.append(state_event(room_sn, &format!("${room_sn}"), 0, None)).await.unwrap();
+            let storage::AppendOutcome::Appended(events) = appended.await.unwrap().unwrap() else { panic!("not appended") };
+            for user in 1..=2 + room_sn {
+                let receipts = vec![receipt(events[0].sn.0)];
+                database.add_receipts(RoomSn(room_sn), UserSn(user), receipts, None).await.unwrap();
+            }
+            rooms.push(room_sn);
+        }
+        let until = database.position().await.unwrap();
+        let all = vec![(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 4)];
+        let newest = vec![(1, 1), (1, 2), (1, 3), (2, 1), (2, 3), (2, 4)];
+        // What may have been left out is asked for, and only then.
+        for (limit, expected, statements) in [(2, &newest, 2), (4, &all, 2), (5, &all, 1)] {
+            let before = counts.statements();
+            let found = database.receipts(&rooms, UserSn(1), Position(0), until, limit).await.unwrap();
+            let found: Vec<_> = found.iter().map(|receipt| (receipt.room_sn.0, receipt.user_sn.0)).collect();
+            assert_eq!(found, *expected, "{limit}");
+            assert_eq!(counts.statements() - before, statements, "{limit}");
+        }
+    }
+
     async fn the_receipt_that_is_furthest_ahead_counts(db: TestDatabase) {
         let (database, _) = open(&db).await;
         let floor = "INSERT INTO unread_floors (user_sn, room_sn, position) VALUES (1, 1, 0)";

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::TryFutureExt as _;
 use homeserver_core::{EventSn, KeySn, Position, RoomSn, TypeSn};
 use rooms::RoomError;
 use rooms::reading::{Visibility, redact_erased};
@@ -273,10 +274,13 @@ impl Sync {
         if updates.is_empty() {
             return Ok(Vec::new());
         }
-        let mut timelines = self.read_timelines(pass, updates, Position::START).await?;
         let rooms: Vec<i64> = updates.iter().map(|update| update.room_sn.0).collect();
-        let mut states = self.current_states(pass, updates).await?;
-        let heads = self.database.room_heads(&rooms).await?;
+        // One does not wait for the other's round trip.
+        let (mut timelines, mut states, heads) = futures::try_join!(
+            self.read_timelines(pass, updates, Position::START),
+            self.current_states(pass, updates),
+            self.database.room_heads(&rooms).map_err(RoomError::from),
+        )?;
         let heads: HashMap<RoomSn, RoomHead> = heads.into_iter().map(|head| (head.room_sn, head)).collect();
         let mut unnamed = Vec::new();
         for update in updates {
