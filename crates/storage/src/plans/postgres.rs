@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
-use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool, Row as _};
 use testing::TestDatabase;
 
 use super::{EXCEPTIONS, SMALL, SOURCE, TRANSIENT, literals};
@@ -21,10 +21,7 @@ const OTHERS: [&str; 3] = ["ROWS(", "INSERT INTO", "(SELECT $3 AS room_sn"];
 
 #[tokio::test]
 async fn no_plan_for_all_parameters_goes_through_a_table_that_grows() {
-    let db = TestDatabase::postgres().await;
-    let options = DatabaseOptions::new(db.url());
-    Database::open(&options).await.unwrap().close().await;
-    let pool = postgres::connect(db.url().parse().unwrap(), &options).await.unwrap();
+    let (_db, pool) = newest_schema().await;
     let mut connection = pool.acquire().await.unwrap();
     let dialect = Dialect::new(Engine::Postgres, Arc::new(Watch::new(None)));
     let mut wrong = Vec::new();
@@ -46,6 +43,33 @@ async fn no_plan_for_all_parameters_goes_through_a_table_that_grows() {
         }
     }
     assert!(wrong.is_empty(), "{} scans:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn what_a_device_sent_is_found_by_its_events_and_not_among_all_that_it_ever_sent() {
+    let (_db, pool) = newest_schema().await;
+    let mut connection = pool.acquire().await.unwrap();
+    let dialect = Dialect::new(Engine::Postgres, Arc::new(Watch::new(None)));
+    let statements = literals::statements(Path::new(SOURCE)).into_iter();
+    let reads =
+        statements.filter(|sql| sql.starts_with("SELECT ") && sql.contains("transaction_id FROM client_transactions"));
+    let reads: Vec<String> =
+        reads.filter(|sql| sql.contains("event_sn IN LIST") || sql.contains("t.event_sn =")).collect();
+    assert!(reads.len() >= 3, "{reads:?}");
+    for sql in reads {
+        let plan =
+            plan(&mut connection, dialect.statement(Box::leak(sql.into_boxed_str())).sql).await.unwrap().to_string();
+        assert!(plan.contains("client_transactions_by_event") && !plan.contains("client_transactions_pkey"), "{plan}");
+    }
+}
+
+/// A database with the newest schema, and connections to it as the server has them.
+async fn newest_schema() -> (TestDatabase, PgPool) {
+    let db = TestDatabase::postgres().await;
+    let options = DatabaseOptions::new(db.url());
+    Database::open(&options).await.unwrap().close().await;
+    let pool = postgres::connect(db.url().parse().unwrap(), &options).await.unwrap();
+    (db, pool)
 }
 
 /// The statement with the types of the lists in `UNNEST`, which come with the parameters otherwise.
