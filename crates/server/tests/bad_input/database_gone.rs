@@ -78,25 +78,10 @@ impl Scene {
         }
     }
 
-    /// Asks until it is answered: connections that are made while the database comes and goes may be lost one after the other.
-    async fn sync_until_answered(&self, since: &str) -> Value {
-        let path = format!("/_matrix/client/v3/sync?timeout=0&since={}", path_segment(since));
-        let deadline = Instant::now() + RECOVERY_LIMIT;
-        loop {
-            let answer = self.bob.get(&path).await;
-            if answer.status == 200 {
-                return answer.json;
-            }
-            assert_eq!(answer.status, 503, "{answer}");
-            assert!(Instant::now() < deadline, "still no answer: {answer}");
-            sleep(POLL_INTERVAL).await;
-        }
-    }
-
     /// The event IDs of all messages that Bob finds after `since`: by sync, and what sync leaves out by paginating.
     async fn messages_since(&self, since: &str) -> Vec<String> {
         let room = path_segment(&self.room_id);
-        let synced = self.sync_until_answered(since).await;
+        let synced = self.bob.sync(Some(since), 0).await;
         let mut seen = messages(&synced, &self.room_id);
         let timeline = &synced["rooms"]["join"][&self.room_id]["timeline"];
         let is_limited = timeline["limited"].as_bool().unwrap_or(false);
