@@ -5,6 +5,7 @@
 
 mod batch;
 pub(crate) mod hold;
+mod stage;
 mod write;
 
 use std::cell::Cell;
@@ -28,6 +29,7 @@ use crate::state_chunks::ChunkCache;
 use crate::transaction::{Tx, WriteConnection};
 use batch::{Mode, Outcomes, WriteOutcome, positions_of};
 use hold::PendingHold;
+use stage::Stage;
 pub(crate) use write::{ClosureJob, PendingAppend, PendingFrequent, Write};
 
 /// Most writes in one transaction.
@@ -136,8 +138,8 @@ impl Writer {
                 }
             }
             let Some(tx) = connected else { return };
-            let running = Cell::new(None);
-            match self.commit_batch(tx, batch, &running).await {
+            let stage = Stage::cell();
+            match self.commit_batch(tx, batch, &stage).await {
                 Ok(outcomes) => settle(batch, outcomes),
                 Err(error) => {
                     let is_lost = error.is_unavailable() && self.is_remote();
@@ -145,12 +147,15 @@ impl Writer {
                         *connected = None;
                         losses += 1;
                     }
-                    // A closure that does not come to an end takes no other write with it; but if that goes on, it is the
-                    // database.
-                    let is_at_fault = |index: &usize| is_lost && losses <= LOSSES && *index < batch.len();
-                    match running.get().filter(is_at_fault) {
-                        Some(index) => batch.remove(index).settle(Err(error)),
-                        None => settle_all(batch, &error),
+                    match stage.get() {
+                        // The connection broke while nobody used it, and nothing has run: the next one may do.
+                        Stage::Beginning if is_lost && losses == 1 => {}
+                        // A closure that does not come to an end takes no other write with it; but if that goes on, it is the
+                        // database.
+                        Stage::Closure(index) if is_lost && losses <= LOSSES && index < batch.len() => {
+                            batch.remove(index).settle(Err(error));
+                        }
+                        _ => settle_all(batch, &error),
                     }
                 }
             }
@@ -162,12 +167,12 @@ impl Writer {
         &mut self,
         tx: &mut Tx,
         batch: &mut [Write],
-        running: &Cell<Option<usize>>,
+        stage: &Cell<Stage>,
     ) -> Result<Outcomes, StorageError> {
         let mut mode = Mode::Together;
         let mut conflicts = 0;
         loop {
-            match self.commit(tx, batch, mode, running).await {
+            match self.commit(tx, batch, mode, stage).await {
                 Err(StorageError::Conflict(reason)) if conflicts < CONFLICTS => {
                     conflicts += 1;
                     tracing::debug!(reason, conflicts, "a transaction is tried again");
@@ -189,11 +194,11 @@ impl Writer {
         tx: &mut Tx,
         batch: &mut [Write],
         mode: Mode,
-        running: &Cell<Option<usize>>,
+        stage: &Cell<Stage>,
     ) -> Result<Outcomes, StorageError> {
         let span = transaction_span(batch);
-        running.set(None);
-        let outcome = self.run(tx, batch, mode, running).instrument(span).await;
+        stage.set(Stage::Beginning);
+        let outcome = self.run(tx, batch, mode, stage).instrument(span).await;
         if outcome.is_err() {
             self.watch.write_failed();
         }
@@ -205,17 +210,18 @@ impl Writer {
         tx: &mut Tx,
         batch: &mut [Write],
         mode: Mode,
-        running: &Cell<Option<usize>>,
+        stage: &Cell<Stage>,
     ) -> Result<Outcomes, StorageError> {
         let started = Instant::now();
         let run = async {
             let begun = timeout(CONNECT_TIMEOUT, tx.begin(positions_of(batch))).await;
             begun.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
-            batch::run(tx, batch, mode, running).await
+            stage.set(Stage::Typed);
+            batch::run(tx, batch, mode, stage).await
         };
         let error = match timeout(TRANSACTION_TIMEOUT, run).await.unwrap_or_else(|_| Err(too_slow())) {
             Ok(outcomes) => {
-                running.set(None);
+                stage.set(Stage::Committing);
                 let worked = started.elapsed();
                 match self.commit_and_tell(tx).await {
                     Ok(()) => {

@@ -1,9 +1,11 @@
 //! Whoever writes where and when: all servers tell the same, in the same order, and nothing is lost or doubled.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
-use testing::{User, path_segment};
+use testing::{User, eventually, path_segment};
 
 use crate::world::{Nodes, room_path};
 
@@ -25,6 +27,19 @@ async fn messages(user: &User, room_id: &str) -> Vec<String> {
     }
     found.reverse();
     found
+}
+
+/// A token after all senders have joined: this server is told a moment later of those who joined at another one.
+async fn since_all_have_joined(alice: &User, room_id: &str) -> String {
+    let joined = async || {
+        let answer = alice.sync(None, 0).await;
+        let room = &answer["rooms"]["join"][room_id];
+        let events = [&room["state"], &room["timeline"]].map(|part| part["events"].as_array().unwrap().clone());
+        let members = events.iter().flatten().filter(|event| event["content"]["membership"] == "join");
+        let members: BTreeSet<_> = members.map(|event| event["state_key"].as_str().unwrap()).collect();
+        (members.len() > SENDERS).then(|| answer["next_batch"].as_str().unwrap().to_owned())
+    };
+    eventually("the joins", joined).await
 }
 
 /// All events of a room as `/sync` tells them, step by step from a token on.
@@ -86,7 +101,7 @@ async fn servers_agree_on_what_is_written_at_once_into_one_room() {
     let wanted = json!({ "preset": "public_chat", "power_level_content_override": levels });
     let room_id = alice.create_room(&wanted).await;
     join_all(users.iter().map(|user| user.join(&room_id))).await;
-    let since = alice.sync(None, 0).await["next_batch"].as_str().unwrap().to_owned();
+    let since = since_all_have_joined(&alice, &room_id).await;
 
     let senders = users.iter().enumerate().map(|(number, user)| {
         let random = StdRng::seed_from_u64(seed ^ number as u64);

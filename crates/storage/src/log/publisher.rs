@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use homeserver_core::Position;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::reading::{self, WrittenBatch};
 use super::{Batch, LogEntry, LogObserver, Writing};
@@ -24,6 +25,8 @@ use crate::readers::Reading;
 
 /// Transactions of this process that can wait until what is before them is told.
 const MAX_WAITING: usize = 1_024;
+/// How long the writer waits until what others have written before it is read. After that it goes on, and the follower tells of it.
+const WRITER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// This process has lost track of the log: there is a position of which it cannot find out what was written there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,8 +50,11 @@ pub(crate) struct Publisher {
     told: RwLock<Told>,
     /// Transactions of this process, by their last position: from before their commit until they are told.
     own: Mutex<BTreeMap<Position, Batch>>,
-    /// Held by whoever tells, so that all is told in its order.
-    turn: tokio::sync::Mutex<()>,
+    /// Held while what others have written is read: one reads it for all who wait. The writer does not wait for this lock to tell
+    /// of what it has committed itself.
+    reading_turn: tokio::sync::Mutex<()>,
+    /// Held while observers are told, so that they are told in the order of positions.
+    telling_turn: Mutex<()>,
     lost: Mutex<Option<(Position, Instant)>>,
     /// Whether other servers may wait to be woken.
     has_others: AtomicBool,
@@ -78,7 +84,8 @@ impl Publisher {
             is_strict,
             told: RwLock::new(Told { observers: Vec::new(), position }),
             own: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            reading_turn: tokio::sync::Mutex::default(),
+            telling_turn: Mutex::default(),
             lost: Mutex::default(),
             has_others: AtomicBool::new(true),
             bell: Notify::new(),
@@ -137,22 +144,25 @@ impl Publisher {
         self.own.lock().remove(&last);
     }
 
-    /// The transaction that was expected was committed: it is told, and what others have written before it.
+    /// The transaction that was expected was committed: observers are told of it, and of what others have written before it.
     pub(crate) async fn committed(&self, last: Position) {
-        let _turn = self.turn.lock().await;
-        // Otherwise whoever reads was faster.
-        let Some(before) = self.own.lock().get(&last).map(|batch| batch.before) else { return };
-        let has_missed = before > self.told();
-        let is_observed = self.is_strict || !self.told.read().observers.is_empty();
-        if has_missed
-            && is_observed
-            && let Err(error) = self.tell_others(Some(before)).await
-        {
-            tracing::warn!(%error, "what other processes have written cannot be read yet");
+        if self.tell_own_if_next(last) {
+            return;
         }
-        if before == self.told() || !self.is_strict {
+        // If it is not there any more, the one that reads what is written down was faster.
+        let Some(before) = self.own.lock().get(&last).map(|batch| batch.before) else { return };
+        let is_observed = self.is_strict || !self.told.read().observers.is_empty();
+        if is_observed {
+            match timeout(WRITER_PATIENCE, self.read_others(Some(before))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "what other processes have written cannot be read yet"),
+                Err(_) => tracing::warn!("what other processes have written is not read in time"),
+            }
+        }
+        if !self.is_strict {
+            let _turn = self.telling_turn.lock();
             self.tell_own(last);
-        } else {
+        } else if !self.tell_own_if_next(last) {
             self.bell.notify_one();
         }
     }
@@ -162,23 +172,26 @@ impl Publisher {
     /// # Errors
     /// [`StorageError`] if it cannot be read.
     pub(crate) async fn follow(&self) -> Result<Position, StorageError> {
-        let _turn = self.turn.lock().await;
-        self.tell_others(None).await?;
+        self.read_others(None).await?;
         Ok(self.told())
     }
 
-    /// Tells what is written down, up to `until` if that is given.
-    async fn tell_others(&self, until: Option<Position>) -> Result<(), StorageError> {
-        let told = self.tell_written(until).await;
-        if matches!(told, Err(StorageError::Corrupt(_))) {
+    /// Reads what is written down, up to `until` if that is given, and tells it.
+    async fn read_others(&self, until: Option<Position>) -> Result<(), StorageError> {
+        let _turn = self.reading_turn.lock().await;
+        let read = self.read_written(until).await;
+        if matches!(read, Err(StorageError::Corrupt(_))) {
             self.note_gap();
         }
-        told
+        read
     }
 
-    async fn tell_written(&self, until: Option<Position>) -> Result<(), StorageError> {
+    async fn read_written(&self, until: Option<Position>) -> Result<(), StorageError> {
         loop {
             let after = self.told();
+            if until.is_some_and(|until| until <= after) {
+                return Ok(());
+            }
             let next = reading::next(&*self.reading()?, after).await?;
             let mut wanted: Vec<WrittenBatch> = next.batches.into();
             if let Some(until) = until {
@@ -188,9 +201,12 @@ impl Publisher {
             self.tell_batches(&wanted).await?;
             if is_last {
                 if self.writing == Writing::Nothing && until.is_none() {
+                    let _turn = self.telling_turn.lock();
                     self.tell_own_up_to(next.head);
                 }
-                self.note_end(until.unwrap_or(next.head));
+                // A log that has become shorter is another one.
+                let is_shorter = next.head < after;
+                self.note_end(until.unwrap_or(next.head), is_shorter);
                 return Ok(());
             }
             if self.told() == after {
@@ -211,19 +227,24 @@ impl Publisher {
             batches.iter().partition(|batch| *batch.node == *self.node && is_in_memory(batch.last));
         let own: BTreeSet<Position> = own.into_iter().map(|batch| batch.last).collect();
         let mut entries = reading::entries_of(&*self.reading()?, &others).await?.into_iter();
+        let _turn = self.telling_turn.lock();
         for batch in batches {
             if self.writing == Writing::Nothing {
                 self.tell_own_up_to(batch.before);
             }
-            if own.contains(&batch.last) {
-                self.tell_own_if_next(batch.last);
+            let is_own = own.contains(&batch.last);
+            let entries = if is_own { Vec::new() } else { entries.next().unwrap_or_default() };
+            let told = self.told();
+            if batch.last <= told {
+                // The writer has told of it while this was read.
                 continue;
             }
-            let entries = entries.next().unwrap_or_default();
-            if self.told() == batch.before || !self.is_strict {
-                self.tell(&entries, batch.last, true);
-            } else {
+            if told != batch.before && self.is_strict {
                 break;
+            }
+            match is_own {
+                true => self.tell_own(batch.last),
+                false => self.tell(&entries, batch.last, true),
             }
         }
         Ok(())
@@ -243,11 +264,15 @@ impl Publisher {
         }
     }
 
-    fn tell_own_if_next(&self, last: Position) {
-        let is_next = self.own.lock().get(&last).is_some_and(|batch| batch.before == self.told());
-        if is_next || !self.is_strict {
+    /// Tells of a transaction of this process, if everything before it was told. Returns whether it was.
+    fn tell_own_if_next(&self, last: Position) -> bool {
+        let _turn = self.telling_turn.lock();
+        let told = self.told();
+        let is_next = self.own.lock().get(&last).is_some_and(|batch| batch.before == told);
+        if is_next {
             self.tell_own(last);
         }
+        is_next
     }
 
     fn tell_own(&self, last: Position) {
@@ -273,14 +298,13 @@ impl Publisher {
         self.own.lock().retain(|own, _| *own > position);
     }
 
-    /// All that could be read was told; the log ends at `end`.
-    fn note_end(&self, end: Position) {
-        let told = self.told();
-        // What this process has committed on SQLite is told by whoever waits for its turn. A log that has become shorter is another one.
-        let is_explained = told == end || self.own.lock().contains_key(&end);
+    /// All that could be read was told; the log ended at `end` when it was read.
+    fn note_end(&self, end: Position, is_shorter: bool) {
+        // The writer tells of what it has committed on SQLite, and may have told of more meanwhile.
+        let is_explained = !is_shorter && (self.told() >= end || self.own.lock().contains_key(&end));
         if !self.is_strict || is_explained {
             if self.lost.lock().take().is_some() {
-                tracing::info!(position = told.0, "this server follows the log again");
+                tracing::info!(position = self.told().0, "this server follows the log again");
             }
             return;
         }

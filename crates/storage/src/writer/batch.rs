@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 
+use super::stage::Stage;
 use super::write::{Job, PendingAppend, PendingFrequent, Write};
 use crate::StorageError;
 use crate::append::{self, Repetitions};
@@ -76,12 +77,12 @@ pub(super) fn positions_of(batch: &[Write]) -> Option<i64> {
     positions.reduce(|sum, more| sum.saturating_add(more))
 }
 
-/// Runs the batch. `running` is the place of the closure that is running.
+/// Runs the batch, and tells in `stage` which closure is running.
 pub(super) async fn run(
     tx: &mut Tx,
     batch: &mut [Write],
     mode: Mode,
-    running: &Cell<Option<usize>>,
+    stage: &Cell<Stage>,
 ) -> Result<Outcomes, StorageError> {
     let mut outcomes: Outcomes = batch.iter().map(|_| WriteOutcome::Done).collect();
     let mut kinds = Kinds::of(batch);
@@ -92,13 +93,13 @@ pub(super) async fn run(
             }
             run_frequent(tx, &kinds.frequent).await?;
             let until = Instant::now() + CLOSURES_TIME;
-            let ran = run_closures(tx, &mut kinds.closures, until, running).await.map_err(|(_, error)| error)?;
+            let ran = run_closures(tx, &mut kinds.closures, until, stage).await.map_err(|(_, error)| error)?;
             postpone(&mut outcomes, kinds.closures.get(ran..));
         }
         Mode::Apart => {
             run_appends_apart(tx, &mut kinds.appends, &mut outcomes).await?;
             run_frequent_apart(tx, &kinds.frequent, &mut outcomes).await?;
-            run_closures_apart(tx, &mut kinds.closures, &mut outcomes, running).await?;
+            run_closures_apart(tx, &mut kinds.closures, &mut outcomes, stage).await?;
         }
     }
     Ok(outcomes)
@@ -140,16 +141,16 @@ async fn run_closures(
     tx: &mut Tx,
     closures: &mut [(usize, &mut Box<dyn Job>)],
     until: Instant,
-    running: &Cell<Option<usize>>,
+    stage: &Cell<Stage>,
 ) -> Result<usize, (usize, StorageError)> {
     for (number, (index, job)) in closures.iter_mut().enumerate() {
         if number > 0 && Instant::now() >= until {
             return Ok(number);
         }
-        running.set(Some(*index));
+        stage.set(Stage::Closure(*index));
         let ran = AssertUnwindSafe(job.run(tx)).catch_unwind().await;
         ran.map_err(panicked).flatten().map_err(|error| (number, error))?;
-        running.set(None);
+        stage.set(Stage::Typed);
     }
     Ok(closures.len())
 }
@@ -232,7 +233,7 @@ async fn run_closures_apart(
     tx: &mut Tx,
     closures: &mut [(usize, &mut Box<dyn Job>)],
     outcomes: &mut Outcomes,
-    running: &Cell<Option<usize>>,
+    stage: &Cell<Stage>,
 ) -> Result<(), StorageError> {
     let until = Instant::now() + CLOSURES_TIME;
     let mut groups = Groups::of(closures.len());
@@ -243,7 +244,7 @@ async fn run_closures_apart(
             continue;
         }
         let savepoint = tx.savepoint().await?;
-        match run_closures(tx, writes, until, running).await {
+        match run_closures(tx, writes, until, stage).await {
             Ok(ran) => {
                 tx.release_savepoint().await?;
                 postpone(outcomes, writes.get(ran..));

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{PendingAppend, Write, Writer};
+use super::{CONNECT_TIMEOUT, PendingAppend, TRANSACTION_TIMEOUT, Write, Writer, too_slow};
 use crate::append::{self, Append, AppendOutcome, Repetitions};
+use crate::postgres::no_answer;
 use crate::transaction::Tx;
 use crate::{Database, StorageError};
 
@@ -63,25 +64,44 @@ impl HeldLog {
 impl Writer {
     /// Holds the log for one who builds events, and writes them.
     pub(super) async fn hold(&mut self, connected: &mut Option<Tx>, pending: PendingHold) {
-        if connected.is_none() {
-            match self.connect().await {
-                Ok(tx) => *connected = Some(tx),
-                // Whoever waits is told, because nobody tells it that the log is held.
-                Err(error) => return tracing::warn!(%error, "the writer cannot connect to the database"),
-            }
-        }
-        let Some(tx) = connected else { return };
         let mut handed_over = None;
-        let written = self.write_held(tx, pending, &mut handed_over).await;
+        let written = match self.begin_to_hold(connected).await {
+            Ok(tx) => self.write_held(tx, pending, &mut handed_over).await,
+            Err(error) => {
+                // The one that waits is told, because nobody tells it that the log is held.
+                tracing::warn!(%error, "the log cannot be held");
+                Err(error)
+            }
+        };
         if let Err(error) = &written {
             if error.is_unavailable() && self.is_remote() {
                 *connected = None;
-            } else if let Err(rollback) = tx.rollback().await {
+            } else if let Some(tx) = connected
+                && let Err(rollback) = tx.rollback().await
+            {
                 tracing::warn!(error = %rollback, "a transaction could not be rolled back");
             }
         }
         if let Some(append) = handed_over {
             Write::Append(append).settle(written);
+        }
+    }
+
+    /// Begins the transaction that holds the log; on a new connection if the one there was broke while nobody used it.
+    async fn begin_to_hold<'t>(&mut self, connected: &'t mut Option<Tx>) -> Result<&'t mut Tx, StorageError> {
+        if let Some(tx) = connected {
+            match begin(tx).await {
+                Err(error) if error.is_unavailable() && self.is_remote() => *connected = None,
+                begun => begun?,
+            }
+        }
+        match connected {
+            Some(tx) => Ok(tx),
+            None => {
+                let tx = connected.insert(self.connect().await?);
+                begin(tx).await?;
+                Ok(tx)
+            }
         }
     }
 
@@ -91,15 +111,18 @@ impl Writer {
         pending: PendingHold,
         handed_over: &mut Option<Box<PendingAppend>>,
     ) -> Result<(), StorageError> {
-        let begun = timeout(super::CONNECT_TIMEOUT, tx.begin(Some(0))).await;
-        begun.map_err(|_| crate::postgres::no_answer("no answer", super::CONNECT_TIMEOUT))??;
         tx.hold_log().await?;
         let given_up = || StorageError::Statement("nothing was built on the log that was held".to_owned());
         pending.held.send(()).map_err(|()| given_up())?;
         let append = timeout(HOLD_TIMEOUT, pending.append).await.map_err(|_| given_up())?.map_err(|_| given_up())?;
         let mut appends = [&mut **handed_over.insert(append)];
         let writing = append::append_all(tx, &mut appends, Repetitions::LookedUp);
-        timeout(super::TRANSACTION_TIMEOUT, writing).await.map_err(|_| super::too_slow())??;
+        timeout(TRANSACTION_TIMEOUT, writing).await.map_err(|_| too_slow())??;
         self.commit_and_tell(tx).await
     }
+}
+
+async fn begin(tx: &mut Tx) -> Result<(), StorageError> {
+    let begun = timeout(CONNECT_TIMEOUT, tx.begin(Some(0))).await;
+    begun.unwrap_or_else(|_| Err(no_answer("no answer", CONNECT_TIMEOUT)))
 }

@@ -12,7 +12,7 @@ use crate::world::{add, command, serve};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn message(room_sn: i64, version: i64) -> Append {
+pub(crate) fn message(room_sn: i64, version: i64) -> Append {
     Append {
         room_sn: RoomSn(room_sn),
         room_version: "12".into(),

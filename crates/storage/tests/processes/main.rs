@@ -6,4 +6,5 @@ mod following;
 mod gaps;
 mod holding;
 mod leases;
+mod lost_connections;
 mod world;

@@ -69,9 +69,15 @@ impl Witness {
 /// A server, and what it is told.
 pub(crate) async fn serve(db: &TestDatabase) -> (Database, Arc<Witness>) {
     let database = Database::open_for_server(&DatabaseOptions::new(db.url()), Arc::new(Unobserved)).await.unwrap();
+    let witness = observe(&database);
+    (database, witness)
+}
+
+/// What is told from now on.
+pub(crate) fn observe(database: &Database) -> Arc<Witness> {
     let witness = Arc::new(Witness::default());
     database.observe(witness.clone());
-    (database, witness)
+    witness
 }
 
 /// A command beside a server.
