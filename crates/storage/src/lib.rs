@@ -125,7 +125,7 @@ pub use migrations::MIGRATIONS;
 pub use nodes::Node;
 pub use observing::{DatabaseObserver, PoolState, StatementTimes};
 pub use options::{DatabaseOptions, Synchronous};
-pub use presence::{NewPresence, Presence, PresenceState};
+pub use presence::{DevicePresence, NewPresence, Presence, PresenceState};
 pub use push_rules::{AudienceMember, StoredPushRules};
 pub use rate_limit_overrides::RateOverride;
 pub use receipts::{NewReceipt, Receipt, ReceiptThread, ReceiptType};

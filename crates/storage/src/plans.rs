@@ -54,7 +54,7 @@ const EXCEPTIONS: [(&str, &str); 14] = [
     ("SELECT COUNT(*) FROM uia_sessions", "has few rows: the next statement keeps it so"),
     ("SELECT position, written_at FROM log_entries ORDER BY position LIMIT", "ends at its limit, in order"),
     (
-        "SELECT user_sn, node FROM presence_on_nodes WHERE seen_at",
+        "SELECT DISTINCT user_sn, node FROM presence_on_nodes WHERE seen_at",
         "looks through those who are there, every few minutes",
     ),
     ("DELETE FROM uia_sessions WHERE session_id IN (SELECT session_id", "has few rows: this keeps it so"),

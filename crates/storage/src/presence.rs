@@ -5,7 +5,7 @@ mod claims;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use homeserver_core::{Position, Timestamp, UserSn};
+use homeserver_core::{DeviceSn, Position, Timestamp, UserSn};
 
 use crate::frequent::Frequent;
 use crate::transaction::ROWS_AT_ONCE;
@@ -84,13 +84,28 @@ pub struct Presence {
     pub last_active_at: Timestamp,
 }
 
+/// What one device says of its user.
+#[derive(Clone, Copy, Debug)]
+pub struct DevicePresence {
+    /// Which device; `None` for a client without one.
+    pub device_sn: Option<DeviceSn>,
+    /// What it says itself.
+    pub wants: PresenceState,
+    /// The same, or that the user is idle.
+    pub state: PresenceState,
+    /// When it last asked at this node, by the clock.
+    pub asked_at: Timestamp,
+}
+
 /// A change of a user's presence.
 #[derive(Clone, Debug)]
 pub struct NewPresence {
     /// Whose.
     pub user_sn: UserSn,
-    /// Whether the user is there.
+    /// Whether the user is there, as far as this node knows.
     pub state: PresenceState,
+    /// What the user's devices say that this node serves.
+    pub devices: Vec<DevicePresence>,
     /// What the user says about that; `None` leaves it as it is.
     pub status_message: Option<Option<Box<str>>>,
     /// When the user last did something, by the clock; `None` leaves it as it is.
@@ -130,7 +145,8 @@ impl Database {
     /// [`StorageError`] if the transaction does not commit.
     pub async fn miss_present(&self, users: Vec<UserSn>, now: Timestamp) -> Result<(), StorageError> {
         let state = PresenceState::Offline;
-        let offline = |user_sn| NewPresence { user_sn, state, status_message: None, last_active_at: None };
+        let offline =
+            |user_sn| NewPresence { user_sn, state, devices: Vec::new(), status_message: None, last_active_at: None };
         let (changes, node) = (users.into_iter().map(offline).collect(), None);
         self.write_frequent(Frequent::Presence(PresenceWrite { changes, node, now }), "miss_present").await
     }
@@ -222,7 +238,7 @@ impl Tx {
             return Ok(());
         }
         let (state, status_message) = (PresenceState::Offline, Some(None));
-        let change = NewPresence { user_sn, state, status_message, last_active_at: None };
+        let change = NewPresence { user_sn, state, devices: Vec::new(), status_message, last_active_at: None };
         write_changes(self, &[(change, now)]).await
     }
 }

@@ -1,6 +1,7 @@
 //! Two people at two servers: everything that one does the other one sees.
 
 use serde_json::{Value, json};
+use testing::{User, eventually, path_segment};
 
 use crate::world::{Follower, Nodes, room_of_two, room_path};
 
@@ -175,4 +176,48 @@ async fn who_is_there_is_told_at_every_server_and_does_not_flicker() {
     bob_sees
         .sees("Alice offline", |answer| state_of(answer, &alice.id).map(|state| assert_eq!(state, "offline")))
         .await;
+}
+
+/// A proxy sends each request of a client to another server, and what a device says last is what others see.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_device_says_at_one_server_replaces_what_it_said_at_another() {
+    let presence = [("presence", "enabled", true.into()), ("presence", "offline_after", "10m".into())];
+    let nodes = Nodes::start_with(2, &presence).await;
+    let (alice, bob, _) = room_of_two(&nodes).await;
+    let path = format!("/_matrix/client/v3/presence/{}/status", path_segment(&alice.id));
+    let sees = async |wanted: &str| {
+        let seen = async || {
+            let seen = bob.get(&path).await.ok();
+            (seen["presence"] == wanted).then_some(())
+        };
+        eventually(wanted, seen).await;
+        // It stays, though the other server still knows what was said there before.
+        tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+        assert_eq!(bob.get(&path).await.ok()["presence"], wanted, "it is taken back");
+    };
+    let sync = async |server: usize, presence: &str| {
+        let path = format!("/_matrix/client/v3/sync?timeout=0&set_presence={presence}");
+        nodes.at(server, &alice).get(path).await.ok();
+    };
+    let set = async |server: usize, presence: &str| {
+        nodes.at(server, &alice).put(&path).json(&json!({ "presence": presence })).await.ok();
+    };
+    sync(0, "online").await;
+    sees("online").await;
+    sync(1, "unavailable").await;
+    sees("unavailable").await;
+    set(0, "online").await;
+    sees("online").await;
+    sync(1, "unavailable").await;
+    sees("unavailable").await;
+    sync(0, "online").await;
+    sees("online").await;
+    set(1, "offline").await;
+    sees("offline").await;
+
+    // Another device is there by itself.
+    let second = User::log_in(&nodes.servers[1].client(), "alice").await;
+    nodes.at(1, &second).sync(None, 0).await;
+    sync(0, "unavailable").await;
+    sees("online").await;
 }

@@ -20,12 +20,17 @@ CREATE TABLE leases (
     held_until BIGINT NOT NULL
 );
 
--- What nodes say of the users whose clients they serve. state: as in presence. seen_at: when the node last said so.
+-- What nodes say of the devices that they serve, by which others are told whether a user is there; device_sn: 0 if a client has no
+-- device. wants: what the device itself says, when it last asked at that node (asked_at). state: wants, or unavailable if the user is
+-- idle; both as in presence. seen_at: when the node last said so.
 CREATE TABLE presence_on_nodes (
     user_sn BIGINT NOT NULL,
     node TEXT NOT NULL,
+    device_sn BIGINT NOT NULL,
+    wants BIGINT NOT NULL,
     state BIGINT NOT NULL,
+    asked_at BIGINT NOT NULL,
     seen_at BIGINT NOT NULL,
-    PRIMARY KEY (user_sn, node)
+    PRIMARY KEY (user_sn, node, device_sn)
 ) CLUSTERED;
 CREATE INDEX presence_on_nodes_by_node ON presence_on_nodes (node);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, EventSn, Position, RoomSn, Timestamp, UserSn};
 use storage::{
-    Database, LastSeen, LogEntry, LogObserver, NewAccount, NewPresence, NewReceipt, PresenceState, ReceiptThread,
-    ReceiptType, params,
+    Database, DevicePresence, LastSeen, LogEntry, LogObserver, NewAccount, NewPresence, NewReceipt, PresenceState,
+    ReceiptThread, ReceiptType, params,
 };
 use testing::on_both_databases;
 
@@ -46,7 +46,9 @@ fn receipt(event_sn: i64) -> NewReceipt {
 }
 
 fn presence(user: i64, state: PresenceState) -> NewPresence {
-    NewPresence { user_sn: UserSn(user), state, status_message: None, last_active_at: Some(Timestamp(user)) }
+    let asked_at = Timestamp(user);
+    let devices = vec![DevicePresence { device_sn: None, wants: state, state, asked_at }];
+    NewPresence { user_sn: UserSn(user), state, devices, status_message: None, last_active_at: Some(asked_at) }
 }
 
 async fn account(database: &Database, user_id: &str) -> UserSn {

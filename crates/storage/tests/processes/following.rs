@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::future::join_all;
 use homeserver_core::{Position, RoomSn, Timestamp, UserSn};
-use storage::{Database, NewPresence, PresenceState};
+use storage::{Database, DevicePresence, NewPresence, PresenceState};
 use testing::{TestDatabase, on_both_databases};
 
 use crate::world::{add, command, serve, take_position};
@@ -131,7 +131,8 @@ async fn what_is_told_of_other_kinds_is_whole() {
     first.stop_typing(vec![(room_sn, user_sn)], now).await.unwrap();
     let status_message = Some(Some("'quotes'; \\ and \u{10ffff} and \0".into()));
     let state = PresenceState::Online;
-    let presence = NewPresence { user_sn, state, status_message, last_active_at: Some(now) };
+    let devices = vec![DevicePresence { device_sn: None, wants: state, state, asked_at: now }];
+    let presence = NewPresence { user_sn, state, devices, status_message, last_active_at: Some(now) };
     first.set_presence(vec![presence], now).await.unwrap();
     first.write(async move |tx| tx.note_account_change(user_sn).await).await.unwrap();
     // Account data, the ignored users twice, typing twice, presence, the account.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use homeserver_core::{DeviceSn, Timestamp};
-use storage::PresenceState;
+use storage::{DevicePresence, PresenceState};
 
 use super::PresenceOptions;
 
@@ -30,15 +30,22 @@ struct Device {
     requests: u32,
     /// When the last one ended.
     last_seen: Instant,
+    /// When it last asked something or said how it is, by the clock.
+    asked_at: Timestamp,
 }
 
 impl Device {
     fn new() -> Self {
-        Self { wants: PresenceState::Offline, requests: 0, last_seen: Instant::now() }
+        Self { wants: PresenceState::Offline, requests: 0, last_seen: Instant::now(), asked_at: Timestamp(0) }
     }
 
     fn is_connected(&self, options: &PresenceOptions) -> bool {
-        self.wants != PresenceState::Offline && (self.requests > 0 || self.last_seen.elapsed() < options.offline_after)
+        self.wants != PresenceState::Offline && self.is_recent(options)
+    }
+
+    /// Whether what it says still counts.
+    fn is_recent(&self, options: &PresenceOptions) -> bool {
+        self.requests > 0 || self.last_seen.elapsed() < options.offline_after
     }
 }
 
@@ -69,7 +76,7 @@ impl Around {
         let device = self.device(device_sn);
         let before = std::mem::replace(&mut device.wants, wants);
         device.requests += 1;
-        device.last_seen = Instant::now();
+        (device.last_seen, device.asked_at) = (Instant::now(), now);
         if wants == PresenceState::Online && before != wants {
             self.touch(now);
         }
@@ -77,7 +84,7 @@ impl Around {
 
     pub(super) fn say(&mut self, device_sn: Option<DeviceSn>, state: PresenceState, now: Timestamp) {
         let device = self.device(device_sn);
-        (device.wants, device.last_seen) = (state, Instant::now());
+        (device.wants, device.last_seen, device.asked_at) = (state, Instant::now(), now);
         if state == PresenceState::Online {
             self.touch(now);
         }
@@ -89,6 +96,7 @@ impl Around {
         if device.wants == PresenceState::Unavailable {
             device.wants = PresenceState::Online;
         }
+        device.asked_at = now;
         self.touch(now);
     }
 
@@ -119,7 +127,23 @@ impl Around {
     pub(super) fn state(&self, options: &PresenceOptions) -> PresenceState {
         let connected = self.devices.values().filter(|device| device.is_connected(options));
         let state = connected.map(|device| device.wants).max().unwrap_or(PresenceState::Offline);
+        state.min(self.limit(options))
+    }
+
+    /// What each device says of which something was heard lately.
+    pub(super) fn devices(&self, options: &PresenceOptions) -> Vec<DevicePresence> {
+        let limit = self.limit(options);
+        let recent = self.devices.iter().filter(|(_, device)| device.is_recent(options));
+        let said = recent.map(|(device_sn, device)| {
+            let (wants, asked_at) = (device.wants, device.asked_at);
+            DevicePresence { device_sn: *device_sn, wants, state: wants.min(limit), asked_at }
+        });
+        said.collect()
+    }
+
+    /// The most that is said of the user: one who is idle is not online.
+    fn limit(&self, options: &PresenceOptions) -> PresenceState {
         let is_idle = self.last_active.elapsed() >= options.idle_after;
-        if is_idle { state.min(PresenceState::Unavailable) } else { state }
+        if is_idle { PresenceState::Unavailable } else { PresenceState::Online }
     }
 }

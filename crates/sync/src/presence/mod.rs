@@ -153,7 +153,12 @@ impl Presences {
             let mut around = self.around.lock();
             let user = around.entry(user_sn).or_insert_with(|| Around::new(self.clock.now()));
             user.ask(device_sn, wants, self.clock.now());
-            user.state(&self.options) != told && user.may_tell_at_once()
+            let is_news = user.state(&self.options) != told;
+            let tells_at_once = is_news && user.may_tell_at_once();
+            if is_news && !tells_at_once {
+                user.said = None;
+            }
+            tells_at_once
         };
         let connected = Connected { presences: self.clone(), user_sn, device_sn };
         // In a box of its own: whoever waits afterwards does not keep room for it.
@@ -259,6 +264,7 @@ impl Presences {
                 Some(NewPresence {
                     user_sn: *user_sn,
                     state: user.state(&self.options),
+                    devices: user.devices(&self.options),
                     status_message: status_message.clone(),
                     last_active_at: Some(user.last_active_at),
                 })
@@ -308,7 +314,7 @@ impl Presences {
         let mut changed = Vec::new();
         self.around.lock().retain(|user_sn, user| {
             let (now, told) = (user.state(&self.options), self.present.state(*user_sn));
-            let is_changed = if has_others { now > told || user.said != Some(now) } else { now != told };
+            let is_changed = if has_others { user.said != Some(now) } else { now != told };
             if is_changed {
                 changed.push(*user_sn);
             }
@@ -367,18 +373,32 @@ impl Presences {
 }
 
 impl LogObserver for Presences {
-    fn committed(&self, _: &[LogEntry]) {}
+    /// If others are told less of a user than this node knows, it says once more what it knows.
+    fn committed(&self, entries: &[LogEntry]) {
+        self.for_less_present(entries, |user| user.said = None);
+    }
 
     /// A user of whom another node says less than this one knows has said so there: a client that does not wait here at the moment has gone
     /// there.
     fn committed_elsewhere(&self, entries: &[LogEntry]) {
+        self.for_less_present(entries, Around::forget_those_gone);
+    }
+}
+
+impl Presences {
+    /// Does `change` to each user of whom `entries` tell others less than this node knows.
+    fn for_less_present(&self, entries: &[LogEntry], change: impl Fn(&mut Around)) {
+        let mut changes = entries.iter().filter_map(|entry| match entry {
+            LogEntry::Presence(presence) => Some(presence),
+            _ => None,
+        });
+        let Some(first) = changes.next() else { return };
         let mut around = self.around.lock();
-        for entry in entries {
-            if let LogEntry::Presence(presence) = entry
-                && let Some(user) = around.get_mut(&presence.user_sn)
+        for presence in std::iter::once(first).chain(changes) {
+            if let Some(user) = around.get_mut(&presence.user_sn)
                 && presence.state < user.state(&self.options)
             {
-                user.forget_those_gone();
+                change(user);
             }
         }
     }
