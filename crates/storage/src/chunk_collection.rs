@@ -59,7 +59,7 @@ use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::{Chunk, ChunkId};
 
 use self::marks::Marks;
-use crate::state_chunks::{FIND, blobs, read_chunk};
+use crate::state_chunks::{FIND, blobs, read_chunk, read_root};
 use crate::value::Row;
 use crate::{Database, StorageError, Tx, params};
 
@@ -207,7 +207,7 @@ impl ChunkCollector {
     }
 
     async fn read_roots(&mut self, room_sn: RoomSn, after: i64) -> Result<Work, StorageError> {
-        let read = |row: &Row<'_>| Ok((row.get::<Option<i64>>(0)?, row.get::<Option<ChunkId>>(1)?));
+        let read = |row: &Row<'_>| Ok((row.get::<Option<i64>>(0)?, read_root(row, 1)?));
         let rows = self.database.query(ROOTS, params![room_sn, after, self.limit()], read).await?;
         let (mut last, mut events) = (after, 0);
         for (event_sn, root) in rows {
@@ -251,7 +251,7 @@ impl ChunkCollector {
     async fn sweep(&mut self, after: ChunkId) -> Result<Work, StorageError> {
         let last = self.marks.last();
         let range = params![&after.as_bytes()[..], &last.as_bytes()[..], self.limit()];
-        let read = |row: &Row<'_>| Ok((row.get::<ChunkId>(0)?, row.get::<Position>(1)?));
+        let read = |row: &Row<'_>| Ok((row.get::<[u8; ChunkId::BYTES]>(0)?.into(), row.get::<Position>(1)?));
         let chunks = self.database.query(CHUNKS, range, read).await?;
         let is_needed = |(id, written_at): &&(ChunkId, Position)| *written_at > self.start || self.marks.contains(id);
         self.garbage = chunks.iter().filter(|chunk| !is_needed(chunk)).map(|(id, _)| *id).collect();

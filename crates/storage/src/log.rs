@@ -23,7 +23,7 @@ use crate::receipts::Receipt;
 
 pub(crate) use batch::{Batch, Writing};
 pub use publisher::LostLog;
-pub(crate) use row::{LogRow, quoted};
+pub(crate) use row::LogRow;
 
 /// Something new in the log. Whoever follows the log sees the entries of all transactions in the order of their positions.
 #[derive(Clone, Debug)]

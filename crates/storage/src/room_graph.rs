@@ -1,9 +1,10 @@
 //! Events as parts of a room's graph: whole, with their standing, the state after them and their auth events.
 
 use homeserver_core::{EventSn, RoomSn};
-use room_engine::state_map::{ChunkId, StateMap};
+use room_engine::state_map::StateMap;
 
 use crate::events::{Standing, StoredPdu};
+use crate::state_chunks::read_state;
 use crate::value::Row;
 use crate::{Database, StorageError, params};
 
@@ -51,7 +52,7 @@ fn read_graph_event(row: &Row<'_>) -> Result<GraphEvent, StorageError> {
         },
         standing: Standing::from_code(standing)
             .ok_or_else(|| StorageError::Value { column: 5, reason: format!("no standing is stored as {standing}") })?,
-        state: row.get::<Option<ChunkId>>(6)?.map(StateMap::from_root),
+        state: read_state(row, 6)?,
         auth_events: numbers(list.as_deref().unwrap_or_default())?,
         is_indexed: list.is_some(),
         countable_total: row.get(8)?,

@@ -114,8 +114,17 @@ enum Attempt<T> {
     Missing(Vec<ChunkId>),
 }
 
+/// The state whose root is in a column.
+pub(crate) fn read_state(row: &Row<'_>, column: usize) -> Result<Option<StateMap>, StorageError> {
+    Ok(read_root(row, column)?.map(StateMap::from_root))
+}
+
+pub(crate) fn read_root(row: &Row<'_>, column: usize) -> Result<Option<ChunkId>, StorageError> {
+    Ok(row.get::<Option<[u8; ChunkId::BYTES]>>(column)?.map(ChunkId::from))
+}
+
 pub(crate) fn read_chunk(row: &Row<'_>) -> Result<Chunk, StorageError> {
-    let id = row.get::<ChunkId>(0)?;
+    let id = ChunkId::from(row.get::<[u8; ChunkId::BYTES]>(0)?);
     Chunk::parse(id, row.get(1)?).map_err(|error| StorageError::Corrupt(error.to_string()))
 }
 

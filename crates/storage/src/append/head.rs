@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use homeserver_core::{HeapSize, RoomSn};
-use room_engine::state_map::{ChunkId, StateMap};
+use room_engine::state_map::StateMap;
 
 use super::Append;
-use crate::state_chunks::WrittenState;
+use crate::state_chunks::{WrittenState, read_state};
 use crate::transaction::Tx;
 use crate::writer::PendingAppend;
 use crate::{StorageError, params};
@@ -122,7 +122,7 @@ pub(super) async fn load_heads(
                 invited_count: row.get(6)?,
                 room_version: row.get(7)?,
                 extremities: row.get(8)?,
-                state: StateMap::from_root(row.get::<Option<ChunkId>>(9)?.unwrap_or(ChunkId::EMPTY)),
+                state: read_state(row, 9)?.unwrap_or(StateMap::EMPTY),
                 changed: false,
             };
             Ok((row.get(0)?, head))

@@ -6,6 +6,7 @@ use homeserver_core::{Clock as _, Position, SystemClock, Timestamp};
 
 use super::{Batch, written};
 use crate::nul::escaped;
+use crate::postgres::quoted;
 use crate::{StorageError, Value, postgres_only};
 
 /// One transaction, as it is written down.
@@ -62,21 +63,5 @@ impl LogRow {
             sql.push_str(&postgres_only::notify(node));
         }
         sql
-    }
-}
-
-/// A literal of PostgreSQL.
-pub(crate) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn quotes_end_no_literal() {
-        assert_eq!(quoted("it's"), "'it''s'");
-        assert_eq!(quoted(r"\'; DROP TABLE users; --"), r"'\''; DROP TABLE users; --'");
     }
 }

@@ -14,21 +14,21 @@ use crate::{StorageError, postgres};
 /// How often a statement runs on SQLite before others may have the thread.
 const ROUNDS_AT_ONCE: usize = 20;
 
-pub(crate) enum Readers {
+pub enum Readers {
     Sqlite(SqliteReaders),
     Postgres(PostgresReaders),
 }
 
 /// What is needed to read.
-pub(crate) struct Reading {
-    pub(crate) readers: Readers,
-    pub(crate) dialect: Arc<Dialect>,
-    pub(crate) watch: Arc<Watch>,
+pub struct Reading {
+    pub readers: Readers,
+    pub dialect: Arc<Dialect>,
+    pub watch: Arc<Watch>,
 }
 
 impl Reading {
     /// Runs a reading statement and maps every row of its answer.
-    pub(crate) async fn query<T>(
+    pub async fn query<T>(
         &self,
         sql: &'static str,
         params: &[Value<'_>],
@@ -47,7 +47,7 @@ impl Reading {
 
     /// Runs a reading statement once for each set of parameters, and maps every row of the answers. SQLite reads some of the
     /// sets in one transaction.
-    pub(crate) async fn query_each<'v, T, const N: usize>(
+    pub async fn query_each<'v, T, const N: usize>(
         &self,
         sql: &'static str,
         rounds: impl Iterator<Item = [Value<'v>; N]>,
@@ -69,7 +69,7 @@ impl Reading {
         Ok(answer)
     }
 
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         match &self.readers {
             Readers::Sqlite(readers) => readers.close().await,
             Readers::Postgres(readers) => readers.close().await,

@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::StorageError;
 
-/// How to open a [`crate::Database`].
+/// How to open a database.
 #[derive(Clone, Debug)]
 pub struct DatabaseOptions {
     /// `sqlite://path` or `postgres://user:password@host/database`.
@@ -55,7 +55,7 @@ impl DatabaseOptions {
         }
     }
 
-    pub(crate) fn target(&self) -> Result<Target, StorageError> {
+    pub fn target(&self) -> Result<Target, StorageError> {
         if let Some(path) = self.url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() || path.contains(":memory:") {
@@ -72,7 +72,7 @@ impl DatabaseOptions {
     }
 }
 
-pub(crate) enum Target {
+pub enum Target {
     Sqlite(PathBuf),
     Postgres(Box<PgConnectOptions>),
 }

@@ -35,7 +35,7 @@ pub enum Engine {
 /// Translates statements to one engine, each once.
 ///
 /// Translations are kept for the life of the process: statements are literals, so there are as many as the program text holds.
-pub(crate) struct Dialect {
+pub struct Dialect {
     engine: Engine,
     watch: Arc<Watch>,
     statements: RwLock<HashMap<(usize, usize), Statement>>,
@@ -44,13 +44,13 @@ pub(crate) struct Dialect {
 }
 
 impl Dialect {
-    pub(crate) fn new(engine: Engine, watch: Arc<Watch>) -> Self {
+    pub fn new(engine: Engine, watch: Arc<Watch>) -> Self {
         let (statements, inserts, combined) = (RwLock::default(), RwLock::default(), RwLock::default());
         Self { engine, watch, statements, inserts, combined }
     }
 
     /// The engine's form of a statement.
-    pub(crate) fn statement(&self, sql: &'static str) -> Statement {
+    pub fn statement(&self, sql: &'static str) -> Statement {
         let key = (sql.as_ptr().addr(), sql.len());
         if let Some(statement) = self.statements.read().get(&key) {
             return statement.clone();
@@ -72,7 +72,7 @@ impl Dialect {
     }
 
     /// The statement that inserts rows into `into`, written as `table (column, column) …ON CONFLICT clause`.
-    pub(crate) fn insert(&self, into: &'static str, types: &[&'static str]) -> Statement {
+    pub fn insert(&self, into: &'static str, types: &[&'static str]) -> Statement {
         let key = (into.as_ptr().addr(), into.len());
         if let Some(statement) = self.inserts.read().get(&key) {
             return statement.clone();
@@ -92,7 +92,7 @@ impl Dialect {
     }
 
     /// The engine's form of a statement with `ROWS(…)`, whose columns have these types.
-    pub(crate) fn rows(&self, sql: &'static str, types: &[&'static str]) -> Statement {
+    pub fn rows(&self, sql: &'static str, types: &[&'static str]) -> Statement {
         let key = (sql.as_ptr().addr(), sql.len());
         if let Some(statement) = self.inserts.read().get(&key) {
             return statement.clone();
@@ -104,7 +104,7 @@ impl Dialect {
     }
 
     /// The statement of PostgreSQL that inserts rows into several tables at once; each is named once.
-    pub(crate) fn insert_into_tables(&self, tables: &[(&'static str, Vec<&'static str>)]) -> Statement {
+    pub fn insert_into_tables(&self, tables: &[(&'static str, Vec<&'static str>)]) -> Statement {
         let key: Vec<_> = tables.iter().map(|(into, _)| (into.as_ptr().addr(), into.len())).collect();
         if let Some(statement) = self.combined.read().get(&key) {
             return statement.clone();
@@ -126,7 +126,7 @@ impl Dialect {
     }
 
     /// The engine's form of a migration.
-    pub(crate) fn migration(&self, sql: &str) -> String {
+    pub fn migration(&self, sql: &str) -> String {
         match self.engine {
             // Only `INTEGER PRIMARY KEY` makes a column the row's own number in SQLite; any other type gets an index.
             Engine::Sqlite => sql

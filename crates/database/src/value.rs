@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
-use room_engine::state_map::ChunkId;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use sqlx::Row as _;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -180,23 +179,21 @@ macro_rules! converted_columns {
     )*};
 }
 
-impl Column for ChunkId {
+impl<const N: usize> Column for [u8; N] {
     fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        row.get::<_, [u8; ChunkId::BYTES]>(index).map(Self::from).map_err(|error| unexpected(index, error))
+        row.get(index).map_err(|error| unexpected(index, error))
     }
     fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
-        row.try_get::<[u8; ChunkId::BYTES], _>(index).map(Self::from).map_err(|error| unexpected(index, error))
+        row.try_get(index).map_err(|error| unexpected(index, error))
     }
 }
 
-impl Column for Option<ChunkId> {
+impl<const N: usize> Column for Option<[u8; N]> {
     fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        let bytes: Option<[u8; ChunkId::BYTES]> = row.get(index).map_err(|error| unexpected(index, error))?;
-        Ok(bytes.map(ChunkId::from))
+        row.get(index).map_err(|error| unexpected(index, error))
     }
     fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
-        let bytes: Option<[u8; ChunkId::BYTES]> = row.try_get(index).map_err(|error| unexpected(index, error))?;
-        Ok(bytes.map(ChunkId::from))
+        row.try_get(index).map_err(|error| unexpected(index, error))
     }
 }
 
@@ -235,7 +232,7 @@ fn json_list<T: serde::Serialize>(values: &[T]) -> rusqlite::Result<String> {
 }
 
 /// Encodes the parameters for PostgreSQL.
-pub(crate) fn postgres_arguments(params: &[Value<'_>]) -> Result<PgArguments, StorageError> {
+pub fn postgres_arguments(params: &[Value<'_>]) -> Result<PgArguments, StorageError> {
     use sqlx::Arguments as _;
     let mut arguments = PgArguments::default();
     for param in params {
@@ -254,7 +251,7 @@ pub(crate) fn postgres_arguments(params: &[Value<'_>]) -> Result<PgArguments, St
 }
 
 /// Encodes rows as one array for each column, for `UNNEST`, behind the arguments that are already there.
-pub(crate) fn add_columns(arguments: &mut PgArguments, rows: &[Vec<Value<'_>>]) -> Result<(), StorageError> {
+pub fn add_columns(arguments: &mut PgArguments, rows: &[Vec<Value<'_>>]) -> Result<(), StorageError> {
     use sqlx::Arguments as _;
     let width = rows.first().map_or(0, Vec::len);
     for index in 0..width {

@@ -62,7 +62,7 @@ impl StorageError {
     }
 
     /// Whether the whole transaction has failed, and not only the write that met this.
-    pub(crate) fn is_of_transaction(&self) -> bool {
+    pub fn is_of_transaction(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Conflict(_))
     }
 }

@@ -14,11 +14,11 @@ use crate::value::{Row, Value, postgres_arguments};
 
 /// A connection that was idle for longer than this is tested before it is used. Testing one that has just answered would
 /// double the cost of every read and find nothing.
-pub(crate) const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+pub const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 /// How long a request waits for a connection. Shorter than `connect_timeout`, which is the patience of the start: whoever
 /// waits for an answer is told soon that there will be none.
-pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
+pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a reading statement may take. A network that swallows packets breaks no connection by itself.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -48,7 +48,7 @@ const PLANS_FOR_GOOD: [(&str, &str); 6] = [
     ("jit", "off"),
 ];
 /// Has the changes of the schema planned as usual: they go through whole tables.
-pub(crate) const PLAN_AS_USUAL: &str = "SET LOCAL plan_cache_mode = auto; SET LOCAL enable_seqscan = on; \
+pub const PLAN_AS_USUAL: &str = "SET LOCAL plan_cache_mode = auto; SET LOCAL enable_seqscan = on; \
                                         SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on";
 
 /// The first connection to a database. One that cannot be reached may be starting, as it may beside this server when the machine
@@ -57,10 +57,7 @@ pub(crate) const PLAN_AS_USUAL: &str = "SET LOCAL plan_cache_mode = auto; SET LO
 /// # Errors
 /// The reason why there is no connection, at once if it is not that the database cannot be reached; [`StorageError::Unusable`] if
 /// its texts are not in UTF-8.
-pub(crate) async fn first_connection(
-    target: &PgConnectOptions,
-    patience: Duration,
-) -> Result<PgConnection, StorageError> {
+pub async fn first_connection(target: &PgConnectOptions, patience: Duration) -> Result<PgConnection, StorageError> {
     let deadline = Instant::now() + patience;
     let mut has_told = false;
     let mut connection = loop {
@@ -93,7 +90,7 @@ pub(crate) async fn first_connection(
 }
 
 /// Opens the pool and its minimum of connections, so that the first requests find them ready.
-pub(crate) async fn connect(target: PgConnectOptions, options: &DatabaseOptions) -> Result<PgPool, StorageError> {
+pub async fn connect(target: PgConnectOptions, options: &DatabaseOptions) -> Result<PgPool, StorageError> {
     let synchronous_commit = match options.synchronous {
         Synchronous::Full => "on",
         Synchronous::Normal => "off",
@@ -141,7 +138,7 @@ async fn warm(pool: &PgPool, connections: u32) -> Result<(), StorageError> {
 
 /// Runs a reading statement on a connection of the pool; once more if that connection had been lost unnoticed, as all are
 /// when the database was restarted.
-pub(crate) async fn read<T>(
+pub async fn read<T>(
     (readers, watch): (&PostgresReaders, &Watch),
     statement: &Statement,
     params: &[Value<'_>],
@@ -189,11 +186,11 @@ async fn read_on<T>(
     }
 }
 
-pub(crate) fn no_answer(what: &str, limit: Duration) -> StorageError {
+pub fn no_answer(what: &str, limit: Duration) -> StorageError {
     StorageError::Unavailable(format!("{what} within {} s", limit.as_secs()))
 }
 
-pub(crate) async fn query<'c, T>(
+pub async fn query<'c, T>(
     executor: impl sqlx::PgExecutor<'c>,
     sql: &'static str,
     params: &[Value<'_>],
@@ -203,11 +200,27 @@ pub(crate) async fn query<'c, T>(
     rows.iter().map(|row| map(&Row::Postgres(row))).collect()
 }
 
-pub(crate) async fn execute(
+pub async fn execute(
     connection: &mut PgConnection,
     sql: &'static str,
     params: &[Value<'_>],
 ) -> Result<u64, StorageError> {
     let done = sqlx::query_with(sql, postgres_arguments(params)?).execute(connection).await?;
     Ok(done.rows_affected())
+}
+
+/// A literal of PostgreSQL.
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn quotes_end_no_literal() {
+        assert_eq!(quoted("it's"), "'it''s'");
+        assert_eq!(quoted(r"\'; DROP TABLE users; --"), r"'\''; DROP TABLE users; --'");
+    }
 }
