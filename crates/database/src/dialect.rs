@@ -32,10 +32,27 @@ pub enum Engine {
     Postgres,
 }
 
+impl Engine {
+    /// This engine's form of a statement.
+    #[must_use]
+    pub fn statement(self, sql: &str) -> Cow<'_, str> {
+        match self {
+            Self::Sqlite => Cow::Owned(to_sqlite(sql)),
+            Self::Postgres => to_postgres(sql),
+        }
+    }
+
+    /// This engine's form of a statement with `ROWS(…)`, whose columns have these types of PostgreSQL.
+    #[must_use]
+    pub fn statement_on_rows(self, sql: &str, types: &[&'static str]) -> String {
+        expand_rows(sql, types, self)
+    }
+}
+
 /// Translates statements to one engine, each once.
 ///
 /// Translations are kept for the life of the process: statements are literals, so there are as many as the program text holds.
-pub struct Dialect {
+pub(crate) struct Dialect {
     engine: Engine,
     watch: Arc<Watch>,
     statements: RwLock<HashMap<(usize, usize), Statement>>,
@@ -44,23 +61,20 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    pub fn new(engine: Engine, watch: Arc<Watch>) -> Self {
+    pub(crate) fn new(engine: Engine, watch: Arc<Watch>) -> Self {
         let (statements, inserts, combined) = (RwLock::default(), RwLock::default(), RwLock::default());
         Self { engine, watch, statements, inserts, combined }
     }
 
     /// The engine's form of a statement.
-    pub fn statement(&self, sql: &'static str) -> Statement {
+    pub(crate) fn statement(&self, sql: &'static str) -> Statement {
         let key = (sql.as_ptr().addr(), sql.len());
         if let Some(statement) = self.statements.read().get(&key) {
             return statement.clone();
         }
-        let translated: &'static str = match self.engine {
-            Engine::Sqlite => Box::leak(to_sqlite(sql).into_boxed_str()),
-            Engine::Postgres => match to_postgres(sql) {
-                Cow::Borrowed(_) => sql,
-                Cow::Owned(translated) => Box::leak(translated.into_boxed_str()),
-            },
+        let translated: &'static str = match self.engine.statement(sql) {
+            Cow::Borrowed(_) => sql,
+            Cow::Owned(translated) => Box::leak(translated.into_boxed_str()),
         };
         let statement = self.watched(translated, operation_of(sql));
         self.statements.write().insert(key, statement.clone());
@@ -72,7 +86,7 @@ impl Dialect {
     }
 
     /// The statement that inserts rows into `into`, written as `table (column, column) …ON CONFLICT clause`.
-    pub fn insert(&self, into: &'static str, types: &[&'static str]) -> Statement {
+    pub(crate) fn insert(&self, into: &'static str, types: &[&'static str]) -> Statement {
         let key = (into.as_ptr().addr(), into.len());
         if let Some(statement) = self.inserts.read().get(&key) {
             return statement.clone();
@@ -92,19 +106,19 @@ impl Dialect {
     }
 
     /// The engine's form of a statement with `ROWS(…)`, whose columns have these types.
-    pub fn rows(&self, sql: &'static str, types: &[&'static str]) -> Statement {
+    pub(crate) fn rows(&self, sql: &'static str, types: &[&'static str]) -> Statement {
         let key = (sql.as_ptr().addr(), sql.len());
         if let Some(statement) = self.inserts.read().get(&key) {
             return statement.clone();
         }
-        let translated = expand_rows(sql, types, self.engine);
+        let translated = self.engine.statement_on_rows(sql, types);
         let statement = self.watched(Box::leak(translated.into_boxed_str()), operation_of(sql));
         self.inserts.write().insert(key, statement.clone());
         statement
     }
 
     /// The statement of PostgreSQL that inserts rows into several tables at once; each is named once.
-    pub fn insert_into_tables(&self, tables: &[(&'static str, Vec<&'static str>)]) -> Statement {
+    pub(crate) fn insert_into_tables(&self, tables: &[(&'static str, Vec<&'static str>)]) -> Statement {
         let key: Vec<_> = tables.iter().map(|(into, _)| (into.as_ptr().addr(), into.len())).collect();
         if let Some(statement) = self.combined.read().get(&key) {
             return statement.clone();
@@ -126,7 +140,7 @@ impl Dialect {
     }
 
     /// The engine's form of a migration.
-    pub fn migration(&self, sql: &str) -> String {
+    pub(crate) fn migration(&self, sql: &str) -> String {
         match self.engine {
             // Only `INTEGER PRIMARY KEY` makes a column the row's own number in SQLite; any other type gets an index.
             Engine::Sqlite => sql

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 const ESCAPE: char = '\u{10ffff}';
 
 /// The text as it is stored.
-pub fn escaped(text: &str) -> Cow<'_, str> {
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(['\0', ESCAPE]) {
         return Cow::Borrowed(text);
     }
@@ -23,7 +23,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
 }
 
 /// The text that was stored as this.
-pub fn unescaped(stored: String) -> String {
+pub(crate) fn unescaped(stored: String) -> String {
     if !stored.contains(ESCAPE) {
         return stored;
     }

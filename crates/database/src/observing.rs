@@ -43,30 +43,30 @@ pub struct PoolState {
 
 /// A statement in the engine's form, with what is told of it.
 #[derive(Clone)]
-pub struct Statement {
-    pub sql: &'static str,
+pub(crate) struct Statement {
+    pub(crate) sql: &'static str,
     operation: &'static str,
     times: Option<StatementTimes>,
 }
 
 impl Statement {
-    pub fn new(sql: &'static str, operation: &'static str, watch: &Watch) -> Self {
+    pub(crate) fn new(sql: &'static str, operation: &'static str, watch: &Watch) -> Self {
         let times = watch.observer.as_ref().map(|observer| observer.statements(operation));
         Self { sql, operation, times }
     }
 
     /// The span of one run. It has the text, in which there are no values, and not the parameters.
-    pub fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> Span {
         debug_span!("statement", otel.name = self.operation, operation = self.operation, db.query.text = self.sql)
     }
 
     /// Measures until it is dropped.
-    pub fn timer(&self) -> Option<StatementTimer<'_>> {
+    pub(crate) fn timer(&self) -> Option<StatementTimer<'_>> {
         self.times.as_ref().map(|times| StatementTimer { times, started: Instant::now() })
     }
 }
 
-pub struct StatementTimer<'a> {
+pub(crate) struct StatementTimer<'a> {
     times: &'a StatementTimes,
     started: Instant,
 }
@@ -78,7 +78,7 @@ impl Drop for StatementTimer<'_> {
 }
 
 /// What the parts of an open database report to.
-pub struct Watch {
+pub(crate) struct Watch {
     observer: Option<Arc<dyn DatabaseObserver>>,
     waiting: AtomicUsize,
     opened: Instant,
@@ -87,12 +87,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(observer: Option<Arc<dyn DatabaseObserver>>) -> Self {
+    pub(crate) fn new(observer: Option<Arc<dyn DatabaseObserver>>) -> Self {
         Self { observer, waiting: AtomicUsize::new(0), opened: Instant::now(), committed_us: AtomicU64::new(0) }
     }
 
     /// Waits for a connection.
-    pub async fn acquire<T>(
+    pub(crate) async fn acquire<T>(
         &self,
         acquiring: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
@@ -108,11 +108,11 @@ impl Watch {
         acquired
     }
 
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    pub fn committed(&self, writes: usize, transaction: Duration, commit: Duration) {
+    pub(crate) fn committed(&self, writes: usize, transaction: Duration, commit: Duration) {
         let now_us = u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.committed_us.store(now_us.max(1), Ordering::Relaxed);
         if let Some(observer) = &self.observer {
@@ -120,14 +120,14 @@ impl Watch {
         }
     }
 
-    pub fn write_failed(&self) {
+    pub(crate) fn write_failed(&self) {
         if let Some(observer) = &self.observer {
             observer.write_failed();
         }
     }
 
     /// How long ago the last commit was.
-    pub fn last_commit(&self) -> Option<Duration> {
+    pub(crate) fn last_commit(&self) -> Option<Duration> {
         match self.committed_us.load(Ordering::Relaxed) {
             0 => None,
             at_us => Some(self.opened.elapsed().saturating_sub(Duration::from_micros(at_us))),
@@ -152,7 +152,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// What a statement does, in two words: the verb, and the table that it is about first.
-pub fn operation_of(sql: &str) -> String {
+pub(crate) fn operation_of(sql: &str) -> String {
     let mut words = sql.split(|character: char| character.is_whitespace() || "(),;".contains(character));
     let verb = words.next().unwrap_or_default();
     let mut is_next = verb == "UPDATE";
@@ -167,7 +167,7 @@ pub fn operation_of(sql: &str) -> String {
 }
 
 /// What a closure does, by the name of the function that it is written in.
-pub fn writer_of(type_name: &'static str) -> &'static str {
+pub(crate) fn writer_of(type_name: &'static str) -> &'static str {
     let function = type_name.trim_end_matches("::{{closure}}");
     // The parameters of a generic function have paths of their own.
     let path = function.split_once("<").filter(|(path, _)| !path.is_empty()).map_or(function, |(path, _)| path);

@@ -55,7 +55,7 @@ impl DatabaseOptions {
         }
     }
 
-    pub fn target(&self) -> Result<Target, StorageError> {
+    pub(crate) fn target(&self) -> Result<Target, StorageError> {
         if let Some(path) = self.url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() || path.contains(":memory:") {
@@ -72,7 +72,7 @@ impl DatabaseOptions {
     }
 }
 
-pub enum Target {
+pub(crate) enum Target {
     Sqlite(PathBuf),
     Postgres(Box<PgConnectOptions>),
 }

@@ -8,17 +8,18 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::StorageError;
 use crate::observing::{Statement, Watch};
-use crate::options::{DatabaseOptions, Synchronous};
+use crate::options::{DatabaseOptions, Synchronous, Target};
 use crate::postgres_readers::{PostgresReaders, Reader};
-use crate::value::{Row, Value, postgres_arguments};
+use crate::value::postgres_arguments;
+use crate::{Row, Value};
 
 /// A connection that was idle for longer than this is tested before it is used. Testing one that has just answered would
 /// double the cost of every read and find nothing.
-pub const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+pub(crate) const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 /// How long a request waits for a connection. Shorter than `connect_timeout`, which is the patience of the start: whoever
 /// waits for an answer is told soon that there will be none.
-pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a reading statement may take. A network that swallows packets breaks no connection by itself.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -48,7 +49,7 @@ const PLANS_FOR_GOOD: [(&str, &str); 6] = [
     ("jit", "off"),
 ];
 /// Has the changes of the schema planned as usual: they go through whole tables.
-pub const PLAN_AS_USUAL: &str = "SET LOCAL plan_cache_mode = auto; SET LOCAL enable_seqscan = on; \
+pub(crate) const PLAN_AS_USUAL: &str = "SET LOCAL plan_cache_mode = auto; SET LOCAL enable_seqscan = on; \
                                         SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on";
 
 /// The first connection to a database. One that cannot be reached may be starting, as it may beside this server when the machine
@@ -57,7 +58,10 @@ pub const PLAN_AS_USUAL: &str = "SET LOCAL plan_cache_mode = auto; SET LOCAL ena
 /// # Errors
 /// The reason why there is no connection, at once if it is not that the database cannot be reached; [`StorageError::Unusable`] if
 /// its texts are not in UTF-8.
-pub async fn first_connection(target: &PgConnectOptions, patience: Duration) -> Result<PgConnection, StorageError> {
+pub(crate) async fn first_connection(
+    target: &PgConnectOptions,
+    patience: Duration,
+) -> Result<PgConnection, StorageError> {
     let deadline = Instant::now() + patience;
     let mut has_told = false;
     let mut connection = loop {
@@ -89,8 +93,20 @@ pub async fn first_connection(target: &PgConnectOptions, patience: Duration) -> 
     Ok(connection)
 }
 
+/// Connections to the PostgreSQL database that `options` name, with the settings that the server's have: for a look at what the database
+/// makes of statements.
+///
+/// # Errors
+/// [`StorageError`] if it is no PostgreSQL database or cannot be reached.
+pub async fn connect_postgres(options: &DatabaseOptions) -> Result<PgPool, StorageError> {
+    match options.target()? {
+        Target::Postgres(target) => connect(*target, options).await,
+        Target::Sqlite(_) => Err(StorageError::Url("it is a SQLite file, which has no pool".to_owned())),
+    }
+}
+
 /// Opens the pool and its minimum of connections, so that the first requests find them ready.
-pub async fn connect(target: PgConnectOptions, options: &DatabaseOptions) -> Result<PgPool, StorageError> {
+pub(crate) async fn connect(target: PgConnectOptions, options: &DatabaseOptions) -> Result<PgPool, StorageError> {
     let synchronous_commit = match options.synchronous {
         Synchronous::Full => "on",
         Synchronous::Normal => "off",
@@ -138,7 +154,7 @@ async fn warm(pool: &PgPool, connections: u32) -> Result<(), StorageError> {
 
 /// Runs a reading statement on a connection of the pool; once more if that connection had been lost unnoticed, as all are
 /// when the database was restarted.
-pub async fn read<T>(
+pub(crate) async fn read<T>(
     (readers, watch): (&PostgresReaders, &Watch),
     statement: &Statement,
     params: &[Value<'_>],
@@ -186,11 +202,11 @@ async fn read_on<T>(
     }
 }
 
-pub fn no_answer(what: &str, limit: Duration) -> StorageError {
+pub(crate) fn no_answer(what: &str, limit: Duration) -> StorageError {
     StorageError::Unavailable(format!("{what} within {} s", limit.as_secs()))
 }
 
-pub async fn query<'c, T>(
+pub(crate) async fn query<'c, T>(
     executor: impl sqlx::PgExecutor<'c>,
     sql: &'static str,
     params: &[Value<'_>],
@@ -200,7 +216,7 @@ pub async fn query<'c, T>(
     rows.iter().map(|row| map(&Row::Postgres(row))).collect()
 }
 
-pub async fn execute(
+pub(crate) async fn execute(
     connection: &mut PgConnection,
     sql: &'static str,
     params: &[Value<'_>],
@@ -210,7 +226,7 @@ pub async fn execute(
 }
 
 /// A literal of PostgreSQL.
-pub fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

@@ -34,16 +34,16 @@ const TRY_EARLIER: &str = "SELECT pg_try_advisory_xact_lock($1, hashtext(COALESC
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The statement that wakes all nodes at the commit, and says which one has written.
-pub fn notify(node: &str) -> String {
+pub(crate) fn notify(node: &str) -> String {
     format!("NOTIFY {CHANNEL}, {}", quoted(node))
 }
 
 /// The connection on which a node is woken.
-pub struct Listening(PgListener);
+pub(crate) struct Listening(PgListener);
 
 impl Listening {
     /// Begins to listen.
-    pub async fn begin(target: &PgConnectOptions) -> Result<Self, StorageError> {
+    pub(crate) async fn begin(target: &PgConnectOptions) -> Result<Self, StorageError> {
         let target = target.clone().application_name("synapse-rust listener");
         let begin = async {
             // Of one connection: it is needed for as long as the node runs.
@@ -61,14 +61,14 @@ impl Listening {
     ///
     /// # Errors
     /// [`StorageError`] if the connection is lost: what was written meanwhile has to be looked for.
-    pub async fn woken(&mut self) -> Result<Box<str>, StorageError> {
+    pub(crate) async fn woken(&mut self) -> Result<Box<str>, StorageError> {
         let notification = self.0.try_recv().await?;
         let lost = || StorageError::Unavailable("the connection that listens is lost".to_owned());
         Ok(notification.ok_or_else(lost)?.payload().into())
     }
 
     /// Fails if the connection is lost. A network that swallows packets breaks none by itself.
-    pub async fn check(&mut self) -> Result<(), StorageError> {
+    pub(crate) async fn check(&mut self) -> Result<(), StorageError> {
         let asked = timeout(ANSWER_TIMEOUT, self.0.execute("SELECT 1")).await;
         asked.map_err(|_| no_answer("no answer", ANSWER_TIMEOUT))??;
         Ok(())
@@ -76,14 +76,14 @@ impl Listening {
 }
 
 /// Keeps other nodes from changing the schema until the transaction of `connection` ends.
-pub async fn lock_migrations(connection: &mut PgConnection) -> Result<(), StorageError> {
+pub(crate) async fn lock_migrations(connection: &mut PgConnection) -> Result<(), StorageError> {
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(connection).await?;
     Ok(())
 }
 
 /// Whether a server of an earlier version, beside which no other one may run, has the database. If not, none gets it until the transaction
 /// of `connection` ends.
-pub async fn has_earlier_server(connection: &mut PgConnection) -> Result<bool, StorageError> {
+pub(crate) async fn has_earlier_server(connection: &mut PgConnection) -> Result<bool, StorageError> {
     for lock in EARLIER_SERVER {
         let is_free: bool = sqlx::query_scalar(TRY_EARLIER).bind(lock).fetch_one(&mut *connection).await?;
         if !is_free {

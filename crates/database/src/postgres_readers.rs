@@ -19,7 +19,7 @@ const KEPT_LONGEST: Duration = Duration::from_secs(600);
 
 /// The connections of a pool that read. The one that was used last is used first: it has the statements prepared and planned,
 /// while the pool would give out the one that was not used for longest, and ask each whether it is alive when it comes back.
-pub struct PostgresReaders {
+pub(crate) struct PostgresReaders {
     pool: PgPool,
     /// Used lately, the last one at the end. Fewer than the pool has, so that it never is without.
     recent: Mutex<Vec<Recent>>,
@@ -35,8 +35,8 @@ struct Recent {
 }
 
 /// A connection that is being used. If it is not given back it goes back to the pool, which tests it.
-pub struct Reader {
-    pub connection: PoolConnection<Postgres>,
+pub(crate) struct Reader {
+    pub(crate) connection: PoolConnection<Postgres>,
     since: Instant,
 }
 
@@ -57,22 +57,22 @@ impl Drop for Waiting<'_> {
 }
 
 impl PostgresReaders {
-    pub fn new(pool: PgPool) -> Self {
+    pub(crate) fn new(pool: PgPool) -> Self {
         let most_recent = usize::try_from(pool.options().get_max_connections() / 2).unwrap_or(1).max(1);
         Self { pool, recent: Mutex::default(), most_recent, waiting: AtomicUsize::default() }
     }
 
-    pub fn pool(&self) -> &PgPool {
+    pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
     }
 
     /// Connections that nobody uses.
-    pub fn idle(&self) -> usize {
+    pub(crate) fn idle(&self) -> usize {
         self.pool.num_idle() + self.recent.lock().len()
     }
 
     /// A connection, soon or not at all.
-    pub async fn acquire(&self) -> Result<Reader, StorageError> {
+    pub(crate) async fn acquire(&self) -> Result<Reader, StorageError> {
         while let Some(Recent { mut connection, since, used }) = self.take_recent() {
             let is_fresh = used.elapsed() <= TEST_AFTER_IDLE;
             if is_fresh || matches!(timeout(ACQUIRE_TIMEOUT, connection.ping()).await, Ok(Ok(()))) {
@@ -94,7 +94,7 @@ impl PostgresReaders {
     }
 
     /// As [`PostgresReaders::acquire`], after a connection turned out to be broken: others may be, too.
-    pub async fn acquire_tested(&self) -> Result<Reader, StorageError> {
+    pub(crate) async fn acquire_tested(&self) -> Result<Reader, StorageError> {
         let tested = async {
             loop {
                 let mut reader = self.acquire().await?;
@@ -108,7 +108,7 @@ impl PostgresReaders {
     }
 
     /// Keeps a connection that has answered for the next request.
-    pub fn give_back(&self, reader: Reader) {
+    pub(crate) fn give_back(&self, reader: Reader) {
         let now = Instant::now();
         let mut recent = self.recent.lock();
         let is_old = now.duration_since(reader.since) > KEPT_LONGEST;
@@ -127,7 +127,7 @@ impl PostgresReaders {
     }
 
     /// Closes all connections.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         // From here on none is kept.
         let closing = self.pool.close();
         self.recent.lock().clear();
@@ -141,7 +141,7 @@ impl PostgresReaders {
 
 impl Reader {
     /// Gives up a connection of which nobody else is to have an answer.
-    pub fn discard(self) {
+    pub(crate) fn discard(self) {
         drop(self.connection.detach());
     }
 }

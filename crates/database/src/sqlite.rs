@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::StorageError;
 use crate::observing::{Statement, Watch};
 use crate::options::{DatabaseOptions, Synchronous};
-use crate::value::{Row, Value};
+use crate::{Row, Value};
 
 /// Statements kept prepared on each connection.
 const PREPARED_STATEMENTS: usize = 256;
@@ -29,7 +29,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections for reading. Each read takes one, runs without suspension, and puts it back.
-pub struct SqliteReaders {
+pub(crate) struct SqliteReaders {
     idle: Mutex<Vec<Connection>>,
     permits: Semaphore,
     size: usize,
@@ -37,13 +37,13 @@ pub struct SqliteReaders {
 }
 
 impl SqliteReaders {
-    pub fn open(path: &Path, options: &DatabaseOptions, watch: Arc<Watch>) -> Result<Self, StorageError> {
+    pub(crate) fn open(path: &Path, options: &DatabaseOptions, watch: Arc<Watch>) -> Result<Self, StorageError> {
         let size = options.max_connections.max(1) as usize;
         let idle = (0..size).map(|_| connect(path, options, READER_CACHE_KIB)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { idle: Mutex::new(idle), permits: Semaphore::new(size), size, watch })
     }
 
-    pub async fn query<T>(
+    pub(crate) async fn query<T>(
         &self,
         statement: &Statement,
         params: &[Value<'_>],
@@ -53,7 +53,7 @@ impl SqliteReaders {
     }
 
     /// Runs a statement once for each of `rounds`, in one transaction: to begin one costs as much as a small read.
-    pub async fn query_each<T, const N: usize>(
+    pub(crate) async fn query_each<T, const N: usize>(
         &self,
         statement: &Statement,
         rounds: &[[Value<'_>; N]],
@@ -85,17 +85,17 @@ impl SqliteReaders {
         answer
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.size
     }
 
-    pub fn idle(&self) -> usize {
+    pub(crate) fn idle(&self) -> usize {
         self.permits.available_permits()
     }
 
     /// Closes all connections, once those that read have ended, and leaves everything in the one file: the last connection that is
     /// closed moves what is in the write-ahead log into it.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         let all = u32::try_from(self.size).unwrap_or(u32::MAX);
         let held = tokio::time::timeout(CLOSE_TIMEOUT, self.permits.acquire_many(all)).await;
         if held.is_err() {
@@ -112,7 +112,7 @@ impl SqliteReaders {
 }
 
 /// Opens the connection that writes.
-pub fn connect_writer(path: &Path, options: &DatabaseOptions) -> Result<Connection, StorageError> {
+pub(crate) fn connect_writer(path: &Path, options: &DatabaseOptions) -> Result<Connection, StorageError> {
     connect(path, options, WRITER_CACHE_KIB)
 }
 
@@ -138,7 +138,7 @@ fn connect(path: &Path, options: &DatabaseOptions, cache_kib: u32) -> Result<Con
     Ok(connection)
 }
 
-pub fn query<T>(
+pub(crate) fn query<T>(
     connection: &Connection,
     sql: &str,
     params: &[Value<'_>],
@@ -163,7 +163,7 @@ fn read_rows<T>(
     Ok(())
 }
 
-pub fn execute(connection: &Connection, sql: &str, params: &[Value<'_>]) -> Result<u64, StorageError> {
+pub(crate) fn execute(connection: &Connection, sql: &str, params: &[Value<'_>]) -> Result<u64, StorageError> {
     let mut statement = connection.prepare_cached(sql)?;
     let changed = statement.execute(rusqlite::params_from_iter(params))?;
     Ok(changed as u64)

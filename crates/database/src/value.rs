@@ -1,13 +1,12 @@
-//! Typed parameters and columns, the same on both engines.
+//! Typed parameters of statements, the same on both engines.
 
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use sqlx::Row as _;
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::PgArguments;
 
 use crate::StorageError;
-use crate::nul::{escaped, unescaped};
+use crate::nul::escaped;
 
 /// A parameter of a statement, borrowed from the caller.
 #[derive(Clone, Copy, Debug)]
@@ -70,138 +69,10 @@ macro_rules! numbers {
         impl From<Option<$type>> for Value<'_> {
             fn from(value: Option<$type>) -> Self { Self::Int(value.map(|number| number.0)) }
         }
-        impl Column for $type {
-            fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-                i64::from_sqlite(row, index).map(Self)
-            }
-            fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
-                i64::from_postgres(row, index).map(Self)
-            }
-        }
-        impl Column for Option<$type> {
-            fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-                Ok(Option::<i64>::from_sqlite(row, index)?.map($type))
-            }
-            fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
-                Ok(Option::<i64>::from_postgres(row, index)?.map($type))
-            }
-        }
     )*};
 }
 
 numbers!(UserSn, RoomSn, DeviceSn, EventSn, TypeSn, KeySn, Position, Timestamp);
-
-/// One row of an answer.
-#[derive(Clone, Copy)]
-pub enum Row<'r> {
-    /// From SQLite.
-    Sqlite(&'r rusqlite::Row<'r>),
-    /// From PostgreSQL.
-    Postgres(&'r PgRow),
-}
-
-impl Row<'_> {
-    /// The value of the column `index`, counted from zero.
-    ///
-    /// # Errors
-    /// [`StorageError::Value`] if the column is missing or of another type.
-    pub fn get<T: Column>(&self, index: usize) -> Result<T, StorageError> {
-        match self {
-            Self::Sqlite(row) => T::from_sqlite(row, index),
-            Self::Postgres(row) => T::from_postgres(row, index),
-        }
-    }
-}
-
-/// A type that a column can be read as.
-pub trait Column: Sized {
-    /// Reads it from a row of SQLite.
-    ///
-    /// # Errors
-    /// [`StorageError::Value`] if the column is missing or of another type.
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError>;
-
-    /// Reads it from a row of PostgreSQL.
-    ///
-    /// # Errors
-    /// [`StorageError::Value`] if the column is missing or of another type.
-    fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError>;
-}
-
-fn unexpected(column: usize, error: impl ToString) -> StorageError {
-    StorageError::Value { column, reason: error.to_string() }
-}
-
-macro_rules! plain_columns {
-    ($($type:ty),*) => {$(
-        impl Column for $type {
-            fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-                row.get(index).map_err(|error| unexpected(index, error))
-            }
-            fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
-                row.try_get(index).map_err(|error| unexpected(index, error))
-            }
-        }
-    )*};
-}
-
-plain_columns!(i64, Option<i64>, bool, Option<bool>, Vec<u8>, Option<Vec<u8>>);
-
-impl Column for String {
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        row.get(index).map_err(|error| unexpected(index, error))
-    }
-    fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
-        row.try_get(index).map(unescaped).map_err(|error| unexpected(index, error))
-    }
-}
-
-impl Column for Option<String> {
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        row.get(index).map_err(|error| unexpected(index, error))
-    }
-    fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
-        let text: Option<String> = row.try_get(index).map_err(|error| unexpected(index, error))?;
-        Ok(text.map(unescaped))
-    }
-}
-
-macro_rules! converted_columns {
-    ($($type:ty => $from:ty, $conversion:expr;)*) => {$(
-        impl Column for $type {
-            fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-                <$from>::from_sqlite(row, index).map($conversion)
-            }
-            fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
-                <$from>::from_postgres(row, index).map($conversion)
-            }
-        }
-    )*};
-}
-
-impl<const N: usize> Column for [u8; N] {
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        row.get(index).map_err(|error| unexpected(index, error))
-    }
-    fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
-        row.try_get(index).map_err(|error| unexpected(index, error))
-    }
-}
-
-impl<const N: usize> Column for Option<[u8; N]> {
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        row.get(index).map_err(|error| unexpected(index, error))
-    }
-    fn from_postgres(row: &PgRow, index: usize) -> Result<Self, StorageError> {
-        row.try_get(index).map_err(|error| unexpected(index, error))
-    }
-}
-
-converted_columns! {
-    Bytes => Vec<u8>, Bytes::from;
-    Option<Bytes> => Option<Vec<u8>>, |bytes| bytes.map(Bytes::from);
-    Box<str> => String, String::into_boxed_str;
-}
 
 impl rusqlite::ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -232,7 +103,7 @@ fn json_list<T: serde::Serialize>(values: &[T]) -> rusqlite::Result<String> {
 }
 
 /// Encodes the parameters for PostgreSQL.
-pub fn postgres_arguments(params: &[Value<'_>]) -> Result<PgArguments, StorageError> {
+pub(crate) fn postgres_arguments(params: &[Value<'_>]) -> Result<PgArguments, StorageError> {
     use sqlx::Arguments as _;
     let mut arguments = PgArguments::default();
     for param in params {
@@ -251,7 +122,7 @@ pub fn postgres_arguments(params: &[Value<'_>]) -> Result<PgArguments, StorageEr
 }
 
 /// Encodes rows as one array for each column, for `UNNEST`, behind the arguments that are already there.
-pub fn add_columns(arguments: &mut PgArguments, rows: &[Vec<Value<'_>>]) -> Result<(), StorageError> {
+pub(crate) fn add_columns(arguments: &mut PgArguments, rows: &[Vec<Value<'_>>]) -> Result<(), StorageError> {
     use sqlx::Arguments as _;
     let width = rows.first().map_or(0, Vec::len);
     for index in 0..width {

@@ -6,8 +6,8 @@ use homeserver_core::{DeviceSn, Timestamp, UserSn};
 
 use crate::frequent::Frequent;
 use crate::tokens::TokenHash;
-use crate::transaction::ROWS_AT_ONCE;
 use crate::{Database, Row, StorageError, Tx, Value, params};
+use database::ROWS_AT_ONCE;
 
 /// A device of a user.
 #[derive(Clone, Debug)]

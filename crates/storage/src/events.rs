@@ -7,8 +7,8 @@ use bytes::Bytes;
 use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
 
 use crate::unread::Unread;
-use crate::value::{Row, Value};
 use crate::{Database, Membership, StorageError, params};
+use database::{Row, Value};
 
 /// What became of an event when it was checked.
 ///

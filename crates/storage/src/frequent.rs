@@ -4,10 +4,10 @@
 //! process changes before the commit: [`Frequent::positions`] has the log locked before.
 
 use crate::StorageError;
+use crate::Tx;
 use crate::devices::{self, LastSeen};
 use crate::presence::{self, PresenceWrite};
 use crate::receipts::{self, ReceiptsWrite};
-use crate::transaction::Tx;
 use crate::typing::{self, TypingWrite};
 
 /// A write that is frequent.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use homeserver_core::{EventSn, Position, RoomSn, UserSn};
 
-use crate::value::{Column, Value};
 use crate::{Database, Engine, FullState, KnownState, LogEntry, StorageError, Tx, params};
+use database::{Column, Row, Value};
 
 /// A user's membership of a room, as in `m.room.member`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -65,12 +65,8 @@ impl From<Membership> for Value<'_> {
 }
 
 impl Column for Membership {
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        decode(i64::from_sqlite(row, index)?, index)
-    }
-
-    fn from_postgres(row: &sqlx::postgres::PgRow, index: usize) -> Result<Self, StorageError> {
-        decode(i64::from_postgres(row, index)?, index)
+    fn read(row: &Row<'_>, index: usize) -> Result<Self, StorageError> {
+        decode(row.get(index)?, index)
     }
 }
 

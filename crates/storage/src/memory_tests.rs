@@ -101,7 +101,7 @@ fn what_the_writer_remembers_stays_within_its_share() {
     let mut most = 0;
     for number in 1..2_000 {
         add_chains(known.auth_chains(), number * 10, 10, 2);
-        known.has_reserved(number * 20, 20);
+        known.has_taken_positions(20);
         known.keep_to_share();
         let usage = share.usage();
         assert!(usage.entry_bytes <= usage.capacity_bytes, "{usage:?}");

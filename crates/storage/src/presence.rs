@@ -5,11 +5,12 @@ mod claims;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use database::Column;
 use homeserver_core::{Position, Timestamp, UserSn};
 
 use crate::frequent::Frequent;
-use crate::transaction::ROWS_AT_ONCE;
-use crate::{Column, Database, LogEntry, Row, StorageError, Tx, Value, params};
+use crate::{Database, LogEntry, Row, StorageError, Tx, Value, params};
+use database::ROWS_AT_ONCE;
 
 /// Whether somebody is there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -53,12 +54,8 @@ impl From<PresenceState> for Value<'_> {
 }
 
 impl Column for PresenceState {
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        decode(i64::from_sqlite(row, index)?, index)
-    }
-
-    fn from_postgres(row: &sqlx::postgres::PgRow, index: usize) -> Result<Self, StorageError> {
-        decode(i64::from_postgres(row, index)?, index)
+    fn read(row: &Row<'_>, index: usize) -> Result<Self, StorageError> {
+        decode(row.get(index)?, index)
     }
 }
 

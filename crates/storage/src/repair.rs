@@ -4,9 +4,9 @@ use homeserver_core::{EventSn, RoomSn, UserSn};
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::state_map::{Chunk, Place, StateMap};
 
+use crate::LogEntry;
 use crate::append::{Effect, StateEffect, later_version, rows};
 use crate::events::Standing;
-use crate::log::LogEntry;
 use crate::{Database, Membership, StorageError, Tx, Value, auth_chains, params};
 
 /// What is to be stored of a room in place of what is. All of it was worked out from the room's events.

@@ -5,8 +5,8 @@ use room_engine::state_map::StateMap;
 
 use crate::events::{Standing, StoredPdu};
 use crate::state_chunks::read_state;
-use crate::value::Row;
 use crate::{Database, StorageError, params};
+use database::Row;
 
 /// Events that are read in one statement.
 const EVENTS_AT_ONCE: usize = 1_000;

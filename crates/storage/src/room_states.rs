@@ -17,8 +17,8 @@ use homeserver_core::{Live, Position, RoomSn};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::log::{LogEntry, LogObserver};
 use crate::{Database, StorageError, Tx, params};
+use crate::{LogEntry, LogObserver};
 
 /// Rooms of which it is remembered when their state came to be known as a whole, the newest; for those who follow the log
 /// and are behind.
@@ -231,7 +231,7 @@ fn forget_old_completions(rooms: &mut HashMap<RoomSn, Extent>) {
     }
 }
 
-impl LogObserver for RoomStates {
+impl LogObserver<LogEntry> for RoomStates {
     fn committed(&self, entries: &[LogEntry]) {
         let extents = entries.iter().filter_map(|entry| match *entry {
             LogEntry::StateKnown { position, room_sn, is_whole: true } => Some((room_sn, Extent::WholeSince(position))),

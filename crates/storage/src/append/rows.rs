@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use database::TableRows;
 use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::Chunk;
 
-use super::{Append, Effect, Head, Redaction, Written, WrittenEvent};
+use super::{Append, Effect, Redaction, WriterHead, Written, WrittenEvent};
+use crate::Tx;
 use crate::client_transactions::ClientTransaction;
-use crate::transaction::{TableRows, Tx};
 use crate::unread::MAIN_TIMELINE;
 use crate::{StorageError, Value, params};
 
@@ -16,7 +17,7 @@ const NO_EVENT: i64 = 0;
 
 pub(super) fn of_all<'a>(
     written: &'a [Written<'a>],
-    heads: &'a HashMap<RoomSn, Head>,
+    heads: &'a HashMap<RoomSn, WriterHead>,
     chunks: &'a [Chunk],
     position: Position,
 ) -> Vec<TableRows<'a>> {
@@ -143,7 +144,7 @@ fn transactions<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
     TableRows { into: "client_transactions (sender, room_sn, endpoint, transaction_id, event_sn)", rows }
 }
 
-fn room_heads(heads: &HashMap<RoomSn, Head>) -> TableRows<'_> {
+fn room_heads(heads: &HashMap<RoomSn, WriterHead>) -> TableRows<'_> {
     let rows = heads
         .iter()
         .filter(|(_, head)| head.changed)

@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use database::TableRows;
 use homeserver_core::{HeapSize, RoomSn, UserSn, table_bytes};
 
 use room_engine::Members;
 
 use super::{NewEvent, Written, WrittenEvent};
+use crate::Tx;
 use crate::events::Standing;
-use crate::transaction::{TableRows, Tx};
 use crate::unread::{MAIN_TIMELINE, Notice, UnreadTotals};
 use crate::{Engine, Membership, StorageError, Value, params};
 

@@ -1,7 +1,7 @@
 //! What a job is at the moment.
 
 use crate::StorageError;
-use crate::value::{Column, Value};
+use database::{Column, Row, Value};
 
 /// The number of a job.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -14,12 +14,8 @@ impl From<JobId> for Value<'_> {
 }
 
 impl Column for JobId {
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        i64::from_sqlite(row, index).map(Self)
-    }
-
-    fn from_postgres(row: &sqlx::postgres::PgRow, index: usize) -> Result<Self, StorageError> {
-        i64::from_postgres(row, index).map(Self)
+    fn read(row: &Row<'_>, index: usize) -> Result<Self, StorageError> {
+        row.get(index).map(Self)
     }
 }
 
@@ -80,12 +76,8 @@ impl JobState {
 }
 
 impl Column for JobState {
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        decode(i64::from_sqlite(row, index)?, index)
-    }
-
-    fn from_postgres(row: &sqlx::postgres::PgRow, index: usize) -> Result<Self, StorageError> {
-        decode(i64::from_postgres(row, index)?, index)
+    fn read(row: &Row<'_>, index: usize) -> Result<Self, StorageError> {
+        decode(row.get(index)?, index)
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use homeserver_core::{Timestamp, UserSn};
 
 use super::{NewPresence, PresenceState};
-use crate::transaction::ROWS_AT_ONCE;
 use crate::{Database, Engine, StorageError, Tx, Value, params};
+use database::ROWS_AT_ONCE;
 
 /// What a node has not repeated for so long it says no longer.
 const GOOD_FOR: Duration = Duration::from_secs(15 * 60);

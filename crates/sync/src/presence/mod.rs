@@ -366,7 +366,7 @@ impl Presences {
     }
 }
 
-impl LogObserver for Presences {
+impl LogObserver<LogEntry> for Presences {
     fn committed(&self, _: &[LogEntry]) {}
 
     /// A user of whom another node says less than this one knows has said so there: a client that does not wait here at the moment has gone
@@ -406,7 +406,7 @@ impl PresentUsers {
     }
 }
 
-impl LogObserver for PresentUsers {
+impl LogObserver<LogEntry> for PresentUsers {
     fn committed(&self, entries: &[LogEntry]) {
         for entry in entries {
             let LogEntry::Presence(presence) = entry else { continue };

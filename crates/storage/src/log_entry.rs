@@ -1,37 +1,27 @@
-//! What is published when a transaction has committed.
+//! What the log of the homeserver consists of.
 //!
-//! What several processes write becomes one log: [`publisher`] tells this process's observers of everything in the order of positions,
-//! [`reading`] reads what other processes have written down in the form of [`written`], and [`following`] looks for it.
+//! [`written`] is the form in which entries are written down for other processes.
 
-mod batch;
-pub(crate) mod following;
-mod pruning;
-pub(crate) mod publisher;
-mod reading;
-mod row;
 mod written;
 
 use std::sync::Arc;
 
+use database::{Entry, Readers};
 use homeserver_core::{Position, RoomSn, UserSn};
 
-use crate::Membership;
 use crate::events::StoredEvent;
 use crate::media::MediaKey;
 use crate::presence::Presence;
 use crate::receipts::Receipt;
+use crate::{Membership, StorageError};
 
-pub(crate) use batch::{Batch, Writing};
-pub use publisher::LostLog;
-pub(crate) use row::LogRow;
-
-/// Something new in the log. Whoever follows the log sees the entries of all transactions in the order of their positions.
+/// Something new in the log. Observers are told of the entries of all transactions in the order of their positions.
 #[derive(Clone, Debug)]
 pub enum LogEntry {
     /// An event was added to a room's timeline.
     Event(Arc<StoredEvent>),
-    /// Branches of a room met, and what the state has in one place is no longer what it was. None of the events that were
-    /// added at the same time stands for that.
+    /// Branches of a room met, and the state has another event, or none, for one type and state key. None of the events that were
+    /// added at the same time is that event.
     StateResolved {
         /// Where in the log.
         position: Position,
@@ -108,7 +98,7 @@ pub enum LogEntry {
 }
 
 impl LogEntry {
-    /// Where in the log the entry stands.
+    /// Its position in the log.
     #[must_use]
     pub fn position(&self) -> Position {
         match self {
@@ -170,16 +160,16 @@ impl LogEntry {
     }
 }
 
-/// Follows the log: everything that any process writes to it, in the order of positions.
-pub trait LogObserver: Send + Sync {
-    /// Is told of the entries of one committed transaction, before any of those who asked this process for the writes have their
-    /// answer. It must not wait: everybody who follows the log waits for it.
-    fn committed(&self, entries: &[LogEntry]);
+impl Entry for LogEntry {
+    fn position(&self) -> Position {
+        Self::position(self)
+    }
 
-    /// Is told of the entries of a transaction that another process has committed, before [`committed`](Self::committed) is told of them.
-    fn committed_elsewhere(&self, _entries: &[LogEntry]) {}
+    fn encode(entries: &[Self]) -> Result<String, StorageError> {
+        written::encode(entries)
+    }
 
-    /// Everything up to this position was told. It may be behind the last entry: not every transaction that takes positions has
-    /// something to tell.
-    fn told_up_to(&self, _position: Position) {}
+    async fn decode_all(readers: &Readers, texts: &[&str]) -> Result<Vec<Vec<Self>>, StorageError> {
+        written::decode_all(readers, texts).await
+    }
 }

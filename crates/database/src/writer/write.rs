@@ -7,43 +7,41 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::StorageError;
-use crate::append::{Append, AppendOutcome};
-use crate::frequent::Frequent;
-use crate::transaction::Tx;
+use crate::domain::Domain;
 use crate::writer::hold::PendingHold;
 
 type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// A write that waits for its turn. What is frequent says what it is, so that a batch writes it with few statements; a closure
-/// over the transaction is for what is rare.
-pub(crate) enum Write {
-    Append(Box<PendingAppend>),
-    Frequent(Box<PendingFrequent>),
-    Closure(Box<dyn Job>),
+/// A write that waits for its turn. A frequent write is data, so that a batch writes many with few statements; a closure over the
+/// transaction is for what is rare.
+pub(crate) enum Write<D: Domain> {
+    Append(Box<PendingAppend<D>>),
+    Frequent(Box<PendingFrequent<D>>),
+    Closure(Box<dyn Job<D>>),
     /// Always a transaction of its own.
-    Hold(Box<PendingHold>),
+    Hold(Box<PendingHold<D>>),
 }
 
-pub(crate) struct PendingAppend {
-    pub(crate) append: Append,
-    pub(crate) outcome: Option<AppendOutcome>,
+pub(crate) struct PendingAppend<D: Domain> {
+    pub(crate) append: D::Append,
+    pub(crate) outcome: Option<D::AppendOutcome>,
     /// Tells the database that this append is under way, until it is dropped.
     pub(crate) under_way: Arc<()>,
     /// The span of the request that it is for.
     pub(crate) asked_in: Span,
-    pub(crate) reply: oneshot::Sender<Result<AppendOutcome, StorageError>>,
+    pub(crate) reply: oneshot::Sender<Result<D::AppendOutcome, StorageError>>,
 }
 
-pub(crate) struct PendingFrequent {
-    pub(crate) write: Frequent,
+pub(crate) struct PendingFrequent<D: Domain> {
+    pub(crate) write: D::Frequent,
     /// The span of the request that it is for.
     pub(crate) asked_in: Span,
     pub(crate) reply: oneshot::Sender<Result<(), StorageError>>,
 }
 
-/// A closure over a transaction, with a place for its answer.
-pub(crate) trait Job: Send {
-    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> LocalFuture<'a, Result<(), StorageError>>;
+/// A closure over a transaction, which keeps its answer until the commit.
+pub(crate) trait Job<D: Domain>: Send {
+    fn run<'a>(&'a mut self, tx: &'a mut D::Tx) -> LocalFuture<'a, Result<(), StorageError>>;
     fn settle(self: Box<Self>, outcome: Result<(), StorageError>);
     fn asked_in(&self) -> &Span;
 }
@@ -56,12 +54,13 @@ pub(crate) struct ClosureJob<F, T> {
     pub(crate) reply: oneshot::Sender<Result<T, StorageError>>,
 }
 
-impl<F, T> Job for ClosureJob<F, T>
+impl<D, F, T> Job<D> for ClosureJob<F, T>
 where
-    F: AsyncFn(&mut Tx) -> Result<T, StorageError> + Send,
+    D: Domain,
+    F: AsyncFn(&mut D::Tx) -> Result<T, StorageError> + Send,
     T: Send,
 {
-    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> LocalFuture<'a, Result<(), StorageError>> {
+    fn run<'a>(&'a mut self, tx: &'a mut D::Tx) -> LocalFuture<'a, Result<(), StorageError>> {
         Box::pin(async move {
             self.answer = Some((self.closure)(tx).await?);
             Ok(())
@@ -80,12 +79,12 @@ where
     }
 }
 
-impl Write {
+impl<D: Domain> Write<D> {
     pub(super) fn settle(self, outcome: Result<(), StorageError>) {
         match self {
             Self::Closure(job) => job.settle(outcome),
             Self::Frequent(pending) => drop(pending.reply.send(outcome)),
-            // Whoever waits learns from its end that nothing is held.
+            // Dropping it tells the request that nothing is held.
             Self::Hold(pending) => drop(pending),
             Self::Append(pending) => {
                 let unanswered = || StorageError::Statement("the append did not run".to_owned());

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::publisher::Publisher;
 use crate::StorageError;
+use crate::domain::Entry;
 use crate::postgres_only::Listening;
 
 /// How often it is looked without being woken: on SQLite, where commands write that run beside the server, and on PostgreSQL in case
@@ -24,7 +25,11 @@ const CHECK_EVERY: Duration = Duration::from_secs(10);
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// Follows until `closing` is cancelled. `target` is where to listen, on PostgreSQL.
-pub(crate) async fn follow(publisher: Arc<Publisher>, target: Option<PgConnectOptions>, closing: CancellationToken) {
+pub(crate) async fn follow<E: Entry>(
+    publisher: Arc<Publisher<E>>,
+    target: Option<PgConnectOptions>,
+    closing: CancellationToken,
+) {
     let following = async {
         match target {
             Some(target) => Follower::new(publisher).on_postgres(&target).await,
@@ -34,15 +39,15 @@ pub(crate) async fn follow(publisher: Arc<Publisher>, target: Option<PgConnectOp
     closing.run_until_cancelled(following).await;
 }
 
-struct Follower {
-    publisher: Arc<Publisher>,
+struct Follower<E> {
+    publisher: Arc<Publisher<E>>,
     started: Instant,
     /// Whether the last look failed, which is said once.
     is_failing: bool,
 }
 
-impl Follower {
-    fn new(publisher: Arc<Publisher>) -> Self {
+impl<E: Entry> Follower<E> {
+    fn new(publisher: Arc<Publisher<E>>) -> Self {
         Self { publisher, started: Instant::now(), is_failing: false }
     }
 

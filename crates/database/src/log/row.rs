@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use homeserver_core::{Clock as _, Position, SystemClock, Timestamp};
 
-use super::{Batch, written};
+use super::LogBatch;
+use crate::domain::Entry;
 use crate::nul::escaped;
 use crate::postgres::quoted;
 use crate::{StorageError, Value, postgres_only};
@@ -23,10 +24,10 @@ impl LogRow {
     pub(crate) const INSERT: &str =
         "INSERT INTO log_entries (position, previous, node, written_at, entries) VALUES ($1, $2, $3, $4, $5)";
 
-    /// What `node` adds to the log, and whether others are to be woken. The time is the system's: by it only the age is found out.
-    pub(crate) fn new(batch: &Batch, node: &str, wakes_others: bool) -> Result<Self, StorageError> {
-        let Batch { before, last, entries } = batch;
-        let entries = written::encode(entries)?;
+    /// What `node` adds to the log, and whether others are to be woken. The time is the system's: it only tells how old a row is.
+    pub(crate) fn new<E: Entry>(batch: &LogBatch<E>, node: &str, wakes_others: bool) -> Result<Self, StorageError> {
+        let LogBatch { before, last, entries } = batch;
+        let entries = E::encode(entries)?;
         Ok(Self {
             last: *last,
             before: *before,
@@ -42,8 +43,8 @@ impl LogRow {
         [(*last).into(), (*before).into(), node.into(), (*written_at).into(), entries.into()]
     }
 
-    /// The insertion as one text, with what wakes other nodes, if there are any: so it costs no round trip of its own. The connection
-    /// has `standard_conforming_strings`.
+    /// The insertion as one text, with what wakes other nodes, if there are any: so it costs no round trip of its own. It relies on
+    /// the connection's `standard_conforming_strings`.
     pub(crate) fn insertion(&self) -> String {
         let Self { last, before, node, written_at, entries, .. } = self;
         let mut sql = String::with_capacity(entries.len() + 200);

@@ -13,9 +13,7 @@ use futures::FutureExt as _;
 use super::stage::Stage;
 use super::write::{Job, PendingAppend, PendingFrequent, Write};
 use crate::StorageError;
-use crate::append::{self, Repetitions};
-use crate::frequent;
-use crate::transaction::Tx;
+use crate::domain::{Domain, Repetitions};
 
 /// After this long a transaction takes no further closures: the rest of the batch is for the next one. Others wait for the
 /// locks meanwhile, and one slow write must not use up the time of all.
@@ -43,17 +41,19 @@ pub(super) enum Mode {
     Apart,
 }
 
-/// The writes of a batch by kind, each with its place in the batch.
-#[derive(Default)]
-struct Kinds<'a> {
-    appends: Vec<(usize, &'a mut PendingAppend)>,
-    frequent: Vec<(usize, &'a PendingFrequent)>,
-    closures: Vec<(usize, &'a mut Box<dyn Job>)>,
+/// A closure with its index in the batch.
+type IndexedJob<'a, D> = (usize, &'a mut Box<dyn Job<D>>);
+
+/// The writes of a batch by kind, each with its index in the batch.
+struct WritesByKind<'a, D: Domain> {
+    appends: Vec<(usize, &'a mut PendingAppend<D>)>,
+    frequent: Vec<(usize, &'a PendingFrequent<D>)>,
+    closures: Vec<IndexedJob<'a, D>>,
 }
 
-impl<'a> Kinds<'a> {
-    fn of(batch: &'a mut [Write]) -> Self {
-        let mut kinds = Self::default();
+impl<'a, D: Domain> WritesByKind<'a, D> {
+    fn of(batch: &'a mut [Write<D>]) -> Self {
+        let mut kinds = Self { appends: Vec::new(), frequent: Vec::new(), closures: Vec::new() };
         for (index, write) in batch.iter_mut().enumerate() {
             match write {
                 Write::Append(pending) => kinds.appends.push((index, &mut **pending)),
@@ -68,52 +68,52 @@ impl<'a> Kinds<'a> {
 }
 
 /// How many positions of the log the typed writes of a batch take; `None` if they do not need the log at all.
-pub(super) fn positions_of(batch: &[Write]) -> Option<i64> {
+pub(super) fn positions_of<D: Domain>(batch: &[Write<D>]) -> Option<i64> {
     let positions = batch.iter().filter_map(|write| match write {
-        Write::Append(pending) => Some(pending.append.positions()),
-        Write::Frequent(pending) => pending.write.positions(),
+        Write::Append(pending) => Some(D::positions_of_append(&pending.append)),
+        Write::Frequent(pending) => D::positions_of_frequent(&pending.write),
         Write::Closure(_) | Write::Hold(_) => None,
     });
     positions.reduce(|sum, more| sum.saturating_add(more))
 }
 
 /// Runs the batch, and tells in `stage` which closure is running.
-pub(super) async fn run(
-    tx: &mut Tx,
-    batch: &mut [Write],
+pub(super) async fn run<D: Domain>(
+    tx: &mut D::Tx,
+    batch: &mut [Write<D>],
     mode: Mode,
     stage: &Cell<Stage>,
 ) -> Result<Outcomes, StorageError> {
     let mut outcomes: Outcomes = batch.iter().map(|_| WriteOutcome::Done).collect();
-    let mut kinds = Kinds::of(batch);
+    let mut kinds = WritesByKind::of(batch);
     match mode {
         Mode::Together => {
             if !kinds.appends.is_empty() {
-                run_appends(tx, &mut kinds.appends, Repetitions::Unlikely).await?;
+                run_appends::<D>(tx, &mut kinds.appends, Repetitions::Unlikely).await?;
             }
-            run_frequent(tx, &kinds.frequent).await?;
+            run_frequent::<D>(tx, &kinds.frequent).await?;
             let until = Instant::now() + CLOSURES_TIME;
-            let ran = run_closures(tx, &mut kinds.closures, until, stage).await.map_err(|(_, error)| error)?;
-            postpone(&mut outcomes, kinds.closures.get(ran..));
+            let ran = run_closures::<D>(tx, &mut kinds.closures, until, stage).await.map_err(|(_, error)| error)?;
+            postpone::<D>(&mut outcomes, kinds.closures.get(ran..));
         }
         Mode::Apart => {
-            run_appends_apart(tx, &mut kinds.appends, &mut outcomes).await?;
-            run_frequent_apart(tx, &kinds.frequent, &mut outcomes).await?;
-            run_closures_apart(tx, &mut kinds.closures, &mut outcomes, stage).await?;
+            run_appends_apart::<D>(tx, &mut kinds.appends, &mut outcomes).await?;
+            run_frequent_apart::<D>(tx, &kinds.frequent, &mut outcomes).await?;
+            run_closures_apart::<D>(tx, &mut kinds.closures, &mut outcomes, stage).await?;
         }
     }
     Ok(outcomes)
 }
 
-fn postpone(outcomes: &mut Outcomes, rest: Option<&[(usize, &mut Box<dyn Job>)]>) {
+fn postpone<D: Domain>(outcomes: &mut Outcomes, rest: Option<&[IndexedJob<'_, D>]>) {
     for (index, _) in rest.unwrap_or_default() {
         set(outcomes, *index, WriteOutcome::Postponed);
     }
 }
 
 fn set(outcomes: &mut Outcomes, index: usize, outcome: WriteOutcome) {
-    if let Some(place) = outcomes.get_mut(index) {
-        *place = outcome;
+    if let Some(of_write) = outcomes.get_mut(index) {
+        *of_write = outcome;
     }
 }
 
@@ -121,25 +121,30 @@ fn panicked<E>(_: E) -> StorageError {
     StorageError::Statement("a write ended with a panic".to_owned())
 }
 
-async fn run_appends(
-    tx: &mut Tx,
-    appends: &mut [(usize, &mut PendingAppend)],
+async fn run_appends<D: Domain>(
+    tx: &mut D::Tx,
+    appends: &mut [(usize, &mut PendingAppend<D>)],
     repetitions: Repetitions,
 ) -> Result<(), StorageError> {
-    let mut appends: Vec<&mut PendingAppend> = appends.iter_mut().map(|(_, pending)| &mut **pending).collect();
-    let run = AssertUnwindSafe(append::append_all(tx, &mut appends, repetitions)).catch_unwind();
-    run.await.map_err(panicked).flatten()
+    let all: Vec<&D::Append> = appends.iter().map(|(_, pending)| &pending.append).collect();
+    let run = AssertUnwindSafe(D::append_all(tx, &all, repetitions)).catch_unwind();
+    let outcomes = run.await.map_err(panicked).flatten()?;
+    debug_assert_eq!(outcomes.len(), appends.len(), "every append has an outcome");
+    for ((_, pending), outcome) in appends.iter_mut().zip(outcomes) {
+        pending.outcome = Some(outcome);
+    }
+    Ok(())
 }
 
-async fn run_frequent(tx: &mut Tx, writes: &[(usize, &PendingFrequent)]) -> Result<(), StorageError> {
-    let writes = frequent::write_all(tx, writes.iter().map(|(_, pending)| &pending.write));
+async fn run_frequent<D: Domain>(tx: &mut D::Tx, writes: &[(usize, &PendingFrequent<D>)]) -> Result<(), StorageError> {
+    let writes = D::write_frequent(tx, writes.iter().map(|(_, pending)| &pending.write));
     AssertUnwindSafe(writes).catch_unwind().await.map_err(panicked).flatten()
 }
 
-/// Runs closures one after the other until there is no more time, and tells how many; or which of them failed.
-async fn run_closures(
-    tx: &mut Tx,
-    closures: &mut [(usize, &mut Box<dyn Job>)],
+/// Runs closures one after the other until there is no more time, and returns how many ran; or which of them failed.
+async fn run_closures<D: Domain>(
+    tx: &mut D::Tx,
+    closures: &mut [IndexedJob<'_, D>],
     until: Instant,
     stage: &Cell<Stage>,
 ) -> Result<usize, (usize, StorageError)> {
@@ -163,7 +168,7 @@ impl Groups {
         Self((count > 0).then_some(0..count).into_iter().collect())
     }
 
-    /// Divides a group that failed, though it is not known whose fault that was. Tells who it was, if only one is in it.
+    /// Divides a group in which an unknown write failed. Returns its index if the group has only one.
     fn divide(&mut self, group: Range<usize>) -> Option<usize> {
         if group.len() <= 1 {
             return Some(group.start);
@@ -180,20 +185,20 @@ impl Groups {
     }
 }
 
-async fn run_appends_apart(
-    tx: &mut Tx,
-    appends: &mut [(usize, &mut PendingAppend)],
+async fn run_appends_apart<D: Domain>(
+    tx: &mut D::Tx,
+    appends: &mut [(usize, &mut PendingAppend<D>)],
     outcomes: &mut Outcomes,
 ) -> Result<(), StorageError> {
     let mut groups = Groups::of(appends.len());
     while let Some(group) = groups.0.pop() {
-        let savepoint = tx.savepoint().await?;
+        let savepoint = tx.as_mut().savepoint().await?;
         let Some(writes) = appends.get_mut(group.clone()) else { break };
-        match run_appends(tx, writes, Repetitions::LookedUp).await {
-            Ok(()) => tx.release_savepoint().await?,
+        match run_appends::<D>(tx, writes, Repetitions::LookedUp).await {
+            Ok(()) => tx.as_mut().release_savepoint().await?,
             Err(error) if error.is_of_transaction() => return Err(error),
             Err(error) => {
-                tx.roll_back_to(savepoint).await?;
+                tx.as_mut().roll_back_to(savepoint).await?;
                 if let Some(failed) = groups.divide(group)
                     && let Some((index, _)) = appends.get(failed)
                 {
@@ -205,19 +210,19 @@ async fn run_appends_apart(
     Ok(())
 }
 
-async fn run_frequent_apart(
-    tx: &mut Tx,
-    writes: &[(usize, &PendingFrequent)],
+async fn run_frequent_apart<D: Domain>(
+    tx: &mut D::Tx,
+    writes: &[(usize, &PendingFrequent<D>)],
     outcomes: &mut Outcomes,
 ) -> Result<(), StorageError> {
     let mut groups = Groups::of(writes.len());
     while let Some(group) = groups.0.pop() {
-        let savepoint = tx.savepoint().await?;
-        match run_frequent(tx, writes.get(group.clone()).unwrap_or_default()).await {
-            Ok(()) => tx.release_savepoint().await?,
+        let savepoint = tx.as_mut().savepoint().await?;
+        match run_frequent::<D>(tx, writes.get(group.clone()).unwrap_or_default()).await {
+            Ok(()) => tx.as_mut().release_savepoint().await?,
             Err(error) if error.is_of_transaction() => return Err(error),
             Err(error) => {
-                tx.roll_back_to(savepoint).await?;
+                tx.as_mut().roll_back_to(savepoint).await?;
                 if let Some(failed) = groups.divide(group)
                     && let Some((index, _)) = writes.get(failed)
                 {
@@ -229,9 +234,9 @@ async fn run_frequent_apart(
     Ok(())
 }
 
-async fn run_closures_apart(
-    tx: &mut Tx,
-    closures: &mut [(usize, &mut Box<dyn Job>)],
+async fn run_closures_apart<D: Domain>(
+    tx: &mut D::Tx,
+    closures: &mut [IndexedJob<'_, D>],
     outcomes: &mut Outcomes,
     stage: &Cell<Stage>,
 ) -> Result<(), StorageError> {
@@ -240,18 +245,18 @@ async fn run_closures_apart(
     while let Some(group) = groups.0.pop() {
         let Some(writes) = closures.get_mut(group.clone()) else { break };
         if Instant::now() >= until {
-            postpone(outcomes, Some(writes));
+            postpone::<D>(outcomes, Some(writes));
             continue;
         }
-        let savepoint = tx.savepoint().await?;
-        match run_closures(tx, writes, until, stage).await {
+        let savepoint = tx.as_mut().savepoint().await?;
+        match run_closures::<D>(tx, writes, until, stage).await {
             Ok(ran) => {
-                tx.release_savepoint().await?;
-                postpone(outcomes, writes.get(ran..));
+                tx.as_mut().release_savepoint().await?;
+                postpone::<D>(outcomes, writes.get(ran..));
             }
             Err((_, error)) if error.is_of_transaction() => return Err(error),
             Err((number, error)) => {
-                tx.roll_back_to(savepoint).await?;
+                tx.as_mut().roll_back_to(savepoint).await?;
                 if let Some((index, _)) = writes.get(number) {
                     set(outcomes, *index, WriteOutcome::Failed(error));
                 }

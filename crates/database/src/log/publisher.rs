@@ -1,4 +1,4 @@
-//! Telling the observers of this process of everything that is added to the log, in the order of positions, whoever wrote it.
+//! Tells the observers of this process of everything that any process adds to the log, in the order of positions.
 //!
 //! Every transaction says which position was the last before it, so what is told is a chain. A transaction of this process is told
 //! from memory as soon as it has committed, if all before it was told; otherwise others have written, and what they have written
@@ -19,9 +19,10 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::reading::{self, WrittenBatch};
-use super::{Batch, LogEntry, LogObserver, Writing};
+use super::{LogBatch, LogObserver, Writing};
 use crate::StorageError;
-use crate::readers::Reading;
+use crate::domain::Entry;
+use crate::readers::Readers;
 
 /// Transactions of this process that can wait until what is before them is told.
 const MAX_WAITING: usize = 1_024;
@@ -38,18 +39,18 @@ pub struct LostLog {
 }
 
 /// Tells the observers of this process.
-pub(crate) struct Publisher {
+pub(crate) struct Publisher<E> {
     /// The database's own, which closes it.
-    reading: Weak<Reading>,
+    readers: Weak<Readers>,
     /// The name of this process.
     node: Arc<str>,
     /// Whether what this process writes can be read.
     writing: Writing,
     /// Whether a gap stops it. What is no server keeps nothing in memory that a gap would make wrong.
     is_strict: bool,
-    told: RwLock<Told>,
+    told: RwLock<ToldUpTo<E>>,
     /// Transactions of this process, by their last position: from before their commit until they are told.
-    own: Mutex<BTreeMap<Position, Batch>>,
+    own: Mutex<BTreeMap<Position, LogBatch<E>>>,
     /// Held while what others have written is read: one reads it for all who wait. The writer does not wait for this lock to tell
     /// of what it has committed itself.
     reading_turn: tokio::sync::Mutex<()>,
@@ -62,27 +63,27 @@ pub(crate) struct Publisher {
     pub(super) bell: Notify,
 }
 
-struct Told {
-    observers: Vec<Arc<dyn LogObserver>>,
+struct ToldUpTo<E> {
+    observers: Vec<Arc<dyn LogObserver<E>>>,
     /// Everything up to here was told.
     position: Position,
 }
 
-impl Publisher {
+impl<E: Entry> Publisher<E> {
     /// Tells of everything after `position`.
     pub(crate) fn new(
-        reading: &Arc<Reading>,
+        readers: &Arc<Readers>,
         node: Arc<str>,
         writing: Writing,
         position: Position,
         is_strict: bool,
     ) -> Self {
         Self {
-            reading: Arc::downgrade(reading),
+            readers: Arc::downgrade(readers),
             node,
             writing,
             is_strict,
-            told: RwLock::new(Told { observers: Vec::new(), position }),
+            told: RwLock::new(ToldUpTo { observers: Vec::new(), position }),
             own: Mutex::default(),
             reading_turn: tokio::sync::Mutex::default(),
             telling_turn: Mutex::default(),
@@ -93,7 +94,7 @@ impl Publisher {
     }
 
     /// Tells the observer, made by `make`, of everything after the position that `make` is given.
-    pub(crate) fn observe(&self, make: impl FnOnce(Position) -> Arc<dyn LogObserver>) {
+    pub(crate) fn observe(&self, make: impl FnOnce(Position) -> Arc<dyn LogObserver<E>>) {
         let mut told = self.told.write();
         let observer = make(told.position);
         told.observers.push(observer);
@@ -130,7 +131,7 @@ impl Publisher {
     }
 
     /// This transaction of this process is about to be committed.
-    pub(crate) fn expect(&self, batch: Batch) {
+    pub(crate) fn expect(&self, batch: LogBatch<E>) {
         let mut own = self.own.lock();
         own.insert(batch.last, batch);
         if own.len() > MAX_WAITING {
@@ -192,7 +193,7 @@ impl Publisher {
             if until.is_some_and(|until| until <= after) {
                 return Ok(());
             }
-            let next = reading::next(&*self.reading()?, after).await?;
+            let next = reading::next(&*self.readers()?, after).await?;
             let mut wanted: Vec<WrittenBatch> = next.batches.into();
             if let Some(until) = until {
                 wanted.retain(|batch| batch.last <= until);
@@ -216,8 +217,8 @@ impl Publisher {
         }
     }
 
-    fn reading(&self) -> Result<Arc<Reading>, StorageError> {
-        self.reading.upgrade().ok_or_else(|| StorageError::Unavailable("the database is closed".to_owned()))
+    fn readers(&self) -> Result<Arc<Readers>, StorageError> {
+        self.readers.upgrade().ok_or_else(|| StorageError::Unavailable("the database is closed".to_owned()))
     }
 
     async fn tell_batches(&self, batches: &[WrittenBatch]) -> Result<(), StorageError> {
@@ -226,7 +227,8 @@ impl Publisher {
         let (own, others): (Vec<_>, Vec<_>) =
             batches.iter().partition(|batch| *batch.node == *self.node && is_in_memory(batch.last));
         let own: BTreeSet<Position> = own.into_iter().map(|batch| batch.last).collect();
-        let mut entries = reading::entries_of(&*self.reading()?, &others).await?.into_iter();
+        let texts: Vec<&str> = others.iter().map(|batch| &*batch.entries).collect();
+        let mut entries = E::decode_all(&*self.readers()?, &texts).await?.into_iter();
         let _turn = self.telling_turn.lock();
         for batch in batches {
             if self.writing == Writing::Nothing {
@@ -282,7 +284,7 @@ impl Publisher {
         }
     }
 
-    fn tell(&self, entries: &[LogEntry], last: Position, is_of_others: bool) {
+    fn tell(&self, entries: &[E], last: Position, is_of_others: bool) {
         let mut told = self.told.write();
         if !entries.is_empty() {
             if is_of_others {

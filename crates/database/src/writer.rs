@@ -1,7 +1,7 @@
 //! Group commit: one thread takes the writes that are waiting and commits them in one transaction.
 //!
 //! While a commit waits for the disk, the writes that arrive gather for the next one, so that the cost of reaching stable
-//! storage is shared by all who wait for it.
+//! storage is shared by all of them.
 
 mod batch;
 pub(crate) mod hold;
@@ -13,20 +13,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, PgPool};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{Instrument as _, Span, debug_span};
 
 use crate::StorageError;
 use crate::dialect::Dialect;
-use crate::known_rooms::WriterShare;
+use crate::domain::Domain;
 use crate::log::publisher::Publisher;
 use crate::log::{LogRow, Writing};
 use crate::observing::Watch;
 use crate::postgres::no_answer;
-use crate::state_chunks::ChunkCache;
-use crate::transaction::{Tx, WriteConnection};
+use crate::transaction::{Transaction, WriteConnection};
 use batch::{Mode, Outcomes, WriteOutcome, positions_of};
 use hold::PendingHold;
 use stage::Stage;
@@ -34,7 +34,7 @@ pub(crate) use write::{ClosureJob, PendingAppend, PendingFrequent, Write};
 
 /// Most writes in one transaction.
 const MAX_BATCH: usize = 512;
-/// Writes that may wait for their turn; those who come later wait to be admitted.
+/// Writes that may wait for their turn. When the queue is full, requests wait until they can queue a write.
 pub(crate) const QUEUE_LENGTH: usize = 4096;
 /// How long the writer waits before it tries to connect again to a database that has gone.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
@@ -49,8 +49,8 @@ const LOSSES: u32 = 2;
 /// How long the writer waits before it tries a transaction again, times the number of attempts.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(10);
 
-/// The span of a transaction. It belongs to the trace of the first who asked; the traces of the others are linked.
-fn transaction_span(batch: &[Write]) -> Span {
+/// The span of a transaction. It belongs to the trace of the request that asked first; the traces of the others are linked.
+fn transaction_span<D: Domain>(batch: &[Write<D>]) -> Span {
     let mut asked_in = batch.iter().filter_map(Write::asked_in).map(Span::id);
     let first = asked_in.next().flatten();
     let span = debug_span!(parent: first, "transaction", writes = batch.len());
@@ -66,41 +66,36 @@ pub(crate) enum WriterSource {
     Postgres(PgPool),
 }
 
-pub(crate) struct Writer {
-    source: WriterSource,
-    dialect: Arc<Dialect>,
-    chunks: Arc<ChunkCache>,
-    share: Arc<WriterShare>,
-    publisher: Arc<Publisher>,
-    watch: Arc<Watch>,
-    /// Rung when jobs have been scheduled.
-    job_bell: watch::Sender<()>,
-    runtime: tokio::runtime::Handle,
+impl WriterSource {
+    /// Where a follower of the log can be woken, on PostgreSQL.
+    pub(crate) fn listen_at(&self) -> Option<PgConnectOptions> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(pool) => Some((*pool.connect_options()).clone()),
+        }
+    }
 }
 
-impl Writer {
-    pub(crate) fn new(
-        source: WriterSource,
-        dialect: Arc<Dialect>,
-        (chunks, share): (Arc<ChunkCache>, Arc<WriterShare>),
-        publisher: Arc<Publisher>,
-        watch: Arc<Watch>,
-        job_bell: watch::Sender<()>,
-        runtime: tokio::runtime::Handle,
-    ) -> Self {
-        Self { source, dialect, chunks, share, publisher, watch, job_bell, runtime }
-    }
+pub(crate) struct Writer<D: Domain> {
+    pub(crate) domain: D,
+    pub(crate) source: WriterSource,
+    pub(crate) dialect: Arc<Dialect>,
+    pub(crate) publisher: Arc<Publisher<D::Entry>>,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) runtime: tokio::runtime::Handle,
+}
 
+impl<D: Domain> Writer<D> {
     /// Serves writes until nobody can send any more. Without it the process could only refuse, so a panic outside of a single
-    /// write is the end of the process, and whoever supervises it starts it again.
-    pub(crate) fn serve_or_abort(self, queue: mpsc::Receiver<Write>) {
+    /// write ends the process, and its supervisor starts it again.
+    pub(crate) fn serve_or_abort(self, queue: mpsc::Receiver<Write<D>>) {
         if catch_unwind(AssertUnwindSafe(|| self.serve_all(queue))).is_err() {
             tracing::error!("the writer's thread ended with a panic; the server ends with it");
             std::process::abort();
         }
     }
 
-    fn serve_all(mut self, mut queue: mpsc::Receiver<Write>) {
+    fn serve_all(mut self, mut queue: mpsc::Receiver<Write<D>>) {
         let mut tx = None;
         let mut batch = Vec::with_capacity(MAX_BATCH);
         let runtime = self.runtime.clone();
@@ -119,11 +114,12 @@ impl Writer {
             }
         }
         if let Some(tx) = tx {
-            runtime.block_on(tx.close());
+            let transaction: Transaction<D> = tx.into();
+            runtime.block_on(transaction.close());
         }
     }
 
-    async fn serve(&mut self, connected: &mut Option<Tx>, batch: &mut Vec<Write>) {
+    async fn serve(&mut self, connected: &mut Option<D::Tx>, batch: &mut Vec<Write<D>>) {
         let mut losses = 0;
         while !batch.is_empty() {
             if connected.is_none() {
@@ -165,14 +161,14 @@ impl Writer {
     /// Commits the batch, or as much of it as can be.
     async fn commit_batch(
         &mut self,
-        tx: &mut Tx,
-        batch: &mut [Write],
+        tx: &mut D::Tx,
+        batch: &mut [Write<D>],
         stage: &Cell<Stage>,
     ) -> Result<Outcomes, StorageError> {
         let mut mode = Mode::Together;
         let mut conflicts = 0;
         loop {
-            match self.commit(tx, batch, mode, stage).await {
+            match self.run_and_commit(tx, batch, mode, stage).await {
                 Err(StorageError::Conflict(reason)) if conflicts < CONFLICTS => {
                     conflicts += 1;
                     tracing::debug!(reason, conflicts, "a transaction is tried again");
@@ -188,11 +184,11 @@ impl Writer {
         }
     }
 
-    /// Runs the batch in one transaction and publishes what it says; rolls back if anything fails.
-    async fn commit(
+    /// Runs the batch in one transaction and publishes its entries; rolls back if anything fails.
+    async fn run_and_commit(
         &mut self,
-        tx: &mut Tx,
-        batch: &mut [Write],
+        tx: &mut D::Tx,
+        batch: &mut [Write<D>],
         mode: Mode,
         stage: &Cell<Stage>,
     ) -> Result<Outcomes, StorageError> {
@@ -207,14 +203,14 @@ impl Writer {
 
     async fn run(
         &mut self,
-        tx: &mut Tx,
-        batch: &mut [Write],
+        tx: &mut D::Tx,
+        batch: &mut [Write<D>],
         mode: Mode,
         stage: &Cell<Stage>,
     ) -> Result<Outcomes, StorageError> {
         let started = Instant::now();
         let run = async {
-            let begun = timeout(CONNECT_TIMEOUT, tx.begin(positions_of(batch))).await;
+            let begun = timeout(CONNECT_TIMEOUT, tx.as_mut().begin(positions_of(batch))).await;
             begun.map_err(|_| no_answer("no answer", CONNECT_TIMEOUT))??;
             stage.set(Stage::Typed);
             batch::run(tx, batch, mode, stage).await
@@ -223,14 +219,11 @@ impl Writer {
             Ok(outcomes) => {
                 stage.set(Stage::Committing);
                 let worked = started.elapsed();
-                match self.commit_and_tell(tx).await {
+                match self.commit_and_publish(tx).await {
                     Ok(()) => {
                         let took = started.elapsed();
                         let written = outcomes.iter().filter(|it| matches!(it, WriteOutcome::Done)).count();
                         self.watch.committed(written, took, took.saturating_sub(worked));
-                        if tx.has_scheduled_jobs() {
-                            self.job_bell.send_replace(());
-                        }
                         return Ok(outcomes);
                     }
                     Err(error) => error,
@@ -240,7 +233,7 @@ impl Writer {
         };
         // A connection that failed is dropped, and the database rolls back by itself.
         if !(error.is_unavailable() && self.is_remote())
-            && let Err(rollback) = tx.rollback().await
+            && let Err(rollback) = tx.as_mut().rollback().await
         {
             tracing::warn!(error = %rollback, "a transaction could not be rolled back");
         }
@@ -251,9 +244,10 @@ impl Writer {
         matches!(self.source, WriterSource::Postgres(_))
     }
 
-    /// Commits, and tells those who follow the log. If the connection breaks nobody knows whether it was committed: what others can
-    /// read of it will tell.
-    async fn commit_and_tell(&self, tx: &mut Tx) -> Result<(), StorageError> {
+    /// Commits, and has the observers of the log told. If the connection breaks nobody knows whether the database has committed, until
+    /// the follower reads what was written down.
+    async fn commit_and_publish(&self, tx: &mut D::Tx) -> Result<(), StorageError> {
+        let tx: &mut Transaction<D> = tx.as_mut();
         let batch = tx.log_batch();
         let row = match (&batch, self.publisher.writing()) {
             (Some(batch), Writing::Down) => {
@@ -274,23 +268,23 @@ impl Writer {
     }
 
     /// A connection for transactions.
-    async fn connect(&mut self) -> Result<Tx, StorageError> {
+    async fn connect(&mut self) -> Result<D::Tx, StorageError> {
         let connection = match &mut self.source {
             WriterSource::Sqlite(connection) => WriteConnection::Sqlite(connection.take().ok_or_else(lost)?),
             WriterSource::Postgres(pool) => {
-                // Not from the pool, which tries again and again to connect: whoever waits is told at once.
+                // Not from the pool, which tries again and again to connect: a write that waits is to fail at once.
                 let options = pool.connect_options();
                 let connected = timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
                 let connection = connected.map_err(|_| no_answer("no connection", CONNECT_TIMEOUT))??;
                 WriteConnection::Postgres(Box::new(connection))
             }
         };
-        Ok(Tx::new(connection, self.dialect.clone(), self.chunks.clone(), self.share.clone()))
+        Ok(Transaction::new(connection, self.dialect.clone(), self.domain.memory()).into())
     }
 }
 
 /// The write, unless it is to hold the log: that comes after those before it.
-fn without_hold(write: Write, hold: &mut Option<Box<PendingHold>>) -> Option<Write> {
+fn without_hold<D: Domain>(write: Write<D>, hold: &mut Option<Box<PendingHold<D>>>) -> Option<Write<D>> {
     match write {
         Write::Hold(pending) => {
             *hold = Some(pending);
@@ -308,12 +302,13 @@ fn too_slow() -> StorageError {
     no_answer("no answer", TRANSACTION_TIMEOUT)
 }
 
-fn settle_all(batch: &mut Vec<Write>, error: &StorageError) {
+fn settle_all<D: Domain>(batch: &mut Vec<Write<D>>, error: &StorageError) {
     batch.drain(..).for_each(|write| write.settle(Err(error.clone())));
 }
 
-/// Settles what was run; what was postponed stays in the batch.
-fn settle(batch: &mut Vec<Write>, outcomes: Outcomes) {
+/// Settles what has run. Writes that were postponed stay in the batch.
+fn settle<D: Domain>(batch: &mut Vec<Write<D>>, outcomes: Outcomes) {
+    debug_assert_eq!(batch.len(), outcomes.len(), "every write of a batch has an outcome");
     for (write, outcome) in std::mem::take(batch).into_iter().zip(outcomes) {
         match outcome {
             WriteOutcome::Done => write.settle(Ok(())),

@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 
-/// What the writer does in a transaction. What has become of its writes, if the connection breaks, depends on that.
+/// What the writer does in a transaction. If the connection breaks, the fate of its writes depends on that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
     /// It begins: nothing has run.
     Beginning,
-    /// Writes that say their type run.
+    /// Appends and frequent writes run.
     Typed,
-    /// The closure at this place of the batch runs.
+    /// The closure with this index in the batch runs.
     Closure(usize),
     /// It commits: only the database knows whether it has.
     Committing,

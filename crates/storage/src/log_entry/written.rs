@@ -1,0 +1,157 @@
+//! The form in which entries are written down: JSON, because nodes of two versions read each other during an upgrade.
+//!
+//! Events are written as what the table of events does not have. All else is complete.
+
+mod event;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use database::Readers;
+use homeserver_core::{EventSn, Position, RoomSn, UserSn};
+use serde::{Deserialize, Serialize};
+
+use self::event::WrittenEvent;
+use self::users::{WrittenPresence, WrittenReceipt};
+use super::LogEntry;
+use crate::events::{StoredEvent, event_query, read_event};
+use crate::media::MediaKey;
+use crate::{Membership, StorageError, params};
+
+/// An entry as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenEntry {
+    Event(WrittenEvent),
+    /// Position, room, whose membership changed.
+    StateResolved(Position, RoomSn, Option<WrittenMembership>),
+    /// Position, room, whether all of the state is known.
+    StateKnown(Position, RoomSn, bool),
+    /// Position, user, room.
+    AccountData(Position, UserSn, Option<RoomSn>),
+    Receipt(WrittenReceipt),
+    /// Position, room, user, whether the user types no longer.
+    Typing(Position, RoomSn, UserSn, bool),
+    Presence(WrittenPresence),
+    /// Position, user.
+    NotificationRules(Position, UserSn),
+    /// Position, user, whether sessions may have ended.
+    Account(Position, UserSn, bool),
+    /// Position, room, user.
+    RoomForgotten(Position, RoomSn, UserSn),
+    /// Position, server names and media IDs.
+    Media(Position, Vec<(String, String)>),
+}
+
+/// A user and the code of a membership.
+type WrittenMembership = (UserSn, i64);
+
+/// The entries as they are written.
+pub(super) fn encode(entries: &[LogEntry]) -> Result<String, StorageError> {
+    let written: Vec<WrittenEntry> = entries.iter().map(WrittenEntry::from).collect();
+    serde_json::to_string(&written)
+        .map_err(|error| StorageError::Statement(format!("what was added to the log cannot be written: {error}")))
+}
+
+/// The entries of several transactions, each from its text. The events in them are read together.
+pub(super) async fn decode_all(readers: &Readers, texts: &[&str]) -> Result<Vec<Vec<LogEntry>>, StorageError> {
+    let mut decoded = Vec::with_capacity(texts.len());
+    let mut needed = Vec::new();
+    for text in texts {
+        let entries = decode(text)?.into_iter().map(WrittenEntry::complete);
+        let entries = entries.collect::<Result<Vec<_>, _>>()?;
+        needed.extend(entries.iter().filter_map(|entry| entry.as_ref().err()).flat_map(WrittenEvent::needs));
+        decoded.push(entries);
+    }
+    let events = events(readers, &needed).await?;
+    let complete = |entry: Result<LogEntry, WrittenEvent>| match entry {
+        Ok(entry) => Ok(entry),
+        Err(event) => event.complete(|sn| events.get(&sn)),
+    };
+    decoded.into_iter().map(|entries| entries.into_iter().map(complete).collect()).collect()
+}
+
+fn decode(text: &str) -> Result<Vec<WrittenEntry>, StorageError> {
+    serde_json::from_str(text).map_err(|error| {
+        StorageError::Corrupt(format!("an entry of the log, perhaps of a newer version, cannot be read: {error}"))
+    })
+}
+
+async fn events(readers: &Readers, sns: &[i64]) -> Result<HashMap<EventSn, StoredEvent>, StorageError> {
+    if sns.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let sql = event_query!("WHERE e.event_sn IN LIST($1) ORDER BY e.event_sn");
+    let read = readers.query(sql, params![sns], read_event).await?;
+    Ok(read.into_iter().map(|event| (event.sn, event)).collect())
+}
+
+impl From<&LogEntry> for WrittenEntry {
+    fn from(entry: &LogEntry) -> Self {
+        match entry {
+            LogEntry::Event(event) => Self::Event(WrittenEvent::of(event)),
+            LogEntry::StateResolved { position, room_sn, membership } => {
+                Self::StateResolved(*position, *room_sn, membership.map(written_membership))
+            }
+            LogEntry::StateKnown { position, room_sn, is_whole } => Self::StateKnown(*position, *room_sn, *is_whole),
+            LogEntry::AccountData { position, user_sn, room_sn } => Self::AccountData(*position, *user_sn, *room_sn),
+            LogEntry::Receipt(receipt) => Self::Receipt(WrittenReceipt::of(receipt)),
+            LogEntry::Typing { position, room_sn, user_sn, has_ended } => {
+                Self::Typing(*position, *room_sn, *user_sn, *has_ended)
+            }
+            LogEntry::Presence(presence) => Self::Presence(WrittenPresence::of(presence)),
+            LogEntry::NotificationRules { position, user_sn } => Self::NotificationRules(*position, *user_sn),
+            LogEntry::Account { position, user_sn, has_ended } => Self::Account(*position, *user_sn, *has_ended),
+            LogEntry::RoomForgotten { position, room_sn, user_sn } => {
+                Self::RoomForgotten(*position, *room_sn, *user_sn)
+            }
+            LogEntry::Media { position, media } => {
+                let keys = media.iter().map(|key| (key.server_name.clone(), key.media_id.clone()));
+                Self::Media(*position, keys.collect())
+            }
+        }
+    }
+}
+
+impl WrittenEntry {
+    /// The entry; `None` if it is an event, which is read from its table.
+    fn complete(self) -> Result<Result<LogEntry, WrittenEvent>, StorageError> {
+        Ok(Ok(match self {
+            Self::Event(event) => return Ok(Err(event)),
+            Self::StateResolved(position, room_sn, membership) => {
+                let membership = membership.map(read_membership).transpose()?;
+                LogEntry::StateResolved { position, room_sn, membership }
+            }
+            Self::StateKnown(position, room_sn, is_whole) => LogEntry::StateKnown { position, room_sn, is_whole },
+            Self::AccountData(position, user_sn, room_sn) => LogEntry::AccountData { position, user_sn, room_sn },
+            Self::Receipt(receipt) => LogEntry::Receipt(Arc::new(receipt.read()?)),
+            Self::Typing(position, room_sn, user_sn, has_ended) => {
+                LogEntry::Typing { position, room_sn, user_sn, has_ended }
+            }
+            Self::Presence(presence) => LogEntry::Presence(Arc::new(presence.read()?)),
+            Self::NotificationRules(position, user_sn) => LogEntry::NotificationRules { position, user_sn },
+            Self::Account(position, user_sn, has_ended) => LogEntry::Account { position, user_sn, has_ended },
+            Self::RoomForgotten(position, room_sn, user_sn) => LogEntry::RoomForgotten { position, room_sn, user_sn },
+            Self::Media(position, keys) => {
+                let keys = keys.into_iter().map(|(server_name, media_id)| MediaKey { server_name, media_id });
+                LogEntry::Media { position, media: keys.collect() }
+            }
+        }))
+    }
+}
+
+fn written_membership((user_sn, membership): (UserSn, Membership)) -> WrittenMembership {
+    (user_sn, membership.code())
+}
+
+fn read_membership((user_sn, code): WrittenMembership) -> Result<(UserSn, Membership), StorageError> {
+    let membership = Membership::from_code(code).ok_or_else(|| unknown("membership", code))?;
+    Ok((user_sn, membership))
+}
+
+fn unknown(what: &str, code: i64) -> StorageError {
+    StorageError::Corrupt(format!("{code} is no {what} in an entry of the log"))
+}
