@@ -29,7 +29,7 @@ pub fn back_up_sqlite(url: &str, target: &Path) -> Result<(), StorageError> {
     let source = Connection::open_with_flags(&path, flags).map_err(|error| unavailable(&path, error.to_string()))?;
     source.busy_timeout(BUSY_TIMEOUT)?;
     let mut copy = Connection::open(target).map_err(|error| unavailable(target, error.to_string()))?;
-    // All pages in one step, which is one reading transaction: in several, every write between them would begin it anew.
+    // All pages in one step, which is one reading transaction: in several, every write between them would restart it.
     match Backup::new(&source, &mut copy)?.step(-1)? {
         StepResult::Done => {}
         _ => return Err(unavailable(&path, "the database is in use".to_owned())),

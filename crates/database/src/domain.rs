@@ -82,7 +82,7 @@ pub trait Entry: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Vec<Self>>, StorageError>> + Send;
 }
 
-/// What the writer remembers from one transaction to the next, because it wrote it. It is true as long as nobody else moves the log.
+/// What the writer remembers from one transaction to the next, because it wrote it. It is true as long as no other process moves the log.
 pub trait Memory {
     /// A point in a transaction to which [`Memory::roll_back_to`] goes back.
     type Mark;

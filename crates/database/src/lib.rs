@@ -56,4 +56,4 @@ pub use row::{Column, Row};
 pub use server_lock::ServerLock;
 pub use transaction::{ROWS_AT_ONCE, TableRows, Transaction};
 pub use value::Value;
-pub use writer::hold::HeldLog;
+pub use writer::hold::LogHold;

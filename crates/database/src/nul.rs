@@ -1,9 +1,9 @@
-//! Text with U+0000, which PostgreSQL does not store. Events may have it in any identifier, and whoever refuses such an event
-//! cannot take in those that follow it.
+//! Text with U+0000, which PostgreSQL does not store. Events may have it in any identifier, and a server that refuses such an event
+//! cannot accept the events that follow it.
 
 use std::borrow::Cow;
 
-/// Stands before a digit in place of U+0000 and of itself. A character that is assigned to nothing and never will be.
+/// Replaces U+0000 and itself, followed by a digit. Unicode assigns nothing to it, and never will.
 const ESCAPE: char = '\u{10ffff}';
 
 /// The text as it is stored.

@@ -1,4 +1,4 @@
-//! What happens in here, for those who measure it: statements, connections, commits.
+//! Reports what happens in here, to be measured: statements, connections, commits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,16 +8,16 @@ use tracing::{Span, debug_span};
 
 use crate::StorageError;
 
-/// Learns of what the database does, as it happens. Nothing in here may block.
+/// Learns of what the database does, as it happens. Its methods must not block.
 pub trait DatabaseObserver: Send + Sync {
     /// Where to report how long statements of a kind take, such as `SELECT accounts`. There are as many kinds as pairs of a
-    /// verb and a table in this crate's statements.
+    /// verb and a table in the statements.
     fn statements(&self, operation: &str) -> StatementTimes;
-    /// A read has got its connection, after so long.
+    /// A read has got its connection, after this long.
     fn connection_acquired(&self, waited: Duration);
     /// A read got no connection in time.
     fn connection_timed_out(&self);
-    /// So many writes were committed in one transaction.
+    /// This many writes were committed in one transaction.
     fn committed(&self, writes: usize, transaction: Duration, commit: Duration);
     /// A transaction of the writer failed.
     fn write_failed(&self);
@@ -31,7 +31,7 @@ pub type StatementTimes = Arc<dyn Fn(Duration) + Send + Sync>;
 pub struct PoolState {
     /// Connections for reading that are open.
     pub open: usize,
-    /// Those of them that nobody uses.
+    /// The open connections that are not in use.
     pub idle: usize,
     /// How many may be open.
     pub max: usize,
@@ -135,7 +135,7 @@ impl Watch {
     }
 }
 
-/// Counted among those who wait, also when it gives up.
+/// Counts a waiting read, until it has its connection or gives up.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_give_up_waiting_are_not_counted_any_more() {
+    async fn a_read_that_gives_up_waiting_is_not_counted_any_more() {
         struct Nothing;
         impl DatabaseObserver for Nothing {
             fn statements(&self, _: &str) -> StatementTimes {

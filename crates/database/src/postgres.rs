@@ -17,13 +17,13 @@ use crate::{Row, Value};
 /// double the cost of every read and find nothing.
 pub(crate) const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 
-/// How long a request waits for a connection. Shorter than `connect_timeout`, which is the patience of the start: whoever
-/// waits for an answer is told soon that there will be none.
+/// How long a request waits for a connection. Shorter than `connect_timeout`, which is for the start: a client that waits
+/// for an answer is told soon that there will be none.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a reading statement may take. A network that swallows packets breaks no connection by itself.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Settings by which PostgreSQL notices within about 11 seconds that whoever had a connection is gone without a word.
+/// Settings with which PostgreSQL notices within about 11 seconds that a client is gone without a word.
 const KEEPALIVE: [(&str, &str); 4] = [
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "2"),
@@ -34,7 +34,7 @@ const KEEPALIVE: [(&str, &str); 4] = [
 /// How long to wait before it is tried again to reach a database that may be starting.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// Has every statement planned once for each connection, and not again for each set of parameters: to plan one of many parts takes
+/// Has every statement planned once for each connection, and not again for each set of parameters: to plan a long statement takes
 /// several times as long as to run it.
 ///
 /// A plan for all parameters must not be good for a few of them only. So it goes by indexes, one row after the other, as SQLite

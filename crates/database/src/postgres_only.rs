@@ -1,7 +1,6 @@
 //! What only PostgreSQL itself has, of all databases that speak its protocol.
 //!
-//! Everything else in this crate is plain SQL. Whoever replaces PostgreSQL by a database that speaks its protocol looks here for what has to
-//! be replaced with it:
+//! Everything else is plain SQL. To replace PostgreSQL by another database that speaks its protocol, replace these:
 //!
 //! | what | what for | without it |
 //! |---|---|---|
@@ -19,7 +18,7 @@ use tokio::time::timeout;
 use crate::StorageError;
 use crate::postgres::{no_answer, quoted};
 
-/// The channel on which nodes wake each other. Its name is that of all schemas of the database; whoever is woken in vain reads in vain.
+/// The channel on which nodes wake each other. All schemas of a database share it: a node may be woken in vain.
 const CHANNEL: &str = "synapse_rust_log";
 
 /// The lock that keeps two nodes from changing the schema at once.

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::StorageError;
 use crate::postgres::{ACQUIRE_TIMEOUT, TEST_AFTER_IDLE, no_answer};
 
-/// A connection that nobody used for so long goes back to the pool, which closes those that are too many.
+/// A connection that was idle for this long goes back to the pool, which closes the surplus.
 const KEPT_IDLE: Duration = Duration::from_secs(10);
 /// A connection goes back to the pool after this time at the latest: the pool renews old ones.
 const KEPT_LONGEST: Duration = Duration::from_secs(600);
@@ -66,7 +66,7 @@ impl PostgresReaders {
         &self.pool
     }
 
-    /// Connections that nobody uses.
+    /// Connections that are not in use.
     pub(crate) fn idle(&self) -> usize {
         self.pool.num_idle() + self.recent.lock().len()
     }
@@ -81,7 +81,7 @@ impl PostgresReaders {
             drop(connection.detach());
         }
         let waiting = Waiting::new(&self.waiting);
-        // One may have come back before it was known that somebody waits.
+        // One may have come back before this request was counted.
         if let Some(Recent { connection, since, used }) = self.take_recent()
             && used.elapsed() <= TEST_AFTER_IDLE
         {
@@ -140,7 +140,7 @@ impl PostgresReaders {
 }
 
 impl Reader {
-    /// Gives up a connection of which nobody else is to have an answer.
+    /// Gives up a connection that may still receive an answer to this request.
     pub(crate) fn discard(self) {
         drop(self.connection.detach());
     }

@@ -20,12 +20,12 @@ const LOG_PAGES: u32 = 500;
 /// What the connection that writes may keep of the database, in KiB. It alone changes the database, so what it keeps stays true, and
 /// what it inserts goes everywhere: event IDs are in no order.
 const WRITER_CACHE_KIB: u32 = 32 << 10;
-/// The same for each that reads: what it keeps is dropped with every commit, so it is for one statement.
+/// The same for each connection that reads: what it keeps is dropped with every commit, so it is for one statement.
 const READER_CACHE_KIB: u32 = 1 << 10;
 /// How long a connection waits for another process (such as `user create`) to finish its write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long closing waits for those that read.
+/// How long closing waits for reads.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections for reading. Each read takes one, runs without suspension, and puts it back.
@@ -93,7 +93,7 @@ impl SqliteReaders {
         self.permits.available_permits()
     }
 
-    /// Closes all connections, once those that read have ended, and leaves everything in the one file: the last connection that is
+    /// Closes all connections, once the reads have ended, and leaves everything in the one file: the last connection that is
     /// closed moves what is in the write-ahead log into it.
     pub(crate) async fn close(&self) {
         let all = u32::try_from(self.size).unwrap_or(u32::MAX);

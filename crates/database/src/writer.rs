@@ -86,7 +86,7 @@ pub(crate) struct Writer<D: Domain> {
 }
 
 impl<D: Domain> Writer<D> {
-    /// Serves writes until nobody can send any more. Without it the process could only refuse, so a panic outside of a single
+    /// Serves writes until the queue is closed. Without it the process could only refuse, so a panic outside of a single
     /// write ends the process, and its supervisor starts it again.
     pub(crate) fn serve_or_abort(self, queue: mpsc::Receiver<Write<D>>) {
         if catch_unwind(AssertUnwindSafe(|| self.serve_all(queue))).is_err() {
@@ -144,7 +144,7 @@ impl<D: Domain> Writer<D> {
                         losses += 1;
                     }
                     match stage.get() {
-                        // The connection broke while nobody used it, and nothing has run: the next one may do.
+                        // The connection broke while it was idle, and nothing has run: a new one may do.
                         Stage::Beginning if is_lost && losses == 1 => {}
                         // A closure that does not come to an end takes no other write with it; but if that goes on, it is the
                         // database.
@@ -244,7 +244,7 @@ impl<D: Domain> Writer<D> {
         matches!(self.source, WriterSource::Postgres(_))
     }
 
-    /// Commits, and has the observers of the log told. If the connection breaks nobody knows whether the database has committed, until
+    /// Commits, and has the observers of the log told. If the connection breaks it is unknown whether the database has committed, until
     /// the follower reads what was written down.
     async fn commit_and_publish(&self, tx: &mut D::Tx) -> Result<(), StorageError> {
         let tx: &mut Transaction<D> = tx.as_mut();

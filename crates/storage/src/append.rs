@@ -6,10 +6,10 @@
 
 mod head;
 mod new;
+mod numbered;
 pub(crate) mod rows;
 mod states;
 pub(crate) mod unread;
-mod written;
 
 use std::collections::HashSet;
 
@@ -24,8 +24,8 @@ use self::new::TransactionKey;
 pub use self::new::{
     Append, AppendOutcome, EventNumber, NewEvent, Redaction, StateBefore, StateEffect, Step, later_version,
 };
-pub(crate) use self::written::Effect;
-use self::written::{Written, WrittenEvent};
+pub(crate) use self::numbered::Effect;
+use self::numbered::{NumberedAppend, NumberedEvent};
 
 /// Appends the events of a batch, and returns what became of each append, in their order.
 pub(crate) async fn append_all(
@@ -41,7 +41,7 @@ pub(crate) async fn append_all(
         Repetitions::LookedUp => used_transactions(tx, appends).await?,
     };
 
-    let mut written: Vec<Written<'_>> = Vec::with_capacity(appends.len());
+    let mut written: Vec<NumberedAppend<'_>> = Vec::with_capacity(appends.len());
     let mut chunks = Vec::new();
     let mut outcomes = Vec::with_capacity(appends.len());
     for append in appends.iter().copied() {
@@ -57,7 +57,7 @@ pub(crate) async fn append_all(
         written.push(new);
     }
 
-    let indexed: Vec<IndexedEvent> = written.iter().flat_map(Written::indexed_events).collect();
+    let indexed: Vec<IndexedEvent> = written.iter().flat_map(NumberedAppend::indexed_events).collect();
     let new_in_chains = auth_chains::index(tx, &indexed).await?;
     let auth_event_lists: Vec<String> = indexed.iter().map(auth_chains::auth_event_list).collect();
     let unread = unread::of_all(tx, &written).await?;

@@ -150,7 +150,7 @@ impl Database {
     }
 
     /// Waits until everything up to `position` was told to the observers of this process, no longer than `patience`. Returns
-    /// whether it was: not if the log is not so long.
+    /// whether it was; it was not if the log ends before.
     ///
     /// # Errors
     /// [`StorageError`] if what others have written cannot be read.

@@ -78,7 +78,7 @@ impl Database {
         self.query(sql, params![user_sn, device_ids], |row| row.get(0)).await
     }
 
-    /// Changes what a device is called. Tells whether there is such a device.
+    /// Changes what a device is called. Returns whether there is such a device.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.

@@ -131,7 +131,7 @@ impl Database {
         self.query(sql, params![state.room_sn(), type_sn, keys, at], read_event).await
     }
 
-    /// The member events of those who are joined to a room now: whose, and the client JSON.
+    /// The member events of the users who are joined to a room now: the user, and the client JSON.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.

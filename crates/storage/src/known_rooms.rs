@@ -13,8 +13,8 @@ pub(crate) use self::share::WriterShare;
 use crate::append::WriterHead;
 use crate::append::unread::{ContinuedTotals, KnownTotals};
 
-/// What this writer knows of rooms because it wrote it. It holds as long as nobody else has moved the log, which its position
-/// tells.
+/// What this writer knows of rooms because it wrote it. It is true as long as no other process has moved the log, which the engine
+/// finds out from the position.
 pub(crate) struct KnownRooms {
     heads: HashMap<RoomSn, WriterHead>,
     /// What is in memory of the index of auth chains.
@@ -33,7 +33,7 @@ pub(crate) struct KnownRooms {
 
 /// What a transaction has changed of what is known. If it is rolled back, the rest stays right.
 enum Change {
-    /// The end that a room had before.
+    /// The head that a room had before.
     Head(RoomSn, Option<Box<WriterHead>>),
     /// Events that were put into the index of auth chains.
     AuthChains(NewRows),
@@ -55,7 +55,7 @@ impl KnownRooms {
         }
     }
 
-    /// The end of a room.
+    /// The head of a room.
     pub(crate) fn head(&self, room_sn: RoomSn) -> Option<WriterHead> {
         let found = self.heads.get(&room_sn).cloned();
         let count = if found.is_some() { &self.share.hits } else { &self.share.misses };

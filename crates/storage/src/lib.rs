@@ -11,7 +11,7 @@
 //! * The module `homeserver` tells the engines what they have to know of all this; `writer_memory` is what the writer remembers from one
 //!   transaction to the next.
 //! * A [`Lease`] is held by one node at a time; [`Tx::require_lease`] keeps its former holders from writing.
-//! * [`RoomStates`] knows of which rooms the state is known as a whole; reads that need that take a [`FullState`].
+//! * [`RoomStates`] knows for which rooms the whole state is known; reads that need it take a [`FullState`].
 //! * [`ChunkCollector`] removes the parts of rooms' states that nothing refers to any more.
 //! * [`Tx::schedule_job`] keeps work for later, in the transaction of what causes it.
 //! * [`Interned`] gives numbers to user IDs, room IDs, event types and state keys.

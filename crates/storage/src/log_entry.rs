@@ -23,40 +23,40 @@ pub enum LogEntry {
     /// Branches of a room met, and the state has another event, or none, for one type and state key. None of the events that were
     /// added at the same time is that event.
     StateResolved {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// In which room.
+        /// The room.
         room_sn: RoomSn,
-        /// Whose membership changed by it, and into what.
+        /// The user whose membership changed by it, and the new membership.
         membership: Option<(UserSn, Membership)>,
     },
     /// From here on, all of a room's state is known, or no more than a part: see [`RoomStates`](crate::RoomStates).
     StateKnown {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// Of which room.
+        /// The room.
         room_sn: RoomSn,
         /// Whether all of it is known.
         is_whole: bool,
     },
     /// A user's account data was changed, for one room or (`None`) globally.
     AccountData {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// Whose.
+        /// The user.
         user_sn: UserSn,
-        /// In which room.
+        /// The room.
         room_sn: Option<RoomSn>,
     },
     /// A user has read a room further.
     Receipt(Arc<Receipt>),
     /// A user began to type in a room, or stopped.
     Typing {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// In which room.
+        /// The room.
         room_sn: RoomSn,
-        /// Who.
+        /// The user.
         user_sn: UserSn,
         /// Whether the user types no longer.
         has_ended: bool,
@@ -65,34 +65,34 @@ pub enum LogEntry {
     Presence(Arc<Presence>),
     /// What notifies a user changed: the user's push rules, or whom the user ignores.
     NotificationRules {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// Whose.
+        /// The user.
         user_sn: UserSn,
     },
     /// A user's sessions, password or rights were changed. Clients are not shown it.
     Account {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// Whose.
+        /// The user.
         user_sn: UserSn,
         /// Whether sessions may have ended by it; otherwise they go on, perhaps with other tokens.
         has_ended: bool,
     },
     /// A user has forgotten a room. Clients are not shown it.
     RoomForgotten {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// Which room.
+        /// The room.
         room_sn: RoomSn,
-        /// Who.
+        /// The user.
         user_sn: UserSn,
     },
     /// What is stored of media was changed or removed. Clients are not shown it.
     Media {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// Which media.
+        /// The media.
         media: Arc<[MediaKey]>,
     },
 }
@@ -122,7 +122,7 @@ impl LogEntry {
         !matches!(self, Self::Account { .. } | Self::RoomForgotten { .. } | Self::Media { .. })
     }
 
-    /// Whose membership of which room changed, and into what.
+    /// The room and the user whose membership changed, and the new membership.
     #[must_use]
     pub fn membership_change(&self) -> Option<(RoomSn, UserSn, Membership)> {
         let (room_sn, membership) = match self {

@@ -51,7 +51,7 @@ impl Membership {
         }
     }
 
-    /// The membership that a word in an event's content stands for.
+    /// The membership that a word in an event's content names.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         [Self::Join, Self::Invite, Self::Knock, Self::Leave, Self::Ban].into_iter().find(|it| it.as_str() == word)
@@ -75,7 +75,7 @@ fn decode(code: i64, column: usize) -> Result<Membership, StorageError> {
         .ok_or_else(|| StorageError::Value { column, reason: format!("{code} is no membership") })
 }
 
-/// A user's place in a room.
+/// A user's membership of a room.
 #[derive(Clone, Copy, Debug)]
 pub struct RoomMembership {
     /// The room.
@@ -283,8 +283,8 @@ impl Database {
         self.query(sql, params![user_sn, room_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
-    /// The first `limit` members known of each of these rooms, without `except`: first those who are joined or invited, then
-    /// those who have left or are banned, each in the order of the log.
+    /// The first `limit` members known of each of these rooms, without `except`: first the joined and the invited, then
+    /// users who have left or are banned, each in the order of the log.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
@@ -327,7 +327,7 @@ impl Database {
         Ok(self.query(sql, params![rooms, limit], read).await?.into_iter().collect())
     }
 
-    /// Forgets the room for the user. Tells whether the user was out of the room, as is required.
+    /// Forgets the room for the user. Returns whether the user was out of the room, as is required.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.

@@ -68,7 +68,7 @@ async fn a_load_of_ten_times_the_budget_takes_no_more_than_the_budget() {
     database.close().await;
 }
 
-/// Chains of `length` events of which each has a link to the chain before.
+/// Chains of `length` events. Each event has a link to the chain before.
 fn add_chains(cover: &mut ChainCover, first: i64, chains: i64, length: u32) {
     for number in first..first + chains {
         let chain = Chain(EventSn(number));

@@ -30,7 +30,7 @@ const SMALL: [(&str, &str); 9] = [
     ("rate_limit_overrides", "administrators make them by hand"),
 ];
 
-/// Indexes of what is to be dealt with, which is then no longer in them.
+/// Indexes whose entries go away once they are dealt with.
 const TRANSIENT: [(&str, &str); 3] = [
     ("room_heads_partial", "rooms that are being joined"),
     ("room_heads_without_state", "rooms of an old version's database, worked out at the start"),

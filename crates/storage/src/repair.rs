@@ -59,7 +59,7 @@ const ROWS_AT_ONCE: usize = 2_000;
 const INDEXED_AT_ONCE: usize = 2_000;
 
 impl Database {
-    /// The table of a room's current state as it stands, whether or not all of the state is known: for comparing.
+    /// The rows of a room's current state, whether or not all of the state is known: for comparing.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -68,7 +68,7 @@ impl Database {
         self.query(sql, params![room_sn], |row| Ok((Place::new(row.get(0)?, row.get(1)?), row.get(2)?))).await
     }
 
-    /// The table of a room's memberships as it stands: for comparing.
+    /// The rows of a room's memberships: for comparing.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.

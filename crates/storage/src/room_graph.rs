@@ -69,7 +69,7 @@ pub(crate) fn numbers(list: &str) -> Result<Vec<EventSn>, StorageError> {
 }
 
 impl Database {
-    /// The events with these numbers, in no order; those that do not exist are left out.
+    /// The events with these numbers, in no order, as far as they exist.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
@@ -83,7 +83,7 @@ impl Database {
         Ok(found)
     }
 
-    /// The events of a room with these IDs, in no order; those that are not known are left out.
+    /// The events of a room with these IDs, in no order, as far as they are known.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
@@ -124,7 +124,7 @@ impl Database {
         self.query(sql, params![room_sn, after, limit], read_graph_event).await
     }
 
-    /// The rooms whose states have not been worked out: those that are older than the states.
+    /// The rooms whose states have not been worked out, because they are older than stored states.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.

@@ -223,8 +223,8 @@ impl Database {
         self.read_current_states(&rooms, member_type).await
     }
 
-    /// Up to `limit` member events, of type `member_type`, of a room's current state: those whose state keys have the numbers
-    /// after `after`, in the order of these numbers.
+    /// Up to `limit` member events, of type `member_type`, of a room's current state, whose state keys have numbers after
+    /// `after`, in the order of these numbers.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.

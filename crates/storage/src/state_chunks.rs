@@ -1,4 +1,4 @@
-//! The chunks of which the states of rooms consist: a table, and a cache over it.
+//! The chunks that make up the states of rooms: a table, and a cache over it.
 //!
 //! A chunk never changes, and its name follows from its bytes, so what is cached is never out of date.
 

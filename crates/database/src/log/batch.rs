@@ -19,6 +19,8 @@ impl<E: Entry> LogBatch<E> {
     pub(crate) fn new(before: Position, last: Position, entries: Vec<E>) -> Self {
         debug_assert!(before <= last, "a batch from {before:?} to {last:?}");
         debug_assert!(entries.is_sorted_by_key(E::position), "entries out of order");
+        let begins_after = |entry: &E| before == last || before < entry.position();
+        debug_assert!(entries.first().is_none_or(begins_after), "an entry before the batch");
         debug_assert!(entries.last().is_none_or(|entry| entry.position() <= last), "an entry after the batch");
         Self { before, last, entries }
     }

@@ -1,4 +1,4 @@
-//! Looking for what other processes have written.
+//! Looks for what other processes have written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use crate::StorageError;
 use crate::domain::Entry;
 use crate::postgres_only::Listening;
 
-/// How often it is looked without being woken: on SQLite, where commands write that run beside the server, and on PostgreSQL in case
-/// a wake-up was lost.
+/// How often the follower looks without being woken: on SQLite, where commands beside the server write, and on PostgreSQL in case a
+/// wake-up was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The same while there is no connection on which this node could be woken.
+/// The same while this node has no connection that wakes it.
 const LOOK_EVERY_UNLESS_WOKEN: Duration = Duration::from_millis(100);
-/// For how long a node that has started is perhaps not known to the others, who wake it only then.
+/// How long it may take until the other nodes know of one that has started. They wake only nodes that they know.
 const UNKNOWN_FOR: Duration = Duration::from_secs(20);
-/// How often the connection is looked at.
+/// How often the connection is tested.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
-/// How long to wait before it is tried again to listen: doubled from the first to the second.
+/// Pauses between attempts to listen: doubled from the first to the second.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// Follows until `closing` is cancelled. `target` is where to listen, on PostgreSQL.
@@ -65,7 +65,7 @@ impl<E: Entry> Follower<E> {
             match Listening::begin(target).await {
                 Ok(listening) => {
                     retry_after = first;
-                    // What was written before somebody listened.
+                    // What was written before this node listened.
                     self.look().await;
                     let error = self.woken_by(listening).await;
                     tracing::warn!(%error, "this server is not told what other ones write, and looks for it meanwhile");
@@ -109,7 +109,7 @@ impl<E: Entry> Follower<E> {
     }
 
     async fn wait_for_bell(&self, until: Instant) {
-        // Whether it was rung or the time is up: it is looked now.
+        // Whether the bell rang or the time is up, the follower looks next.
         let _ = timeout_at(until, self.publisher.bell.notified()).await;
     }
 

@@ -29,12 +29,12 @@ const MAX_WAITING: usize = 1_024;
 /// How long the writer waits until what others have written before it is read. After that it goes on, and the follower tells of it.
 const WRITER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// This process has lost track of the log: there is a position of which it cannot find out what was written there.
+/// This process has lost track of the log: it cannot find out what was written at some position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LostLog {
     /// The last position that is known.
     pub known: Position,
-    /// For how long.
+    /// How long ago it was lost.
     pub lasts: Duration,
 }
 
@@ -48,25 +48,25 @@ pub(crate) struct Publisher<E> {
     writing: Writing,
     /// Whether a gap stops it. What is no server keeps nothing in memory that a gap would make wrong.
     is_strict: bool,
-    told: RwLock<ToldUpTo<E>>,
+    observers: RwLock<Observers<E>>,
     /// Transactions of this process, by their last position: from before their commit until they are told.
     own: Mutex<BTreeMap<Position, LogBatch<E>>>,
-    /// Held while what others have written is read: one reads it for all who wait. The writer does not wait for this lock to tell
-    /// of what it has committed itself.
+    /// Held by the one task that reads what others have written; the others wait for it and find it read. The writer does not need this
+    /// lock to tell of its own commits.
     reading_turn: tokio::sync::Mutex<()>,
     /// Held while observers are told, so that they are told in the order of positions.
     telling_turn: Mutex<()>,
     lost: Mutex<Option<(Position, Instant)>>,
     /// Whether other servers may wait to be woken.
     has_others: AtomicBool,
-    /// Rung when somebody waits for what others have written.
+    /// Rung when the writer waits for what others have written.
     pub(super) bell: Notify,
 }
 
-struct ToldUpTo<E> {
-    observers: Vec<Arc<dyn LogObserver<E>>>,
-    /// Everything up to here was told.
-    position: Position,
+struct Observers<E> {
+    all: Vec<Arc<dyn LogObserver<E>>>,
+    /// Everything up to here was told to all of them.
+    told: Position,
 }
 
 impl<E: Entry> Publisher<E> {
@@ -83,7 +83,7 @@ impl<E: Entry> Publisher<E> {
             node,
             writing,
             is_strict,
-            told: RwLock::new(ToldUpTo { observers: Vec::new(), position }),
+            observers: RwLock::new(Observers { all: Vec::new(), told: position }),
             own: Mutex::default(),
             reading_turn: tokio::sync::Mutex::default(),
             telling_turn: Mutex::default(),
@@ -95,14 +95,14 @@ impl<E: Entry> Publisher<E> {
 
     /// Tells the observer, made by `make`, of everything after the position that `make` is given.
     pub(crate) fn observe(&self, make: impl FnOnce(Position) -> Arc<dyn LogObserver<E>>) {
-        let mut told = self.told.write();
-        let observer = make(told.position);
-        told.observers.push(observer);
+        let mut observers = self.observers.write();
+        let observer = make(observers.told);
+        observers.all.push(observer);
     }
 
     /// Everything up to here was told.
     pub(crate) fn told(&self) -> Position {
-        self.told.read().position
+        self.observers.read().told
     }
 
     /// Whether there is a gap.
@@ -120,7 +120,7 @@ impl<E: Entry> Publisher<E> {
         self.has_others.load(Ordering::Relaxed)
     }
 
-    /// There are other servers, or there are none: then nobody is woken.
+    /// There are other servers, or there are none: then commits wake no node.
     pub(crate) fn note_others(&self, has_others: bool) {
         self.has_others.store(has_others, Ordering::Relaxed);
     }
@@ -152,7 +152,7 @@ impl<E: Entry> Publisher<E> {
         }
         // If it is not there any more, the one that reads what is written down was faster.
         let Some(before) = self.own.lock().get(&last).map(|batch| batch.before) else { return };
-        let is_observed = self.is_strict || !self.told.read().observers.is_empty();
+        let is_observed = self.is_strict || !self.observers.read().all.is_empty();
         if is_observed {
             match timeout(WRITER_PATIENCE, self.read_others(Some(before))).await {
                 Ok(Ok(())) => {}
@@ -252,8 +252,8 @@ impl<E: Entry> Publisher<E> {
         Ok(())
     }
 
-    /// Tells the transactions of this process that were not written down, if they are next. That somebody has built on them
-    /// proves that they were committed.
+    /// Tells the transactions of this process that were not written down, if they are next. A later transaction proves that
+    /// they were committed.
     fn tell_own_up_to(&self, until: Position) {
         while self.told() < until {
             let told = self.told();
@@ -285,19 +285,20 @@ impl<E: Entry> Publisher<E> {
     }
 
     fn tell(&self, entries: &[E], last: Position, is_of_others: bool) {
-        let mut told = self.told.write();
+        let mut observers = self.observers.write();
+        debug_assert!(!self.is_strict || last >= observers.told, "{last:?} is told after {:?}", observers.told);
         if !entries.is_empty() {
             if is_of_others {
-                told.observers.iter().for_each(|observer| observer.committed_elsewhere(entries));
+                observers.all.iter().for_each(|observer| observer.committed_elsewhere(entries));
             }
-            told.observers.iter().for_each(|observer| observer.committed(entries));
+            observers.all.iter().for_each(|observer| observer.committed(entries));
         }
-        told.position = told.position.max(last);
-        let position = told.position;
-        told.observers.iter().for_each(|observer| observer.told_up_to(position));
-        drop(told);
-        // Those that were not committed after all have lost their positions to others.
-        self.own.lock().retain(|own, _| *own > position);
+        observers.told = observers.told.max(last);
+        let told = observers.told;
+        observers.all.iter().for_each(|observer| observer.told_up_to(told));
+        drop(observers);
+        // Transactions that were not committed after all have lost their positions to others.
+        self.own.lock().retain(|own, _| *own > told);
     }
 
     /// All that could be read was told; the log ended at `end` when it was read.

@@ -32,7 +32,7 @@ pub(super) struct WrittenBatch {
 pub(super) struct Next {
     /// The end of the log.
     pub(super) head: Position,
-    /// Those that were written down, in the order of the log.
+    /// What was written down, in the order of the log.
     pub(super) batches: VecDeque<WrittenBatch>,
     /// Whether there may be more of them.
     pub(super) is_cut: bool,

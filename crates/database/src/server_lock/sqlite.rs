@@ -13,7 +13,7 @@ use crate::StorageError;
 /// The longest process ID, in decimal digits.
 const MAX_ID_BYTES: u64 = 20;
 
-/// The lock of a file beside the database. The file stays: to remove it would take the lock away from whoever waits for it.
+/// The lock of a file beside the database. The file stays: to remove it would take the lock away from a server that waits for it.
 pub(super) struct SqliteLock(Mutex<Option<File>>);
 
 impl SqliteLock {

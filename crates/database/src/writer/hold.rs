@@ -25,7 +25,7 @@ pub(crate) struct PendingHold<D: Domain> {
 }
 
 /// The log, held by this process until events are handed over or this is dropped.
-pub struct HeldLog<D: Domain> {
+pub struct LogHold<D: Domain> {
     database: OpenDatabase<D>,
     append: oneshot::Sender<Box<PendingAppend<D>>>,
 }
@@ -36,16 +36,16 @@ impl<D: Domain> OpenDatabase<D> {
     ///
     /// # Errors
     /// [`StorageError::Unavailable`] if the database cannot be reached.
-    pub async fn hold_log(&self) -> Result<HeldLog<D>, StorageError> {
+    pub async fn hold_log(&self) -> Result<LogHold<D>, StorageError> {
         let (held, is_held) = oneshot::channel();
         let (sender, append) = oneshot::channel();
         self.enqueue(Write::Hold(Box::new(PendingHold { held, append }))).await?;
         is_held.await.map_err(|_| StorageError::Unavailable("the log could not be held".to_owned()))?;
-        Ok(HeldLog { database: self.clone(), append: sender })
+        Ok(LogHold { database: self.clone(), append: sender })
     }
 }
 
-impl<D: Domain> HeldLog<D> {
+impl<D: Domain> LogHold<D> {
     /// Hands over the events. As [`OpenDatabase::append`].
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl<D: Domain> Writer<D> {
         }
     }
 
-    /// Begins the transaction that holds the log; on a new connection if the one there was broke while nobody used it.
+    /// Begins the transaction that holds the log; on a new connection if the old one broke while it was idle.
     async fn begin_to_hold<'t>(&mut self, connected: &'t mut Option<D::Tx>) -> Result<&'t mut D::Tx, StorageError> {
         if let Some(tx) = connected {
             match begin::<D>(tx).await {

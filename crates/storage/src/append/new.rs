@@ -14,7 +14,7 @@ use crate::events::{RedactedEvent, Standing, StoredEvent};
 use crate::unread::Unread;
 use crate::{Membership, StorageError, Tx};
 
-/// An event's number, which it has from the moment its transaction runs. Shared by those who build on the event before that.
+/// An event's number, which it has from the moment its transaction runs. Shared with the events that are built on it before that.
 #[derive(Clone, Debug, Default)]
 pub struct EventNumber(Arc<AtomicI64>);
 
@@ -63,7 +63,7 @@ pub struct NewEvent {
     pub client_json: Bytes,
     /// The rest of the PDU.
     pub federation_json: Bytes,
-    /// What it is to those who have not read it.
+    /// What it counts for users who have not read it.
     pub unread: Arc<Unread>,
     /// The state event that it replaces, with its client JSON.
     pub replaces: Option<(EventNumber, Bytes)>,
@@ -158,7 +158,7 @@ pub fn later_version(version: i64) -> i64 {
 /// A version can grow this much four billion times.
 const MAX_VERSION_STEP: i64 = 1 << 31;
 
-/// A write that is part of somebody else's transaction. It may run more than once.
+/// A write that runs in the transaction of an append. It may run more than once.
 pub trait Step: Send {
     /// Runs it.
     fn run<'a>(&'a self, tx: &'a mut Tx) -> Pin<Box<dyn Future<Output = Result<(), StorageError>> + 'a>>;

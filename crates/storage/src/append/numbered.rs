@@ -12,14 +12,14 @@ use crate::events::{Standing, StoredEvent};
 use crate::{LogEntry, Membership, Tx};
 
 /// What an append comes to, once its events have their numbers.
-pub(super) struct Written<'a> {
+pub(super) struct NumberedAppend<'a> {
     pub(super) append: &'a Append,
-    pub(super) events: Vec<WrittenEvent<'a>>,
+    pub(super) events: Vec<NumberedEvent<'a>>,
     pub(super) effects: Vec<Effect>,
 }
 
 /// An event, as it is shown and with the state after it.
-pub(super) struct WrittenEvent<'a> {
+pub(super) struct NumberedEvent<'a> {
     pub(super) event: &'a NewEvent,
     pub(super) stored: Arc<StoredEvent>,
     pub(super) state: StateMap,
@@ -46,23 +46,24 @@ impl Effect {
     }
 }
 
-impl Written<'_> {
-    /// The events that can be in auth chains. One that was rejected permits nothing, and may name as its auth events what
-    /// has no place in an auth chain.
+impl NumberedAppend<'_> {
+    /// The state events that can be in auth chains. A rejected event permits nothing, and its auth events may be events that cannot be in
+    /// auth chains.
     pub(super) fn indexed_events(&self) -> impl Iterator<Item = IndexedEvent> {
         let can_permit = |event: &NewEvent| event.state_key_sn.is_some() && event.standing != Standing::Rejected;
-        self.events.iter().filter(move |written| can_permit(written.event)).map(|written| IndexedEvent {
-            event_sn: written.stored.sn,
-            auth_events: written.event.auth_events.iter().map(EventNumber::sn).collect(),
-            replaces: written.event.previous_in_chain.as_ref().map(EventNumber::sn),
+        self.events.iter().filter(move |numbered| can_permit(numbered.event)).map(|numbered| IndexedEvent {
+            event_sn: numbered.stored.sn,
+            auth_events: numbered.event.auth_events.iter().map(EventNumber::sn).collect(),
+            replaces: numbered.event.previous_in_chain.as_ref().map(EventNumber::sn),
         })
     }
 
+    /// Publishes the events that are shown, and the changes of the state that no shown event makes.
     pub(super) fn publish(self, tx: &mut Tx) {
         let Self { append, events, effects } = self;
         let room_sn = append.room_sn;
         let mut by_position: HashMap<Position, &Effect> = effects.iter().map(|it| (it.position, it)).collect();
-        for WrittenEvent { event, stored, .. } in events {
+        for NumberedEvent { event, stored, .. } in events {
             if event.standing != Standing::Accepted {
                 continue;
             }

@@ -6,7 +6,7 @@ use homeserver_core::EventSn;
 use room_engine::state_map::{Chunk, Place, StateMap};
 
 use super::head::WriterHead;
-use super::written::{Effect, Written, WrittenEvent};
+use super::numbered::{Effect, NumberedAppend, NumberedEvent};
 use super::{Append, EventNumber, StateEffect, unread};
 use crate::events::Standing;
 use crate::{StorageError, Tx};
@@ -17,7 +17,7 @@ pub(super) async fn write_append<'a>(
     append: &'a Append,
     head: &mut WriterHead,
     chunks: &mut Vec<Chunk>,
-) -> Result<Written<'a>, StorageError> {
+) -> Result<NumberedAppend<'a>, StorageError> {
     let mut events = Vec::with_capacity(append.events.len());
     let mut effects = Vec::new();
     let mut state = head.state;
@@ -50,13 +50,13 @@ pub(super) async fn write_append<'a>(
             head.depth = head.depth.max(event.depth);
         }
         let stored = Arc::new(append.stored(event, sn, previous_sn, head.countable_total));
-        events.push(WrittenEvent { event, stored, state });
+        events.push(NumberedEvent { event, stored, state });
     }
     if let Some(resolved) = &append.resolved {
         state = resolve(tx, append, head, resolved, &mut effects, chunks).await?;
     }
     head.advance(append, state);
-    Ok(Written { append, events, effects })
+    Ok(NumberedAppend { append, events, effects })
 }
 
 /// Changes the current state to what it was resolved to.

@@ -60,7 +60,7 @@ impl Database {
 }
 
 /// The log, held by this process until events are handed over or this is dropped.
-pub struct HeldLog(database::HeldLog<Homeserver>);
+pub struct HeldLog(database::LogHold<Homeserver>);
 
 impl HeldLog {
     /// Hands over the events. As [`Database::append`].

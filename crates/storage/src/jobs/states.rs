@@ -22,7 +22,7 @@ impl Column for JobId {
 /// What a job is at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum JobState {
-    /// It waits for its time, or for somebody to take it.
+    /// It waits for its time, or for a node to take it.
     Waiting,
     /// A node has taken it.
     Running,
@@ -30,7 +30,7 @@ pub enum JobState {
     Finished,
     /// It failed too often, or for too long, or in a way that cannot be mended.
     GivenUp,
-    /// Somebody does not want it done any more.
+    /// An administrator does not want it done any more.
     Cancelled,
 }
 
@@ -62,7 +62,7 @@ impl JobState {
         }
     }
 
-    /// The state that a word stands for.
+    /// The state that a word names.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)

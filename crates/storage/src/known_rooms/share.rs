@@ -13,8 +13,8 @@ use crate::append::unread::KnownTotals;
 /// After how many new positions of the log, as a part of the entries there are, the writer weighs its memory again.
 const WEIGHED_EVERY: usize = 16;
 
-/// How much of the budget the writer has, and what for. Its thread says so from time to time, and gives up what is too much
-/// before its next transaction.
+/// The writer's part of the budget for all caches. The writer reports what it uses from time to time, and gives up what exceeds its
+/// share before its next transaction.
 #[derive(Default)]
 pub(crate) struct WriterShare {
     entries: AtomicU64,
@@ -37,7 +37,7 @@ impl WriterShare {
         self.capacity_bytes.load(Ordering::Relaxed)
     }
 
-    fn say(&self, parts: &[MemoryPart; 3]) {
+    fn report(&self, parts: &[MemoryPart; 3]) {
         self.entries.store(parts.iter().map(|part| part.entries as u64).sum(), Ordering::Relaxed);
         self.bytes.store(bytes_of(parts), Ordering::Relaxed);
     }
@@ -71,13 +71,13 @@ impl KnownRooms {
         }
         self.taken = 0;
         let mut parts = self.weigh();
-        self.share.say(&parts);
+        self.share.report(&parts);
         if bytes_of(&parts) > self.share.capacity_bytes() {
             // Others may have room to spare.
             self.share.budget.divide();
         }
         while bytes_of(&parts) > self.share.capacity_bytes() {
-            // Which of the rest would be used again nobody knows.
+            // It is not known which entries will be used again.
             let Some(largest) = parts.iter_mut().max_by_key(|part| part.bytes).filter(|part| part.bytes > 0) else {
                 break;
             };
@@ -90,7 +90,7 @@ impl KnownRooms {
             (largest.bytes, largest.entries) = (0, 0);
         }
         self.entries = parts.iter().map(|part| part.entries).sum();
-        self.share.say(&parts);
+        self.share.report(&parts);
     }
 
     fn weigh(&self) -> [MemoryPart; 3] {

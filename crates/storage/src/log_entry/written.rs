@@ -1,6 +1,6 @@
 //! The form in which entries are written down: JSON, because nodes of two versions read each other during an upgrade.
 //!
-//! Events are written as what the table of events does not have. All else is complete.
+//! Of an event only what the table of events lacks is written. All other entries are written as a whole.
 
 mod event;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use crate::{Membership, StorageError, params};
 #[serde(rename_all = "snake_case")]
 enum WrittenEntry {
     Event(WrittenEvent),
-    /// Position, room, whose membership changed.
+    /// Position, room, the user whose membership changed and the new membership.
     StateResolved(Position, RoomSn, Option<WrittenMembership>),
     /// Position, room, whether all of the state is known.
     StateKnown(Position, RoomSn, bool),

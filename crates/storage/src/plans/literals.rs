@@ -92,7 +92,7 @@ fn literal(source: &str) -> (String, usize) {
     panic!("a literal has no end: {text}");
 }
 
-/// What stands between the bracket at the beginning and its counterpart, and where that is.
+/// The text between the bracket at the beginning and its counterpart, and where that is.
 fn bracketed(tokens: &[Token]) -> (&[Token], usize) {
     let mut depth = 0;
     for (at, token) in tokens.iter().enumerate() {

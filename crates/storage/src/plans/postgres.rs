@@ -1,4 +1,4 @@
-//! What PostgreSQL makes of the statements, of which it makes one plan for all parameters.
+//! The plans that PostgreSQL makes for the statements: one for all parameters.
 
 use serde_json::Value as Json;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool, Row as _};
@@ -7,7 +7,7 @@ use testing::TestDatabase;
 use super::{EXCEPTIONS, SMALL, SOURCES, TRANSIENT, literals};
 use crate::{Database, DatabaseOptions, postgres};
 
-/// Indexes of what is to be dealt with, which is then no longer in them, beside those that SQLite goes through.
+/// Further indexes whose entries go away once they are dealt with, beside those that SQLite goes through.
 const MORE_TRANSIENT: [(&str, &str); 2] =
     [("jobs_running", "jobs that run"), ("jobs_waiting_by_key", "jobs that wait")];
 

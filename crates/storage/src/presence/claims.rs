@@ -13,7 +13,7 @@ use super::{NewPresence, PresenceState};
 use crate::{Database, Engine, StorageError, Tx, Value, params};
 use database::ROWS_AT_ONCE;
 
-/// What a node has not repeated for so long it says no longer.
+/// How long a claim of a node counts that it does not repeat.
 const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
 
 impl Tx {

@@ -74,7 +74,7 @@ impl WrittenEvent {
             let client_json = event_of(written.sn)?.client_json.clone();
             Some(RedactedEvent { sn: written.sn, client_json, member: written.member, unread: None })
         });
-        // What was redacted since is unread to nobody, and how much that is depends on who has followed that already.
+        // An event that was redacted since is not unread. How much that takes off depends on whether a follower has seen the redaction.
         let unread = self.unread.filter(|_| stored.redacted_because.is_none());
         Ok(LogEntry::Event(Arc::new(StoredEvent {
             transaction: self.transaction,
