@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
+use database::TableRows;
+use database::{Row, Value};
 use homeserver_core::EventSn;
 use room_engine::auth_chain::{
     Chain, ChainCover, ChainNeed, ChainPosition, ChainRange, IndexedEvent, LoadedChain, NewRows, PositionedEvent,
 };
 
 use crate::{Database, StorageError, Tx, params};
-use database::TableRows;
-use database::{Row, Value};
 
 /// How often inserting events may ask for more of the index. The questions go at most a few links deep.
 const MAX_ROUNDS: usize = 32;

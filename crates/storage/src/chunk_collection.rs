@@ -55,13 +55,13 @@ mod marks;
 
 use std::time::{Duration, Instant};
 
+use database::Row;
 use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::{Chunk, ChunkId};
 
 use self::marks::Marks;
 use crate::state_chunks::{FIND, blobs, read_chunk, read_root};
 use crate::{Database, StorageError, Tx, params};
-use database::Row;
 
 /// After each step a collector rests for this many times as long as the step took, so it takes a sixth of a connection.
 const REST_FACTOR: u32 = 5;

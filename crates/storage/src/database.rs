@@ -26,10 +26,16 @@ use crate::state_chunks::ChunkCache;
 #[derive(Clone)]
 pub struct Database {
     open: OpenDatabase<Homeserver>,
-    chunks: Arc<ChunkCache>,
-    job_bell: watch::Sender<()>,
+    shared: Arc<SharedWithWriter>,
     /// Chunks of states that are not stored (yet).
     overlay: Option<Arc<RwLock<MemoryChunks>>>,
+}
+
+/// What the writer's thread changes at a commit and others read.
+struct SharedWithWriter {
+    chunks: Arc<ChunkCache>,
+    /// Rung when jobs have been scheduled.
+    job_bell: watch::Sender<()>,
 }
 
 impl Database {
@@ -74,7 +80,7 @@ impl Database {
         let share = WriterShare::of(&options.memory);
         let domain = Homeserver { chunks: chunks.clone(), share, job_bell: job_bell.clone() };
         let open = OpenDatabase::open(domain, options, observer, opener).await?;
-        Ok(Self { open, chunks, job_bell, overlay: None })
+        Ok(Self { open, shared: Arc::new(SharedWithWriter { chunks, job_bell }), overlay: None })
     }
 
     /// The same database, with chunks of states over those that are stored.
@@ -88,7 +94,7 @@ impl Database {
     }
 
     pub(crate) fn chunk_cache(&self) -> Arc<ChunkCache> {
-        self.chunks.clone()
+        self.shared.chunks.clone()
     }
 
     /// The budget that all caches share which keep something of this database.
@@ -178,7 +184,7 @@ impl Database {
     /// Changes whenever a transaction of this node that scheduled jobs has committed.
     #[must_use]
     pub fn job_bell(&self) -> watch::Receiver<()> {
-        self.job_bell.subscribe()
+        self.shared.job_bell.subscribe()
     }
 
     /// The last position in the log.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use database::ROWS_AT_ONCE;
 use homeserver_core::{DeviceSn, Timestamp, UserSn};
 
 use crate::frequent::Frequent;
 use crate::tokens::TokenHash;
 use crate::{Database, Row, StorageError, Tx, Value, params};
-use database::ROWS_AT_ONCE;
 
 /// A device of a user.
 #[derive(Clone, Debug)]

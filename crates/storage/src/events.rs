@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use database::{Row, Value};
 use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
 
 use crate::unread::Unread;
 use crate::{Database, Membership, StorageError, params};
-use database::{Row, Value};
 
 /// What became of an event when it was checked.
 ///

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::append::{self, Append, AppendOutcome};
 use crate::frequent::{self, Frequent};
 use crate::known_rooms::WriterShare;
-use crate::schema::{LAST_OF_ONE_SERVER, MIGRATIONS};
+use crate::migrations::{LAST_OF_ONE_SERVER, MIGRATIONS};
 use crate::state_chunks::ChunkCache;
 use crate::writer_memory::WriterMemory;
 use crate::{LogEntry, StorageError, Tx};

@@ -1,7 +1,7 @@
 //! The homeserver's memory: the statements of every domain, one module for each, over the engines of the crate `database`.
 //!
 //! Begin with [`Database`], which reads and takes writes, and [`Tx`], on which a write runs. The module of a domain gives them methods, so
-//! a new table gets a migration in `schema`, and a module with its statements.
+//! a new table gets a migration in `migrations`, and a module with its statements.
 //!
 //! * Events are handed over with [`Database::append`]; the module `append` writes everything that follows from them in the same
 //!   transaction.
@@ -53,9 +53,10 @@ mod interning;
 mod jobs;
 mod known_rooms;
 mod leases;
-mod log_entry;
+mod log;
 mod media;
 mod membership;
+mod migrations;
 mod nodes;
 #[cfg(test)]
 mod plans;
@@ -70,7 +71,6 @@ mod room_graph;
 mod room_purge;
 mod room_states;
 mod rooms;
-mod schema;
 mod server_identity;
 mod state_chunks;
 mod statistics;
@@ -105,9 +105,10 @@ pub use history::{RoomView, ViewKeys};
 pub use interning::Interned;
 pub use jobs::{Claim, ClaimedJob, JobCounts, JobFilter, JobId, JobRecord, JobState, NewJob, Progress, Wanted};
 pub use leases::{HeldLease, Lease};
-pub use log_entry::LogEntry;
+pub use log::LogEntry;
 pub use media::{Filled, Media, MediaContent, MediaKey, ThumbnailKey};
 pub use membership::{FirstMember, Membership, RoomMembership};
+pub use migrations::MIGRATIONS;
 pub use nodes::Node;
 pub use presence::{NewPresence, Presence, PresenceState};
 pub use push_rules::{AudienceMember, StoredPushRules};
@@ -118,7 +119,6 @@ pub use repair::{RepairedState, RoomRepair};
 pub use room_graph::GraphEvent;
 pub use room_states::{FullState, KnownState, PartialState, RoomStates, StillPartial};
 pub use rooms::{MemberCounts, RoomHead, StateChange, StateEntry};
-pub use schema::MIGRATIONS;
 pub use server_identity::SigningKey;
 pub use state_chunks::{ChunkView, WrittenState};
 pub use statistics::ServerStatistics;

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
+use database::Row;
 use homeserver_core::{EventSn, Position, RoomSn, UserSn};
 
 use crate::{Database, Engine, FullState, KnownState, LogEntry, StorageError, Tx, params};
-use database::{Column, Row, Value};
 
 /// A user's membership of a room, as in `m.room.member`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,19 +58,9 @@ impl Membership {
     }
 }
 
-impl From<Membership> for Value<'_> {
-    fn from(membership: Membership) -> Self {
-        Self::Int(Some(membership.code()))
-    }
-}
-
-impl Column for Membership {
-    fn read(row: &Row<'_>, index: usize) -> Result<Self, StorageError> {
-        decode(row.get(index)?, index)
-    }
-}
-
-fn decode(code: i64, column: usize) -> Result<Membership, StorageError> {
+/// The membership in a column.
+pub(crate) fn membership_at(row: &Row<'_>, column: usize) -> Result<Membership, StorageError> {
+    let code = row.get(column)?;
     Membership::from_code(code)
         .ok_or_else(|| StorageError::Value { column, reason: format!("{code} is no membership") })
 }
@@ -147,7 +137,7 @@ fn read_membership(row: &crate::Row<'_>) -> Result<RoomMembership, StorageError>
     Ok(RoomMembership {
         room_sn: row.get(0)?,
         user_sn: row.get(1)?,
-        membership: row.get(2)?,
+        membership: membership_at(row, 2)?,
         event_sn: row.get(3)?,
         is_forgotten: row.get(4)?,
     })
@@ -189,7 +179,7 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn rooms_of_user(&self, user_sn: UserSn, membership: Membership) -> Result<Vec<RoomSn>, StorageError> {
         let sql = "SELECT room_sn FROM memberships WHERE user_sn = $1 AND membership = $2";
-        self.query(sql, params![user_sn, membership], |row| row.get(0)).await
+        self.query(sql, params![user_sn, membership.code()], |row| row.get(0)).await
     }
 
     /// Everybody's place in a room.
@@ -232,7 +222,8 @@ impl Database {
     ) -> Result<Vec<(Position, RoomSn, Membership)>, StorageError> {
         let sql = "SELECT position, room_sn, membership FROM membership_changes \
                    WHERE user_sn = $1 AND position > $2 AND position <= $3 ORDER BY position";
-        self.query(sql, params![user_sn, after, until], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).await
+        self.query(sql, params![user_sn, after, until], |row| Ok((row.get(0)?, row.get(1)?, membership_at(row, 2)?)))
+            .await
     }
 
     /// How a user's membership of one room changed after `after`, oldest first, with the last change before that.
@@ -248,7 +239,7 @@ impl Database {
         let sql = "SELECT position, membership FROM membership_changes WHERE user_sn = $1 AND room_sn = $2 \
                    AND position >= COALESCE((SELECT MAX(position) FROM membership_changes \
                    WHERE user_sn = $1 AND room_sn = $2 AND position <= $3), 0) ORDER BY position";
-        self.query(sql, params![user_sn, room_sn, after], |row| Ok((row.get(0)?, row.get(1)?))).await
+        self.query(sql, params![user_sn, room_sn, after], |row| Ok((row.get(0)?, membership_at(row, 1)?))).await
     }
 
     /// When a user who was not in a room at `at` had left it; `None` if the user had never been in it.
@@ -265,7 +256,7 @@ impl Database {
                    AND position > (SELECT MAX(position) FROM membership_changes \
                    WHERE user_sn = $1 AND room_sn = $2 AND position < $3 AND membership = $4)";
         let departure =
-            self.query_optional(sql, params![user_sn, room_sn, at, Membership::Join], |row| row.get(0)).await?;
+            self.query_optional(sql, params![user_sn, room_sn, at, Membership::Join.code()], |row| row.get(0)).await?;
         Ok(departure.flatten())
     }
 
@@ -280,7 +271,7 @@ impl Database {
     ) -> Result<Vec<(Position, Membership)>, StorageError> {
         let sql =
             "SELECT position, membership FROM membership_changes WHERE user_sn = $1 AND room_sn = $2 ORDER BY position";
-        self.query(sql, params![user_sn, room_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
+        self.query(sql, params![user_sn, room_sn], |row| Ok((row.get(0)?, membership_at(row, 1)?))).await
     }
 
     /// The first `limit` members known of each of these rooms, without `except`: first the joined and the invited, then

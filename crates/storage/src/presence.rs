@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use database::Column;
+use database::ROWS_AT_ONCE;
 use homeserver_core::{Position, Timestamp, UserSn};
 
 use crate::frequent::Frequent;
 use crate::{Database, LogEntry, Row, StorageError, Tx, Value, params};
-use database::ROWS_AT_ONCE;
 
 /// Whether a user is there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

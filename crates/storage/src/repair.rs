@@ -4,10 +4,10 @@ use homeserver_core::{EventSn, RoomSn, UserSn};
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::state_map::{Chunk, Place, StateMap};
 
-use crate::LogEntry;
 use crate::append::{Effect, StateEffect, later_version, rows};
 use crate::events::Standing;
-use crate::{Database, Membership, StorageError, Tx, Value, auth_chains, params};
+use crate::membership::membership_at;
+use crate::{Database, LogEntry, Membership, StorageError, Tx, Value, auth_chains, params};
 
 /// What is to be stored of a room in place of what is. All of it was worked out from the room's events.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ impl Database {
         room_sn: RoomSn,
     ) -> Result<Vec<(UserSn, Membership, EventSn)>, StorageError> {
         let sql = "SELECT user_sn, membership, event_sn FROM memberships WHERE room_sn = $1";
-        self.query(sql, params![room_sn], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).await
+        self.query(sql, params![room_sn], |row| Ok((row.get(0)?, membership_at(row, 1)?, row.get(2)?))).await
     }
 
     /// Replaces what follows from a room's events, in transactions of bounded size, the present of the room in the last one. What
@@ -232,7 +232,7 @@ impl Tx {
         rows::write_removals(self, each()).await?;
         rows::mark_local_members(self, each()).await?;
         let rows = repair.memberships.iter().map(|(user_sn, membership, event_sn)| {
-            vec![room_sn.into(), (*user_sn).into(), (*membership).into(), (*event_sn).into(), false.into()]
+            vec![room_sn.into(), (*user_sn).into(), membership.code().into(), (*event_sn).into(), false.into()]
         });
         let into = "memberships (room_sn, user_sn, membership, event_sn, is_forgotten) ON CONFLICT (room_sn, user_sn) \
                     DO UPDATE SET membership = excluded.membership, event_sn = excluded.event_sn";

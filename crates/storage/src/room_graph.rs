@@ -1,12 +1,12 @@
 //! Events as parts of a room's graph: whole, with their standing, the state after them and their auth events.
 
+use database::Row;
 use homeserver_core::{EventSn, RoomSn};
 use room_engine::state_map::StateMap;
 
 use crate::events::{Standing, StoredPdu};
 use crate::state_chunks::read_state;
 use crate::{Database, StorageError, params};
-use database::Row;
 
 /// Events that are read in one statement.
 const EVENTS_AT_ONCE: usize = 1_000;

@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
+use database::Row;
 use homeserver_core::{Cache, CacheOptions, HeapSize, MemoryBudget, RoomSn};
 use parking_lot::RwLock;
 use room_engine::state_map::{Chunk, ChunkId, Chunks, MemoryChunks, StateMap, StateMapError};
 
 use crate::{Database, StorageError, Tx, params};
-use database::Row;
 
 /// How often an operation may ask for more chunks. Maps have a handful of levels, and one round loads a whole level.
 const MAX_ROUNDS: usize = 64;

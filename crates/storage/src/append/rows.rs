@@ -7,10 +7,9 @@ use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::Chunk;
 
 use super::{Append, Effect, NumberedAppend, NumberedEvent, Redaction, WriterHead};
-use crate::Tx;
 use crate::client_transactions::ClientTransaction;
 use crate::unread::MAIN_TIMELINE;
-use crate::{StorageError, Value, params};
+use crate::{StorageError, Tx, Value, params};
 
 /// The number in `state_changes` where a type and state key have no event any more.
 const NO_EVENT: i64 = 0;

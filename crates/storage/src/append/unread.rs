@@ -9,10 +9,9 @@ use homeserver_core::{HeapSize, RoomSn, UserSn, table_bytes};
 use room_engine::Members;
 
 use super::{NewEvent, NumberedAppend, NumberedEvent};
-use crate::Tx;
 use crate::events::Standing;
 use crate::unread::{MAIN_TIMELINE, Notice, UnreadTotals};
-use crate::{Engine, Membership, StorageError, Value, params};
+use crate::{Engine, Membership, StorageError, Tx, Value, params};
 
 /// The end of a silence that has not ended.
 const OPEN: i64 = i64::MAX;

@@ -1,7 +1,8 @@
 //! What a job is at the moment.
 
-use crate::StorageError;
 use database::{Column, Row, Value};
+
+use crate::StorageError;
 
 /// The number of a job.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

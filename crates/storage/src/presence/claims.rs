@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use database::ROWS_AT_ONCE;
 use homeserver_core::{Timestamp, UserSn};
 
 use super::{NewPresence, PresenceState};
 use crate::{Database, Engine, StorageError, Tx, Value, params};
-use database::ROWS_AT_ONCE;
 
 /// How long a claim of a node counts that it does not repeat.
 const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
