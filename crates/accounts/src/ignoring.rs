@@ -53,7 +53,7 @@ impl IgnoredUsers {
     }
 }
 
-impl LogObserver for IgnoredUsers {
+impl LogObserver<LogEntry> for IgnoredUsers {
     fn committed(&self, entries: &[LogEntry]) {
         for entry in entries {
             if let LogEntry::NotificationRules { user_sn, .. } = entry {

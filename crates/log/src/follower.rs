@@ -135,7 +135,7 @@ impl LogFollower {
     }
 }
 
-impl LogObserver for LogFollower {
+impl LogObserver<LogEntry> for LogFollower {
     fn committed(&self, entries: &[LogEntry]) {
         // In this order: whoever sees the new end of the log finds the user's rooms up to date.
         self.user_rooms.follow(entries);

@@ -14,7 +14,7 @@ impl ContentRepository {
     }
 }
 
-impl LogObserver for ContentRepository {
+impl LogObserver<LogEntry> for ContentRepository {
     fn committed(&self, _: &[LogEntry]) {}
 
     fn committed_elsewhere(&self, entries: &[LogEntry]) {

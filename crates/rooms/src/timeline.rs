@@ -398,7 +398,7 @@ impl Timeline {
     }
 }
 
-impl LogObserver for Timeline {
+impl LogObserver<LogEntry> for Timeline {
     fn committed(&self, _: &[LogEntry]) {}
 
     fn committed_elsewhere(&self, entries: &[LogEntry]) {

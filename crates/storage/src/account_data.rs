@@ -98,7 +98,7 @@ impl Database {
         self.write(async move |tx| tx.set_account_data(user_sn, room_sn, &data_type, &content).await).await
     }
 
-    /// Writes what `change` makes of one piece of account data, unless that is nothing. Nobody writes it in between.
+    /// Replaces one piece of account data by what `change` makes of it, unless that is nothing. No other write comes in between.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.

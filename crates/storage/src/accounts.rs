@@ -153,8 +153,8 @@ impl Database {
         self.query(sql, params![after, limit], |row| Ok((row.get(7)?, read_account(row)?))).await
     }
 
-    /// Replaces the password's hash of whoever has the e-mail address that was confirmed in this session, which is used up. Returns
-    /// the hashes of the access tokens that were valid; `None` if the session cannot be used any more, or nobody has the address.
+    /// Replaces the password's hash of the user with the e-mail address that was confirmed in this session, which is used up. Returns
+    /// the hashes of the access tokens that were valid; `None` if the session cannot be used any more, or no user has the address.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -281,7 +281,7 @@ impl Tx {
         Ok(upgraded.then_some(user_sn))
     }
 
-    /// Whoever holds the token for the first account has come too late once a user has registered.
+    /// Removes the token for the first account: it is void once a user has registered.
     async fn delete_first_account_tokens(&mut self) -> Result<(), StorageError> {
         self.execute("DELETE FROM registration_tokens WHERE makes_admin", &[]).await.map(drop)
     }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
+use database::TableRows;
+use database::{Row, Value};
 use homeserver_core::EventSn;
 use room_engine::auth_chain::{
     Chain, ChainCover, ChainNeed, ChainPosition, ChainRange, IndexedEvent, LoadedChain, NewRows, PositionedEvent,
 };
 
-use crate::transaction::TableRows;
-use crate::value::{Row, Value};
 use crate::{Database, StorageError, Tx, params};
 
 /// How often inserting events may ask for more of the index. The questions go at most a few links deep.
@@ -121,7 +121,7 @@ async fn insert(tx: &mut Tx, events: &[IndexedEvent], cover: &mut ChainCover) ->
     Err(StorageError::Corrupt("placing an event in its auth chain asks for more without end".to_owned()))
 }
 
-/// The rows of events that were placed. `events` are those that were given to [`index`].
+/// The rows of events that were given positions in chains. `events` are the ones that [`index`] was given.
 pub(crate) fn rows<'a>(events: &'a [IndexedEvent], new: &'a NewRows, lists: &'a [String]) -> [TableRows<'a>; 3] {
     let lists: HashMap<EventSn, &String> = events.iter().map(|event| event.event_sn).zip(lists).collect();
     let positions = new

@@ -7,7 +7,7 @@
 //!
 //! # A pass
 //!
-//! 1. The position of the log is noted, once nobody is in the middle of a transaction: the *start*.
+//! 1. The position of the log is noted while no transaction holds the log: the *start*.
 //! 2. Room by room the roots are read, in the order of the events. The statement that reads the last of a room's events
 //!    reads the root of its head as well: its snapshot is the room's *moment*.
 //! 3. What is reachable from the roots is marked.
@@ -27,7 +27,7 @@
 //! Several transactions may be under way, but only one of them has reserved positions.
 //!
 //! *At its moment, every root of a room has been read.* Events that the moment's statement did not read were read before if
-//! they existed, because new events come behind all others; and those that are gone since are not roots.
+//! they existed, because new events come behind all others; and events that are gone since have no roots.
 //!
 //! *Later roots of the room reach only what is marked or was written after the start.* By induction over the transactions
 //! after the moment: the chunks of a new root are written by its transaction, or are in its base. If the base is a root at
@@ -36,7 +36,7 @@
 //!
 //! *The base is a root at that time.* It is the state of the room's head, read under the lock; or it is that of an event
 //! ([`StateBefore`](crate::StateBefore)), which was read earlier and might have been removed since, with all its chunks,
-//! while they are still in some cache. So whoever removes or replaces roots calls
+//! while they are still in some cache. So a write that removes or replaces roots calls
 //! [`Tx::renew_head`](crate::Tx::renew_head): the append, which was built on another version of the head, is refused. The
 //! cache is harmless for the same reason: nothing is ever taken for stored because it is in the cache, only because a root
 //! reaches it. And `renew_head` takes a position, so that no node believes the head that it remembers.
@@ -55,12 +55,12 @@ mod marks;
 
 use std::time::{Duration, Instant};
 
+use database::Row;
 use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::{Chunk, ChunkId};
 
 use self::marks::Marks;
-use crate::state_chunks::{FIND, blobs, read_chunk};
-use crate::value::Row;
+use crate::state_chunks::{FIND, blobs, read_chunk, read_root};
 use crate::{Database, StorageError, Tx, params};
 
 /// After each step a collector rests for this many times as long as the step took, so it takes a sixth of a connection.
@@ -108,7 +108,7 @@ pub struct Collected {
     pub kept: u64,
 }
 
-/// Removes chunks of which no state of a room consists any more, in small steps. It can be dropped at any time.
+/// Removes chunks that no state of a room contains any more, in small steps. It can be dropped at any time.
 pub struct ChunkCollector {
     database: Database,
     at_once: usize,
@@ -207,7 +207,7 @@ impl ChunkCollector {
     }
 
     async fn read_roots(&mut self, room_sn: RoomSn, after: i64) -> Result<Work, StorageError> {
-        let read = |row: &Row<'_>| Ok((row.get::<Option<i64>>(0)?, row.get::<Option<ChunkId>>(1)?));
+        let read = |row: &Row<'_>| Ok((row.get::<Option<i64>>(0)?, read_root(row, 1)?));
         let rows = self.database.query(ROOTS, params![room_sn, after, self.limit()], read).await?;
         let (mut last, mut events) = (after, 0);
         for (event_sn, root) in rows {
@@ -225,7 +225,7 @@ impl ChunkCollector {
         Ok(if events < self.limit() { Work::RoomAfter(room_sn) } else { Work::Roots(room_sn, last) })
     }
 
-    /// Marks the children of chunks. Past the caches: what is read here nobody else needs.
+    /// Marks the children of chunks. Past the caches: what is read here is not needed again.
     async fn read_chunks(&mut self) -> Result<(), StorageError> {
         let rest = self.unread.len().saturating_sub(self.at_once);
         let ids = self.unread.get(rest..).unwrap_or_default();
@@ -251,7 +251,7 @@ impl ChunkCollector {
     async fn sweep(&mut self, after: ChunkId) -> Result<Work, StorageError> {
         let last = self.marks.last();
         let range = params![&after.as_bytes()[..], &last.as_bytes()[..], self.limit()];
-        let read = |row: &Row<'_>| Ok((row.get::<ChunkId>(0)?, row.get::<Position>(1)?));
+        let read = |row: &Row<'_>| Ok((row.get::<[u8; ChunkId::BYTES]>(0)?.into(), row.get::<Position>(1)?));
         let chunks = self.database.query(CHUNKS, range, read).await?;
         let is_needed = |(id, written_at): &&(ChunkId, Position)| *written_at > self.start || self.marks.contains(id);
         self.garbage = chunks.iter().filter(|chunk| !is_needed(chunk)).map(|(id, _)| *id).collect();

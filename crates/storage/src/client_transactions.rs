@@ -35,7 +35,7 @@ impl TransactionSender {
 pub enum TransactionEndpoint {
     /// `/send/{eventType}`.
     Send(TypeSn),
-    /// `/redact/{eventId}`. The number is a hash of the event ID, of which 63 bits are used: the event may not be known here.
+    /// `/redact/{eventId}`. The number is 63 bits of a hash of the event ID: the event may not be known here.
     Redact(i64),
 }
 

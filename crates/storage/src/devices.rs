@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use database::ROWS_AT_ONCE;
 use homeserver_core::{DeviceSn, Timestamp, UserSn};
 
 use crate::frequent::Frequent;
 use crate::tokens::TokenHash;
-use crate::transaction::ROWS_AT_ONCE;
 use crate::{Database, Row, StorageError, Tx, Value, params};
 
 /// A device of a user.
@@ -78,7 +78,7 @@ impl Database {
         self.query(sql, params![user_sn, device_ids], |row| row.get(0)).await
     }
 
-    /// Changes what a device is called. Tells whether there is such a device.
+    /// Changes what a device is called. Returns whether there is such a device.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.

@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use database::{Row, Value};
 use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
 
 use crate::unread::Unread;
-use crate::value::{Row, Value};
 use crate::{Database, Membership, StorageError, params};
 
 /// What became of an event when it was checked.
@@ -17,11 +17,11 @@ use crate::{Database, Membership, StorageError, params};
 pub enum Standing {
     /// It is in the room's timeline.
     Accepted,
-    /// The state before it allows it, the room's current state did not: it counts for later events, and is shown to nobody.
+    /// The state before it allows it, the room's current state did not: it counts for later events, and no client is shown it.
     SoftFailed,
     /// The rules of the room do not allow it. It is kept because others may refer to it, and never becomes part of a state.
     Rejected,
-    /// It is part of the room like any other event, but says nothing to anybody: it only joins branches.
+    /// It is part of the room like any other event, but no client is shown it: it only joins branches.
     Hidden,
 }
 
@@ -97,9 +97,9 @@ pub struct StoredEvent {
     pub membership: Option<(UserSn, Membership)>,
     /// The event that it redacted. Known for events that were just sent.
     pub redacts: Option<RedactedEvent>,
-    /// What it is to those who have not read it. Known for events that were just sent.
+    /// What it counts for users who have not read it. Known for events that were just sent.
     pub unread: Option<Arc<Unread>>,
-    /// The event of its room that stands before it in the log. Known for events that were just sent; `None` also for the first.
+    /// The event of its room before it in the log. Known for events that were just sent; `None` also for the first.
     pub previous_sn: Option<EventSn>,
     /// When, in the log, its sender asked for all content to be erased, if it was read after that.
     pub sender_erased_at: Option<Position>,

@@ -3,12 +3,11 @@
 //! A kind is a variant of [`Frequent`], with a function that writes many of it. A function reads, if it has to, only what no other
 //! process changes before the commit: [`Frequent::positions`] has the log locked before.
 
-use crate::StorageError;
 use crate::devices::{self, LastSeen};
 use crate::presence::{self, PresenceWrite};
 use crate::receipts::{self, ReceiptsWrite};
-use crate::transaction::Tx;
 use crate::typing::{self, TypingWrite};
+use crate::{StorageError, Tx};
 
 /// A write that is frequent.
 pub(crate) enum Frequent {

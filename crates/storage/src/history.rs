@@ -4,6 +4,7 @@ use bytes::Bytes;
 use homeserver_core::{KeySn, Position, RoomSn, TypeSn, UserSn};
 
 use crate::events::{StoredEvent, event_query, read_event};
+use crate::membership::membership_at;
 use crate::{Database, FullState, KnownState, Membership, StorageError, params};
 
 /// The places in a room's state that decide what a user may read.
@@ -34,7 +35,7 @@ enum ViewRow {
 
 fn read_view_row(row: &crate::Row<'_>) -> Result<ViewRow, StorageError> {
     Ok(match row.get::<i64>(0)? {
-        1 => ViewRow::Membership(row.get(1)?, row.get(2)?),
+        1 => ViewRow::Membership(row.get(1)?, membership_at(row, 2)?),
         2 => ViewRow::Visibility(row.get(1)?, row.get::<Option<Bytes>>(3)?.unwrap_or_default()),
         _ => ViewRow::Forgotten(row.get::<i64>(2)? == 1),
     })
@@ -131,14 +132,14 @@ impl Database {
         self.query(sql, params![state.room_sn(), type_sn, keys, at], read_event).await
     }
 
-    /// The member events of those who are joined to a room now: whose, and the client JSON.
+    /// The member events of the users who are joined to a room now: the user, and the client JSON.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn joined_member_events(&self, state: &FullState) -> Result<Vec<(Box<str>, Bytes)>, StorageError> {
         let sql = "SELECT u.user_id, e.client_json FROM memberships m JOIN users u ON u.user_sn = m.user_sn \
                    JOIN events e ON e.event_sn = m.event_sn WHERE m.room_sn = $1 AND m.membership = $2";
-        self.query(sql, params![state.room_sn(), Membership::Join], |row| Ok((row.get(0)?, row.get(1)?))).await
+        self.query(sql, params![state.room_sn(), Membership::Join.code()], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
     /// The IDs of the rooms to which a user is joined.
@@ -148,6 +149,6 @@ impl Database {
     pub async fn joined_room_ids(&self, user_sn: UserSn) -> Result<Vec<Box<str>>, StorageError> {
         let sql = "SELECT r.room_id FROM memberships m JOIN rooms r ON r.room_sn = m.room_sn \
                    WHERE m.user_sn = $1 AND m.membership = $2 ORDER BY m.event_sn";
-        self.query(sql, params![user_sn, Membership::Join], |row| row.get(0)).await
+        self.query(sql, params![user_sn, Membership::Join.code()], |row| row.get(0)).await
     }
 }

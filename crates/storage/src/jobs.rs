@@ -122,7 +122,7 @@ impl Database {
         Ok(self.query_optional(NEXT, params![priority, names], |row| row.get(0)).await?.flatten())
     }
 
-    /// Takes jobs that are due, and those whose nodes have let their leases run out. No other node gets them as well.
+    /// Takes jobs that are due, and jobs whose leases have run out. No other node gets them as well.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -138,7 +138,7 @@ impl Database {
         .await
     }
 
-    /// Holds on to running jobs until `lease_until`. Returns those that are still this node's.
+    /// Holds on to running jobs until `lease_until`. Returns the jobs that are still this node's.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.

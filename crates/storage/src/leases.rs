@@ -15,20 +15,20 @@ use crate::{Database, StorageError, Tx, params};
 /// A lease that a node holds, or held.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lease {
-    /// What for.
+    /// The name of the duty.
     pub name: String,
-    /// Who holds it.
+    /// The node that holds it.
     pub holder: String,
     /// Tells it from the leases of the same name before and after.
     pub epoch: i64,
 }
 
-/// A lease that is held by somebody, as others see it.
+/// A lease that is held, as other nodes see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HeldLease {
-    /// What for.
+    /// The name of the duty.
     pub name: String,
-    /// Who holds it.
+    /// The node that holds it.
     pub holder: String,
     /// Until when, if it is not renewed.
     pub held_until: Timestamp,
@@ -44,7 +44,7 @@ const RELEASE: &str = "UPDATE leases SET held_until = 0 WHERE name = $1 AND hold
 const REQUIRE: &str = "SELECT 1 FROM leases WHERE name = $1 AND holder = $2 AND epoch = $3 FOR_UPDATE";
 
 impl Database {
-    /// Takes a lease until `until`, unless somebody else holds it. Whoever holds it already keeps it.
+    /// Takes a lease until `until`, unless another holder has it. The holder itself keeps it.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -62,7 +62,8 @@ impl Database {
         .await
     }
 
-    /// Holds on to a lease until `until`. Tells whether it was still held: a lease that ran out, and that nobody has taken, is.
+    /// Holds on to a lease until `until`. Returns whether it was still held: it is, if it ran out but no other
+    /// holder has taken it.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -99,7 +100,7 @@ impl Database {
         Ok(held)
     }
 
-    /// Removes leases that nobody has held since `held_before`.
+    /// Removes leases that were last held before `held_before`.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -119,7 +120,7 @@ impl Tx {
     /// Goes on only if the lease is held, and keeps others from taking it until the commit.
     ///
     /// # Errors
-    /// [`StorageError::LeaseLost`] if somebody else has taken it.
+    /// [`StorageError::LeaseLost`] if another holder has taken it.
     pub async fn require_lease(&mut self, lease: &Lease) -> Result<(), StorageError> {
         let Lease { name, holder, epoch } = lease;
         let held = self.query_optional(REQUIRE, params![name, holder, *epoch], |_| Ok(())).await?;

@@ -1,22 +1,20 @@
-//! The homeserver's memory: one set of SQL texts over SQLite and PostgreSQL.
+//! The homeserver's memory: the statements of every domain, one module for each, over the engines of the crate `database`.
 //!
-//! * [`Database`] opens either engine. [`Database::query`] reads; [`Database::write`] runs a closure over a transaction.
-//! * All writes go through one writer, which commits those that are waiting together (group commit).
-//! * Events are handed over with [`Database::append`]; everything that follows from them is in the same transaction.
-//! * What a transaction [publishes](Tx::publish) is told to the [`LogObserver`]s in the order of the log, and so is what other
-//!   processes on the same database publish.
-//! * [`ServerLock`] is the right to run a server on a SQLite database, which one process at a time has.
+//! Begin with [`Database`], which reads and takes writes, and [`Tx`], on which a write runs. The module of a domain gives them methods, so
+//! a new table gets a migration in `migrations`, and a module with its statements.
+//!
+//! * Events are handed over with [`Database::append`]; the module `append` writes everything that follows from them in the same
+//!   transaction.
+//! * A write that happens often is a variant of `frequent::Frequent`, which a batch writes with a few statements. Everything else is a
+//!   closure for [`Database::write`].
+//! * What a transaction [publishes](Tx::publish) is a [`LogEntry`], which the [`LogObserver`]s of every process are told of.
+//! * The module `homeserver` tells the engines what they have to know of all this; `writer_memory` is what the writer remembers from one
+//!   transaction to the next.
 //! * A [`Lease`] is held by one node at a time; [`Tx::require_lease`] keeps its former holders from writing.
-//! * [`RoomStates`] knows of which rooms the state is known as a whole; reads that need that take a [`FullState`].
+//! * [`RoomStates`] knows for which rooms the whole state is known; reads that need it take a [`FullState`].
 //! * [`ChunkCollector`] removes the parts of rooms' states that nothing refers to any more.
 //! * [`Tx::schedule_job`] keeps work for later, in the transaction of what causes it.
 //! * [`Interned`] gives numbers to user IDs, room IDs, event types and state keys.
-//!
-//! Statements are written once, with PostgreSQL's `$1` parameters; the additions are in the table of the `dialect` module:
-//!
-//! ```text
-//! db.query("SELECT event_sn FROM events WHERE room_sn IN LIST($1) LIMIT $2", params![&rooms, 10], |row| row.get::<EventSn>(0))
-//! ```
 //!
 //! # What is kept in memory, and what bounds it
 //!
@@ -39,20 +37,18 @@ mod accounts;
 mod aliases;
 mod append;
 mod auth_chains;
-mod backup;
 mod chunk_collection;
 mod clean_up;
 mod client_transactions;
 mod database;
 mod devices;
-mod dialect;
 mod directory;
 mod erasure;
-mod error;
 mod events;
 mod filters;
 mod frequent;
 mod history;
+mod homeserver;
 mod interning;
 mod jobs;
 mod known_rooms;
@@ -62,19 +58,12 @@ mod media;
 mod membership;
 mod migrations;
 mod nodes;
-mod nul;
-mod observing;
-mod options;
 #[cfg(test)]
 mod plans;
-mod postgres;
-mod postgres_only;
-mod postgres_readers;
 mod presence;
 mod profiles;
 mod push_rules;
 mod rate_limit_overrides;
-mod readers;
 mod receipts;
 mod registration_tokens;
 mod repair;
@@ -83,48 +72,44 @@ mod room_purge;
 mod room_states;
 mod rooms;
 mod server_identity;
-mod server_lock;
-mod sqlite;
 mod state_chunks;
 mod statistics;
 mod threepid_validation;
 mod threepids;
 mod tokens;
-mod transaction;
+mod tx;
 mod typing;
 mod uia;
 mod unread;
 mod user_directory;
-mod value;
-mod writer;
+mod writer_memory;
 
+pub use self::database::{Database, HeldLog};
+pub use ::database::{
+    DatabaseObserver, DatabaseOptions, Engine, LogObserver, LostLog, PoolState, Row, ServerLock, StatementTimes,
+    StorageError, Synchronous, Value, back_up_sqlite, params,
+};
 pub use account_data::AccountDataEntry;
 pub use accounts::{Account, LogOut, NewAccount, NewPasswordHash};
 pub use aliases::RoomAlias;
 pub use append::{
     Append, AppendOutcome, EventNumber, NewEvent, Redaction, StateBefore, StateEffect, Step, later_version,
 };
-pub use backup::back_up_sqlite;
 pub use chunk_collection::{ChunkCollector, Collected, CollectorLimits};
 pub use clean_up::Swept;
 pub use client_transactions::{ClientTransaction, TransactionEndpoint, TransactionSender};
-pub use database::Database;
 pub use devices::{Device, LastSeen};
-pub use dialect::Engine;
 pub use directory::DirectoryEntry;
-pub use error::StorageError;
 pub use events::{RedactedEvent, Standing, StoredEvent, StoredPdu, TimelineReader};
 pub use history::{RoomView, ViewKeys};
 pub use interning::Interned;
 pub use jobs::{Claim, ClaimedJob, JobCounts, JobFilter, JobId, JobRecord, JobState, NewJob, Progress, Wanted};
 pub use leases::{HeldLease, Lease};
-pub use log::{LogEntry, LogObserver, LostLog};
+pub use log::LogEntry;
 pub use media::{Filled, Media, MediaContent, MediaKey, ThumbnailKey};
 pub use membership::{FirstMember, Membership, RoomMembership};
 pub use migrations::MIGRATIONS;
 pub use nodes::Node;
-pub use observing::{DatabaseObserver, PoolState, StatementTimes};
-pub use options::{DatabaseOptions, Synchronous};
 pub use presence::{DevicePresence, NewPresence, Presence, PresenceState};
 pub use push_rules::{AudienceMember, StoredPushRules};
 pub use rate_limit_overrides::RateOverride;
@@ -135,18 +120,15 @@ pub use room_graph::GraphEvent;
 pub use room_states::{FullState, KnownState, PartialState, RoomStates, StillPartial};
 pub use rooms::{MemberCounts, RoomHead, StateChange, StateEntry};
 pub use server_identity::SigningKey;
-pub use server_lock::ServerLock;
 pub use state_chunks::{ChunkView, WrittenState};
 pub use statistics::ServerStatistics;
 pub use threepid_validation::{ValidationRequest, ValidationSession};
 pub use threepids::UserThreepid;
 pub use tokens::{NewTokens, Refreshed, StoredSession, TokenHash};
-pub use transaction::Tx;
+pub use tx::Tx;
 pub use uia::{UiaOutcome, UiaSession};
 pub use unread::{Notice, Unread, UnreadThread, UnreadTotals};
 pub use user_directory::UserListing;
-pub use value::{Column, Row, Value};
-pub use writer::hold::HeldLog;
 
 #[cfg(test)]
 mod memory_tests;

@@ -1,72 +1,62 @@
-//! What is published when a transaction has committed.
+//! What the log of the homeserver consists of.
 //!
-//! What several processes write becomes one log: [`publisher`] tells this process's observers of everything in the order of positions,
-//! [`reading`] reads what other processes have written down in the form of [`written`], and [`following`] looks for it.
+//! [`written`] is the form in which entries are written down for other processes.
 
-mod batch;
-pub(crate) mod following;
-mod pruning;
-pub(crate) mod publisher;
-mod reading;
-mod row;
 mod written;
 
 use std::sync::Arc;
 
+use database::{Entry, Readers};
 use homeserver_core::{Position, RoomSn, UserSn};
 
-use crate::Membership;
 use crate::events::StoredEvent;
 use crate::media::MediaKey;
 use crate::presence::Presence;
 use crate::receipts::Receipt;
+use crate::{Membership, StorageError};
 
-pub(crate) use batch::{Batch, Writing};
-pub use publisher::LostLog;
-pub(crate) use row::{LogRow, quoted};
-
-/// Something new in the log. Whoever follows the log sees the entries of all transactions in the order of their positions.
+/// Something new in the log. Observers are told of the entries of all transactions in the order of their positions.
 #[derive(Clone, Debug)]
 pub enum LogEntry {
     /// An event was added to a room's timeline.
     Event(Arc<StoredEvent>),
-    /// Branches of a room met, and what the state has in one place is no longer what it was. None of the events that were
-    /// added at the same time stands for that.
+    /// Branches of a room met, and the state has another event, or none, for one type and state key. None of the events that were
+    /// added at the same time is that event.
     StateResolved {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// In which room.
+        /// The room.
         room_sn: RoomSn,
-        /// Whose membership changed by it, and into what.
+        /// The user whose membership changed by it, and the new membership.
         membership: Option<(UserSn, Membership)>,
     },
     /// From here on, all of a room's state is known, or no more than a part: see [`RoomStates`](crate::RoomStates).
     StateKnown {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// Of which room.
+        /// The room.
         room_sn: RoomSn,
         /// Whether all of it is known.
         is_whole: bool,
     },
     /// A user's account data was changed, for one room or (`None`) globally.
     AccountData {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// Whose.
+        /// The user.
         user_sn: UserSn,
-        /// In which room.
+        /// The room.
         room_sn: Option<RoomSn>,
     },
     /// A user has read a room further.
     Receipt(Arc<Receipt>),
     /// A user began to type in a room, or stopped.
     Typing {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// In which room.
+        /// The room.
         room_sn: RoomSn,
-        /// Who.
+        /// The user.
         user_sn: UserSn,
         /// Whether the user types no longer.
         has_ended: bool,
@@ -75,40 +65,40 @@ pub enum LogEntry {
     Presence(Arc<Presence>),
     /// What notifies a user changed: the user's push rules, or whom the user ignores.
     NotificationRules {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// Whose.
+        /// The user.
         user_sn: UserSn,
     },
     /// A user's sessions, password or rights were changed. Clients are not shown it.
     Account {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// Whose.
+        /// The user.
         user_sn: UserSn,
         /// Whether sessions may have ended by it; otherwise they go on, perhaps with other tokens.
         has_ended: bool,
     },
     /// A user has forgotten a room. Clients are not shown it.
     RoomForgotten {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// Which room.
+        /// The room.
         room_sn: RoomSn,
-        /// Who.
+        /// The user.
         user_sn: UserSn,
     },
     /// What is stored of media was changed or removed. Clients are not shown it.
     Media {
-        /// Where in the log.
+        /// Its position in the log.
         position: Position,
-        /// Which media.
+        /// The media.
         media: Arc<[MediaKey]>,
     },
 }
 
 impl LogEntry {
-    /// Where in the log the entry stands.
+    /// Its position in the log.
     #[must_use]
     pub fn position(&self) -> Position {
         match self {
@@ -132,7 +122,7 @@ impl LogEntry {
         !matches!(self, Self::Account { .. } | Self::RoomForgotten { .. } | Self::Media { .. })
     }
 
-    /// Whose membership of which room changed, and into what.
+    /// The room and the user whose membership changed, and the new membership.
     #[must_use]
     pub fn membership_change(&self) -> Option<(RoomSn, UserSn, Membership)> {
         let (room_sn, membership) = match self {
@@ -170,16 +160,16 @@ impl LogEntry {
     }
 }
 
-/// Follows the log: everything that any process writes to it, in the order of positions.
-pub trait LogObserver: Send + Sync {
-    /// Is told of the entries of one committed transaction, before any of those who asked this process for the writes have their
-    /// answer. It must not wait: everybody who follows the log waits for it.
-    fn committed(&self, entries: &[LogEntry]);
+impl Entry for LogEntry {
+    fn position(&self) -> Position {
+        Self::position(self)
+    }
 
-    /// Is told of the entries of a transaction that another process has committed, before [`committed`](Self::committed) is told of them.
-    fn committed_elsewhere(&self, _entries: &[LogEntry]) {}
+    fn encode(entries: &[Self]) -> Result<String, StorageError> {
+        written::encode(entries)
+    }
 
-    /// Everything up to this position was told. It may be behind the last entry: not every transaction that takes positions has
-    /// something to tell.
-    fn told_up_to(&self, _position: Position) {}
+    async fn decode_all(readers: &Readers, texts: &[&str]) -> Result<Vec<Vec<Self>>, StorageError> {
+        written::decode_all(readers, texts).await
+    }
 }

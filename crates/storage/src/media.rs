@@ -16,7 +16,7 @@ pub struct MediaKey {
 /// What is known of media.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Media {
-    /// Who uploaded it, or is going to; nobody of this server if it was fetched.
+    /// The user who uploaded it, or is going to; `None` if it was fetched from another server.
     pub user_sn: Option<UserSn>,
     /// When it was uploaded or fetched, or when its ID was given out.
     pub created_at: Timestamp,
@@ -33,13 +33,13 @@ pub struct MediaContent {
     pub file: String,
     /// How long that is.
     pub size_bytes: u64,
-    /// What it is, as whoever uploaded it said.
+    /// Its type, as the uploader said.
     pub content_type: Option<String>,
-    /// What they called it.
+    /// Its name, as the uploader said.
     pub file_name: Option<String>,
 }
 
-/// A picture that was made of media, for those who have asked for this size.
+/// A picture that was made of media, because a client asked for this size.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ThumbnailKey {
     /// In pixels.
@@ -57,7 +57,7 @@ pub enum Filled {
     Done,
     /// There is no such ID, or it has expired.
     NoSuchMedia,
-    /// It was given to somebody else.
+    /// It was given to another user.
     OfSomebodyElse,
     /// There is content already.
     Before,
@@ -316,7 +316,7 @@ impl Database {
         let media =
             "DELETE FROM media WHERE user_sn IS NULL AND created_at <= $1 RETURNING server_name, media_id, file";
         let found: Vec<Timestamp> = self.query(find, params![fetched_before, limit], |row| row.get(0)).await?;
-        // With those that were fetched in the same millisecond.
+        // With media that was fetched in the same millisecond.
         let Some(newest) = found.last().copied() else { return Ok((Vec::new(), Vec::new())) };
         self.write(async move |tx| {
             let position = tx.next_position().await?;

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use database::Row;
 use homeserver_core::{EventSn, Position, RoomSn, UserSn};
 
-use crate::value::{Column, Value};
 use crate::{Database, Engine, FullState, KnownState, LogEntry, StorageError, Tx, params};
 
 /// A user's membership of a room, as in `m.room.member`.
@@ -51,35 +51,21 @@ impl Membership {
         }
     }
 
-    /// The membership that a word in an event's content stands for.
+    /// The membership that a word in an event's content names.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         [Self::Join, Self::Invite, Self::Knock, Self::Leave, Self::Ban].into_iter().find(|it| it.as_str() == word)
     }
 }
 
-impl From<Membership> for Value<'_> {
-    fn from(membership: Membership) -> Self {
-        Self::Int(Some(membership.code()))
-    }
-}
-
-impl Column for Membership {
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        decode(i64::from_sqlite(row, index)?, index)
-    }
-
-    fn from_postgres(row: &sqlx::postgres::PgRow, index: usize) -> Result<Self, StorageError> {
-        decode(i64::from_postgres(row, index)?, index)
-    }
-}
-
-fn decode(code: i64, column: usize) -> Result<Membership, StorageError> {
+/// The membership in a column.
+pub(crate) fn membership_at(row: &Row<'_>, column: usize) -> Result<Membership, StorageError> {
+    let code = row.get(column)?;
     Membership::from_code(code)
         .ok_or_else(|| StorageError::Value { column, reason: format!("{code} is no membership") })
 }
 
-/// A user's place in a room.
+/// A user's membership of a room.
 #[derive(Clone, Copy, Debug)]
 pub struct RoomMembership {
     /// The room.
@@ -151,7 +137,7 @@ fn read_membership(row: &crate::Row<'_>) -> Result<RoomMembership, StorageError>
     Ok(RoomMembership {
         room_sn: row.get(0)?,
         user_sn: row.get(1)?,
-        membership: row.get(2)?,
+        membership: membership_at(row, 2)?,
         event_sn: row.get(3)?,
         is_forgotten: row.get(4)?,
     })
@@ -193,7 +179,7 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn rooms_of_user(&self, user_sn: UserSn, membership: Membership) -> Result<Vec<RoomSn>, StorageError> {
         let sql = "SELECT room_sn FROM memberships WHERE user_sn = $1 AND membership = $2";
-        self.query(sql, params![user_sn, membership], |row| row.get(0)).await
+        self.query(sql, params![user_sn, membership.code()], |row| row.get(0)).await
     }
 
     /// Everybody's place in a room.
@@ -236,7 +222,8 @@ impl Database {
     ) -> Result<Vec<(Position, RoomSn, Membership)>, StorageError> {
         let sql = "SELECT position, room_sn, membership FROM membership_changes \
                    WHERE user_sn = $1 AND position > $2 AND position <= $3 ORDER BY position";
-        self.query(sql, params![user_sn, after, until], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).await
+        self.query(sql, params![user_sn, after, until], |row| Ok((row.get(0)?, row.get(1)?, membership_at(row, 2)?)))
+            .await
     }
 
     /// How a user's membership of one room changed after `after`, oldest first, with the last change before that.
@@ -252,7 +239,7 @@ impl Database {
         let sql = "SELECT position, membership FROM membership_changes WHERE user_sn = $1 AND room_sn = $2 \
                    AND position >= COALESCE((SELECT MAX(position) FROM membership_changes \
                    WHERE user_sn = $1 AND room_sn = $2 AND position <= $3), 0) ORDER BY position";
-        self.query(sql, params![user_sn, room_sn, after], |row| Ok((row.get(0)?, row.get(1)?))).await
+        self.query(sql, params![user_sn, room_sn, after], |row| Ok((row.get(0)?, membership_at(row, 1)?))).await
     }
 
     /// When a user who was not in a room at `at` had left it; `None` if the user had never been in it.
@@ -269,7 +256,7 @@ impl Database {
                    AND position > (SELECT MAX(position) FROM membership_changes \
                    WHERE user_sn = $1 AND room_sn = $2 AND position < $3 AND membership = $4)";
         let departure =
-            self.query_optional(sql, params![user_sn, room_sn, at, Membership::Join], |row| row.get(0)).await?;
+            self.query_optional(sql, params![user_sn, room_sn, at, Membership::Join.code()], |row| row.get(0)).await?;
         Ok(departure.flatten())
     }
 
@@ -284,11 +271,11 @@ impl Database {
     ) -> Result<Vec<(Position, Membership)>, StorageError> {
         let sql =
             "SELECT position, membership FROM membership_changes WHERE user_sn = $1 AND room_sn = $2 ORDER BY position";
-        self.query(sql, params![user_sn, room_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
+        self.query(sql, params![user_sn, room_sn], |row| Ok((row.get(0)?, membership_at(row, 1)?))).await
     }
 
-    /// The first `limit` members known of each of these rooms, without `except`: first those who are joined or invited, then
-    /// those who have left or are banned, each in the order of the log.
+    /// The first `limit` members known of each of these rooms, without `except`: first the joined and the invited, then
+    /// users who have left or are banned, each in the order of the log.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
@@ -331,7 +318,7 @@ impl Database {
         Ok(self.query(sql, params![rooms, limit], read).await?.into_iter().collect())
     }
 
-    /// Forgets the room for the user. Tells whether the user was out of the room, as is required.
+    /// Forgets the room for the user. Returns whether the user was out of the room, as is required.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.

@@ -68,7 +68,7 @@ async fn a_load_of_ten_times_the_budget_takes_no_more_than_the_budget() {
     database.close().await;
 }
 
-/// Chains of `length` events of which each has a link to the chain before.
+/// Chains of `length` events. Each event has a link to the chain before.
 fn add_chains(cover: &mut ChainCover, first: i64, chains: i64, length: u32) {
     for number in first..first + chains {
         let chain = Chain(EventSn(number));
@@ -101,7 +101,7 @@ fn what_the_writer_remembers_stays_within_its_share() {
     let mut most = 0;
     for number in 1..2_000 {
         add_chains(known.auth_chains(), number * 10, 10, 2);
-        known.has_reserved(number * 20, 20);
+        known.has_taken_positions(20);
         known.keep_to_share();
         let usage = share.usage();
         assert!(usage.entry_bytes <= usage.capacity_bytes, "{usage:?}");

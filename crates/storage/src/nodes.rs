@@ -18,12 +18,12 @@ impl Database {
     /// [`StorageError`] if the transaction does not commit.
     pub async fn enter_node(&self, name: String, now: Timestamp, until: Timestamp) -> Result<Node, StorageError> {
         let lease = self.take_lease(format!("{PREFIX}{}", self.node()), name, now, until).await?;
-        // Nobody else has its name.
+        // No other server has its name.
         lease.map(Node).ok_or_else(|| StorageError::InUse("another server has the name of this one".to_owned()))
     }
 
-    /// Tells others that this server still runs, until `until`, and finds out whether there are any. As long as there are none,
-    /// nobody is woken: a server that starts looks often by itself until it is known.
+    /// Tells others that this server still runs, until `until`, and finds out whether there are any. While there are none,
+    /// writes wake no node: a server that starts looks often by itself until the others know of it.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.

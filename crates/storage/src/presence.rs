@@ -5,13 +5,13 @@ mod claims;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use database::{Column, ROWS_AT_ONCE};
 use homeserver_core::{DeviceSn, Position, Timestamp, UserSn};
 
 use crate::frequent::Frequent;
-use crate::transaction::ROWS_AT_ONCE;
-use crate::{Column, Database, LogEntry, Row, StorageError, Tx, Value, params};
+use crate::{Database, LogEntry, Row, StorageError, Tx, Value, params};
 
-/// Whether somebody is there.
+/// Whether a user is there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum PresenceState {
     /// Not connected, or does not want to be seen.
@@ -53,12 +53,8 @@ impl From<PresenceState> for Value<'_> {
 }
 
 impl Column for PresenceState {
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        decode(i64::from_sqlite(row, index)?, index)
-    }
-
-    fn from_postgres(row: &sqlx::postgres::PgRow, index: usize) -> Result<Self, StorageError> {
-        decode(i64::from_postgres(row, index)?, index)
+    fn read(row: &Row<'_>, index: usize) -> Result<Self, StorageError> {
+        decode(row.get(index)?, index)
     }
 }
 
@@ -212,8 +208,8 @@ impl Database {
         .await
     }
 
-    /// Up to `limit` of those who are not offline, and of whom no server has said since `seen_since` that they are there. One that
-    /// was seen after `latest` was seen before the clock was set back.
+    /// Up to `limit` users who are not offline, and whom no server has seen since `seen_since`. A user seen after `latest` was seen
+    /// before the clock was set back.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -246,13 +242,13 @@ impl Tx {
 /// Changes of presence, at a time.
 pub(crate) struct PresenceWrite {
     changes: Vec<NewPresence>,
-    /// Which node says so; `None` if nobody does.
+    /// The node that says so; `None` if no node does.
     node: Option<Box<str>>,
     now: Timestamp,
 }
 
-/// Writes changes of presence, in their order. Leaves out those that are none, and those by which a closed account would be there
-/// or say something: a request may come late, and the server counts clients as there for some time after their last one.
+/// Writes changes of presence, in their order. Leaves out what changes nothing, and what would show a closed account as there or with
+/// a message: a request may come late, and the server counts clients as there for some time after their last one.
 pub(crate) async fn write_all(tx: &mut Tx, writes: &[&PresenceWrite]) -> Result<(), StorageError> {
     let mut changes = Vec::new();
     for PresenceWrite { changes: said, node, now } in writes {
@@ -274,8 +270,7 @@ pub(crate) async fn write_all(tx: &mut Tx, writes: &[&PresenceWrite]) -> Result<
     write_changes(tx, &told).await
 }
 
-/// Writes changes of presence, in their order, those that are none left out. What changed and changed back within them is no
-/// news.
+/// Writes changes of presence, in their order, without those that change nothing. A change that is taken back within them is not told.
 async fn write_changes(tx: &mut Tx, changes: &[(NewPresence, Timestamp)]) -> Result<(), StorageError> {
     if changes.is_empty() {
         return Ok(());
@@ -328,7 +323,7 @@ async fn write_changes(tx: &mut Tx, changes: &[(NewPresence, Timestamp)]) -> Res
 }
 
 impl NewPresence {
-    /// Whether nobody can tell by it that the user is there.
+    /// Whether it does not show that the user is there.
     fn is_silent(&self) -> bool {
         self.state == PresenceState::Offline && !matches!(self.status_message, Some(Some(_)))
     }

@@ -25,7 +25,7 @@ impl Database {
 }
 
 impl Tx {
-    /// Sets a field of a profile, unless all fields together would be larger than `limit_bytes`. Tells whether it was set.
+    /// Sets a field of a profile, unless all fields together would be larger than `limit_bytes`. Returns whether it was set.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.

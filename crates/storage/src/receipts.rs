@@ -49,9 +49,9 @@ impl ReceiptType {
 pub enum ReceiptThread {
     /// All events of the room.
     Unthreaded,
-    /// Those that are in no thread.
+    /// The events that are in no thread.
     Main,
-    /// Those of the thread with this root, which also has this event ID.
+    /// The events of the thread with this root, which also has this event ID.
     Thread(EventSn, Box<str>),
 }
 
@@ -134,7 +134,7 @@ macro_rules! receipt_query {
     };
 }
 
-/// The rooms of which there are `limit` receipts: there may be more.
+/// The rooms that have `limit` receipts, and so may have more.
 fn cut_rooms(receipts: &[Receipt], limit: i64) -> Vec<i64> {
     let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
     for receipt in receipts {

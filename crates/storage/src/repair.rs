@@ -6,8 +6,8 @@ use room_engine::state_map::{Chunk, Place, StateMap};
 
 use crate::append::{Effect, StateEffect, later_version, rows};
 use crate::events::Standing;
-use crate::log::LogEntry;
-use crate::{Database, Membership, StorageError, Tx, Value, auth_chains, params};
+use crate::membership::membership_at;
+use crate::{Database, LogEntry, Membership, StorageError, Tx, Value, auth_chains, params};
 
 /// What is to be stored of a room in place of what is. All of it was worked out from the room's events.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ const ROWS_AT_ONCE: usize = 2_000;
 const INDEXED_AT_ONCE: usize = 2_000;
 
 impl Database {
-    /// The table of a room's current state as it stands, whether or not all of the state is known: for comparing.
+    /// The rows of a room's current state, whether or not all of the state is known: for comparing.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -68,7 +68,7 @@ impl Database {
         self.query(sql, params![room_sn], |row| Ok((Place::new(row.get(0)?, row.get(1)?), row.get(2)?))).await
     }
 
-    /// The table of a room's memberships as it stands: for comparing.
+    /// The rows of a room's memberships: for comparing.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -77,7 +77,7 @@ impl Database {
         room_sn: RoomSn,
     ) -> Result<Vec<(UserSn, Membership, EventSn)>, StorageError> {
         let sql = "SELECT user_sn, membership, event_sn FROM memberships WHERE room_sn = $1";
-        self.query(sql, params![room_sn], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).await
+        self.query(sql, params![room_sn], |row| Ok((row.get(0)?, membership_at(row, 1)?, row.get(2)?))).await
     }
 
     /// Replaces what follows from a room's events, in transactions of bounded size, the present of the room in the last one. What
@@ -232,7 +232,7 @@ impl Tx {
         rows::write_removals(self, each()).await?;
         rows::mark_local_members(self, each()).await?;
         let rows = repair.memberships.iter().map(|(user_sn, membership, event_sn)| {
-            vec![room_sn.into(), (*user_sn).into(), (*membership).into(), (*event_sn).into(), false.into()]
+            vec![room_sn.into(), (*user_sn).into(), membership.code().into(), (*event_sn).into(), false.into()]
         });
         let into = "memberships (room_sn, user_sn, membership, event_sn, is_forgotten) ON CONFLICT (room_sn, user_sn) \
                     DO UPDATE SET membership = excluded.membership, event_sn = excluded.event_sn";

@@ -1,10 +1,11 @@
 //! Events as parts of a room's graph: whole, with their standing, the state after them and their auth events.
 
+use database::Row;
 use homeserver_core::{EventSn, RoomSn};
-use room_engine::state_map::{ChunkId, StateMap};
+use room_engine::state_map::StateMap;
 
 use crate::events::{Standing, StoredPdu};
-use crate::value::Row;
+use crate::state_chunks::read_state;
 use crate::{Database, StorageError, params};
 
 /// Events that are read in one statement.
@@ -51,7 +52,7 @@ fn read_graph_event(row: &Row<'_>) -> Result<GraphEvent, StorageError> {
         },
         standing: Standing::from_code(standing)
             .ok_or_else(|| StorageError::Value { column: 5, reason: format!("no standing is stored as {standing}") })?,
-        state: row.get::<Option<ChunkId>>(6)?.map(StateMap::from_root),
+        state: read_state(row, 6)?,
         auth_events: numbers(list.as_deref().unwrap_or_default())?,
         is_indexed: list.is_some(),
         countable_total: row.get(8)?,
@@ -68,7 +69,7 @@ pub(crate) fn numbers(list: &str) -> Result<Vec<EventSn>, StorageError> {
 }
 
 impl Database {
-    /// The events with these numbers, in no order; those that do not exist are left out.
+    /// The events with these numbers, in no order, as far as they exist.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
@@ -82,7 +83,7 @@ impl Database {
         Ok(found)
     }
 
-    /// The events of a room with these IDs, in no order; those that are not known are left out.
+    /// The events of a room with these IDs, in no order, as far as they are known.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
@@ -123,7 +124,7 @@ impl Database {
         self.query(sql, params![room_sn, after, limit], read_graph_event).await
     }
 
-    /// The rooms whose states have not been worked out: those that are older than the states.
+    /// The rooms whose states have not been worked out, because they are older than stored states.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.

@@ -1,4 +1,4 @@
-//! Removing rooms that nobody here wants to know of any more.
+//! Removing rooms that no user of this server wants to know of any more.
 //!
 //! First the room's head goes, in one transaction: from then on the room is not known here. Everything else follows in steps, and
 //! as long as it has not gone, nothing is appended to a room of this number; `room_purges` remembers it, so that a purge that
@@ -8,8 +8,8 @@ use homeserver_core::RoomSn;
 
 use crate::{Database, StorageError, Tx, params};
 
-/// Nobody who has an account here is in the room, could be, or remembers it; and somebody once did. Whoever has closed the
-/// account remembers nothing.
+/// Some user of this server was in the room, and none is in it, could be, or remembers it. A user whose account is closed remembers
+/// nothing.
 const IS_FORGOTTEN: &str = "SELECT h.room_sn FROM room_heads h WHERE h.room_sn = $1 AND EXISTS \
                             (SELECT 1 FROM memberships m WHERE m.room_sn = h.room_sn AND m.is_local = TRUE) \
                             AND NOT EXISTS (SELECT 1 FROM memberships m JOIN accounts a ON a.user_sn = m.user_sn \
@@ -79,7 +79,7 @@ impl Database {
     /// [`StorageError`] if the transaction does not commit.
     pub async fn begin_room_purge(&self, room_sn: RoomSn) -> Result<bool, StorageError> {
         self.write(async move |tx| {
-            // What is being built on the room is refused, and nobody comes in before the commit.
+            // Appends that are being built on the room are refused, and no user joins before the commit.
             tx.renew_head(room_sn).await?;
             if tx.query_optional(IS_FORGOTTEN, params![room_sn], |_| Ok(())).await?.is_none() {
                 return Ok(false);
@@ -103,13 +103,13 @@ impl Database {
         self.query("SELECT room_sn FROM room_purges ORDER BY room_sn", &[], |row| row.get(0)).await
     }
 
-    /// Removes up to `limit` rows of a room from each table. Tells how many; 0 when the room is gone.
+    /// Removes up to `limit` rows of a room from each table. Returns how many; 0 when the room is gone.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
     pub async fn continue_room_purge(&self, room_sn: RoomSn, limit: i64) -> Result<u64, StorageError> {
         self.write(async move |tx| {
-            // As whoever appends: in the order of the locks, and known to the writers of other nodes.
+            // As an append does: in the order of the locks, and so that the writers of other nodes notice.
             tx.next_position().await?;
             tx.forget_rooms();
             let mut removed = 0;

@@ -2,8 +2,8 @@
 //!
 //! A server that joins a room over federation may be told of its state
 //! [without the members](https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid), and
-//! learn of them while its users are in the room already. Until then the state is known in part, and to whoever forgets that,
-//! a member who is not known looks like one who is not there.
+//! learn of them while its users are in the room already. Until then the state is known in part, and code that ignores
+//! this takes a member who is not known for a user who is not in the room.
 //!
 //! * What needs everything takes a [`FullState`], which only [`RoomStates`] makes.
 //! * What takes a [`KnownState`] is fine with a part.
@@ -17,11 +17,10 @@ use homeserver_core::{Live, Position, RoomSn};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::log::{LogEntry, LogObserver};
-use crate::{Database, StorageError, Tx, params};
+use crate::{Database, LogEntry, LogObserver, StorageError, Tx, params};
 
-/// Rooms of which it is remembered when their state came to be known as a whole, the newest; for those who follow the log
-/// and are behind.
+/// The newest rooms whose state came to be known as a whole, for which it is remembered when: followers of the log that are
+/// behind ask for it.
 const REMEMBERED_COMPLETIONS: usize = 1_000;
 
 /// What is known of a room's state.
@@ -33,7 +32,7 @@ pub enum KnownState {
     Partial(PartialState),
 }
 
-/// The state of a room of which everything is known. The key to reads that would be wrong otherwise.
+/// The state of a room, known as a whole. Reads that would be wrong without all of it require this type.
 ///
 /// It is good for as long as users of this server are in the room: a state that is known as a whole stays so.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ pub struct FullState {
     since: Position,
 }
 
-/// The state of a room of which some members are not known.
+/// The state of a room, some of whose members are not known.
 ///
 /// What is always there: all other state, the members who are users of this server, and the senders of events that are here.
 #[derive(Debug)]
@@ -127,12 +126,12 @@ enum Extent {
 }
 
 impl RoomStates {
-    /// Reads from `database` what is known in part, and follows its log from now on. Whoever wants a whole state waits for
+    /// Reads from `database` what is known in part, and follows its log from now on. A request for a whole state waits for
     /// it no longer than `patience`, and not once `stopping` is cancelled. `server_name` is that of the users who have
     /// accounts here.
     ///
-    /// Of several observers of the log this should be the first: then whoever is told of an event finds what is known of its
-    /// room up to date.
+    /// It should be the first observer of the log: then the other observers find what is known of a room up to date when they are
+    /// told of an event.
     ///
     /// # Errors
     /// [`StorageError`] if it cannot be read.
@@ -160,7 +159,7 @@ impl RoomStates {
         Self { server_name: server_name.into(), patience, stopping, rooms, changed }
     }
 
-    /// Has those who come from now on wait for a whole state that long.
+    /// Sets how long requests wait for a whole state from now on.
     pub fn set_patience(&self, patience: Duration) {
         self.patience.replace(patience);
     }
@@ -231,7 +230,7 @@ fn forget_old_completions(rooms: &mut HashMap<RoomSn, Extent>) {
     }
 }
 
-impl LogObserver for RoomStates {
+impl LogObserver<LogEntry> for RoomStates {
     fn committed(&self, entries: &[LogEntry]) {
         let extents = entries.iter().filter_map(|entry| match *entry {
             LogEntry::StateKnown { position, room_sn, is_whole: true } => Some((room_sn, Extent::WholeSince(position))),

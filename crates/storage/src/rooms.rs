@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use homeserver_core::{EventSn, KeySn, Position, RoomSn, TypeSn};
-use room_engine::state_map::{ChunkId, StateMap};
+use room_engine::state_map::StateMap;
 
 use crate::events::{StoredEvent, event_query, read_event};
 use crate::room_graph::numbers;
+use crate::state_chunks::read_state;
 use crate::{Database, Engine, FullState, KnownState, StorageError, params};
 
 /// No event is of this type.
@@ -70,7 +71,7 @@ fn read_head(row: &crate::Row<'_>) -> Result<RoomHead, StorageError> {
         extremities: numbers(&extremities)?,
         countable_total: row.get(6)?,
         known_members: MemberCounts { joined: row.get(7)?, invited: row.get(8)? },
-        state: row.get::<Option<ChunkId>>(9)?.map(StateMap::from_root),
+        state: read_state(row, 9)?,
         state_whole_since: row.get(10)?,
     })
 }
@@ -222,8 +223,8 @@ impl Database {
         self.read_current_states(&rooms, member_type).await
     }
 
-    /// Up to `limit` member events, of type `member_type`, of a room's current state: those whose state keys have the numbers
-    /// after `after`, in the order of these numbers.
+    /// Up to `limit` member events, of type `member_type`, of a room's current state, whose state keys have numbers after
+    /// `after`, in the order of these numbers.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.

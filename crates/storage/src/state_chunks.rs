@@ -1,14 +1,14 @@
-//! The chunks of which the states of rooms consist: a table, and a cache over it.
+//! The chunks that make up the states of rooms: a table, and a cache over it.
 //!
 //! A chunk never changes, and its name follows from its bytes, so what is cached is never out of date.
 
 use std::sync::Arc;
 
+use database::Row;
 use homeserver_core::{Cache, CacheOptions, HeapSize, MemoryBudget, RoomSn};
 use parking_lot::RwLock;
 use room_engine::state_map::{Chunk, ChunkId, Chunks, MemoryChunks, StateMap, StateMapError};
 
-use crate::value::Row;
 use crate::{Database, StorageError, Tx, params};
 
 /// How often an operation may ask for more chunks. Maps have a handful of levels, and one round loads a whole level.
@@ -114,8 +114,17 @@ enum Attempt<T> {
     Missing(Vec<ChunkId>),
 }
 
+/// The state whose root is in a column.
+pub(crate) fn read_state(row: &Row<'_>, column: usize) -> Result<Option<StateMap>, StorageError> {
+    Ok(read_root(row, column)?.map(StateMap::from_root))
+}
+
+pub(crate) fn read_root(row: &Row<'_>, column: usize) -> Result<Option<ChunkId>, StorageError> {
+    Ok(row.get::<Option<[u8; ChunkId::BYTES]>>(column)?.map(ChunkId::from))
+}
+
 pub(crate) fn read_chunk(row: &Row<'_>) -> Result<Chunk, StorageError> {
-    let id = row.get::<ChunkId>(0)?;
+    let id = ChunkId::from(row.get::<[u8; ChunkId::BYTES]>(0)?);
     Chunk::parse(id, row.get(1)?).map_err(|error| StorageError::Corrupt(error.to_string()))
 }
 

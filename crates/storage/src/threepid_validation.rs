@@ -1,11 +1,11 @@
-//! Sessions in which somebody proves that an e-mail address is theirs.
+//! Sessions in which a user proves that an e-mail address is theirs.
 
 use homeserver_core::Timestamp;
 
 use crate::tokens::TokenHash;
 use crate::{Database, Row, StorageError, Tx, params};
 
-/// An attempt to prove that an address is somebody's.
+/// An attempt to prove that an address is one's own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ValidationSession {
     /// The name by which client and server speak of it.
@@ -150,7 +150,7 @@ impl Database {
         .await
     }
 
-    /// Removes the sessions that expired before `now`, and of the others all but the `most` newest. Tells how many.
+    /// Removes the sessions that expired before `now`, and of the others all but the `most` newest. Returns how many.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -249,7 +249,7 @@ impl Tx {
         self.query_optional(BY_ID, params![session_id, now], read_session).await
     }
 
-    /// Uses up a session whose address was confirmed. `None` if there is none for this purpose: somebody was faster.
+    /// Uses up a session whose address was confirmed. `None` if there is none for this purpose: another request was faster.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
@@ -266,7 +266,7 @@ impl Tx {
         Ok(self.end_validation_session(session_id).await?.then_some(session))
     }
 
-    /// Removes a session. Tells whether there was one.
+    /// Removes a session. Returns whether there was one.
     async fn end_validation_session(&mut self, session_id: &str) -> Result<bool, StorageError> {
         let sql = "DELETE FROM threepid_validation_tokens WHERE session_id = $1";
         self.execute(sql, params![session_id]).await?;

@@ -56,7 +56,7 @@ impl Database {
         self.query_optional(sql, params![medium, address], |row| row.get(0)).await
     }
 
-    /// Takes a third-party identifier from a user. Tells whether they had it.
+    /// Takes a third-party identifier from a user. Returns whether they had it.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -80,8 +80,8 @@ impl Tx {
         self.query_optional(OWNER, params![medium, address], |row| row.get(0)).await
     }
 
-    /// Gives a third-party identifier to a user; if they have it already, it counts as proven anew. Tells whether it is theirs:
-    /// what somebody else has is not taken from them.
+    /// Gives a third-party identifier to a user; if the user has it already, it counts as proven again. Returns whether it is
+    /// the user's: an identifier of another user is not taken away.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.

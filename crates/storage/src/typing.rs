@@ -32,7 +32,7 @@ impl Database {
     }
 
     /// Ends the typing of up to `limit` users that expires at `now` or before, or after `latest`: that was said before the clock
-    /// was set back. Tells how many they are.
+    /// was set back. Returns how many they are.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
@@ -74,7 +74,7 @@ impl Database {
         self.query(sql, &[], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
-    /// Those of these rooms in which somebody began or stopped typing after `after` and up to `until`.
+    /// The rooms among these in which a user began or stopped typing after `after` and up to `until`.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -88,7 +88,7 @@ impl Database {
         self.query(sql, params![rooms, after, until], |row| row.get(0)).await
     }
 
-    /// Removes up to `limit` rows of typing that ended before `ended_before`. Tells how many.
+    /// Removes up to `limit` rows of typing that ended before `ended_before`. Returns how many.
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.

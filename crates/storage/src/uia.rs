@@ -92,7 +92,7 @@ impl Database {
         .await
     }
 
-    /// Uses up something that can be used once, such as a nonce. Tells whether it was not used before. It is remembered until old
+    /// Uses up something that can be used once, such as a nonce. Returns whether it was not used before. It is remembered until old
     /// sessions are removed.
     ///
     /// # Errors
@@ -103,8 +103,8 @@ impl Database {
         self.write(async move |tx| Ok(tx.execute(sql, params![&name, operation, now]).await? > 0)).await
     }
 
-    /// Ends the sessions that were opened before `oldest`, and of the others all but `most`: those whose openers have opened most
-    /// of them go first, and of each opener the oldest.
+    /// Ends the sessions that were opened before `oldest`, and of the others all but `most`: first the oldest of the clients
+    /// that have opened most.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.

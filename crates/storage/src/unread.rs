@@ -1,6 +1,6 @@
 //! How many events a user has not read, by room and thread.
 //!
-//! For almost everybody an event is the same: what it is to those who have the default rules. So each thread has running totals
+//! For almost all users an event counts the same: what the default push rules make of it. So each thread has running totals
 //! of that, which are the same for all of its readers, and a user's count is the total now less the total where the user
 //! stopped reading. What is written for single users is where that is wrong for them:
 //!
@@ -9,7 +9,7 @@
 //! * *silences*: periods in which a user is not notified of what others are notified of, as in a room that is muted. A silence
 //!   costs a row when it begins and when it ends, and nothing between.
 //!
-//! An event that has been redacted is unread to nobody. The totals after it stay as they are; what it was to the user is taken off
+//! An event that has been redacted is not unread. The totals after it stay as they are; what it was to the user is taken off
 //! when it is counted, with an index of what has been redacted.
 //!
 //! A message to a room of any size so writes a row or two, and a count is a few look-ups, however much is unread.
@@ -25,7 +25,7 @@ mod redacted;
 /// The thread number of the main timeline.
 pub(crate) const MAIN_TIMELINE: i64 = 0;
 
-/// What an event is to somebody who has not read it.
+/// What an event counts for a user who has not read it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Notice {
     /// Whether it counts.
@@ -34,16 +34,16 @@ pub struct Notice {
     pub highlight: bool,
 }
 
-/// What an event is to the members of its room who are users of this server. To its sender it is nothing.
+/// What an event counts for the members of its room who are users of this server. For its sender it counts nothing.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Unread {
     /// The root of the thread that the event is in; `None` for the main timeline.
     pub thread: Option<EventSn>,
-    /// What it is to all who are not named below.
+    /// What it counts for all users that are not named below.
     pub usual: Notice,
-    /// Those whom it does not notify although it usually does, sorted.
+    /// Users that it does not notify although it notifies others, sorted.
     pub silent: Arc<[UserSn]>,
-    /// Those to whom it is something else than usual and than nothing, sorted.
+    /// Users for whom it counts neither the usual nor nothing, sorted.
     pub others: Vec<(UserSn, Notice)>,
     /// The sender, if that is a user of this server.
     pub local_sender: Option<UserSn>,

@@ -17,8 +17,8 @@ pub struct UserListing {
     pub avatar_url: Option<String>,
 }
 
-/// Selects from `$from`, which calls the users `u` and ends in a WHERE clause, those with `$1` in the ID or the display name, and
-/// those whose display name has other characters than those of ASCII.
+/// Selects from `$from`, which calls the users `u` and ends in a WHERE clause, the users with `$1` in the ID or the display name,
+/// and users whose display name has other characters than ASCII's.
 macro_rules! listing_query {
     ($from:literal) => {
         concat!(
@@ -70,7 +70,7 @@ impl Database {
         self.query(sql, params![&pattern(text), rooms, limit], read_listing).await
     }
 
-    /// The user who is `count` users behind `after`, if there are so many.
+    /// The user who is `count` users behind `after`, if there is one.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.

@@ -27,7 +27,7 @@ async fn names(database: &Database) -> Vec<String> {
 #[derive(Default)]
 struct Witness(Mutex<Vec<Position>>);
 
-impl LogObserver for Witness {
+impl LogObserver<LogEntry> for Witness {
     fn committed(&self, entries: &[LogEntry]) {
         self.0.lock().unwrap().extend(entries.iter().map(LogEntry::position));
     }

@@ -148,7 +148,7 @@ impl Typists {
     }
 }
 
-impl LogObserver for Typists {
+impl LogObserver<LogEntry> for Typists {
     fn committed(&self, entries: &[LogEntry]) {
         for entry in entries {
             if let LogEntry::Typing { room_sn, user_sn, has_ended, .. } = entry {

@@ -55,7 +55,7 @@ impl Sessions {
     }
 }
 
-impl LogObserver for Sessions {
+impl LogObserver<LogEntry> for Sessions {
     fn committed(&self, _: &[LogEntry]) {}
 
     /// What this process changes it forgets by itself.

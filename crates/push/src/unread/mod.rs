@@ -199,7 +199,7 @@ fn sender_power(event: &UnwrittenEvent<'_>) -> SenderPower {
     }
 }
 
-impl LogObserver for Audiences {
+impl LogObserver<LogEntry> for Audiences {
     fn committed(&self, entries: &[LogEntry]) {
         for entry in entries {
             if let LogEntry::NotificationRules { user_sn, .. } = entry {

@@ -1,19 +1,17 @@
-//! The ends of rooms, as the writer moves them.
+//! The heads of rooms, as the writer moves them.
 
 use std::collections::HashMap;
 
 use homeserver_core::{HeapSize, RoomSn};
-use room_engine::state_map::{ChunkId, StateMap};
+use room_engine::state_map::StateMap;
 
 use super::Append;
-use crate::state_chunks::WrittenState;
-use crate::transaction::Tx;
-use crate::writer::PendingAppend;
-use crate::{StorageError, params};
+use crate::state_chunks::{WrittenState, read_state};
+use crate::{StorageError, Tx, params};
 
-/// A room's end.
+/// The head of a room: what the next append is compared with, and continues.
 #[derive(Clone)]
-pub(crate) struct Head {
+pub(crate) struct WriterHead {
     pub(super) version: i64,
     pub(super) depth: i64,
     pub(super) last: i64,
@@ -26,13 +24,13 @@ pub(crate) struct Head {
     pub(super) changed: bool,
 }
 
-impl HeapSize for Head {
+impl HeapSize for WriterHead {
     fn heap_bytes(&self) -> usize {
         self.room_version.heap_bytes() + self.extremities.heap_bytes()
     }
 }
 
-impl Head {
+impl WriterHead {
     pub(super) fn of_new_room(append: &Append) -> Self {
         Self {
             version: 0,
@@ -77,6 +75,13 @@ impl Head {
 
     /// Moves the head behind an append whose events have their numbers.
     pub(super) fn advance(&mut self, append: &Append, state: StateMap) {
+        debug_assert!(
+            append.new_version > self.version,
+            "the version of a head went from {} to {}",
+            self.version,
+            append.new_version
+        );
+        debug_assert!(append.events.iter().all(|event| event.number.sn().0 > 0), "an event without a number");
         self.extremities = match &append.extremities {
             Some(extremities) => {
                 let numbers: Vec<String> = extremities.iter().map(|number| number.sn().to_string()).collect();
@@ -92,13 +97,10 @@ impl Head {
     }
 }
 
-pub(super) async fn load_heads(
-    tx: &mut Tx,
-    appends: &[&mut PendingAppend],
-) -> Result<HashMap<RoomSn, Head>, StorageError> {
+pub(super) async fn load_heads(tx: &mut Tx, appends: &[&Append]) -> Result<HashMap<RoomSn, WriterHead>, StorageError> {
     let mut heads = HashMap::with_capacity(appends.len());
     let mut rooms: Vec<i64> = Vec::new();
-    for room_sn in appends.iter().map(|pending| pending.append.room_sn) {
+    for room_sn in appends.iter().map(|append| append.room_sn) {
         match tx.known_head(room_sn) {
             Some(head) => drop(heads.insert(room_sn, head)),
             None => rooms.push(room_sn.0),
@@ -113,7 +115,7 @@ pub(super) async fn load_heads(
                room_version, extremities, state_root FROM room_heads WHERE room_sn IN LIST($1)";
     let loaded = tx
         .query(sql, params![&rooms], |row| {
-            let head = Head {
+            let head = WriterHead {
                 version: row.get(1)?,
                 depth: row.get(2)?,
                 last: row.get(3)?,
@@ -122,7 +124,7 @@ pub(super) async fn load_heads(
                 invited_count: row.get(6)?,
                 room_version: row.get(7)?,
                 extremities: row.get(8)?,
-                state: StateMap::from_root(row.get::<Option<ChunkId>>(9)?.unwrap_or(ChunkId::EMPTY)),
+                state: read_state(row, 9)?.unwrap_or(StateMap::EMPTY),
                 changed: false,
             };
             Ok((row.get(0)?, head))
@@ -132,7 +134,7 @@ pub(super) async fn load_heads(
     rooms.retain(|room_sn| !heads.contains_key(&RoomSn(*room_sn)));
     if !rooms.is_empty() {
         for room_sn in tx.rooms_being_purged(&rooms).await? {
-            heads.insert(room_sn, Head::of_purged_room());
+            heads.insert(room_sn, WriterHead::of_purged_room());
         }
     }
     Ok(heads)

@@ -2,21 +2,21 @@
 
 use std::collections::HashMap;
 
+use database::TableRows;
 use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::Chunk;
 
-use super::{Append, Effect, Head, Redaction, Written, WrittenEvent};
+use super::{Append, Effect, NumberedAppend, NumberedEvent, Redaction, WriterHead};
 use crate::client_transactions::ClientTransaction;
-use crate::transaction::{TableRows, Tx};
 use crate::unread::MAIN_TIMELINE;
-use crate::{StorageError, Value, params};
+use crate::{StorageError, Tx, Value, params};
 
-/// What stands in `state_changes` for the event of a place that has none any more.
+/// The number in `state_changes` where a type and state key have no event any more.
 const NO_EVENT: i64 = 0;
 
 pub(super) fn of_all<'a>(
-    written: &'a [Written<'a>],
-    heads: &'a HashMap<RoomSn, Head>,
+    written: &'a [NumberedAppend<'a>],
+    heads: &'a HashMap<RoomSn, WriterHead>,
     chunks: &'a [Chunk],
     position: Position,
 ) -> Vec<TableRows<'a>> {
@@ -34,11 +34,11 @@ pub(super) fn of_all<'a>(
     ]
 }
 
-fn each_event<'a>(written: &'a [Written<'a>]) -> impl Iterator<Item = (&'a Append, &'a WrittenEvent<'a>)> {
+fn each_event<'a>(written: &'a [NumberedAppend<'a>]) -> impl Iterator<Item = (&'a Append, &'a NumberedEvent<'a>)> {
     written.iter().flat_map(|append| append.events.iter().map(|event| (append.append, event)))
 }
 
-pub(super) fn each_effect<'a>(written: &'a [Written<'a>]) -> impl Iterator<Item = (RoomSn, &'a Effect)> {
+pub(super) fn each_effect<'a>(written: &'a [NumberedAppend<'a>]) -> impl Iterator<Item = (RoomSn, &'a Effect)> {
     written.iter().flat_map(|append| append.effects.iter().map(|effect| (append.append.room_sn, effect)))
 }
 
@@ -55,9 +55,9 @@ pub(crate) fn state_chunks(chunks: &[Chunk], position: Position) -> TableRows<'_
     TableRows { into, rows }
 }
 
-fn events<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
+fn events<'a>(written: &'a [NumberedAppend<'a>]) -> TableRows<'a> {
     let rows = each_event(written)
-        .map(|(append, WrittenEvent { event, stored, state })| {
+        .map(|(append, NumberedEvent { event, stored, state })| {
             vec![
                 stored.sn.into(),
                 (&event.event_id).into(),
@@ -132,9 +132,9 @@ pub(crate) fn memberships<'a>(effects: impl Iterator<Item = (RoomSn, &'a Effect)
     [TableRows { into: changes_into, rows: changes }, TableRows { into, rows }]
 }
 
-fn transactions<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
+fn transactions<'a>(written: &'a [NumberedAppend<'a>]) -> TableRows<'a> {
     let rows = each_event(written)
-        .filter_map(|(append, WrittenEvent { stored, .. })| {
+        .filter_map(|(append, NumberedEvent { stored, .. })| {
             let ClientTransaction { sender, endpoint, id } = append.transaction.as_ref()?;
             let (sender, endpoint) = (sender.code().into(), endpoint.code().into());
             Some(vec![sender, append.room_sn.into(), endpoint, id.into(), stored.sn.into()])
@@ -143,7 +143,7 @@ fn transactions<'a>(written: &'a [Written<'a>]) -> TableRows<'a> {
     TableRows { into: "client_transactions (sender, room_sn, endpoint, transaction_id, event_sn)", rows }
 }
 
-fn room_heads(heads: &HashMap<RoomSn, Head>) -> TableRows<'_> {
+fn room_heads(heads: &HashMap<RoomSn, WriterHead>) -> TableRows<'_> {
     let rows = heads
         .iter()
         .filter(|(_, head)| head.changed)
@@ -186,7 +186,7 @@ pub(crate) async fn write_removals(
     tx.execute_rows(sql, &rows).await
 }
 
-/// Marks the members with an account here among those who have come into rooms for the first time.
+/// Marks the members with an account here who have come into rooms for the first time.
 pub(crate) async fn mark_local_members(
     tx: &mut Tx,
     effects: impl Iterator<Item = (RoomSn, &Effect)>,
@@ -203,15 +203,15 @@ pub(crate) async fn mark_local_members(
     Ok(())
 }
 
-/// Marks those of a room's members who have an account here.
+/// Marks the members of a room who have an account here.
 pub(crate) async fn mark_local(tx: &mut Tx, room_sn: RoomSn, users: &[i64]) -> Result<(), StorageError> {
     let sql = "UPDATE memberships SET is_local = TRUE WHERE room_sn = $1 \
                AND user_sn IN (SELECT user_sn FROM accounts WHERE user_sn IN LIST($2))";
     tx.execute(sql, params![room_sn, users]).await.map(drop)
 }
 
-pub(super) async fn write_redactions(tx: &mut Tx, written: &[Written<'_>]) -> Result<(), StorageError> {
-    for (_, WrittenEvent { event, stored, .. }) in each_event(written) {
+pub(super) async fn write_redactions(tx: &mut Tx, written: &[NumberedAppend<'_>]) -> Result<(), StorageError> {
+    for (_, NumberedEvent { event, stored, .. }) in each_event(written) {
         if let Some(Redaction { number, client_json, federation_json, .. }) = &event.redacts {
             // What is unread is counted by the first redaction.
             let sql = "UPDATE events SET client_json = $2, federation_json = $3, \

@@ -1,17 +1,17 @@
-//! What events are to those who have not read them, as the tables of [`crate::unread`] keep it.
+//! What events count for users who have not read them, as the tables of [`crate::unread`] keep it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use database::TableRows;
 use homeserver_core::{HeapSize, RoomSn, UserSn, table_bytes};
 
 use room_engine::Members;
 
-use super::{NewEvent, Written, WrittenEvent};
+use super::{NewEvent, NumberedAppend, NumberedEvent};
 use crate::events::Standing;
-use crate::transaction::{TableRows, Tx};
 use crate::unread::{MAIN_TIMELINE, Notice, UnreadTotals};
-use crate::{Engine, Membership, StorageError, Value, params};
+use crate::{Engine, Membership, StorageError, Tx, Value, params};
 
 /// The end of a silence that has not ended.
 const OPEN: i64 = i64::MAX;
@@ -88,7 +88,7 @@ pub(super) struct UnreadRows {
 }
 
 /// Continues the totals with what was written.
-pub(super) async fn of_all(tx: &mut Tx, written: &[Written<'_>]) -> Result<UnreadRows, StorageError> {
+pub(super) async fn of_all(tx: &mut Tx, written: &[NumberedAppend<'_>]) -> Result<UnreadRows, StorageError> {
     let mut known = tx.take_unread_totals();
     let loaded = load(tx, &mut known, written).await;
     let mut rows = UnreadRows::default();
@@ -102,17 +102,17 @@ pub(super) async fn of_all(tx: &mut Tx, written: &[Written<'_>]) -> Result<Unrea
     loaded.map(|()| rows)
 }
 
-fn each_shown<'a>(written: &'a [Written<'a>]) -> impl Iterator<Item = (RoomSn, &'a WrittenEvent<'a>)> {
+fn each_shown<'a>(written: &'a [NumberedAppend<'a>]) -> impl Iterator<Item = (RoomSn, &'a NumberedEvent<'a>)> {
     let each = written.iter().flat_map(|append| append.events.iter().map(|event| (append.append.room_sn, event)));
     each.filter(|(_, written)| written.event.standing == Standing::Accepted)
 }
 
 /// The number of the thread that the event is in.
-fn thread_of(written: &WrittenEvent<'_>) -> i64 {
+fn thread_of(written: &NumberedEvent<'_>) -> i64 {
     written.event.unread.thread.map_or(MAIN_TIMELINE, |root| root.0)
 }
 
-/// Who was not in the room before the event, and is now.
+/// The user who enters the room by the event.
 fn entering(event: &NewEvent) -> Option<UserSn> {
     let (user_sn, Membership::Join) = event.membership? else { return None };
     (!stays_joined(event)).then_some(user_sn)
@@ -128,13 +128,13 @@ pub(super) fn stays_joined(event: &NewEvent) -> bool {
 }
 
 /// Whether the totals of the event's thread have a row for it.
-fn has_totals(written: &WrittenEvent<'_>) -> bool {
+fn has_totals(written: &NumberedEvent<'_>) -> bool {
     let usual = written.event.unread.usual;
     if written.event.unread.thread.is_some() { usual.notify } else { usual.highlight }
 }
 
 impl UnreadRows {
-    fn add(&mut self, known: &mut KnownTotals, room_sn: RoomSn, written: &WrittenEvent<'_>) {
+    fn add(&mut self, known: &mut KnownTotals, room_sn: RoomSn, written: &NumberedEvent<'_>) {
         let (unread, sn) = (&written.event.unread, written.stored.sn.0);
         if let Some(user_sn) = entering(written.event) {
             self.floors.insert((user_sn, room_sn), sn);
@@ -171,8 +171,8 @@ impl UnreadRows {
         }
     }
 
-    /// Begins the silences of those whom the event does not notify, and ends those of them whom it does.
-    fn change_silences(&mut self, known: &mut KnownTotals, room_sn: RoomSn, written: &WrittenEvent<'_>) {
+    /// Begins the silences of users that the event does not notify, and ends the silences of users that it notifies.
+    fn change_silences(&mut self, known: &mut KnownTotals, room_sn: RoomSn, written: &NumberedEvent<'_>) {
         let (unread, before) = (&written.event.unread, written.stored.sn.0 - 1);
         if known.settled.get(&room_sn).is_some_and(|settled| Arc::ptr_eq(settled, &unread.silent)) {
             return;
@@ -241,7 +241,7 @@ const TOTALS: &str = "unread_totals (room_sn, thread_sn, event_sn, notify_total,
 const DIFFERENCES: &str = "unread_differences (user_sn, room_sn, thread_sn, event_sn, notify_total, highlight_total)";
 
 /// Reads what the events continue and the writer does not remember.
-async fn load(tx: &mut Tx, known: &mut KnownTotals, written: &[Written<'_>]) -> Result<(), StorageError> {
+async fn load(tx: &mut Tx, known: &mut KnownTotals, written: &[NumberedAppend<'_>]) -> Result<(), StorageError> {
     let (mut rooms, mut threads, mut readers) = (HashSet::new(), HashSet::new(), HashSet::new());
     for (room_sn, event) in each_shown(written) {
         let (unread, thread) = (&event.event.unread, thread_of(event));
@@ -285,7 +285,7 @@ fn read_totals(row: &crate::Row<'_>, first: usize) -> Result<UnreadTotals, Stora
 }
 
 async fn load_totals(tx: &mut Tx, known: &mut KnownTotals, threads: HashSet<Thread>) -> Result<(), StorageError> {
-    // Few batches have more than one event in a thread that nobody has written in lately.
+    // Few batches have more than one event in a thread without recent events.
     for (room_sn, thread_sn) in threads {
         let sql = "SELECT notify_total, highlight_total FROM unread_totals WHERE room_sn = $1 AND thread_sn = $2 \
                    ORDER BY event_sn DESC LIMIT 1";

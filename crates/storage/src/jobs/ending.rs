@@ -10,7 +10,7 @@ const TWIN: &str = "SELECT 1 FROM jobs j JOIN jobs w ON w.name = j.name AND w.jo
                     WHERE j.job_id = $1";
 
 impl Database {
-    /// Writes down how far a job is. Tells whether it is still this node's.
+    /// Writes down how far a job is. Returns whether it is still this node's.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -18,7 +18,7 @@ impl Database {
         self.write(async move |tx| tx.set_job_progress(&claim, &progress).await).await
     }
 
-    /// The job is done. Tells whether it was still this node's.
+    /// The job is done. Returns whether it was still this node's.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -32,7 +32,7 @@ impl Database {
         .await
     }
 
-    /// The job is not to be tried again. Tells whether it was still this node's.
+    /// The job is not to be tried again. Returns whether it was still this node's.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -45,7 +45,7 @@ impl Database {
         self.write(write).await
     }
 
-    /// The job failed and is to be tried again at `due_at`. Tells whether it was still this node's.
+    /// The job failed and is to be tried again at `due_at`. Returns whether it was still this node's.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -67,7 +67,7 @@ impl Database {
         .await
     }
 
-    /// The job was interrupted through no fault of its own: it waits again, as if it had not been begun. Tells whether it was
+    /// The job was interrupted through no fault of its own: it waits again, as if it had not been begun. Returns whether it was
     /// still this node's.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl Database {
         .await
     }
 
-    /// Has a job that was given up tried again, as if it were new. Tells whether there was one.
+    /// Has a job that was given up tried again, as if it were new. Returns whether there was one.
     ///
     /// # Errors
     /// [`StorageError::Constraint`] if another job of the same key waits, or if the transaction does not commit.
@@ -98,7 +98,7 @@ impl Database {
         .await
     }
 
-    /// Cancels a job that waits. Tells whether there was one.
+    /// Cancels a job that waits. Returns whether there was one.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -107,8 +107,8 @@ impl Database {
         self.write(async move |tx| Ok(tx.execute(sql, params![job_id, now]).await? > 0)).await
     }
 
-    /// Removes some of the jobs that ended long ago: those that were given up before `given_up_before`, all others before
-    /// `finished_before`. Tells how many.
+    /// Removes up to `limit` jobs that ended long ago: given up before `given_up_before`, or otherwise ended before
+    /// `finished_before`. Returns how many.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -120,7 +120,7 @@ impl Database {
     ) -> Result<u64, StorageError> {
         let find = "SELECT job_id FROM jobs WHERE finished_at IS NOT NULL AND finished_at < $1 \
                     AND (state <> 3 OR finished_at < $2) ORDER BY finished_at LIMIT $3";
-        // Not in the transaction: what ended so long ago is changed only by whoever removes or revives it.
+        // Not in the transaction: a job that ended so long ago is only ever removed or revived.
         let found: Vec<i64> =
             self.query(find, params![finished_before, given_up_before, limit], |row| row.get(0)).await?;
         if found.is_empty() {

@@ -41,7 +41,7 @@ pub struct JobFilter {
     pub state: Option<JobState>,
     /// Those of this name.
     pub name: Option<String>,
-    /// Those that were scheduled before this one.
+    /// Jobs that were scheduled before this one.
     pub before: Option<JobId>,
 }
 

@@ -30,7 +30,7 @@ impl Database {
 }
 
 impl Tx {
-    /// Moves a schedule on from one time to the next. Tells whether it was this caller who did, so that what is due is
+    /// Moves a schedule on from one time to the next. Returns whether it was this caller who did, so that what is due is
     /// scheduled once.
     ///
     /// # Errors

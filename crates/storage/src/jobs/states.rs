@@ -1,7 +1,8 @@
 //! What a job is at the moment.
 
+use database::{Column, Row, Value};
+
 use crate::StorageError;
-use crate::value::{Column, Value};
 
 /// The number of a job.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -14,19 +15,15 @@ impl From<JobId> for Value<'_> {
 }
 
 impl Column for JobId {
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        i64::from_sqlite(row, index).map(Self)
-    }
-
-    fn from_postgres(row: &sqlx::postgres::PgRow, index: usize) -> Result<Self, StorageError> {
-        i64::from_postgres(row, index).map(Self)
+    fn read(row: &Row<'_>, index: usize) -> Result<Self, StorageError> {
+        row.get(index).map(Self)
     }
 }
 
 /// What a job is at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum JobState {
-    /// It waits for its time, or for somebody to take it.
+    /// It waits for its time, or for a node to take it.
     Waiting,
     /// A node has taken it.
     Running,
@@ -34,7 +31,7 @@ pub enum JobState {
     Finished,
     /// It failed too often, or for too long, or in a way that cannot be mended.
     GivenUp,
-    /// Somebody does not want it done any more.
+    /// An administrator does not want it done any more.
     Cancelled,
 }
 
@@ -66,7 +63,7 @@ impl JobState {
         }
     }
 
-    /// The state that a word stands for.
+    /// The state that a word names.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
@@ -80,12 +77,8 @@ impl JobState {
 }
 
 impl Column for JobState {
-    fn from_sqlite(row: &rusqlite::Row<'_>, index: usize) -> Result<Self, StorageError> {
-        decode(i64::from_sqlite(row, index)?, index)
-    }
-
-    fn from_postgres(row: &sqlx::postgres::PgRow, index: usize) -> Result<Self, StorageError> {
-        decode(i64::from_postgres(row, index)?, index)
+    fn read(row: &Row<'_>, index: usize) -> Result<Self, StorageError> {
+        decode(row.get(index)?, index)
     }
 }
 

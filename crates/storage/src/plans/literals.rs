@@ -18,10 +18,10 @@ enum Token {
 /// Of each `macro_rules!`, its rules: the names of the parameters, and what they are put into.
 type Macros = HashMap<String, Vec<(Vec<String>, Vec<Token>)>>;
 
-/// Every statement in the code below `folder`, tests left out.
-pub(super) fn statements(folder: &Path) -> Vec<String> {
+/// Every statement in the code below `folders`, tests left out.
+pub(super) fn statements(folders: &[&str]) -> Vec<String> {
     let mut files = Vec::new();
-    read_files(folder, &mut files);
+    folders.iter().for_each(|folder| read_files(Path::new(folder), &mut files));
     let sources: Vec<Vec<Token>> = files.iter().map(|text| tokens(text)).collect();
     let mut macros = Macros::new();
     let rest: Vec<Vec<Token>> = sources.iter().map(|source| take_macros(source, &mut macros)).collect();
@@ -92,7 +92,7 @@ fn literal(source: &str) -> (String, usize) {
     panic!("a literal has no end: {text}");
 }
 
-/// What stands between the bracket at the beginning and its counterpart, and where that is.
+/// The text between the bracket at the beginning and its counterpart, and where that is.
 fn bracketed(tokens: &[Token]) -> (&[Token], usize) {
     let mut depth = 0;
     for (at, token) in tokens.iter().enumerate() {

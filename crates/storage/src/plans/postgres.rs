@@ -1,18 +1,13 @@
-//! What PostgreSQL makes of the statements, of which it makes one plan for all parameters.
-
-use std::path::Path;
-use std::sync::Arc;
+//! The plans that PostgreSQL makes for the statements: one for all parameters.
 
 use serde_json::Value as Json;
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool, Row as _};
 use testing::TestDatabase;
 
-use super::{EXCEPTIONS, SMALL, SOURCE, TRANSIENT, literals};
-use crate::dialect::{Dialect, Engine};
-use crate::observing::Watch;
+use super::{EXCEPTIONS, SMALL, SOURCES, TRANSIENT, literals};
 use crate::{Database, DatabaseOptions, postgres};
 
-/// Indexes of what is to be dealt with, which is then no longer in them, beside those that SQLite goes through.
+/// Further indexes whose entries go away once they are dealt with, beside those that SQLite goes through.
 const MORE_TRANSIENT: [(&str, &str); 2] =
     [("jobs_running", "jobs that run"), ("jobs_waiting_by_key", "jobs that wait")];
 
@@ -23,12 +18,11 @@ const OTHERS: [&str; 3] = ["ROWS(", "INSERT INTO", "(SELECT $3 AS room_sn"];
 async fn no_plan_for_all_parameters_goes_through_a_table_that_grows() {
     let (_db, pool) = newest_schema().await;
     let mut connection = pool.acquire().await.unwrap();
-    let dialect = Dialect::new(Engine::Postgres, Arc::new(Watch::new(None)));
     let mut wrong = Vec::new();
-    let statements = literals::statements(Path::new(SOURCE));
+    let statements = literals::statements(&SOURCES);
     let is_other = |sql: &str| OTHERS.iter().any(|part| sql.contains(part));
     for sql in statements.into_iter().filter(|sql| !is_other(sql)) {
-        let translated = typed(dialect.statement(Box::leak(sql.clone().into_boxed_str())).sql);
+        let translated = typed(&Engine::Postgres.statement(&sql));
         let plan = match plan(&mut connection, &translated).await {
             Ok(plan) => plan,
             Err(error) => {
@@ -49,16 +43,14 @@ async fn no_plan_for_all_parameters_goes_through_a_table_that_grows() {
 async fn what_a_device_sent_is_found_by_its_events_and_not_among_all_that_it_ever_sent() {
     let (_db, pool) = newest_schema().await;
     let mut connection = pool.acquire().await.unwrap();
-    let dialect = Dialect::new(Engine::Postgres, Arc::new(Watch::new(None)));
-    let statements = literals::statements(Path::new(SOURCE)).into_iter();
+    let statements = literals::statements(&SOURCES).into_iter();
     let reads =
         statements.filter(|sql| sql.starts_with("SELECT ") && sql.contains("transaction_id FROM client_transactions"));
     let reads: Vec<String> =
         reads.filter(|sql| sql.contains("event_sn IN LIST") || sql.contains("t.event_sn =")).collect();
     assert!(reads.len() >= 3, "{reads:?}");
     for sql in reads {
-        let plan =
-            plan(&mut connection, dialect.statement(Box::leak(sql.into_boxed_str())).sql).await.unwrap().to_string();
+        let plan = plan(&mut connection, &Engine::Postgres.statement(&sql)).await.unwrap().to_string();
         assert!(plan.contains("client_transactions_by_event") && !plan.contains("client_transactions_pkey"), "{plan}");
     }
 }
@@ -68,7 +60,7 @@ async fn newest_schema() -> (TestDatabase, PgPool) {
     let db = TestDatabase::postgres().await;
     let options = DatabaseOptions::new(db.url());
     Database::open(&options).await.unwrap().close().await;
-    let pool = postgres::connect(db.url().parse().unwrap(), &options).await.unwrap();
+    let pool = database::connect_postgres(&options).await.unwrap();
     (db, pool)
 }
 

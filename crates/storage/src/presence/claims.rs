@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use database::ROWS_AT_ONCE;
 use homeserver_core::{Timestamp, UserSn};
 
 use super::{DevicePresence, NewPresence, PresenceState};
-use crate::transaction::ROWS_AT_ONCE;
 use crate::{Database, Engine, StorageError, Tx, Value, params};
 
-/// What a node has not repeated for so long it says no longer.
+/// How long a claim of a node counts that it does not repeat.
 const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// The number that stands for a client without a device.

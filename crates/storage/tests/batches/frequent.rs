@@ -16,7 +16,7 @@ use crate::world::{hold_up, open, state_event};
 #[derive(Default)]
 struct Witness(Mutex<Vec<String>>);
 
-impl LogObserver for Witness {
+impl LogObserver<LogEntry> for Witness {
     fn committed(&self, entries: &[LogEntry]) {
         let told = entries.iter().map(|entry| match entry {
             LogEntry::Receipt(receipt) => format!("{} has read {}", receipt.user_sn, receipt.event_sn),

@@ -28,7 +28,7 @@ pub(crate) struct Witness {
     up_to: Mutex<i64>,
 }
 
-impl LogObserver for Witness {
+impl LogObserver<LogEntry> for Witness {
     fn committed(&self, entries: &[LogEntry]) {
         self.told.lock().unwrap().extend(entries.iter().map(|entry| format!("{entry:?}")));
     }

@@ -372,7 +372,7 @@ impl Presences {
     }
 }
 
-impl LogObserver for Presences {
+impl LogObserver<LogEntry> for Presences {
     /// If others are told less of a user than this node knows, it says once more what it knows.
     fn committed(&self, entries: &[LogEntry]) {
         self.for_less_present(entries, |user| user.said = None);
@@ -426,7 +426,7 @@ impl PresentUsers {
     }
 }
 
-impl LogObserver for PresentUsers {
+impl LogObserver<LogEntry> for PresentUsers {
     fn committed(&self, entries: &[LogEntry]) {
         for entry in entries {
             let LogEntry::Presence(presence) = entry else { continue };

@@ -58,7 +58,7 @@ impl Log {
     }
 }
 
-impl LogObserver for Log {
+impl LogObserver<LogEntry> for Log {
     fn committed(&self, entries: &[LogEntry]) {
         self.0.lock().extend_from_slice(entries);
     }

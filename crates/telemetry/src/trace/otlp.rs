@@ -160,11 +160,12 @@ fn resource(options: &TraceOptions) -> Resource {
 
 /// What is this server's own. The libraries that send traces make spans too, of which traces would have no end.
 fn is_traced(metadata: &Metadata<'_>) -> bool {
-    const CRATES: [&str; 15] = [
+    const CRATES: [&str; 16] = [
         REQUEST_TARGET,
         "accounts",
         "api",
         "background",
+        "database",
         "event_log",
         "federation",
         "media",
