@@ -1,4 +1,4 @@
-//! Telling other servers on the same database that this one runs.
+//! Tells other servers on the same database that this one runs, and counts them.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use storage::{Database, Engine, Node, StorageError};
 use tasks::{loops::Loops, queue::node_name};
 use tokio::sync::watch;
 
-/// How often it is said, and how long it is believed.
+/// How often a server says that it runs, and how long others believe it.
 const SAID_EVERY: Duration = Duration::from_secs(5);
 const BELIEVED_FOR: Duration = Duration::from_secs(30);
 
@@ -62,7 +62,7 @@ impl ThisNode {
         self.count.clone()
     }
 
-    /// Tells others that it runs no longer. Its clients go to them.
+    /// Tells others that this server runs no longer.
     pub(crate) async fn leave(&self) {
         let left = async {
             self.database.end_presence_claims().await?;

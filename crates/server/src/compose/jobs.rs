@@ -138,7 +138,7 @@ async fn count(database: &Database, clock: &dyn Clock, metrics: &Metrics) -> Res
     Ok(())
 }
 
-/// Counts what is done.
+/// Counts jobs and removed state chunks in the metrics.
 struct Observer(Arc<Metrics>);
 
 impl JobObserver for Observer {

@@ -11,7 +11,7 @@ use sync::{
 use super::{foundation::Foundation, log::LogParts, observing};
 use crate::StartError;
 
-/// Makes what tells clients what is new. Presence follows the log from here on.
+/// Makes the components of `/sync`. Presence follows the log from here on.
 pub(super) async fn components(
     config: &Config,
     foundation: &Foundation,
