@@ -33,7 +33,8 @@
 //!
 //! # A component
 //!
-//! One line in [`state`]: `components! { …, memberships: Arc<Memberships>, }`; the composition root of the server then has to supply it.
+//! One line in [`state`], in the list of its domain: `components! { rooms: RoomsComponents { …, memberships: Arc<Memberships>, } }`. The file
+//! of that domain in the server's `compose/` then has to make it.
 
 mod admin;
 mod client;

@@ -35,97 +35,130 @@ use telemetry::RemoteTraces;
 use crate::edge::RequestObserver;
 
 macro_rules! components {
-    ($($(#[$doc:meta])* $field:ident: $component:ty,)*) => {
-        /// Every component that some handler uses.
+    ($($(#[$domain_doc:meta])* $domain:ident: $Domain:ident {
+        $($(#[$doc:meta])* $field:ident: $component:ty,)*
+    })*) => {
+        /// Every component that some handler uses, by domain.
         pub struct Components {
-            $($(#[$doc])* pub $field: $component,)*
+            $($(#[$domain_doc])* pub $domain: $Domain,)*
         }
 
-        $(impl FromRef<ApiState> for $component {
-            fn from_ref(state: &ApiState) -> Self {
-                state.0.$field.clone()
+        $(
+            $(#[$domain_doc])*
+            #[derive(Clone)]
+            pub struct $Domain {
+                $($(#[$doc])* pub $field: $component,)*
             }
-        })*
+
+            $(impl FromRef<ApiState> for $component {
+                fn from_ref(state: &ApiState) -> Self {
+                    state.0.$domain.$field.clone()
+                }
+            })*
+        )*
     };
 }
 
 components! {
-    /// Told about every request that was answered; the metrics.
-    observer: Option<Arc<dyn RequestObserver>>,
-    /// What becomes of the traces that clients say their requests belong to.
-    client_traces: RemoteTraces,
-    /// What this server tells about itself in `/capabilities`.
-    capabilities: Arc<Capabilities>,
-    /// What this server tells about itself in `/.well-known`.
-    discovery: Arc<Discovery>,
-    /// Who an access token belongs to.
-    sessions: Arc<Sessions>,
-    /// Accounts that exist.
-    accounts: Arc<Accounts>,
-    /// How accounts come into being.
-    registration: Arc<Registration>,
-    /// How accounts come into being for those who know the shared secret.
-    shared_secret: Arc<SharedSecret>,
-    /// Asks for a proof before something that matters is done.
-    user_interactive_auth: Arc<UserInteractiveAuth>,
-    /// The addresses of accounts.
-    threepids: Arc<ThirdPartyIdentifiers>,
-    /// The words of the pages that mails lead to, if the server sends mail.
-    mail_templates: Option<Arc<Templates>>,
-    /// Users' devices.
-    devices: Arc<Devices>,
-    /// Users' profiles.
-    profiles: Arc<Profiles>,
-    /// What clients keep for their users.
-    account_data: Arc<AccountData>,
-    /// Users' push rules.
-    push_rules: Arc<PushRules>,
-    /// How far users have read.
-    receipts: Arc<Receipts>,
-    /// Who types where.
-    typing: Arc<Typing>,
-    /// Who is there.
-    presences: Arc<Presences>,
-    /// Filters that users have stored.
-    filters: Arc<Filters>,
-    /// Who this server is.
-    identity: Arc<Identity>,
-    /// How rooms come into being.
-    room_creation: Arc<RoomCreation>,
-    /// Who is in which room.
-    memberships: Arc<Memberships>,
-    /// How clients send events.
-    sending: Arc<Sending>,
-    /// Aliases of rooms.
-    aliases: Arc<Aliases>,
-    /// The directory of public rooms.
-    directory: Arc<Directory>,
-    /// Finds users.
-    user_directory: Arc<UserDirectory>,
-    /// How events get into rooms.
-    timeline: Arc<Timeline>,
-    /// What was said in rooms.
-    history: Arc<History>,
-    /// What is the state of rooms, and who is in them.
-    room_state: Arc<RoomState>,
-    /// Which other server makes a request.
-    gate: Arc<Gate>,
-    /// The keys of this server, for others.
-    own_keys: Arc<OwnKeys>,
-    /// Who may have this server ask another one for its keys.
-    key_requests: Arc<Shares>,
-    /// What other servers tell.
-    remote: Arc<RemoteQueries>,
-    /// What users upload, and what others did.
-    media: Arc<ContentRepository>,
-    /// How often things may be done.
-    rate_limits: Arc<RateLimits>,
-    /// What is new.
-    sync: Arc<Sync>,
-    /// Work in the background.
-    background_jobs: Arc<BackgroundJobs>,
-    /// How much there is on the server.
-    statistics: Arc<Statistics>,
+    /// The server as a whole: who it is, what it counts and limits, what it does in the background.
+    operations: OperationsComponents {
+        /// Told about every request that was answered; the metrics.
+        observer: Option<Arc<dyn RequestObserver>>,
+        /// What becomes of the traces that clients say their requests belong to.
+        client_traces: RemoteTraces,
+        /// Who this server is.
+        identity: Arc<Identity>,
+        /// How often things may be done.
+        rate_limits: Arc<RateLimits>,
+        /// Work in the background.
+        background_jobs: Arc<BackgroundJobs>,
+        /// How much there is on the server.
+        statistics: Arc<Statistics>,
+    }
+
+    /// Accounts, and what belongs to one.
+    accounts: AccountsComponents {
+        /// What this server tells about itself in `/capabilities`.
+        capabilities: Arc<Capabilities>,
+        /// What this server tells about itself in `/.well-known`.
+        discovery: Arc<Discovery>,
+        /// Who an access token belongs to.
+        sessions: Arc<Sessions>,
+        /// Accounts that exist.
+        accounts: Arc<Accounts>,
+        /// How accounts come into being.
+        registration: Arc<Registration>,
+        /// How accounts come into being for those who know the shared secret.
+        shared_secret: Arc<SharedSecret>,
+        /// Asks for a proof before something that matters is done.
+        user_interactive_auth: Arc<UserInteractiveAuth>,
+        /// The addresses of accounts.
+        threepids: Arc<ThirdPartyIdentifiers>,
+        /// The words of the pages that mails lead to, if the server sends mail.
+        mail_templates: Option<Arc<Templates>>,
+        /// Users' devices.
+        devices: Arc<Devices>,
+        /// Users' profiles.
+        profiles: Arc<Profiles>,
+        /// What clients keep for their users.
+        account_data: Arc<AccountData>,
+        /// Users' push rules.
+        push_rules: Arc<PushRules>,
+        /// Filters that users have stored.
+        filters: Arc<Filters>,
+    }
+
+    /// Rooms, and what is in them.
+    rooms: RoomsComponents {
+        /// How rooms come into being.
+        room_creation: Arc<RoomCreation>,
+        /// Who is in which room.
+        memberships: Arc<Memberships>,
+        /// How clients send events.
+        sending: Arc<Sending>,
+        /// Aliases of rooms.
+        aliases: Arc<Aliases>,
+        /// The directory of public rooms.
+        directory: Arc<Directory>,
+        /// Finds users.
+        user_directory: Arc<UserDirectory>,
+        /// How events get into rooms.
+        timeline: Arc<Timeline>,
+        /// What was said in rooms.
+        history: Arc<History>,
+        /// What is the state of rooms, and who is in them.
+        room_state: Arc<RoomState>,
+    }
+
+    /// What is new, and what is told for a while only.
+    sync: SyncComponents {
+        /// What is new.
+        sync: Arc<Sync>,
+        /// How far users have read.
+        receipts: Arc<Receipts>,
+        /// Who types where.
+        typing: Arc<Typing>,
+        /// Who is there.
+        presences: Arc<Presences>,
+    }
+
+    /// Files.
+    media: MediaComponents {
+        /// What users upload, and what others did.
+        media: Arc<ContentRepository>,
+    }
+
+    /// Other servers.
+    federation: FederationComponents {
+        /// Which other server makes a request.
+        gate: Arc<Gate>,
+        /// The keys of this server, for others.
+        own_keys: Arc<OwnKeys>,
+        /// Who may have this server ask another one for its keys.
+        key_requests: Arc<Shares>,
+        /// What other servers tell.
+        remote: Arc<RemoteQueries>,
+    }
 }
 
 /// The state of the routers, cheap to clone.

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// What is wrong with the configuration, in one line: where it was found, which key, and what was expected there.
+/// An error of the configuration, in one line: its source, the key, and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// The file or the environment variable.

@@ -8,7 +8,7 @@ use crate::{Config, schema};
 const LINE_WIDTH: usize = 110;
 
 /// A configuration file with every key: its documentation, and its default. A default that follows from other values or from this
-/// machine is commented out, so that it goes on following them; of a key without a default there is an example, which says so.
+/// machine is commented out, so that it still follows them; a key without a default has an example, which says so.
 pub fn generate() -> String {
     let schema = schema::inlined();
     // Serialising the defaults of our own types into a table has no way to fail; an empty one would fail the tests.

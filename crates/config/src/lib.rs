@@ -1,4 +1,4 @@
-//! The configuration of a homeserver: typed sections, where their values come from, and what is wrong with them.
+//! The configuration of a homeserver: typed sections, the sources of their values, and errors about them.
 //!
 //! A value comes from the first of these that has it:
 //!

@@ -33,7 +33,7 @@ where
     let mut sources = Sources::new(file);
     let mut table = file.map_or_else(|| Ok(toml::Table::new()), read_file)?;
     if let Some(path) = file {
-        // Alone first: what is wrong here is the file's fault, and not a variable's.
+        // The file alone first, so that its errors name the file and no variable.
         let name = path.display().to_string();
         deserialize::<Config>(table.clone()).map_err(|error| error.of(&name))?;
         secret_files::refuse_both(&table, &name)?;
@@ -83,7 +83,7 @@ pub(crate) fn deserialize<T: DeserializeOwned>(table: toml::Table) -> Result<T, 
     })
 }
 
-/// Serde speaks of structs and fields; whoever edits the file sees tables and keys.
+/// Serde speaks of structs and fields; an operator sees tables and keys.
 fn in_words_of_the_file(message: &str) -> String {
     match message.split_once("expected struct ") {
         Some((found, _)) => format!("{found}expected a table"),

@@ -31,7 +31,7 @@ const RELOADABLE: [&str; 23] = [
     "telemetry.log_filter",
 ];
 
-/// Sections of which a running server applies every key.
+/// A running server applies every key of these sections.
 const RELOADABLE_SECTIONS: [&str; 2] = ["limits", "rate_limits"];
 
 /// What differs between the running configuration and a newly loaded one, as dotted keys.

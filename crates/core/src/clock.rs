@@ -38,7 +38,7 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
-/// The machine's clock.
+/// The clock of the machine.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct SystemClock;
 
@@ -49,7 +49,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved, for tests.
+/// A clock for tests, which only moves when a test moves it.
 #[derive(Debug)]
 pub struct FixedClock(AtomicI64);
 

@@ -40,7 +40,7 @@ interned! {
     /// A state key, the empty one included.
     KeySn;
     /// A position in the log: the one total order in which everything that `/sync` can show became visible.
-    /// Positions grow, and are visible in order: whoever has seen one has seen all before it.
+    /// Positions grow and become visible in order: a reader that has seen one has seen all before it.
     Position;
 }
 

@@ -1,4 +1,4 @@
-//! What every other crate of the homeserver speaks in: who this server is, interned identifiers, positions in the log, the clock,
+//! The vocabulary of all other crates: who this server is, interned identifiers, positions in the log, the clock,
 //! random strings, and settings that change while they are read. Nothing here knows of databases, HTTP or rooms.
 
 mod cache;

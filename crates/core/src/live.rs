@@ -7,9 +7,9 @@ use arc_swap::{ArcSwap, Guard};
 
 /// A value that is read much and replaced now and then, as a whole. Clones share it.
 ///
-/// Reading takes no lock and counts no references: readers never wait for each other or for whoever replaces the value.
-/// Each component has a `Live` of the few settings that it reads, and asks it anew for each piece of work; what was read
-/// stays as it was for that piece of work.
+/// Reading takes no lock and counts no references: a reader never waits for another one or for a replacement.
+/// Each component has a `Live` of the few settings that it uses, and reads it once for each piece of work; the reading
+/// does not change during that piece of work.
 ///
 /// ```
 /// use homeserver_core::Live;
@@ -41,7 +41,7 @@ impl<T> Live<T> {
         self.0.load_full()
     }
 
-    /// Puts another value in its place. Whoever reads from now on reads this one.
+    /// Replaces the value. Later readings see the new one.
     pub fn replace(&self, value: T) {
         self.0.store(Arc::new(value));
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use accounts::sessions::Requester;
-use homeserver_core::{Cache, CacheOptions, Clock, Identity, RoomSn};
+use homeserver_core::{Cache, CacheOptions, Clock, Identity, Position, RoomSn};
 use parking_lot::Mutex as SyncMutex;
 use push::unread::Audiences;
 use room_engine::RoomVersion;
@@ -26,6 +26,9 @@ pub(super) const ATTEMPTS: usize = 8;
 
 /// After how many of these attempts nobody else writes during the next one.
 const HELD_AFTER: usize = 3;
+
+/// How long reading the log may take before an event is built again.
+const READ_LOG_LIMIT: Duration = Duration::from_secs(10);
 
 /// A change of a room that looks at its state first, or consists of several events.
 pub trait RoomChange: Sync {
@@ -242,10 +245,14 @@ impl Timeline {
     /// As [`Timeline::open`]; while the log is held, after some attempts at which other processes were faster.
     async fn open_to_build(&self, room_sn: RoomSn, attempt: usize) -> Result<OpenRoom, RoomError> {
         if attempt < HELD_AFTER {
+            if attempt > 0 {
+                self.read_log().await?;
+            }
             return self.open(room_sn).await;
         }
         let (slot, mut guard) = self.lock(room_sn).await;
         let held = self.database.hold_log().await?;
+        self.read_log().await?;
         slot.is_behind.store(false, Ordering::Release);
         // Everything that was under way is stored.
         *guard = Head::load(&self.database, &self.interned, room_sn).await?;
@@ -255,6 +262,12 @@ impl Timeline {
         let mut room = self.guarded(slot, guard);
         room.held = Some(held);
         Ok(room)
+    }
+
+    /// Reads what other processes have written. The head of a room is read from the database, but its audience is kept up to date by the
+    /// log: a member whom another process has let in a moment ago would have no unread count of the event.
+    async fn read_log(&self) -> Result<(), StorageError> {
+        self.database.catch_up(Position(i64::MAX), READ_LOG_LIMIT).await.map(drop)
     }
 
     /// The head as it is stored, with what is under way: a head that lacks an event which is stored soon after would have the rules

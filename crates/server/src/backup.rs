@@ -33,7 +33,7 @@ pub(crate) enum BackupError {
     Database { url: config::DatabaseUrl, error: storage::StorageError },
 }
 
-/// What was copied.
+/// What a backup contains.
 pub(crate) struct Copied {
     pub(crate) has_database: bool,
     pub(crate) media_files: u64,

@@ -8,7 +8,7 @@ use config::{Config, DatabaseEngine};
 
 use crate::StartError;
 
-/// Makes the directories of everything that the server owns, for this user alone. Those that exist stay as they are.
+/// Makes the directories of everything that the server owns, for this user alone. Existing ones stay as they are.
 pub(crate) fn prepare(config: &Config) -> Result<(), StartError> {
     create(&config.server.data_dir)?;
     create(parent(&config.signing_key_path()))?;

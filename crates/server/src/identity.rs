@@ -90,7 +90,7 @@ pub(crate) async fn rotate(
     Ok((former, key_id(&key)))
 }
 
-/// Has the key sign from now on that is in the file. Its key ID.
+/// Makes the key in the file the current one. Returns its key ID.
 pub(crate) async fn accept(config: &Config, database: &Database, clock: &dyn Clock) -> Result<String, StartError> {
     let path = config.signing_key_path();
     let Some(found) = signing_key::read(&path)? else { return Err(StartError::LostKey { path }) };

@@ -3,23 +3,17 @@
 //! * [`commands`] is the command line.
 //! * [`start`] brings up a server in the current runtime and returns it as a [`RunningServer`]; two of them can run in
 //!   one process.
-//! * `compose` is where every component is made and given what it needs.
+//! * `compose` makes every component and gives it what it needs, one file for each domain.
 //! * `listen` accepts connections and hands their requests to the routers.
 
 mod backup;
 pub mod commands;
 mod compose;
 mod data_dir;
-mod email;
 mod error;
-mod federation;
 mod identity;
-mod jobs;
-mod limits;
 mod listen;
 mod nodes;
-mod observing;
-mod reconfiguring;
 mod running;
 mod runtime;
 mod signing_key;
@@ -30,7 +24,7 @@ mod supervisor;
 pub use error::StartError;
 pub use listen::InheritedSockets;
 pub use running::{Bound, RunningServer};
-pub use start::{Surroundings, start, start_with};
+pub use start::{StartOptions, start, start_with};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

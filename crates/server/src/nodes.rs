@@ -1,12 +1,13 @@
-//! Telling other servers on the same database that this one runs.
+//! Tells other servers on the same database that this one runs, and counts them.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use homeserver_core::Clock;
 use storage::{Database, Engine, Node, StorageError};
 use tasks::{loops::Loops, queue::node_name};
+use tokio::sync::watch;
 
-/// How often it is said, and how long it is believed.
+/// How often a server says that it runs, and how long others believe it.
 const SAID_EVERY: Duration = Duration::from_secs(5);
 const BELIEVED_FOR: Duration = Duration::from_secs(30);
 
@@ -14,10 +15,14 @@ const BELIEVED_FOR: Duration = Duration::from_secs(30);
 pub(crate) struct ThisNode {
     database: Database,
     node: Arc<Node>,
+    count: watch::Receiver<NodeCount>,
 }
 
+/// How many servers run on the database, this one included.
+pub(crate) type NodeCount = NonZeroU32;
+
 impl ThisNode {
-    /// Tells others, in one of the server's `loops`. On SQLite there are none.
+    /// Tells others that this server runs, again and again in one of its `loops`. `None` on SQLite, where a server is alone.
     ///
     /// # Errors
     /// [`StorageError`] if it cannot be written.
@@ -32,27 +37,32 @@ impl ThisNode {
         let now = clock.now();
         let others = database.nodes(now).await?;
         let node = Arc::new(database.enter_node(node_name(), now, now.plus(BELIEVED_FOR)).await?);
+        let (counted, count) = watch::channel(NodeCount::MIN.saturating_add(at_most(others.len())));
         if !others.is_empty() {
             let names: Vec<_> = others.into_iter().map(|node| node.holder).collect();
             tracing::info!(others = names.join(", "), "other servers run on this database");
         }
-        let renewed = (database.clone(), node.clone());
+        let (renewed, counted) = ((database.clone(), node.clone()), Arc::new(counted));
         loops.spawn("node", move || {
-            let (clock, (database, node)) = (clock.clone(), renewed.clone());
+            let (clock, (database, node), counted) = (clock.clone(), renewed.clone(), counted.clone());
             async move {
                 loop {
-                    let now = clock.now();
-                    if let Err(error) = database.renew_node(&node, now, now.plus(BELIEVED_FOR)).await {
+                    if let Err(error) = renew(&database, &node, clock.as_ref(), &counted).await {
                         tracing::debug!(%error, "other servers were not told that this one runs");
                     }
                     tokio::time::sleep(SAID_EVERY).await;
                 }
             }
         });
-        Ok(Some(Self { database: database.clone(), node }))
+        Ok(Some(Self { database: database.clone(), node, count }))
     }
 
-    /// Tells others that it runs no longer. Its clients go to them.
+    /// How many servers run on the database. A server that was killed is counted until nobody believes any longer that it runs.
+    pub(crate) fn count(&self) -> watch::Receiver<NodeCount> {
+        self.count.clone()
+    }
+
+    /// Tells others that this server runs no longer.
     pub(crate) async fn leave(&self) {
         let left = async {
             self.database.end_presence_claims().await?;
@@ -62,6 +72,23 @@ impl ThisNode {
             tracing::warn!(%error, "other servers were not told that this one stops");
         }
     }
+}
+
+async fn renew(
+    database: &Database,
+    node: &Node,
+    clock: &dyn Clock,
+    counted: &watch::Sender<NodeCount>,
+) -> Result<(), StorageError> {
+    let now = clock.now();
+    database.renew_node(node, now, now.plus(BELIEVED_FOR)).await?;
+    let count = NodeCount::new(at_most(database.nodes(now).await?.len())).unwrap_or(NodeCount::MIN);
+    counted.send_if_modified(|known| std::mem::replace(known, count) != count);
+    Ok(())
+}
+
+fn at_most(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Checks that no server runs on the database.

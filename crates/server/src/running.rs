@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     StartError,
     compose::Application,
-    listen::{Accepting, Certificate, Listening, Place},
+    listen::{Accepting, Certificate, ListenAddress, Listening},
 };
 
 /// A server that answers requests. Dropping it stops it without waiting for what is in flight;
@@ -25,29 +25,29 @@ pub struct RunningServer {
 /// A socket that a server listens on.
 pub struct Bound {
     listener: usize,
-    place: Place,
+    address: ListenAddress,
     certificate: Option<Arc<Certificate>>,
 }
 
 impl Bound {
-    pub(crate) fn new(listener: usize, place: Place, certificate: Option<Arc<Certificate>>) -> Self {
-        Self { listener, place, certificate }
+    pub(crate) fn new(listener: usize, address: ListenAddress, certificate: Option<Arc<Certificate>>) -> Self {
+        Self { listener, address, certificate }
     }
 
     /// The address, with the port that the system chose if it was left to it; `None` for a unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
-        match self.place {
-            Place::Tcp(address) => Some(address),
-            Place::Unix(_) => None,
+        match self.address {
+            ListenAddress::Tcp(address) => Some(address),
+            ListenAddress::Unix(_) => None,
         }
     }
 
     /// The same as a URL without a path; of a unix socket, `unix:` and its path.
     pub fn url(&self) -> String {
         let scheme = if self.certificate.is_some() { "https" } else { "http" };
-        match &self.place {
-            Place::Tcp(address) => format!("{scheme}://{address}"),
-            Place::Unix(path) => format!("unix:{path}"),
+        match &self.address {
+            ListenAddress::Tcp(address) => format!("{scheme}://{address}"),
+            ListenAddress::Unix(path) => format!("unix:{path}"),
         }
     }
 }
@@ -79,12 +79,12 @@ impl RunningServer {
         self.application.first_account_token().await
     }
 
-    /// The database that it writes to. What is written through this reaches the server's clients as everything else does.
+    /// The database that it writes to. The server's clients see what is written through this.
     pub fn database(&self) -> &Database {
         self.application.database()
     }
 
-    /// Has the server's metrics tell of the traces of this process, which belong to no single server.
+    /// Shows the traces of this process, which belong to no single server, in the metrics.
     pub fn observe_traces(&self, counts: Arc<SpanCounts>) {
         self.application.observe_traces(counts);
     }
@@ -98,7 +98,7 @@ impl RunningServer {
     pub fn reload(&mut self, new: &Loaded) -> Result<Changes, config::Error> {
         let certificates = Listening::certificates(&new.config, &new.sources)?;
         let changes = self.config.changes(&new.config);
-        // With the keys that wait for a restart as they are: some of what is worked out depends on both kinds.
+        // Keys that need a restart keep their old values: some settings follow from keys of both kinds.
         let mut config = self.config.clone();
         config.apply(&new.config);
         self.application.reconfigure(&config, &new.sources)?;

@@ -31,7 +31,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// What stands before the seed of an Ed25519 key in [PKCS#8](https://www.rfc-editor.org/rfc/rfc8410#section-7).
+/// The bytes before the seed of an Ed25519 key in [PKCS#8](https://www.rfc-editor.org/rfc/rfc8410#section-7).
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 

@@ -19,11 +19,11 @@ use crate::{
 ///
 /// [`StartError`], whose text is one sentence about what is missing or wrong.
 pub async fn start(loaded: Loaded) -> Result<RunningServer, StartError> {
-    start_with(loaded, Surroundings::default()).await
+    start_with(loaded, StartOptions::default()).await
 }
 
-/// What a server has from outside of its configuration.
-pub struct Surroundings {
+/// What a server gets beside its configuration.
+pub struct StartOptions {
     /// Sockets that the service manager has handed over.
     pub sockets: InheritedSockets,
     /// Tells the time.
@@ -31,24 +31,24 @@ pub struct Surroundings {
 }
 
 /// No sockets, and the machine's clock.
-impl Default for Surroundings {
+impl Default for StartOptions {
     fn default() -> Self {
         Self { sockets: InheritedSockets::none(), clock: Arc::new(SystemClock) }
     }
 }
 
-/// As [`start`], in other surroundings.
+/// As [`start`], with other options.
 ///
 /// # Errors
 ///
 /// [`StartError`], also when a listener names a socket that is not among them.
-pub async fn start_with(loaded: Loaded, surroundings: Surroundings) -> Result<RunningServer, StartError> {
-    let Surroundings { sockets: mut inherited, clock } = surroundings;
+pub async fn start_with(loaded: Loaded, options: StartOptions) -> Result<RunningServer, StartError> {
+    let StartOptions { sockets: mut inherited, clock } = options;
     let Loaded { config, sources } = loaded;
     data_dir::prepare(&config)?;
-    // Whose key it has to be is known to the database; that it is one can be seen before.
+    // The database knows which key it must be; an unreadable file fails here already.
     signing_key::read(&config.signing_key_path())?;
-    // Bound first, because it fails soonest; clients that are already there wait in the system's queue.
+    // Bound before the database is opened, because it fails fastest; early clients wait in the system's queue.
     let listening = Listening::bind_all(&config, &sources, &mut inherited).await?;
     for name in inherited.left() {
         tracing::warn!("no listener has bind = \"systemd:{name}\", a socket that the service manager has handed over");
@@ -69,7 +69,7 @@ pub async fn start_with(loaded: Loaded, surroundings: Surroundings) -> Result<Ru
     for listening in listening {
         let Some(listener) = config.listeners.get(listening.listener) else { continue };
         let router = application.router(&listener.resources);
-        let entry = Bound::new(listening.listener, listening.place.clone(), listening.certificate.clone());
+        let entry = Bound::new(listening.listener, listening.address.clone(), listening.certificate.clone());
         let resources: Vec<_> = listener.resources.iter().map(ToString::to_string).collect();
         tracing::info!(resources = resources.join(", "), "listening on {}", entry.url());
         bound.push(entry);

@@ -10,9 +10,9 @@ use crate::{
     listen::{Accepting, Listening},
 };
 
-/// Those who come during a start of usual length wait in the system's queue and notice nothing.
+/// A start of usual length: clients that connect during it wait in the system's queue and notice nothing.
 const USUAL: Duration = Duration::from_secs(2);
-/// How long those who were told to come back have for going away.
+/// How long connections have to close after they were told to come back.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Does `work`; when it takes long, the listeners of `/health` meanwhile tell that the server is alive but not ready.
@@ -61,7 +61,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::{Duration, Listening, answering_after};
-    use crate::listen::{InheritedSockets, Place};
+    use crate::listen::{InheritedSockets, ListenAddress};
 
     fn status(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).unwrap();
@@ -79,7 +79,9 @@ mod tests {
         let loaded = config::load(Some(file.path()), std::iter::empty::<(String, String)>()).unwrap();
         let listening =
             Listening::bind_all(&loaded.config, &loaded.sources, &mut InheritedSockets::none()).await.unwrap();
-        let Place::Tcp(address) = listening.first().unwrap().place.clone() else { panic!("not a TCP socket") };
+        let ListenAddress::Tcp(address) = listening.first().unwrap().address.clone() else {
+            panic!("not a TCP socket")
+        };
         let (finish, finished) = oneshot::channel();
         let work = async { Ok(finished.await.unwrap()) };
         let asking = async {
@@ -92,7 +94,7 @@ mod tests {
         let started = answering_after(Duration::ZERO, &loaded.config, &listening, work);
         let (started, ()) = tokio::join!(started, asking);
         assert_eq!(started.unwrap(), 7);
-        // Nobody accepts any more, but whoever comes is still connected and waits.
+        // Nobody accepts any more, but a new client is still connected and waits.
         assert!(TcpStream::connect(address).is_ok());
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::{interval, timeout};
 /// How long a message may wait for room in the supervisor's queue.
 const SEND_LIMIT: Duration = Duration::from_secs(1);
 
-/// Whoever started this process and wants to know how it is doing; nobody, if it was not systemd.
+/// The service manager that started this process, if that was systemd.
 #[derive(Clone)]
 pub(crate) struct Supervisor {
     socket: Option<Arc<(UnixDatagram, SocketAddr)>>,

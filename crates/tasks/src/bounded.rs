@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 /// What becomes of an item for which there is no room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WhenFull {
-    /// Whoever brings it waits until there is room.
+    /// The producer waits until there is room.
     Wait,
     /// It is dropped, and counted.
     Drop,
@@ -133,7 +133,7 @@ impl<T: Send + 'static> BoundedQueue<T> {
         }
     }
 
-    /// Takes no more items, and waits until those that it has are worked on.
+    /// Takes no more items, and waits until the queued ones are worked on.
     pub async fn close(&self) {
         self.sender.write().take();
         self.workers.close();

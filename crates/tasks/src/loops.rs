@@ -1,7 +1,6 @@
-//! Loops that run for as long as the server does: one that ends is started again, and the health check is told of it.
+//! Loops that run for as long as the server does. One that ends is started again, and the health check shows it.
 //!
-//! A loop that nobody watches dies silently with its first panic, and what it does is not done any more until somebody restarts the
-//! server.
+//! Without this, a loop would die silently with its first panic, and its work would stop until somebody restarts the server.
 //!
 //! ```
 //! use tasks::loops::Loops;

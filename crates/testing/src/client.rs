@@ -62,7 +62,7 @@ impl Client {
     /// A request with any method.
     ///
     /// # Panics
-    /// When `path` cannot stand in a URL; [`path_segment`] encodes what can not.
+    /// When `path` is not allowed in a URL; [`path_segment`] encodes any text.
     pub fn request(&self, method: Method, path: impl AsRef<str>) -> Request {
         let path = path.as_ref();
         let url = format!("{}{path}", self.base_url);
@@ -108,7 +108,7 @@ impl Request {
 
     /// Sends a header along.
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
-        self.headers.insert(name, HeaderValue::from_str(value).expect("the text can stand in a header"));
+        self.headers.insert(name, HeaderValue::from_str(value).expect("the text is allowed in a header"));
         self
     }
 

@@ -152,7 +152,7 @@ impl RemoteServer {
     /// As [`RemoteServer::answer`], with headers.
     ///
     /// # Panics
-    /// When a value cannot stand in a header.
+    /// When a value is not allowed in a header.
     pub fn answer_with(&self, path: &str, status: u16, headers: &[(HeaderName, &str)], body: impl Into<Bytes>) {
         let header = |(name, value): &(HeaderName, &str)| (name.clone(), value.parse().expect("a header value"));
         let answer = PreparedAnswer { status, headers: headers.iter().map(header).collect(), body: body.into() };

@@ -72,7 +72,7 @@ impl ServerProcess {
         Self { wrapper, program, configuration, running }
     }
 
-    /// Starts one of several servers on `database`, called `name`. What is its own is in a folder of that name; the signing key and
+    /// Starts one of several servers on `database`, called `name`. Its own files are in a folder of that name; the signing key and
     /// the media are the others', too.
     ///
     /// # Panics
@@ -125,6 +125,15 @@ impl ServerProcess {
         self.wait_for_exit().await
     }
 
+    /// Sends any signal, such as SIGSTOP to suspend the process.
+    ///
+    /// # Panics
+    /// When the process has ended.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.running.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        kill_process(id.expect("the server runs"), signal).expect("the server can be signalled");
+    }
+
     /// Sends SIGHUP, which reloads the configuration.
     ///
     /// # Panics
@@ -170,11 +179,6 @@ impl ServerProcess {
         self.running.log.text()
     }
 
-    fn signal(&self, signal: Signal) {
-        let id = self.running.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        kill_process(id.expect("the server runs"), signal).expect("the server can be signalled");
-    }
-
     async fn wait_for_exit(&mut self) -> ExitStatus {
         match timeout(EXIT_LIMIT, self.running.child.wait()).await {
             Ok(status) => status.expect("the server can be waited for"),
@@ -183,7 +187,7 @@ impl ServerProcess {
     }
 }
 
-/// Whoever looks for the reason of a failure finds what the server had to say.
+/// Prints the server's log, for the reader of a failed test.
 impl Drop for ServerProcess {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -13,7 +13,7 @@ pub type Setting<'a> = (&'a str, &'a str, Value);
 /// Writes the configuration of a server on `database`, with `further` settings over the usual ones, and returns its file.
 ///
 /// The server listens on a free port of 127.0.0.1 and lets everybody register. What only costs time, the cost of password
-/// hashes and the rate limits, is turned down. Presence is off: it would wake those who wait for something else. Everything else
+/// hashes and the rate limits, is turned down. Presence is off: it would wake requests that wait for something else. Everything else
 /// is as documented.
 pub(crate) fn write(database: &TestDatabase, further: &[Setting<'_>]) -> PathBuf {
     write_as("test", database, further)

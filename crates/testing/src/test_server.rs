@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use homeserver_core::Clock;
 use storage::Database;
-use synapse_rust::{RunningServer, Surroundings};
+use synapse_rust::{RunningServer, StartOptions};
 
 use crate::client::Client;
 use crate::database::TestDatabase;
@@ -31,7 +31,7 @@ impl TestServer {
     /// # Panics
     /// When a setting is wrong, or it does not start.
     pub async fn start_with(database: &TestDatabase, further: &[Setting<'_>]) -> Self {
-        Self::start_in(Surroundings::default(), database, further).await
+        Self::start_in(StartOptions::default(), database, further).await
     }
 
     /// Starts a server with another clock than the machine's.
@@ -39,11 +39,11 @@ impl TestServer {
     /// # Panics
     /// When it does not start.
     pub async fn start_at(clock: Arc<dyn Clock>, database: &TestDatabase, further: &[Setting<'_>]) -> Self {
-        Self::start_in(Surroundings { clock, ..Surroundings::default() }, database, further).await
+        Self::start_in(StartOptions { clock, ..StartOptions::default() }, database, further).await
     }
 
-    async fn start_in(surroundings: Surroundings, database: &TestDatabase, further: &[Setting<'_>]) -> Self {
-        let running = synapse_rust::start_with(loaded(database, further), surroundings).await;
+    async fn start_in(options: StartOptions, database: &TestDatabase, further: &[Setting<'_>]) -> Self {
+        let running = synapse_rust::start_with(loaded(database, further), options).await;
         let running = running.unwrap_or_else(|error| panic!("the server did not start: {error}"));
         let client = Client::new(running.bound().first().expect("there is a listener").url());
         Self { running, client }

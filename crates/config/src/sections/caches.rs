@@ -3,16 +3,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::{ByteSize, Period, size_between};
 
-/// What is kept in memory to spare the database.
+/// Caches in memory, which spare the database.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Caches {
-    /// Memory for all caches together, and for the newest part of the log. It is shared by use: what is asked for much gets
+    /// Memory for all caches together, and for the newest part of the log. It is shared by use: what is read often gets
     /// more of it. The database's own caches, and what requests take while they run, come on top.
     #[serde(deserialize_with = "size_between::<_, 1_048_576, 1_099_511_627_776>")]
     pub memory_budget: ByteSize,
-    /// How long what is kept in memory is used before it is read again; for ever if this is not set. Everything that this
-    /// server changes is up to date without it: it is for those who change the database by other means.
+    /// How long an entry of a cache is used before it is read again; for ever if this is not set. Changes that servers make are
+    /// seen without it: set it if something else changes the database.
     #[schemars(example = "1h")]
     pub time_to_live: Option<Period>,
 }

@@ -37,7 +37,7 @@ pub struct Email {
     pub client_base_url: Option<WebUrl>,
     /// Hosts that people may be sent on to (`next_link`) after they confirmed an address, besides that of `client_base_url`.
     pub next_link_hosts: Vec<String>,
-    /// Whether those who ask for a mail are not told if an address has an account. The mail tells its reader instead.
+    /// Whether a client that asks for a mail is not told if an address has an account. The mail tells its reader instead.
     pub hide_known_addresses: bool,
     /// A folder with templates that replace the built-in ones of the same file names.
     #[schemars(example = "/etc/synapse-rust/templates")]

@@ -16,7 +16,7 @@ pub struct Federation {
     #[serde(deserialize_with = "addresses")]
     #[schemars(with = "BTreeMap<String, String>")]
     pub server_addresses: BTreeMap<OwnedServerName, OwnedServerName>,
-    /// Servers whose word is taken for the keys of others.
+    /// Servers that are asked for the keys of other servers, and trusted with them.
     #[serde(deserialize_with = "names")]
     #[schemars(with = "Vec<String>")]
     pub trusted_key_servers: Vec<OwnedServerName>,

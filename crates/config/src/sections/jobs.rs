@@ -7,28 +7,27 @@ use crate::values::{Period, Schedule, whole_number};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Jobs {
-    /// How many jobs that somebody waits for are done at the same time, on each node.
+    /// How many jobs that a client waits for run at the same time, on each node.
     #[serde(deserialize_with = "whole_number::<_, 1, 100>")]
     #[schemars(range(min = 1, max = 100))]
     pub urgent_workers: u32,
-    /// How many jobs that should be done soon are done at the same time.
+    /// How many jobs that should be done soon run at the same time.
     #[serde(deserialize_with = "whole_number::<_, 1, 100>")]
     #[schemars(range(min = 1, max = 100))]
     pub normal_workers: u32,
-    /// How many jobs of which it does not matter when they are done, such as cleaning up, are done at the same time; a node with
-    /// 0 leaves them to others.
+    /// How many jobs without a hurry, such as cleaning up, run at the same time; a node with 0 leaves them to other nodes.
     #[serde(deserialize_with = "whole_number::<_, 0, 100>")]
     #[schemars(range(min = 0, max = 100))]
     pub background_workers: u32,
     /// How often the server looks for jobs that commands beside it have scheduled. It begins its own at once.
     pub poll_interval: Period,
-    /// After what time others take over the jobs of a node that is not heard of any more; at least ten seconds.
+    /// Other nodes take over a node's jobs when it has not renewed them for this long; at least ten seconds.
     pub lease: Period,
     /// How long finished jobs are kept for administrators to see.
     pub keep_finished: Period,
     /// How long jobs are kept that were given up, and can be tried again by an administrator.
     pub keep_given_up: Period,
-    /// When what has run out is removed: `"daily at 03:00"` (UTC) or `"every 6h"`.
+    /// When expired data is removed: `"daily at 03:00"` (UTC) or `"every 6h"`.
     pub clean_up: Schedule,
     /// When the parts of rooms' states that nothing refers to any more are removed.
     pub collect_state: Schedule,

@@ -49,8 +49,8 @@ pub struct Limits {
     /// `federation_out`. By default 10 for each core, and 100 more may wait for each.
     #[schemars(example = example(10, 200, "10s"))]
     pub remote_queries: Option<Limit>,
-    /// Requests to other servers. By default 60 for each core, and 600 more may wait for each: more than all requests together that
-    /// clients can cause, so that those that nobody caused always get in.
+    /// Requests to other servers. By default 60 for each core, and 600 more may wait for each: more than clients can cause
+    /// together, so that the server's own requests always get a place.
     #[schemars(example = example(60, 1200, "30s"))]
     pub federation_out: Option<Limit>,
 }

@@ -15,7 +15,7 @@ pub struct Media {
     /// The largest file that may be uploaded, or fetched of another server.
     #[serde(deserialize_with = "size_between::<_, 1, 1_099_511_627_776>")]
     pub max_upload_size: ByteSize,
-    /// The largest picture of which a thumbnail is made, in pixels: each of them takes up to 8 bytes of memory for that moment.
+    /// The largest picture that gets a thumbnail, in pixels. Each pixel takes up to 8 bytes of memory while the thumbnail is made.
     #[serde(deserialize_with = "whole_number::<_, 1, 1_000_000_000>")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub max_image_pixels: u32,

@@ -3,15 +3,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::Period;
 
-/// Who is online, as users are told of those with whom they share a room.
+/// Presence: users see who is online among the members of their rooms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Presence {
     /// Whether anybody is told.
     pub enabled: bool,
-    /// Whoever is online and has done nothing for so long is shown as idle.
+    /// A user who is online and has done nothing for this long is shown as idle.
     pub idle_after: Period,
-    /// Whoever has no client that has asked for news for so long is shown as offline.
+    /// A user without a client that has synced for this long is shown as offline.
     pub offline_after: Period,
 }
 

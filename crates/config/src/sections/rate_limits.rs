@@ -5,7 +5,7 @@ use super::federation_rate::FederationRate;
 use crate::values::{rate_per_second, whole_number};
 
 /// Limits on how often one user, one address or one room may do what costs others. Each allows `burst` of its actions at once
-/// and `per_second` of them for good; beyond that the answer is 429 with a time to come back. The names and the figures are those of
+/// and `per_second` of them in the long run; beyond that the answer is 429 with a time to come back. The names and the figures are those of
 /// Synapse's `rc_…`, unless it is said. Administrators can lift or change the limits of single users.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -20,7 +20,7 @@ pub struct RateLimits {
     pub registration_available: Rate,
     /// Questions whether a registration token is valid, and attempts to register with one that is not, for each address.
     pub registration_token_validity: Rate,
-    /// Beginnings of user-interactive authentication, for each user, or each address of those who register. Not in Synapse's
+    /// Beginnings of user-interactive authentication, for each user, or each address that registers. Not in Synapse's
     /// configuration.
     pub interactive_auth: Rate,
     /// Logins: `address` counts all attempts from an address, `account` the successful ones to an account, and
@@ -31,9 +31,9 @@ pub struct RateLimits {
     pub admin_redaction: Option<Rate>,
     /// Joins, for each user: `local` where this server is in the room already, `remote` in addition where it is not.
     pub joins: JoinRates,
-    /// Joins of a room by whomever, for each room.
+    /// Joins of all users together, for each room.
     pub joins_per_room: Rate,
-    /// Invitations: `per_room`, `per_user` who is invited, `per_issuer` who invites. What is invited with a new room counts for
+    /// Invitations: `per_room`, `per_user` who is invited, `per_issuer` who invites. Invitations with a new room count for
     /// `per_room` alone.
     pub invites: InviteRates,
     /// Invitations by e-mail address or telephone number, for each user. Nothing uses it yet.
@@ -71,11 +71,11 @@ pub struct RateLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
-    /// How often for good.
+    /// How often in the long run.
     #[serde(deserialize_with = "rate_per_second")]
     #[schemars(range(min = 0.0001, max = 1_000_000.0))]
     pub per_second: f64,
-    /// How often at once, by somebody who has not done it for a while.
+    /// How often at once, after a pause.
     #[serde(deserialize_with = "whole_number::<_, 1, 100_000>")]
     #[schemars(range(min = 1, max = 100_000))]
     pub burst: u32,
@@ -109,9 +109,9 @@ pub struct JoinRates {
 pub struct InviteRates {
     /// To one room.
     pub per_room: Rate,
-    /// One user, whoever invites.
+    /// Invitations of one user, by all others together.
     pub per_user: Rate,
-    /// By one user, whoever is invited.
+    /// Invitations by one user, of all others together.
     pub per_issuer: Rate,
 }
 

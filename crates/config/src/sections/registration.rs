@@ -17,7 +17,7 @@ pub struct Registration {
     pub require_email: bool,
     /// Guests may use the server without an account.
     pub allow_guests: bool,
-    /// Enables `/_synapse/admin/v1/register` for whoever knows this secret.
+    /// Enables `/_synapse/admin/v1/register` for callers that know this secret.
     #[schemars(example = "a long random text")]
     pub shared_secret: Option<Secret>,
     /// A file that holds the secret, instead of `shared_secret`.

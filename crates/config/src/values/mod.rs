@@ -29,7 +29,7 @@ pub(crate) use size::size_between;
 pub use socket_mode::SocketMode;
 pub use web_url::WebUrl;
 
-/// Reads a text and turns it into a value; a text that does not parse is reported with what was expected instead.
+/// Parses a text. The error of a text that does not parse names what was expected.
 ///
 /// Going through a visitor rather than `String` puts the same expectation into the error of a wrong type.
 pub(crate) fn parsed<'de, D, T>(

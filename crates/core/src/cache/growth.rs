@@ -1,21 +1,21 @@
-//! When a cache has the shares of the budget worked out anew.
+//! Decides when a cache has grown so far that the budget computes the shares again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The part of its room by which a cache fills up before it has the shares worked out anew.
+/// A cache that has grown by this part of its capacity has the shares computed again.
 const GROWTH: u64 = 16;
-/// With very little room that would be after every few entries.
+/// A very small cache waits for this much growth, or every few entries would cost a computation.
 const LEAST_GROWTH_BYTES: u64 = 16 << 10;
-/// The part of that growth which a shard keeps to itself.
+/// A shard reports its growth in this many steps, so that shards rarely touch the same counter.
 const STEPS: u64 = 4;
 
-/// What was put into all shards since the shares were last worked out.
+/// Bytes put into all shards since the shares were last computed.
 #[derive(Default)]
 pub(super) struct Growth {
     grown_bytes: AtomicU64,
-    /// After how many the shares are to be worked out anew.
+    /// After this many bytes the shares are due.
     limit_bytes: AtomicU64,
-    /// How many a shard adds up before it tells.
+    /// A shard reports its growth after this many bytes.
     step_bytes: AtomicU64,
 }
 
@@ -30,7 +30,7 @@ impl Growth {
         self.step_bytes.load(Ordering::Relaxed)
     }
 
-    /// Adds what a shard has added up, and says whether it is time to work out the shares anew.
+    /// Adds the growth of a shard. Returns whether the shares are due to be computed again.
     pub(super) fn add(&self, bytes: u64) -> bool {
         let grown_bytes = self.grown_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if grown_bytes < self.limit_bytes.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! What is being loaded into a cache: of several who ask for one key, one loads for all.
+//! Loads in progress: when several tasks miss the same key, one of them loads it for all.
 
 use std::hash::Hash;
 
@@ -9,22 +9,22 @@ use super::shard::Locked;
 
 type Loading<K, V> = sync::Cache<K, V, UnitWeighter, DefaultHashBuilder, DefaultLifecycle<K, V>>;
 
-/// The right to load a key, which the next one who waits gets if it is dropped.
+/// The right to load a key. If it is dropped, the next waiting task gets it.
 pub(super) type Load<'l, K, V> = PlaceholderGuard<'l, K, V, UnitWeighter, DefaultHashBuilder, DefaultLifecycle<K, V>>;
 
-/// The loads that are under way. It has no room for values: they go to those who wait, and the shard keeps them.
+/// The loads in progress. Its capacity for values is zero: a loaded value is handed to the waiting tasks, and the shard stores it.
 pub(super) struct Loads<K, V>(Loading<K, V>);
 
-/// Below this number of places the table would have fewer shards than it is asked for.
-const PLACES_PER_SHARD: usize = 32;
+/// The table makes fewer shards than requested if each would have fewer slots than this.
+const SLOTS_PER_SHARD: usize = 32;
 
 impl<K: Eq + Hash, V: Clone> Loads<K, V> {
     pub(super) fn new(shards: usize) -> Self {
-        let places = shards * PLACES_PER_SHARD;
-        Self(Loading::with(places, 0, UnitWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default()))
+        let slots = shards * SLOTS_PER_SHARD;
+        Self(Loading::with(slots, 0, UnitWeighter, DefaultHashBuilder::default(), DefaultLifecycle::default()))
     }
 
-    /// The right to load, or what somebody else has loaded meanwhile.
+    /// Returns the right to load, or the value if another task has loaded it in the meantime.
     pub(super) fn begin<Q>(
         &self,
         key: &Q,
@@ -43,13 +43,13 @@ impl<K: Eq + Hash, V: Clone> Loads<K, V> {
         self.0.get_value_or_guard_async(key).await
     }
 
-    /// Nobody who asks from now on waits for the load of `key`, and what it loads is not kept.
+    /// Detaches the load of `key`: later tasks do not wait for it, and its value is not kept.
     pub(super) fn forget<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) {
         self.0.remove(key);
     }
 }
 
-/// Tells a shard that a key of it is being loaded, for as long as this lives.
+/// Counts a load of one of the shard's keys for as long as this lives.
 pub(super) struct Underway<'s, K, V>(&'s Locked<K, V>);
 
 impl<'s, K, V> Underway<'s, K, V> {

@@ -17,16 +17,16 @@ use rustc_hash::FxBuildHasher;
 use self::growth::Growth;
 use self::loads::{Load, Loads, Underway};
 use self::shard::{Apart, Locked, Shard};
-use self::table::{Evicted, Layout, Slot};
+use self::table::{Entry, Evicted, Layout};
 use crate::memory::{HeapSize, MemoryBudget, MemoryUsage, MemoryUser};
 
-/// What was looked up lately, by key. Clones share it.
+/// A map of values that were read lately. Clones share it.
 ///
-/// Its room is its share of the budget that it was made with: what was not used for long goes for what is new, by an
-/// algorithm that a long scan does not upset (see [`quick_cache`]). An entry counts with what it takes on the heap and in the
-/// table. That is found out when it is put in; whoever lets an entry grow afterwards calls [`Cache::reweigh`].
+/// Its capacity is its share of the budget. New entries displace those that were not used for long, by an algorithm that a
+/// long scan does not upset (see [`quick_cache`]). An entry counts with its bytes on the heap and in the table, as measured when it is
+/// put in. If an entry grows later, its owner calls [`Cache::reweigh`].
 ///
-/// Each operation takes the lock of one of several shards, for a moment. What is counted is behind the same lock.
+/// Each operation locks one of several shards for a moment. The counters of a shard are behind the same lock.
 ///
 /// ```
 /// use homeserver_core::{Cache, MemoryBudget};
@@ -39,26 +39,26 @@ use crate::memory::{HeapSize, MemoryBudget, MemoryUsage, MemoryUser};
 pub struct Cache<K, V>(Arc<Inner<K, V>>);
 
 struct Inner<K, V> {
-    /// As many as a power of two.
+    /// Their number is a power of two.
     shards: Box<[Locked<K, V>]>,
     loads: Loads<K, V>,
     growth: Growth,
     layout: Layout,
-    /// What the layout is meant for.
+    /// The share that the layout was computed for.
     equal_share: u64,
     budget: MemoryBudget,
     expires: bool,
 }
 
-/// What the entries of a cache are expected to be like.
+/// The expected size and life of a cache's entries.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheOptions {
-    /// What an entry takes, about, all in all. By this the table is laid out, and how many keys of dropped entries are known
-    /// again if they come back.
+    /// About how many bytes an entry takes in all. It decides the size of the table, and how many keys of dropped entries are
+    /// recognised if they come back.
     pub typical_bytes: u64,
-    /// What a large entry takes. No shard of the table is made so small that it would not hold several of these.
+    /// How many bytes a large entry takes. Every shard is large enough for several of them.
     pub large_bytes: u64,
-    /// Whether entries become old when the budget has a time to live.
+    /// Whether the budget's time to live applies to the entries.
     pub expires: bool,
 }
 
@@ -68,11 +68,11 @@ impl Default for CacheOptions {
     }
 }
 
-/// How many large entries a shard of an equal share of the budget should hold.
+/// A shard of an equal share of the budget should hold this many large entries.
 const LARGE_ENTRIES_PER_SHARD: u64 = 4;
-/// About how many members a budget has: only to lay out tables.
+/// About how many caches share a budget. It only decides the size of tables.
 const TYPICAL_MEMBERS: u64 = 20;
-/// Less than this is not worth a new table.
+/// Less unused space than this is not worth a new table.
 const LEAST_SPARE_BYTES: u64 = 256 << 10;
 
 impl<K, V> Cache<K, V>
@@ -80,13 +80,13 @@ where
     K: Hash + Eq + HeapSize + Send + Sync + 'static,
     V: Clone + HeapSize + Send + Sync + 'static,
 {
-    /// A cache with a share of `budget`, by that name in the metrics.
+    /// A cache with a share of `budget`. The metrics show it as `name`.
     #[must_use]
     pub fn new(budget: &MemoryBudget, name: &'static str) -> Self {
         Self::with(budget, name, CacheOptions::default())
     }
 
-    /// As [`Cache::new`], for entries that are not of the usual kind.
+    /// As [`Cache::new`], for entries of another size or life.
     #[must_use]
     pub fn with(budget: &MemoryBudget, name: &'static str, options: CacheOptions) -> Self {
         let equal_share = budget.bytes() / TYPICAL_MEMBERS;
@@ -108,12 +108,12 @@ where
         Self(inner)
     }
 
-    /// What is kept under `key`.
+    /// The value of `key`, if it is there and has not expired.
     pub fn get<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
         let mut shard = self.0.lock(FxBuildHasher.hash_one(key));
         let expired = match shard.table.get(key) {
-            Some(slot) if !self.has_expired(slot) => {
-                let value = slot.value.clone();
+            Some(entry) if !self.has_expired(entry) => {
+                let value = entry.value.clone();
                 shard.hits += 1;
                 return Some(value);
             }
@@ -122,45 +122,45 @@ where
         };
         shard.misses += 1;
         drop(shard);
-        // Not while others wait for the lock.
+        // After the lock is released, because dropping a large value takes time.
         drop(expired);
         None
     }
 
-    /// As [`Cache::get`], but as if nobody had asked: for those who keep entries up to date.
+    /// As [`Cache::get`], but counts as no use of the entry: for code that keeps entries up to date.
     pub fn peek<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
         let shard = self.0.lock(FxBuildHasher.hash_one(key));
-        shard.table.peek(key).filter(|slot| !self.has_expired(slot)).map(|slot| slot.value.clone())
+        shard.table.peek(key).filter(|entry| !self.has_expired(entry)).map(|entry| entry.value.clone())
     }
 
-    /// Keeps `value` under `key`, instead of what was there.
+    /// Stores `value` under `key`, and replaces what was there.
     pub fn insert(&self, key: K, value: V) {
         self.insert_for(key, value, self.time_to_live());
     }
 
-    /// As [`Cache::insert`], for no longer than `time_to_live` if that is given.
+    /// As [`Cache::insert`], for at most `time_to_live` if that is given.
     pub fn insert_for(&self, key: K, value: V, time_to_live: Option<Duration>) {
-        let slot = self.slot(value, time_to_live);
+        let entry = self.entry(value, time_to_live);
         let hash = FxBuildHasher.hash_one(&key);
         let mut evicted = Evicted::by_insertion(hash);
         let mut shard = self.0.lock(hash);
         shard.forget_load(&self.0.loads, &key);
-        let is_due = shard.insert(key, slot, &mut evicted, &self.0.growth);
+        let is_due = shard.insert(key, entry, &mut evicted, &self.0.growth);
         drop(shard);
         self.divide_if(is_due);
     }
 
-    /// Forgets what is kept under `key`; also what is just being loaded, so that a change is not lost that is made while the
-    /// old value is on its way.
+    /// Removes the value of `key`, and detaches a load of it in progress: otherwise a load that began before a change would store the
+    /// old value.
     pub fn remove<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
         let mut shard = self.0.lock(FxBuildHasher.hash_one(key));
         shard.forget_load(&self.0.loads, key);
         let removed = shard.table.remove(key);
         drop(shard);
-        removed.map(|(_, slot)| slot.value)
+        removed.map(|(_, entry)| entry.value)
     }
 
-    /// What is kept under `key`, or what `make` makes. Of several who ask at the same time, one makes it for all.
+    /// The value of `key`, or else the one that `make` makes. If several tasks miss it at the same time, one makes it for all.
     pub fn get_or_insert_with<Q>(&self, key: &Q, make: impl FnOnce() -> V) -> V
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -177,13 +177,13 @@ where
                 self.keep_loaded(key.to_owned(), &value, self.time_to_live(), load);
                 value
             }),
-            // Not without a time limit.
+            // Without a time limit there is no timeout.
             GuardResult::Timeout => make(),
         }
     }
 
-    /// What is kept under `key`, or what `load` loads. Of several who ask at the same time, one loads for all. If that one
-    /// fails or is cancelled, nothing is kept, and the next of them loads.
+    /// The value of `key`, or else the one that `load` loads. If several tasks miss it at the same time, one loads for all. If its
+    /// load fails or is cancelled, nothing is stored, and the next task loads.
     ///
     /// # Errors
     /// What `load` fails with.
@@ -197,7 +197,7 @@ where
         }
     }
 
-    /// As [`Cache::get_or_load`], for those who have just looked in vain.
+    /// As [`Cache::get_or_load`], after a look-up that missed.
     ///
     /// # Errors
     /// What `load` fails with.
@@ -208,7 +208,7 @@ where
         self.load_for(key, async { Ok((load.await?, None)) }).await
     }
 
-    /// As [`Cache::load`], where what is loaded is kept for no longer than the time that comes with it; without one as usual.
+    /// As [`Cache::load`], where a loaded value may come with its own time to live.
     ///
     /// # Errors
     /// What `load` fails with.
@@ -234,8 +234,8 @@ where
         Ok(value)
     }
 
-    /// Finds out anew what an entry takes that has grown or shrunk. The value is asked for its size while a part of the cache
-    /// is locked: whoever holds a lock that the value needs for that must not call this.
+    /// Measures an entry again that has grown or shrunk. It asks the value for its size while a shard is locked: a caller that holds a
+    /// lock which the value needs for its answer would deadlock.
     pub fn reweigh<Q>(&self, key: &Q)
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -244,49 +244,50 @@ where
         self.divide_if(is_due);
     }
 
-    /// What it keeps, and what that was good for.
+    /// Its entries, bytes and hits.
     #[must_use]
     pub fn usage(&self) -> MemoryUsage {
         self.0.usage()
     }
 
-    /// What somebody has put in since we looked in vain, also for those who wait for the load; without it the right to load.
+    /// Returns a value that was stored since the look-up missed, and hands it to the tasks that wait for the load. Otherwise returns
+    /// the right to load.
     fn kept_meanwhile<'l, Q>(&self, key: &Q, load: Load<'l, K, V>) -> Result<V, Load<'l, K, V>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let Some(value) = self.peek(key) else { return Err(load) };
-        // Refused if the key was removed since, and then nobody waits for it either.
+        // Fails if the key was removed in the meantime; then no task waits for it either.
         let _ = load.insert(value.clone());
         Ok(value)
     }
 
-    /// Hands a value to those who wait for its load, and keeps it unless the key was put in or removed in the meantime.
+    /// Hands a value to the tasks that wait for its load, and stores it unless the key was stored or removed in the meantime.
     fn keep_loaded(&self, key: K, value: &V, time_to_live: Option<Duration>, load: Load<'_, K, V>) {
-        let (slot, shared) = (self.slot(value.clone(), time_to_live), value.clone());
+        let (entry, shared) = (self.entry(value.clone(), time_to_live), value.clone());
         let hash = FxBuildHasher.hash_one(&key);
         let mut evicted = Evicted::by_insertion(hash);
         let mut shard = self.0.lock(hash);
-        // Both under the lock that a removal takes: it comes before, or removes what was kept.
-        let is_due = load.insert(shared).is_ok() && shard.insert(key, slot, &mut evicted, &self.0.growth);
+        // Both under the lock that a removal takes: the removal comes before, or removes the stored value.
+        let is_due = load.insert(shared).is_ok() && shard.insert(key, entry, &mut evicted, &self.0.growth);
         drop(shard);
         self.divide_if(is_due);
     }
 
-    fn has_expired(&self, slot: &Slot<V>) -> bool {
-        slot.expires_at != Slot::<V>::NEVER && slot.expires_at <= self.0.budget.now()
+    fn has_expired(&self, entry: &Entry<V>) -> bool {
+        entry.expires_at != Entry::<V>::NEVER && entry.expires_at <= self.0.budget.now()
     }
 
     fn time_to_live(&self) -> Option<Duration> {
         self.0.expires.then(|| self.0.budget.time_to_live()).flatten()
     }
 
-    fn slot(&self, value: V, time_to_live: Option<Duration>) -> Slot<V> {
-        let expires_at = time_to_live.map_or(Slot::<V>::NEVER, |time| self.0.budget.now().plus(time));
-        Slot::new(value, expires_at)
+    fn entry(&self, value: V, time_to_live: Option<Duration>) -> Entry<V> {
+        let expires_at = time_to_live.map_or(Entry::<V>::NEVER, |time| self.0.budget.now().plus(time));
+        Entry::new(value, expires_at)
     }
 
-    /// Whoever has filled up by a good part of what may be kept has the shares worked out anew.
+    /// Has the budget compute the shares again, if that is due.
     fn divide_if(&self, is_due: bool) {
         if is_due {
             self.0.budget.divide();
@@ -295,12 +296,12 @@ where
 }
 
 impl<K, V> Inner<K, V> {
-    /// Where a key is, by a hash that is quick rather than safe: whoever chooses keys that meet in one shard has the less room. The
-    /// tables hash keys by secrets of their own.
+    /// The shard of a key. The hash is fast and not secret: a client that chooses keys of one shard only reduces its own space. The
+    /// tables hash keys with secret seeds.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::indexing_slicing,
-        reason = "the number is taken modulo the shards, of which there are as many as a power of two"
+        reason = "the number is taken modulo the number of shards, which is a power of two"
     )]
     fn shard(&self, hash: u64) -> &Locked<K, V> {
         &self.shards[hash as usize & (self.shards.len() - 1)]
@@ -341,8 +342,8 @@ where
         }
         let usage = self.usage();
         if usage.spare_bytes > usage.entry_bytes.max(LEAST_SPARE_BYTES) {
-            // A table gives nothing back, so there are others when most of it is places for entries that are gone. What is left
-            // goes too: it is little, and to move it would keep others waiting.
+            // A table never shrinks, so new tables replace it when most of its slots are empty. The remaining entries are dropped:
+            // they are few, and moving them would block readers.
             for (shard, mut table) in self.shards.iter().zip(self.layout.tables(self.equal_share)) {
                 table.set_capacity(shard_bytes);
                 let old = std::mem::replace(&mut shard.0.lock().table, table);

@@ -1,4 +1,4 @@
-//! A part of a cache, which is behind a lock of its own.
+//! A shard: a part of a cache with its own lock.
 
 use std::hash::Hash;
 
@@ -7,14 +7,14 @@ use quick_cache::Equivalent;
 
 use super::growth::Growth;
 use super::loads::Loads;
-use super::table::{Evicted, Slot, Table, allocated_bytes, slot_bytes};
+use super::table::{Entry, Evicted, Table, allocated_bytes, entry_bytes_in_table};
 use crate::memory::{HeapSize, MemoryUsage};
 
-/// In cache lines of its own, so that threads do not take them from each other.
+/// A value in its own processor cache lines, so that threads with different shards do not slow each other down.
 #[repr(align(128))]
 pub(super) struct Apart<T>(pub(super) T);
 
-/// A shard as it is kept.
+/// A shard behind its lock.
 pub(super) type Locked<K, V> = Apart<Mutex<Shard<K, V>>>;
 
 pub(super) struct Shard<K, V> {
@@ -36,26 +36,26 @@ where
         Self { table, loads: 0, hits: 0, misses: 0, evictions: 0, grown_bytes: 0 }
     }
 
-    /// Puts an entry in. Says whether it is time to work out the shares anew.
-    pub(super) fn insert(&mut self, key: K, slot: Slot<V>, evicted: &mut Evicted<K, V>, growth: &Growth) -> bool {
-        let bytes = slot_bytes::<K, V>() + key.heap_bytes() as u64 + slot.value_bytes();
-        let kept = self.table.get_mut(&key).filter(|kept| kept.value_bytes() == slot.value_bytes());
+    /// Stores an entry. Returns whether the shares are due to be computed again.
+    pub(super) fn insert(&mut self, key: K, entry: Entry<V>, evicted: &mut Evicted<K, V>, growth: &Growth) -> bool {
+        let bytes = entry_bytes_in_table::<K, V>() + key.heap_bytes() as u64 + entry.value_bytes();
+        let kept = self.table.get_mut(&key).filter(|kept| kept.value_bytes() == entry.value_bytes());
         if let Some(mut kept) = kept {
-            // What stays as large as it was stays where it is, too, and pushes nothing out.
-            evicted.replaced(key, std::mem::replace(&mut *kept, slot));
+            // A replacement of the same size evicts nothing.
+            evicted.replaced(key, std::mem::replace(&mut *kept, entry));
         } else {
-            self.table.insert_with_lifecycle(key, slot, evicted);
+            self.table.insert_with_lifecycle(key, entry, evicted);
             self.evictions += evicted.evictions();
         }
         self.has_grown(bytes, growth)
     }
 
-    /// Finds out anew what an entry takes. Says whether it is time to work out the shares anew.
+    /// Measures an entry again. Returns whether the shares are due to be computed again.
     pub(super) fn reweigh<Q: Hash + Equivalent<K> + ?Sized>(&mut self, key: &Q, growth: &Growth) -> bool
     where
         V: HeapSize,
     {
-        let grown_bytes = self.table.peek_mut(key).map_or(0, |mut slot| slot.reweigh());
+        let grown_bytes = self.table.peek_mut(key).map_or(0, |mut entry| entry.reweigh());
         self.has_grown(grown_bytes, growth)
     }
 
@@ -64,7 +64,7 @@ where
         self.grown_bytes >= growth.step_bytes() && growth.add(std::mem::take(&mut self.grown_bytes))
     }
 
-    /// What is being loaded for `key` is not to be kept.
+    /// Detaches a load of `key` in progress: its value is not stored.
     pub(super) fn forget_load<Q: Hash + Equivalent<K> + ?Sized>(&self, loads: &Loads<K, V>, key: &Q)
     where
         V: Clone,
@@ -74,7 +74,7 @@ where
         }
     }
 
-    /// What is too much goes at once.
+    /// Drops entries at once until the rest fits.
     pub(super) fn set_capacity(&mut self, bytes: u64) {
         let entries = self.table.len();
         self.table.set_capacity(bytes);
@@ -86,7 +86,7 @@ where
         MemoryUsage {
             entries,
             entry_bytes: self.table.weight(),
-            spare_bytes: allocated_bytes(&self.table).saturating_sub(entries * slot_bytes::<K, V>()),
+            spare_bytes: allocated_bytes(&self.table).saturating_sub(entries * entry_bytes_in_table::<K, V>()),
             capacity_bytes: self.table.capacity(),
             hits: self.hits,
             misses: self.misses,

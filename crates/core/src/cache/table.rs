@@ -1,4 +1,4 @@
-//! The table of a shard: what an entry is there, what it weighs, and what happens to those that must go.
+//! The table of a shard: its entries, their weights, and what it evicts.
 
 use std::hash::{BuildHasher as _, Hash};
 
@@ -8,25 +8,25 @@ use rustc_hash::FxBuildHasher;
 use crate::Timestamp;
 use crate::memory::HeapSize;
 
-pub(super) type Table<K, V> = unsync::Cache<K, Slot<V>, SlotBytes, DefaultHashBuilder, Evictions>;
+pub(super) type Table<K, V> = unsync::Cache<K, Entry<V>, EntryBytes, DefaultHashBuilder, Evictions>;
 
 /// A value in the table.
-pub(super) struct Slot<V> {
+pub(super) struct Entry<V> {
     pub(super) value: V,
-    /// [`Slot::NEVER`] if it may be used for ever.
+    /// [`Entry::NEVER`] if it may be used for ever.
     pub(super) expires_at: Timestamp,
-    /// What the value takes on the heap. Found out once: the table may not see it change. It is small, because the shorter an
-    /// entry is the more of them the processor keeps at hand; what takes more than it can say fits into no cache.
+    /// The value's bytes on the heap. Measured once, because the table must not see it change. 32 bits, because small slots
+    /// keep more of them in the processor's cache; a larger value fits into no cache.
     value_bytes: u32,
 }
 
-impl<V: HeapSize> Slot<V> {
+impl<V: HeapSize> Entry<V> {
     pub(super) fn new(value: V, expires_at: Timestamp) -> Self {
         let value_bytes = Self::weighed(&value);
         Self { value, expires_at, value_bytes }
     }
 
-    /// Finds out anew what the value takes. Gives how much it has grown.
+    /// Measures the value again. Returns how much it has grown.
     pub(super) fn reweigh(&mut self) -> u64 {
         let before = std::mem::replace(&mut self.value_bytes, Self::weighed(&self.value));
         u64::from(self.value_bytes.saturating_sub(before))
@@ -37,7 +37,7 @@ impl<V: HeapSize> Slot<V> {
     }
 }
 
-impl<V> Slot<V> {
+impl<V> Entry<V> {
     pub(super) const NEVER: Timestamp = Timestamp(i64::MAX);
 
     pub(super) fn value_bytes(&self) -> u64 {
@@ -45,19 +45,19 @@ impl<V> Slot<V> {
     }
 }
 
-/// How the tables of a cache are made.
+/// The sizes of a cache's tables.
 pub(super) struct Layout {
     entries: usize,
     shards: usize,
 }
 
-/// How many keys of dropped entries are known again if they come back, as a part of the entries. Each takes a place.
+/// The table recognises keys of dropped entries: this part of the number of entries. Each takes a slot.
 const KNOWN_AGAIN: f64 = 0.25;
-/// A shard for fewer entries than this would often be full before others are.
+/// A shard for fewer entries than this would often be full while others are not.
 const LEAST_ENTRIES: usize = 32;
 
 impl Layout {
-    /// For so many entries, in a power of two of shards: about `shards`, or fewer.
+    /// For this many entries, in about `shards` shards: a power of two, or fewer.
     pub(super) fn new(entries: usize, shards: usize) -> Self {
         let mut shards = shards.next_power_of_two();
         while shards > 1 && entries.div_ceil(shards) < LEAST_ENTRIES {
@@ -70,12 +70,12 @@ impl Layout {
         self.shards
     }
 
-    /// What each shard may keep, of so many bytes in all.
+    /// The capacity of each shard, of this many bytes in all.
     pub(super) fn shard_bytes(&self, bytes: u64) -> u64 {
         bytes.max(1).div_ceil(self.shards as u64)
     }
 
-    /// A table for each shard, without entries; for that many bytes of them in all.
+    /// An empty table for each shard, for this many bytes in all.
     pub(super) fn tables<K, V>(&self, capacity_bytes: u64) -> impl Iterator<Item = Table<K, V>>
     where
         K: Eq + Hash + HeapSize,
@@ -89,9 +89,9 @@ impl Layout {
                 .ghost_allocation(KNOWN_AGAIN)
                 .build();
             match options {
-                Ok(options) => Table::with_options(options, SlotBytes, hasher, Evictions),
-                // Only options that were not given can be missing.
-                Err(_) => Table::with(entries, bytes, SlotBytes, hasher, Evictions),
+                Ok(options) => Table::with_options(options, EntryBytes, hasher, Evictions),
+                // It fails only if an option is missing.
+                Err(_) => Table::with(entries, bytes, EntryBytes, hasher, Evictions),
             }
         })
         .take(self.shards)
@@ -99,48 +99,48 @@ impl Layout {
 }
 
 #[derive(Clone)]
-pub(super) struct SlotBytes;
+pub(super) struct EntryBytes;
 
-impl<K: HeapSize, V> Weighter<K, Slot<V>> for SlotBytes {
-    fn weight(&self, key: &K, slot: &Slot<V>) -> u64 {
-        slot_bytes::<K, V>() + key.heap_bytes() as u64 + slot.value_bytes()
+impl<K: HeapSize, V> Weighter<K, Entry<V>> for EntryBytes {
+    fn weight(&self, key: &K, entry: &Entry<V>) -> u64 {
+        entry_bytes_in_table::<K, V>() + key.heap_bytes() as u64 + entry.value_bytes()
     }
 }
 
-/// What a place in the list of entries takes: the entry with its state, its references and two links to its neighbours.
-const fn place_bytes<K, V>() -> usize {
-    (size_of::<(K, Slot<V>)>() + 12).next_multiple_of(align_of::<(K, Slot<V>, u32)>())
+/// The bytes of a slot in the list of entries: the entry with its state, its references and two links to its neighbours.
+const fn entry_bytes<K, V>() -> usize {
+    (size_of::<(K, Entry<V>)>() + 12).next_multiple_of(align_of::<(K, Entry<V>, u32)>())
 }
 
-/// What an entry takes in the table, which grows by doubling and also knows some keys whose entries are gone.
-pub(super) const fn slot_bytes<K, V>() -> u64 {
+/// The bytes of an entry in the table, which grows by doubling and also keeps some keys of dropped entries.
+pub(super) const fn entry_bytes_in_table<K, V>() -> u64 {
     /// The number of the entry and a byte of its hash, in the index.
     const INDEX_BYTES: usize = 5;
-    ((place_bytes::<K, V>() + INDEX_BYTES) * 3 / 2) as u64
+    ((entry_bytes::<K, V>() + INDEX_BYTES) * 3 / 2) as u64
 }
 
-/// What the table has taken. Its list tells how many places are in use or were, and not for how many there is room.
+/// The bytes that the table has allocated. Its list tells how many slots are or were in use, but not its capacity.
 pub(super) fn allocated_bytes<K, V>(table: &Table<K, V>) -> u64
 where
     K: Eq + Hash + HeapSize,
 {
-    let (taken, place_bytes) = (table.memory_used(), place_bytes::<K, V>());
-    let places = taken.entries / place_bytes;
-    let room = if places == 0 { 0 } else { places.next_power_of_two().max(4) };
-    (room * place_bytes + taken.map) as u64
+    let (taken, entry_bytes) = (table.memory_used(), entry_bytes::<K, V>());
+    let entries = taken.entries / entry_bytes;
+    let capacity = if entries == 0 { 0 } else { entries.next_power_of_two().max(4) };
+    (capacity * entry_bytes + taken.map) as u64
 }
 
-/// Tells what must go for want of room from what is replaced.
+/// Tells evicted entries from replaced ones.
 #[derive(Clone)]
 pub(super) struct Evictions;
 
-/// What one change of the table has pushed out. It is dropped after the table's lock is let go.
+/// The entries that one change of the table has removed. They are dropped after the table is unlocked.
 pub(super) struct Evicted<K, V> {
-    /// Mostly there is no more than one, which takes no allocation.
-    first: Option<(K, Slot<V>)>,
-    others: Vec<(K, Slot<V>)>,
+    /// Usually at most one, which needs no allocation.
+    first: Option<(K, Entry<V>)>,
+    others: Vec<(K, Entry<V>)>,
     evictions: u64,
-    /// The hash of the key that is put in: what was there before under this key was not pushed out.
+    /// The hash of the stored key: its old value was replaced and not evicted.
     replaced: Option<u64>,
 }
 
@@ -156,20 +156,20 @@ impl<K, V> Evicted<K, V> {
     }
 
     /// An entry was replaced by another one of the same size.
-    pub(super) fn replaced(&mut self, key: K, slot: Slot<V>) {
-        self.first = Some((key, slot));
+    pub(super) fn replaced(&mut self, key: K, entry: Entry<V>) {
+        self.first = Some((key, entry));
     }
 
-    /// How many had to go for want of room.
+    /// How many were evicted.
     pub(super) const fn evictions(&self) -> u64 {
         self.evictions
     }
 }
 
-impl<K: Hash, V> Lifecycle<K, Slot<V>> for Evictions {
+impl<K: Hash, V> Lifecycle<K, Entry<V>> for Evictions {
     type RequestState = Evicted<K, V>;
 
-    fn on_evict(&self, evicted: &mut Evicted<K, V>, key: K, slot: Slot<V>) {
+    fn on_evict(&self, evicted: &mut Evicted<K, V>, key: K, entry: Entry<V>) {
         if evicted.replaced.is_none_or(|hash| hash != FxBuildHasher.hash_one(&key)) {
             evicted.evictions += 1;
         }
@@ -177,8 +177,8 @@ impl<K: Hash, V> Lifecycle<K, Slot<V>> for Evictions {
             return;
         }
         match &evicted.first {
-            None => evicted.first = Some((key, slot)),
-            Some(_) => evicted.others.push((key, slot)),
+            None => evicted.first = Some((key, entry)),
+            Some(_) => evicted.others.push((key, entry)),
         }
     }
 }

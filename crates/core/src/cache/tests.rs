@@ -206,7 +206,7 @@ async fn what_is_put_in_while_an_older_value_is_loaded_stays() {
     assert_eq!(cache.get(&1).as_deref(), Some("new"));
 }
 
-/// A load that is not told of a removal would keep an old value for ever.
+/// Otherwise a load that began before a removal would store an old value for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_load_outlives_a_removal_however_they_meet() {
     let (cache, current) = (cache(1 << 20), Arc::new(AtomicU32::new(0)));

@@ -1,8 +1,8 @@
-//! One budget of memory for everything that a server keeps for speed alone.
+//! One memory budget for all caches of a server.
 //!
-//! Whoever keeps something [joins](MemoryBudget::join) the budget and is told how much it may keep, again and again: those
-//! who earn hits get more, and what lies idle shrinks. What all may keep together is never more than the budget. Nothing runs
-//! in the background: it is those who fill up that have the shares worked out anew.
+//! A cache [joins](MemoryBudget::join) the budget, which gives it a share and changes the share again and again: caches with hits
+//! grow, idle ones shrink. The sum of the shares never exceeds the budget. Nothing runs in the background: a cache that has grown
+//! has the shares computed again.
 
 mod share;
 mod size;
@@ -17,41 +17,41 @@ use self::share::{Claim, divide};
 pub use self::size::{HeapSize, allocation_bytes, table_bytes};
 use crate::{Clock, SystemClock, Timestamp};
 
-/// What keeps something for speed alone: a cache, or the newest part of the log.
+/// A user of the budget: a cache, or the newest part of the log.
 pub trait MemoryUser: Send + Sync {
-    /// What it keeps now, and what that was good for since the start.
+    /// Its entries and bytes now, and its hits since the start.
     fn usage(&self) -> MemoryUsage;
 
-    /// How much it may keep from now on. What is too much goes at once.
+    /// Sets its capacity. It drops at once what exceeds it.
     fn set_capacity(&self, bytes: u64);
 
-    /// The most that is of any use to it, out of a budget of that many bytes.
+    /// The largest share that is of use to it, of a budget of this many bytes.
     fn most_bytes(&self, budget_bytes: u64) -> u64 {
         budget_bytes
     }
 }
 
-/// What a [`MemoryUser`] keeps, and what that was good for.
+/// The memory of a [`MemoryUser`], and its use.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct MemoryUsage {
     /// Entries kept.
     pub entries: u64,
-    /// What counts against its capacity.
+    /// Bytes that count against its capacity.
     pub entry_bytes: u64,
-    /// What it has taken beside that and does not give back, such as places in a table for entries that are gone.
+    /// Bytes allocated beside that, such as empty slots of a table.
     pub spare_bytes: u64,
-    /// How much it may keep.
+    /// Its capacity in bytes.
     pub capacity_bytes: u64,
-    /// How often it had what was asked for.
+    /// Look-ups that found an entry.
     pub hits: u64,
-    /// How often it had not.
+    /// Look-ups that found none.
     pub misses: u64,
-    /// Entries that had to go for want of room.
+    /// Entries dropped because the capacity was exceeded.
     pub evictions: u64,
 }
 
 impl MemoryUsage {
-    /// All that it has taken.
+    /// All bytes that it has allocated.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.entry_bytes + self.spare_bytes
@@ -78,7 +78,7 @@ pub struct MemoryBudget(Arc<Inner>);
 
 struct Inner {
     bytes: AtomicU64,
-    /// How long what is kept may be used, in milliseconds; 0 for ever.
+    /// How long an entry may be used, in milliseconds; 0 for ever.
     time_to_live_ms: AtomicI64,
     clock: Arc<dyn Clock>,
     members: Mutex<Vec<Member>>,
@@ -87,20 +87,20 @@ struct Inner {
 struct Member {
     name: &'static str,
     user: Weak<dyn MemoryUser>,
-    /// Hits of late, and a little for misses. Those of the time between two divisions count twice as much as those before.
+    /// Recent hits, and a little for misses. At each division, the older ones count half.
     merit: f64,
     last: MemoryUsage,
 }
 
-/// What a miss is worth beside a hit: what is not kept yet cannot have hits, but it is asked for.
+/// The worth of a miss in hits: an entry that is not there yet cannot have hits, but it was asked for.
 const WORTH_OF_A_MISS: f64 = 1.0 / 16.0;
-/// The part of the budget that nobody is given, for what is taken between two divisions.
+/// The part of the budget that no cache gets: it covers growth between two divisions.
 const RESERVE: u64 = 16;
-/// A share that changes by less than this part of it stays as it is. All of these together are within the reserve.
+/// A share that would change by less than this part stays as it is. The sum of these differences is within the reserve.
 const LEAST_CHANGE: u64 = 64;
 
 impl MemoryBudget {
-    /// A budget of that many bytes. `clock` says how old entries are.
+    /// A budget of this many bytes. `clock` measures the age of entries.
     #[must_use]
     pub fn new(bytes: u64, clock: Arc<dyn Clock>) -> Self {
         let (bytes, time_to_live_ms) = (AtomicU64::new(bytes), AtomicI64::new(0));
@@ -113,13 +113,13 @@ impl MemoryBudget {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// Changes the budget while it is used. If it is smaller than what is kept, as much goes at once as has to.
+    /// Changes the budget while it is used. Caches drop at once what exceeds it.
     pub fn set_bytes(&self, bytes: u64) {
         self.0.bytes.store(bytes, Ordering::Relaxed);
         self.divide_among(&mut self.0.members.lock());
     }
 
-    /// How long entries may be used that do not say so themselves; `None` for ever. Applies to what is kept from now on.
+    /// Sets how long an entry without its own time to live may be used; `None` for ever. It applies to entries stored from now on.
     pub fn set_time_to_live(&self, time_to_live: Option<Duration>) {
         let ms = time_to_live.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX).max(1));
         self.0.time_to_live_ms.store(ms, Ordering::Relaxed);
@@ -135,7 +135,7 @@ impl MemoryBudget {
         self.0.clock.now()
     }
 
-    /// Gives `user` a share, for as long as somebody holds it. In the metrics, those of one name appear as one.
+    /// Gives `user` a share until it is dropped. The metrics add up users of one name.
     pub fn join(&self, name: &'static str, user: &Arc<impl MemoryUser + 'static>) {
         let user: Weak<dyn MemoryUser> = Arc::downgrade(user) as _;
         let mut members = self.0.members.lock();
@@ -143,7 +143,7 @@ impl MemoryBudget {
         self.divide_among(&mut members);
     }
 
-    /// Works out the shares anew, if nobody else is about to. Called by those who have filled up by a good part.
+    /// Computes the shares again, unless another thread does so now. A cache that has grown calls this.
     pub fn divide(&self) {
         if let Some(mut members) = self.0.members.try_lock() {
             self.divide_among(&mut members);
@@ -162,7 +162,7 @@ impl MemoryBudget {
             claims.push((member.claim(usage, most_bytes), user));
         }
         let shares = divide(budget.saturating_sub(spare_bytes), claims.iter().map(|(claim, _)| *claim).collect());
-        // Who must give is told before who may take.
+        // Shares shrink first, so that the sum never exceeds the budget.
         let (gives, takes): (Vec<_>, Vec<_>) =
             claims.iter().zip(shares).partition(|((claim, _), share)| *share < claim.capacity_bytes);
         for ((claim, user), share) in gives.into_iter().chain(takes) {
@@ -172,7 +172,7 @@ impl MemoryBudget {
         }
     }
 
-    /// What each has, by name.
+    /// The usage of each, by name.
     #[must_use]
     pub fn usage(&self) -> Vec<(&'static str, MemoryUsage)> {
         let mut usages: Vec<(&'static str, MemoryUsage)> = Vec::new();
@@ -210,7 +210,7 @@ impl Member {
             used_bytes: usage.entry_bytes,
             capacity_bytes: usage.capacity_bytes,
             most_bytes,
-            // Who misses seldom has little to gain.
+            // A cache with few misses gains little from more space.
             growth: if is_full { (4.0 * misses / (hits + misses).max(1.0)).clamp(0.0, 1.0) } else { 0.0 },
             merit: self.merit,
         }

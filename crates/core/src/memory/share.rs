@@ -1,33 +1,33 @@
-//! Who may keep how much: pure arithmetic.
+//! Divides a budget into shares: pure arithmetic.
 
-/// What one of those who share the budget has, and what it could do with more.
+/// What one user of the budget uses, and what it would gain from more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
     pub(super) used_bytes: u64,
     pub(super) capacity_bytes: u64,
     pub(super) most_bytes: u64,
-    /// By what part of what it uses it would grow, from 0 to 1.
+    /// The part of its use by which it would grow, from 0 to 1.
     pub(super) growth: f64,
-    /// How much it was good for of late.
+    /// Its recent worth, in hits.
     pub(super) merit: f64,
 }
 
-/// What everybody has for certain, as a part of an equal share: enough to show what more would be good for.
+/// The guaranteed part of an equal share: enough to collect hits that earn more.
 const CERTAIN: u64 = 8;
-/// The part of what it uses that one gives up at once at most: entries are dropped by whoever happens to ask for the division.
+/// A user gives up at most this part of its use at once, because the thread that asked for the division drops the entries.
 const GIVEN_AT_ONCE: u64 = 8;
 
-/// Divides `available` bytes. The shares are never more than that together.
+/// Divides `available` bytes. The sum of the shares never exceeds them.
 ///
-/// Nobody gets more than it makes use of. First everybody gets what it has for certain; then what it wants, which is what it uses and some more if it is full. What
-/// all want but is not there is divided by the cube roots of the merits, so that a cache with a thousand times the hits of
-/// another has ten times its room: more room makes more hits, and whoever has a little more must not end up with everything.
-/// What nobody wants is divided equally, so that all have room to grow.
+/// No user gets more than is of use to it. First each gets its guaranteed part, then what it wants: its use, and some more if it is full.
+/// If that exceeds what is available, the rest is divided by the cube roots of the merits, so a cache with a thousand times the hits of
+/// another has ten times its share: more space makes more hits, and a small lead must not end with everything.
+/// What no user wants is divided equally, so that all can grow.
 pub(super) fn divide(available: u64, claims: Vec<Claim>) -> Vec<u64> {
     let count = u64::try_from(claims.len()).unwrap_or(u64::MAX).max(1);
     let least = available / count / CERTAIN;
     let gentle: Vec<u64> = claims.iter().map(|claim| claim.kept(least)).collect();
-    // When the budget itself has shrunk, gentleness does not do.
+    // When the budget itself has shrunk, users must give up more at once.
     let mut shares = if gentle.iter().sum::<u64>() <= available {
         gentle
     } else {
@@ -42,7 +42,7 @@ pub(super) fn divide(available: u64, claims: Vec<Claim>) -> Vec<u64> {
 }
 
 impl Claim {
-    /// What of its room it is left with at least.
+    /// The least that it keeps of its share.
     fn kept(&self, least: u64) -> u64 {
         let used = self.used_bytes.min(self.capacity_bytes);
         (used - used / GIVEN_AT_ONCE).max(least).min(self.most_bytes)
@@ -54,7 +54,7 @@ impl Claim {
     }
 }
 
-/// Raises `shares` to `goals` as far as `available` allows. Of what is missing, each gets by its weight, and what one cannot
+/// Raises `shares` to `goals` as far as `available` allows. If that is too little, each gets a part by its weight; what one cannot
 /// use goes to the others.
 fn fill_up(shares: &mut [u64], goals: &[u64], weights: &[f64], available: u64) {
     let mut rest = available.saturating_sub(shares.iter().sum());

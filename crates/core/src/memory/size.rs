@@ -6,16 +6,16 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use ruma::{OwnedRoomId, OwnedUserId};
 
-/// What a value takes on the heap.
+/// The size of a value on the heap.
 ///
-/// The size must be what the allocator gives, not what was asked for: see [`allocation_bytes`]. Where several values share
-/// something, each counts it whole.
+/// The size is that of the allocations, not of the requests: see [`allocation_bytes`]. Values that share an allocation
+/// count it each.
 pub trait HeapSize {
     /// Bytes on the heap that dropping the value frees, beside the value itself.
     fn heap_bytes(&self) -> usize;
 }
 
-/// What the allocator gives when so many bytes are asked for: jemalloc has four sizes between a power of two and the next.
+/// The size of an allocation for this many bytes: jemalloc has four sizes between a power of two and the next.
 #[must_use]
 pub const fn allocation_bytes(bytes: usize) -> usize {
     match bytes {
@@ -26,7 +26,7 @@ pub const fn allocation_bytes(bytes: usize) -> usize {
     }
 }
 
-/// What the table of a `HashMap` or `HashSet` takes that holds `capacity` entries of type `T`.
+/// The bytes of the table of a `HashMap` or `HashSet` with a capacity of `capacity` entries of type `T`.
 #[must_use]
 pub const fn table_bytes<T>(capacity: usize) -> usize {
     let places = match capacity {
@@ -71,7 +71,7 @@ impl HeapSize for String {
     }
 }
 
-/// What is counted beside the value in an `Arc`.
+/// The reference counts beside the value in an `Arc`.
 const REFERENCE_COUNTS_BYTES: usize = 2 * size_of::<usize>();
 
 impl HeapSize for Arc<str> {

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use federation::transport::tls_config;
 
 use super::{CommandResult, load, print};
-use crate::{StartError, email::Email, listen::Listening, runtime};
+use crate::{StartError, compose::Email, listen::Listening, runtime};
 
 #[derive(Subcommand)]
 pub(super) enum ConfigCommand {

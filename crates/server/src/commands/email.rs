@@ -5,7 +5,7 @@ use accounts::threepids::canonical_email;
 use clap::Subcommand;
 
 use super::{CommandResult, load, print};
-use crate::{email::Email, runtime};
+use crate::{compose::Email, runtime};
 
 #[derive(Subcommand)]
 pub(super) enum EmailCommand {

@@ -10,7 +10,7 @@ use crate::{compose, runtime};
 
 #[derive(Subcommand)]
 pub(super) enum RoomCommand {
-    /// Work a room's state out anew from its events, and say where what is stored differs.
+    /// Compute a room's state again from its events, and say where the stored state differs.
     ///
     /// Exits with code 1 if anything differs that was not repaired.
     Check {

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CommandResult, load, print};
 use crate::{
-    Bound, InheritedSockets, RunningServer, StartError, Surroundings, VERSION, runtime, start_with,
+    Bound, InheritedSockets, RunningServer, StartError, StartOptions, VERSION, runtime, start_with,
     supervisor::Supervisor,
 };
 
@@ -55,12 +55,12 @@ async fn serve(
     tell_where(&loaded.config, file.as_ref());
     let database = loaded.config.database_url();
     supervisor.status("Opening the database");
-    let mut server = start_with(loaded, Surroundings { sockets: inherited, ..Surroundings::default() }).await?;
+    let mut server = start_with(loaded, StartOptions { sockets: inherited, ..StartOptions::default() }).await?;
     if let Some(counts) = traces {
         server.observe_traces(counts);
     }
     if let Some(token) = server.first_account_token().await? {
-        // Not a log line: the token is for whoever sits here, and neither for a file of logs nor subject to a filter.
+        // Not a log line: the token is for the person at the terminal, must not be in a file of logs, and no filter may hide it.
         // Nobody may be there to read it; it is printed at every start until there is an account.
         let _ = print(&format!(
             "There is no account yet. The first one, registered with the registration token {token}, becomes an \
@@ -91,7 +91,7 @@ async fn serve(
     Ok(())
 }
 
-/// Says what runs and what it works with, for readers of the log who did not set the server up.
+/// Logs the version and the files that the server works with, for readers who did not set it up.
 fn tell_where(config: &Config, file: Option<&PathBuf>) {
     let configuration = file.map_or_else(|| "none".to_owned(), |file| absolute(file));
     tracing::info!(
@@ -107,7 +107,7 @@ fn absolute(path: &Path) -> String {
     path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
-/// One line for whoever asks what the server does.
+/// One line for the service manager's status.
 fn serving(server: &RunningServer) -> String {
     let urls: Vec<_> = server.bound().iter().map(Bound::url).collect();
     format!("Serving {}", urls.join(", "))

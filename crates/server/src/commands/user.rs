@@ -10,7 +10,7 @@ use config::Config;
 use homeserver_core::random_string;
 
 use super::{CommandResult, load, print};
-use crate::{compose, compose::OfOperator, data_dir, runtime};
+use crate::{compose, compose::AccountCommands, data_dir, runtime};
 
 /// More than any password that the server accepts.
 const MAX_INPUT_BYTES: u64 = 64 << 10;
@@ -95,7 +95,7 @@ pub(super) fn run(command: UserCommand, file: Option<PathBuf>) -> CommandResult 
         UserCommand::Create { user: UserName { name }, admin, password } => {
             let (password, is_made) = password.read()?;
             let given = Some(password.clone());
-            let created = async |it: &OfOperator| Ok(it.registration.create_user(&name, given, admin).await?);
+            let created = async |it: &AccountCommands| Ok(it.registration.create_user(&name, given, admin).await?);
             let user_id = with(&config, created)?;
             let told = if is_made { format!(" with the password {password}") } else { String::new() };
             print(&format!("Created {user_id}{told}\n"))
@@ -103,23 +103,23 @@ pub(super) fn run(command: UserCommand, file: Option<PathBuf>) -> CommandResult 
         UserCommand::List => list(&config),
         UserCommand::Password { user: UserName { name }, password } => {
             let (password, is_made) = password.read()?;
-            let changed = async |it: &OfOperator| Ok(it.accounts.set_password(&name, &password).await?);
+            let changed = async |it: &AccountCommands| Ok(it.accounts.set_password(&name, &password).await?);
             let user_id = with(&config, changed)?;
             let told = if is_made { format!(" to {password}") } else { String::new() };
             print(&format!("Changed the password of {user_id}{told}\n"))
         }
         UserCommand::Promote { user: UserName { name } } => {
-            let promoted = async |it: &OfOperator| Ok(it.accounts.set_admin(&name, true).await?);
+            let promoted = async |it: &AccountCommands| Ok(it.accounts.set_admin(&name, true).await?);
             let user_id = with(&config, promoted)?;
             print(&format!("{user_id} is an administrator now\n"))
         }
         UserCommand::Demote { user: UserName { name } } => {
-            let demoted = async |it: &OfOperator| Ok(it.accounts.set_admin(&name, false).await?);
+            let demoted = async |it: &AccountCommands| Ok(it.accounts.set_admin(&name, false).await?);
             let user_id = with(&config, demoted)?;
             print(&format!("{user_id} is an ordinary user now\n"))
         }
         UserCommand::Deactivate { user: UserName { name }, erase } => {
-            let closed = async |it: &OfOperator| Ok(it.accounts.deactivate_by_name(&name, erase).await?);
+            let closed = async |it: &AccountCommands| Ok(it.accounts.deactivate_by_name(&name, erase).await?);
             let user_id = with(&config, closed)?;
             print(&format!("Deactivated {user_id}\n"))
         }
@@ -128,7 +128,7 @@ pub(super) fn run(command: UserCommand, file: Option<PathBuf>) -> CommandResult 
 
 /// Prints a page of users at a time, however many there are.
 fn list(config: &Config) -> CommandResult {
-    with(config, async |it: &OfOperator| {
+    with(config, async |it: &AccountCommands| {
         let mut after = None;
         loop {
             let page = it.accounts.list(after).await?;
@@ -149,14 +149,14 @@ fn line(user: &Listed) -> String {
 /// Does something with the accounts, without a server around it.
 fn with<T>(
     config: &Config,
-    work: impl AsyncFnOnce(&OfOperator) -> Result<T, Box<dyn Error>>,
+    work: impl AsyncFnOnce(&AccountCommands) -> Result<T, Box<dyn Error>>,
 ) -> Result<T, Box<dyn Error>> {
     // One worker suffices for one account.
     runtime::build(1)?.block_on(async {
         data_dir::prepare(config)?;
-        let of_operator = compose::of_operator(config).await?;
-        let done = work(&of_operator).await;
-        of_operator.database.close().await;
+        let commands = compose::account_commands(config).await?;
+        let done = work(&commands).await;
+        commands.database.close().await;
         done
     })
 }

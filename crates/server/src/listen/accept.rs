@@ -17,7 +17,7 @@ use super::{
     connection::{Ending, FIRST_REQUEST_TIMEOUT, serve},
     inherited::InheritedSockets,
     protocol::{Protocol, Protocols},
-    socket::{Accepted, Peer, Place, Socket, send_at_once},
+    socket::{Accepted, ListenAddress, Peer, Socket, send_at_once},
     socket_file::{self, SocketFile},
     tls::Certificate,
 };
@@ -33,7 +33,7 @@ pub(crate) struct Listening {
     socket: Socket,
     /// Of a unix socket that the server has made itself.
     file: Option<SocketFile>,
-    pub(crate) place: Place,
+    pub(crate) address: ListenAddress,
     /// Which of the configuration's listeners it belongs to.
     pub(crate) listener: usize,
     pub(crate) certificate: Option<Arc<Certificate>>,
@@ -55,20 +55,20 @@ impl Listening {
             let proxies = listener.trusted_proxies.iter().map(|range| range.network());
             let trusted_proxies = Arc::new(TrustedProxies::new(proxies));
             for (socket, file) in sockets(listener, inherited).await.map_err(failed)? {
-                let place = socket.place().map_err(failed)?;
+                let address = socket.address().map_err(failed)?;
                 let (certificate, trusted_proxies) = (certificate.clone(), trusted_proxies.clone());
-                bound.push(Self { socket, file, place, listener: index, certificate, trusted_proxies });
+                bound.push(Self { socket, file, address, listener: index, certificate, trusted_proxies });
             }
         }
         Ok(bound)
     }
 
-    /// The same socket once more: whoever accepts from it takes connections out of the same queue.
+    /// The same socket once more: both take connections from the same queue.
     pub(crate) fn duplicate(&self) -> io::Result<Self> {
         let socket = self.socket.duplicate()?;
-        let (place, certificate) = (self.place.clone(), self.certificate.clone());
+        let (address, certificate) = (self.address.clone(), self.certificate.clone());
         let trusted_proxies = self.trusted_proxies.clone();
-        Ok(Self { socket, file: None, place, listener: self.listener, certificate, trusted_proxies })
+        Ok(Self { socket, file: None, address, listener: self.listener, certificate, trusted_proxies })
     }
 
     /// Reads the certificate of every listener that has one.
@@ -100,7 +100,7 @@ async fn sockets(
 #[derive(Clone)]
 pub(crate) struct Accepting {
     permits: Arc<Semaphore>,
-    /// How many permits there are, those that are still to be taken away not counted.
+    /// How many permits there are, without those that are still to be taken away.
     most: Arc<Mutex<usize>>,
     protocols: Arc<Protocols>,
     ending: Ending,
@@ -129,7 +129,7 @@ impl Accepting {
         }
     }
 
-    /// Has the health check see that connections are accepted.
+    /// Registers the accepting loop with the health check.
     pub(crate) fn kept_by(self, loops: Loops) -> Self {
         Self { loops, ..self }
     }
@@ -186,10 +186,9 @@ impl Accepting {
         }
     }
 
-    /// Accepts those whom the system has connected already: when the listener is closed they would be cut off, with what
-    /// they have asked.
+    /// Accepts the connections that the system has made already: closing the listener would cut them off with their requests.
     fn accept_waiting(&self, listening: Listening, router: &Router) -> io::Result<()> {
-        // First the file: whoever comes now finds that there is no server.
+        // First the file: a client that comes now finds no server.
         drop(listening.file);
         let waiting = listening.socket.into_waiting()?;
         while let Ok(permit) = self.permits.clone().try_acquire_owned() {
@@ -264,7 +263,7 @@ async fn pause_after(error: &io::Error, last_warning: &mut Option<Instant>) {
         return;
     }
     if last_warning.is_none_or(|last| last.elapsed() >= PAUSE_BETWEEN_WARNINGS) {
-        tracing::warn!(%error, "cannot accept connections; those who come wait");
+        tracing::warn!(%error, "cannot accept connections; new clients wait");
         *last_warning = Some(Instant::now());
     }
     sleep(PAUSE_AFTER_ERROR).await;

@@ -31,7 +31,7 @@ const LAST_REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
 /// When connections have to end.
 #[derive(Clone)]
 pub(super) struct Ending {
-    /// Cancelled when the server stops: what is in flight may finish.
+    /// Cancelled when the server stops: requests in flight may finish.
     pub(super) stopping: CancellationToken,
     /// For this long.
     pub(super) grace: Live<Duration>,
@@ -97,9 +97,9 @@ enum Stage {
     New,
     /// The protocol's own limits apply.
     Established,
-    /// The server stops: what is already on its way is still received.
+    /// The server stops: requests that are on their way are still received.
     LastRequest,
-    /// Nothing more is received, and what is being answered has to be finished.
+    /// No more requests are received; answers in progress are finished.
     LastAnswer,
 }
 

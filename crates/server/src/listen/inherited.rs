@@ -1,6 +1,6 @@
 //! Sockets that the service manager has opened, and hands over to the process that it starts.
 //!
-//! They stay open while the server restarts: those who connect meanwhile wait, and are not refused.
+//! They stay open while the server restarts: a client that connects in the meantime waits, and is not refused.
 //! <https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html>
 
 use std::{env, io, os::fd::AsFd};
@@ -25,8 +25,8 @@ impl InheritedSockets {
         Self { sockets: ListenFd::empty(), names: Vec::new(), is_taken: Vec::new() }
     }
 
-    /// Those that the environment tells of. It has to be asked once, and before there are other threads: what was read is
-    /// removed from the environment, so that no child process takes it for its own.
+    /// The sockets that the environment names. Call it once, before there are other threads: it removes the names from the
+    /// environment, so that no child process takes them for its own.
     pub fn from_environment() -> Self {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let sockets = ListenFd::from_env();

@@ -10,7 +10,7 @@ mod tls;
 
 pub(crate) use accept::{Accepting, Listening};
 pub use inherited::InheritedSockets;
-pub(crate) use socket::Place;
+pub(crate) use socket::ListenAddress;
 pub(crate) use tls::Certificate;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What connections come from, TCP or unix sockets, and what they are.
+//! TCP and unix sockets, and their connections.
 
 use std::{fmt, io, net::SocketAddr, os::fd::AsFd as _};
 
@@ -9,10 +9,10 @@ use tokio::{
 };
 use tokio_util::either::Either;
 
-/// A connection. It is one type for both kinds, so that there is one copy of all that is done with it.
+/// A connection. One type serves both kinds, so that the code for connections is compiled once.
 pub(super) type Accepted = Either<TcpStream, UnixStream>;
 
-/// Who is at the other end. Behind a unix socket there is no address, but a proxy that knows for whom it speaks.
+/// The address of the other end. A unix socket has none: behind it is a proxy, which sends the client's address.
 #[derive(Clone, Copy)]
 pub(super) struct Peer(pub(super) Option<SocketAddr>);
 
@@ -33,20 +33,20 @@ pub(crate) enum Socket {
 
 /// Where a socket is.
 #[derive(Clone)]
-pub(crate) enum Place {
+pub(crate) enum ListenAddress {
     Tcp(SocketAddr),
     /// The path, or what else is known of it.
     Unix(String),
 }
 
 impl Socket {
-    pub(super) fn place(&self) -> io::Result<Place> {
+    pub(super) fn address(&self) -> io::Result<ListenAddress> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map(Place::Tcp),
+            Self::Tcp(listener) => listener.local_addr().map(ListenAddress::Tcp),
             Self::Unix(listener) => {
                 let address = listener.local_addr()?;
                 let path = address.as_pathname().map(|path| path.display().to_string());
-                Ok(Place::Unix(path.unwrap_or_else(|| "(without a path)".to_owned())))
+                Ok(ListenAddress::Unix(path.unwrap_or_else(|| "(without a path)".to_owned())))
             }
         }
     }

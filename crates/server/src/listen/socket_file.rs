@@ -33,7 +33,7 @@ async fn make_way(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     match UnixStream::connect(path).await {
-        // Nobody listens: whoever made the socket did not stop in order.
+        // Nobody listens: the server that made the socket was killed.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         // It went away meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

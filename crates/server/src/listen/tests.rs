@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Accepting, InheritedSockets, Listening, Place,
+    Accepting, InheritedSockets, ListenAddress, Listening,
     connection::{Ending, FIRST_REQUEST_TIMEOUT, serve},
     protocol::{Protocol, Protocols},
 };
@@ -46,7 +46,7 @@ async fn server(max_connections: usize) -> Server {
     let listening =
         Listening::bind_all(&config, &Sources::default(), &mut InheritedSockets::none()).await.unwrap().pop().unwrap();
     let (stopping, connections) = (CancellationToken::new(), TaskTracker::new());
-    let Place::Tcp(address) = listening.place else { panic!("not TCP") };
+    let ListenAddress::Tcp(address) = listening.address else { panic!("not TCP") };
     let router = routes(&stopping);
     Accepting::new(max_connections, stopping.clone(), GRACE, connections.clone()).spawn(listening, router);
     Server { address, stopping, connections }

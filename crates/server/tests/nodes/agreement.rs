@@ -1,4 +1,4 @@
-//! Whoever writes where and when: all servers tell the same, in the same order, and nothing is lost or doubled.
+//! All servers show the same events in the same order, and none is lost or doubled, however writes are spread over servers.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ async fn messages(user: &User, room_id: &str) -> Vec<String> {
     found
 }
 
-/// A token after all senders have joined: this server is told a moment later of those who joined at another one.
+/// A token after all senders have joined. This server learns of joins at another one a moment later.
 async fn since_all_have_joined(alice: &User, room_id: &str) -> String {
     let joined = async || {
         let answer = alice.sync(None, 0).await;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::json;
 use storage::{Database, DatabaseOptions};
 use testing::{PostgresServer, ServerProcess, StopMode, eventually};
 use tokio::task::block_in_place;
 
-use crate::world::{Follower, Nodes, PROGRAM, room_of_two};
+use crate::world::{Follower, Nodes, PROGRAM, room_of_two, room_path};
 
 const END_LISTENERS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                              WHERE datname = current_database() AND application_name = 'synapse-rust listener'";
@@ -31,8 +31,7 @@ async fn servers_go_on_when_their_connections_are_cut() {
         run(nodes.db.url(), if round % 2 == 0 { END_LISTENERS } else { END_ALL }).await;
         let (question, answer) = (format!("question {round}"), format!("answer {round}"));
         let say = async |person: &testing::User, body: &str| {
-            let path =
-                crate::world::room_path(&room_id, &format!("send/m.room.message/{}", testing::path_segment(body)));
+            let path = room_path(&room_id, &format!("send/m.room.message/{}", testing::path_segment(body)));
             let message = json!({ "msgtype": "m.text", "body": body });
             eventually("an answer", async || {
                 let said = person.put(&path).json(&message).await;
@@ -58,7 +57,7 @@ async fn servers_go_on_when_postgresql_was_restarted() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         block_in_place(|| postgres.start_again());
         let body = format!("round {round}");
-        let path = crate::world::room_path(&room_id, &format!("send/m.room.message/{round}"));
+        let path = room_path(&room_id, &format!("send/m.room.message/{round}"));
         eventually("an answer", async || {
             let said = alice.put(&path).json(&json!({ "msgtype": "m.text", "body": body })).await;
             (said.status == 200).then_some(())
@@ -72,16 +71,27 @@ async fn servers_go_on_when_postgresql_was_restarted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_typed_at_a_server_that_was_killed_types_no_longer() {
+    let mut nodes = Nodes::start(2).await;
+    let (alice, bob, room_id) = room_of_two(&nodes).await;
+    let mut bob_sees = Follower::start(nodes.at(1, &bob)).await;
+    let typing = room_path(&room_id, &format!("typing/{}", alice.id));
+    alice.put(typing).json(&json!({ "typing": true, "timeout": 3_000 })).await.ok();
+    bob_sees.sees_ephemeral(&room_id, "m.typing", |content| content["user_ids"] == json!([alice.id])).await;
+    nodes.servers[0].kill().await;
+    bob_sees.sees_ephemeral(&room_id, "m.typing", |content| content["user_ids"] == json!([])).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_suspended_follows_up_and_misses_nothing() {
     let nodes = Nodes::start(2).await;
     let (alice, bob, room_id) = room_of_two(&nodes).await;
     let mut bob_sees = Follower::start(nodes.at(1, &bob)).await;
-    let id = nodes.servers[1].id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).unwrap();
-    kill_process(id, Signal::STOP).unwrap();
+    nodes.servers[1].signal(Signal::STOP);
     for round in 0..20 {
         alice.send_text(&room_id, &format!("while it is away {round}")).await;
     }
-    kill_process(id, Signal::CONT).unwrap();
+    nodes.servers[1].signal(Signal::CONT);
     let room = bob_sees.sees_message(&room_id, "while it is away 19").await;
     assert_eq!(room["unread_notifications"]["notification_count"], 20);
     bob.send_text(&room_id, "here I am").await;
@@ -112,7 +122,7 @@ async fn a_server_that_has_lost_track_says_so_and_answers_no_sync() {
         assert_eq!(health.status, 503, "{health}");
         assert!(health.json.to_string().contains("log"), "{health}");
     }
-    // Everything else goes on.
+    // Everything else still works.
     alice.send_text(&room_id, "found again").await;
     let sql =
         "INSERT INTO log_entries (position, previous, node, written_at, entries) VALUES ($1, $1 - 1, 'x', 0, '[]')";

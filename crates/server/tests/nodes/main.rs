@@ -10,6 +10,8 @@
 mod agreement;
 mod conversation;
 mod failures;
+mod jobs;
+mod limits;
 mod media;
 mod restarting;
 mod rooms;

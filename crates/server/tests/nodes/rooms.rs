@@ -1,9 +1,12 @@
 //! What a room's state allows is the same at every server, at once.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use testing::path_segment;
 
-use crate::world::{Follower, Nodes, room_of_two, room_path};
+use crate::world::{Follower, Nodes, room_of_two, room_path, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_banned_at_one_server_sends_nothing_at_the_other() {
@@ -84,6 +87,30 @@ async fn a_transaction_that_is_sent_to_both_servers_is_one_message() {
     let bodies: Vec<_> =
         messages["chunk"].as_array().unwrap().iter().filter_map(|event| event["content"]["body"].as_str()).collect();
     assert_eq!(bodies.len(), 10, "{bodies:?}");
+}
+
+/// The server that takes the message learns of the join in the same moment in which it builds the message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_unread_for_a_member_who_joined_at_another_server_a_moment_before() {
+    let nodes = Nodes::start(2).await;
+    let alice = nodes.servers[0].register("alice").await;
+    let bob = nodes.servers[1].register("bob").await;
+    let mut bob_sees = Follower::start(nodes.at(1, &bob)).await;
+    for round in 0..10 {
+        let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        alice.send_text(&room_id, "nobody is here").await;
+        nodes.servers[0].signal(Signal::STOP);
+        bob.join(&room_id).await;
+        let path = room_path(&room_id, "send/m.room.message/welcome");
+        let welcome = json!({ "msgtype": "m.text", "body": format!("welcome {round}") });
+        let sending = tokio::spawn(alice.put(path).json(&welcome).into_future());
+        // The request waits in the socket of the suspended process.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        nodes.servers[0].signal(Signal::CONT);
+        soon("the answer", sending).await.unwrap().ok();
+        let room = bob_sees.sees_message(&room_id, &format!("welcome {round}")).await;
+        assert_eq!(room["unread_notifications"]["notification_count"], 1, "{room}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,7 +33,7 @@ async fn is_refused(nodes: &Nodes, user: &User) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_logs_out_at_one_server_is_out_at_the_other() {
+async fn a_logout_at_one_server_ends_the_session_at_the_other() {
     let nodes = Nodes::start(2).await;
     let alice = nodes.servers[0].register("alice").await;
     let other = User::log_in(&nodes.servers[1].client(), "alice").await;
@@ -42,7 +42,7 @@ async fn whoever_logs_out_at_one_server_is_out_at_the_other() {
     nodes.at(0, &alice).post("/_matrix/client/v3/logout").json(&json!({})).await.ok();
     soon("the waiting request ends", waiting).await.unwrap();
     is_refused(&nodes, &alice).await;
-    // The other session goes on.
+    // The other session stays.
     assert!(!others.is_finished());
     nodes.at(0, &other).get("/_matrix/client/v3/account/whoami").await.ok();
 

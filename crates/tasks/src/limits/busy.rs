@@ -2,7 +2,7 @@ use std::time::Duration;
 
 /// There is too much work of one kind at the moment.
 ///
-/// It is the server that has too much to do, and not whoever asks, who may have asked for the first time today: at the edge this
+/// The server has too much to do; the client may have asked for the first time today. So at the edge this
 /// becomes a 503, and not the 429 of a client that sends too much. A proxy in front of several nodes may try another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("The server has too much of this to do at the moment: try again in a moment")]

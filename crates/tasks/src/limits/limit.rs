@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Busy, LimitObserver, Reason};
 
-/// Whoever is refused is asked to come back after a share of the longest wait, within these bounds.
+/// A refused caller is told to retry after a part of the longest wait, within these bounds.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
@@ -56,12 +56,12 @@ impl Limit {
         Self { name, semaphore: Arc::new(Semaphore::new(permits(size))), places, observer }
     }
 
-    /// Waits for a place among those that run, and keeps it until the permit is dropped.
+    /// Waits for a place to run in, and keeps it until the permit is dropped.
     ///
     /// # Errors
     /// [`Busy`] if too many wait already, or the wait was too long.
     pub async fn enter(self: &Arc<Self>) -> Result<Permit, Busy> {
-        // Whoever waits has been promised the permits that come back, so this overtakes nobody.
+        // A returned permit goes to the next in the queue, so this overtakes nobody.
         if let Ok(permit) = self.semaphore.clone().try_acquire_owned() {
             return Ok(self.admit(permit, Duration::ZERO));
         }
@@ -75,7 +75,7 @@ impl Limit {
         }
     }
 
-    /// Changes the figures. Whoever is in or waits stays; a smaller limit is reached as those that are in leave.
+    /// Changes the figures. Running and waiting work stays; a smaller limit is reached when running work ends.
     pub fn resize(&self, size: LimitSize) {
         let mut places = self.places.lock();
         let (old, new) = (permits(places.size), permits(size));
@@ -147,7 +147,7 @@ fn permits(size: LimitSize) -> usize {
     size.running.get().min(Semaphore::MAX_PERMITS)
 }
 
-/// A place among those that run. It is free again when this is dropped.
+/// A place to run in. Dropping the permit frees it.
 #[must_use = "the place is free again when the permit is dropped"]
 pub struct Permit {
     limit: Arc<Limit>,
@@ -170,7 +170,7 @@ impl Drop for Permit {
     }
 }
 
-/// A place in the queue. It is free again when this is dropped, also if whoever waits goes away.
+/// A place in the queue. Dropping it frees the place, also when the caller stops waiting.
 struct Waiting<'a>(&'a Limit);
 
 impl Drop for Waiting<'_> {

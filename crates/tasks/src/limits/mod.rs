@@ -1,8 +1,8 @@
 //! Limits on how much of one kind of heavy work runs at once.
 //!
 //! A [`Limit`] has three figures: how many run, how many more may wait for their turn, and how long each of these waits at
-//! most. Whoever comes when that many wait, or has waited that long, is told so ([`Busy`]) instead of making the queue longer:
-//! nobody ever waits without end. The figures can be changed while work runs and waits.
+//! most. A caller that finds the queue full, or has waited that long, gets [`Busy`]: the queue has a bounded length, and
+//! every wait ends. The figures can be changed while work runs and waits.
 //!
 //! ```
 //! # use std::{num::NonZeroUsize, sync::Arc, time::Duration};

@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 
 use super::{Busy, Limit, LimitObserver, LimitSize, Permit, Reason};
 
-/// One of so many places of a limit is the most that one key has at once.
+/// One key has at most one of this many places of a limit at once.
 const PARTS: usize = 4;
-/// As many keys are known before those without a place are looked for.
+/// With more keys than this, keys without a place are removed.
 const FEW_KEYS: usize = 64;
 
 /// Keeps one key from taking all places of a [`Limit`]: each has a quarter of them at most, rounded up.
@@ -26,7 +26,7 @@ pub struct Shares<K> {
 struct Keys<K> {
     /// Alive while somebody has a place or waits.
     taken: HashMap<K, Weak<Limit>>,
-    /// How many there may be before those without a place are looked for.
+    /// With more keys than this, keys without a place are removed next.
     many: usize,
 }
 

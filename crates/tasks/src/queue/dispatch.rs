@@ -1,4 +1,4 @@
-//! Finding what is due, and who has time for it.
+//! Finds due jobs, and gives them to free workers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use homeserver_core::Timestamp;
 use storage::{NewJob, StorageError, Wanted};
 
-use super::handlers::{Handlers, Kind, Scheduled};
+use super::handlers::{Handlers, JobType, Scheduled};
 use super::job::Priority;
 use super::jobs::{JobObserver, JobQueue};
 
@@ -20,7 +20,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(2);
 
 /// What a node does, by name.
 pub(super) struct Abilities {
-    kinds: HashMap<&'static str, Arc<Kind>>,
+    job_types: HashMap<&'static str, Arc<JobType>>,
     names: HashMap<Priority, Vec<String>>,
     scheduled: Vec<Scheduled>,
     observer: Arc<dyn JobObserver>,
@@ -36,13 +36,13 @@ enum Look {
 
 impl Abilities {
     pub(super) fn new(handlers: Handlers, observer: Arc<dyn JobObserver>) -> Self {
-        let Handlers { kinds, scheduled } = handlers;
+        let Handlers { job_types, scheduled } = handlers;
         let mut names: HashMap<Priority, Vec<String>> = HashMap::new();
-        for kind in &kinds {
-            names.entry(kind.priority).or_default().push(kind.name.to_owned());
+        for job_type in &job_types {
+            names.entry(job_type.priority).or_default().push(job_type.name.to_owned());
         }
-        let kinds = kinds.into_iter().map(|kind| (kind.name, kind)).collect();
-        Self { kinds, names, scheduled, observer }
+        let job_types = job_types.into_iter().map(|job_type| (job_type.name, job_type)).collect();
+        Self { job_types, names, scheduled, observer }
     }
 }
 
@@ -98,7 +98,7 @@ impl JobQueue {
         Ok(self.database.job_schedules().await?.into_iter().collect())
     }
 
-    /// Schedules what is to be done again and is due, and tells when it is next.
+    /// Schedules recurring jobs that are due. Returns when the next one is.
     async fn schedule_due(
         &self,
         scheduled: &[Scheduled],
@@ -113,7 +113,7 @@ impl JobQueue {
         }
         for entry in scheduled {
             let Some(at) = known.get(entry.name).copied().filter(|at| *at <= now) else { continue };
-            // What was missed while there was no node does not get in the way of those who come back at the start.
+            // A job that was missed while no node ran waits a little, so that it does not slow down clients that reconnect.
             let due_at = if at < started_at { now.max(started_at.plus(self.options.settle)) } else { now };
             let (entry, next) = (entry.clone(), entry.schedule.after(now));
             let name = entry.name;
@@ -132,7 +132,7 @@ impl JobQueue {
         Ok(scheduled.iter().filter_map(|entry| known.get(entry.name)).min().copied())
     }
 
-    /// Takes what is due as far as there are workers.
+    /// Takes as many due jobs as there are free workers.
     async fn take_due(
         self: &Arc<Self>,
         abilities: &Abilities,
@@ -187,10 +187,10 @@ impl JobQueue {
         for job in claimed {
             let workers = self.workers.get(&priority).cloned();
             let permit = workers.and_then(|workers| workers.try_acquire_owned().ok());
-            let Some(kind) = abilities.kinds.get(job.name.as_str()).cloned() else { continue };
+            let Some(job_type) = abilities.job_types.get(job.name.as_str()).cloned() else { continue };
             let (queue, observer) = (self.clone(), abilities.observer.clone());
             self.spawn(async move {
-                queue.work(&kind, job, observer.as_ref()).await;
+                queue.work(&job_type, job, observer.as_ref()).await;
                 drop(permit);
                 queue.freed.notify_one();
             });

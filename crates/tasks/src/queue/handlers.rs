@@ -12,10 +12,10 @@ pub trait Handle<J: Job>: Send + Sync + 'static {
     fn run(&self, job: J, run: &Run) -> impl Future<Output = Result<(), JobError>> + Send;
 }
 
-/// Those who do the work, each for one type of jobs.
+/// The handlers of jobs, one for each type.
 #[derive(Default)]
 pub struct Handlers {
-    pub(super) kinds: Vec<Arc<Kind>>,
+    pub(super) job_types: Vec<Arc<JobType>>,
     pub(super) scheduled: Vec<Scheduled>,
 }
 
@@ -32,7 +32,7 @@ impl Handlers {
                 handler.run(job, &run).await
             })
         });
-        self.kinds.push(Arc::new(Kind {
+        self.job_types.push(Arc::new(JobType {
             name: J::NAME,
             priority: J::PRIORITY,
             retry: J::RETRY,
@@ -42,7 +42,7 @@ impl Handlers {
         self
     }
 
-    /// Has `handler` do the work of the jobs of type `J`, of which there is one whenever `schedule` says so.
+    /// Adds the handler of jobs of type `J`, and schedules one by `schedule`.
     #[must_use]
     pub fn with_scheduled<J: Job + Default>(mut self, schedule: Schedule, handler: impl Handle<J>) -> Self {
         let job = J::default();
@@ -65,7 +65,7 @@ type Running = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
 type Begin = Box<dyn Fn(String, Arc<Run>) -> Running + Send + Sync>;
 
 /// A type of jobs.
-pub(super) struct Kind {
+pub(super) struct JobType {
     pub(super) name: &'static str,
     pub(super) priority: Priority,
     pub(super) retry: Retry,
@@ -73,7 +73,7 @@ pub(super) struct Kind {
     begin: Begin,
 }
 
-impl Kind {
+impl JobType {
     pub(super) fn begin(&self, payload: String, run: Arc<Run>) -> Running {
         (self.begin)(payload, run)
     }

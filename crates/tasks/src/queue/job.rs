@@ -44,7 +44,7 @@ impl Priority {
         }
     }
 
-    /// The priority that is stored as this number; what is not known is the least important.
+    /// The priority of a stored number; an unknown number is the lowest priority.
     #[must_use]
     pub fn from_code(code: i64) -> Self {
         Self::ALL.into_iter().find(|priority| priority.code() == code).unwrap_or(Self::Background)
@@ -61,7 +61,7 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     const PRIORITY: Priority = Priority::Normal;
     /// How often it is tried.
     const RETRY: Retry = Retry::DEFAULT;
-    /// Whether the work can be dropped at once when the server stops, because it does no harm to begin anew.
+    /// Whether the work can be dropped at once when the server stops, because beginning again does no harm.
     const IS_INTERRUPTIBLE: bool = false;
 
     /// What tells this work from other work of the type. While a job waits, no other one of the same key is scheduled; while one

@@ -1,4 +1,4 @@
-//! The queue, as those see it who put the server together.
+//! The queue, as the composition root sees it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,11 +30,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How many jobs a node does at the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Workers {
-    /// Of those that somebody waits for.
+    /// For jobs that a client waits for.
     pub urgent: usize,
-    /// Of those that should be done soon.
+    /// For jobs that should be done soon.
     pub normal: usize,
-    /// Of those that matter to nobody.
+    /// For jobs without a hurry.
     pub background: usize,
 }
 
@@ -47,7 +47,7 @@ pub struct QueueOptions {
     pub workers: Workers,
     /// How often it looks for what other nodes have scheduled.
     pub poll_interval: Duration,
-    /// For how long others leave alone what it does, after they have last heard of it.
+    /// How long other nodes leave its jobs alone after it has last renewed them.
     pub lease: Duration,
     /// What should have been done while there was no node is done so long after the start.
     pub settle: Duration,
@@ -100,7 +100,7 @@ impl RunEnd {
     }
 }
 
-/// Is told of every run that ends; the metrics.
+/// Hears of every run that ends; the metrics.
 pub trait JobObserver: Send + Sync {
     /// A run of a job of this name has ended.
     fn run_ended(&self, name: &'static str, end: RunEnd, took: Duration);
@@ -126,7 +126,7 @@ pub struct JobQueue {
     pub(super) freed: Notify,
     /// Cancelled when no more jobs are begun.
     pub(super) stopping: CancellationToken,
-    /// Cancelled when those that still run are dropped.
+    /// Cancelled when the jobs that still run are to be dropped.
     pub(super) dropping: CancellationToken,
     /// The dispatcher and the jobs that run.
     runs: TaskTracker,
@@ -161,7 +161,7 @@ impl JobQueue {
         }
     }
 
-    /// Begins to do jobs, until [`JobQueue::stop`], in two of the server's `loops`. Jobs of which no handler is known are left to
+    /// Begins to do jobs, until [`JobQueue::stop`], in two of the server's `loops`. Jobs without a handler here are left to
     /// other nodes.
     pub fn start(self: &Arc<Self>, handlers: Handlers, observer: Arc<dyn JobObserver>, loops: &Loops) {
         let remover = Remover {
@@ -195,7 +195,7 @@ impl JobQueue {
         self.runs.spawn(task);
     }
 
-    /// Waits until a job has ended, or is not going to for a while (as when the server stops), for `limit` at most. Returns what it is then; `None` if it
+    /// Waits until a job has ended, or will not end soon (as when the server stops), for at most `limit`. Returns its record; `None` if it
     /// is not known any more.
     ///
     /// # Errors
@@ -220,13 +220,13 @@ impl JobQueue {
 
     pub(super) fn tell_waiting(&self, job_id: JobId) {
         for bell in self.waiting.lock().remove(&job_id).into_iter().flatten() {
-            // Whoever waited may have gone.
+            // The waiting request may have gone.
             let _ = bell.send(());
         }
     }
 
-    /// Begins no more jobs, gives those that run `grace` to come to an end, and returns the others, which then run again at
-    /// the next start.
+    /// Begins no more jobs, gives running ones `grace` to end, and returns the others to the queue: they run again at the next
+    /// start.
     pub async fn stop(&self, grace: Duration) {
         self.stopping.cancel();
         self.runs.close();
@@ -242,7 +242,7 @@ impl JobQueue {
     }
 }
 
-/// Takes those off the list of who waits who wait no longer.
+/// Removes waiters that gave up.
 struct Forget<'a> {
     queue: &'a JobQueue,
     job_id: JobId,

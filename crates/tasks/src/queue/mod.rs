@@ -61,12 +61,12 @@
 //! * Jobs of one type with the same [`key`](Job::key) never run at the same time, and at most one of them waits.
 //! * A job that fails is tried again, later and later, until its [`Retry`] says that it is enough; then it is *given up*, which
 //!   an administrator sees together with the reason.
-//! * When the server stops, jobs have some time to come to an end. Those that do not, and those that say that they are
-//!   [interruptible](Job::IS_INTERRUPTIBLE), are dropped where they wait for something, and run again at the next start.
+//! * When the server stops, jobs have some time to end. Jobs that do not end, and
+//!   [interruptible](Job::IS_INTERRUPTIBLE) ones, are dropped where they wait for something, and run again at the next start.
 //!
 //! # Leases
 //!
-//! Whoever takes a job has a *lease*, which is renewed for as long as the job runs. A node that is killed renews nothing, so
+//! The node that takes a job has a *lease* on it, and renews it while the job runs. A node that is killed renews nothing, so
 //! another one takes the job when the lease has run out. A node that cannot renew its leases, because it does not reach the
 //! database, drops what it is running before others take it.
 //!

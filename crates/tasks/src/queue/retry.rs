@@ -27,7 +27,7 @@ impl Retry {
     };
 
     /// When a job is tried again that has failed for the `attempt`th time, or why it is not. `luck`, from 0 to 1, shortens
-    /// the pause by up to a half, so that those who failed together do not come back together.
+    /// the pause by up to a half, so that jobs that failed together do not run again together.
     pub(super) fn next(
         &self,
         attempt: i64,

@@ -21,7 +21,7 @@ pub struct Run {
 
 impl Run {
     pub(super) fn new(database: Database, claim: Claim, stopping: CancellationToken) -> Self {
-        // Quick jobs are not held up: what they say is stored with their end.
+        // The progress of a quick job is stored with its end, so that it costs no extra write.
         let progress = Mutex::new((Progress::default(), Instant::now()));
         Self { database, claim, stopping, progress }
     }
@@ -45,7 +45,7 @@ impl Run {
         self.stopping.is_cancelled()
     }
 
-    /// Says how far the job is: so many of `total`, or of an unknown number if that is 0, and in a sentence what is being done.
+    /// Reports progress: how many of `total` are done (0 if the total is unknown), and a sentence for an administrator.
     pub async fn progress(&self, done: u64, total: u64, note: impl Into<String>) {
         let progress = Progress { done, total, note: Some(note.into()) };
         {

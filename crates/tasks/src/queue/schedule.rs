@@ -1,4 +1,4 @@
-//! When what is done again and again is done.
+//! When recurring jobs run.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use homeserver_core::Timestamp;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// What is done at intervals is first done so soon.
+/// A job with an interval first runs after this time.
 const FIRST: Duration = Duration::from_secs(60);
 
 /// When something is done again and again. However many nodes there are, it is done once each time.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::Run;
-use super::handlers::Kind;
+use super::handlers::JobType;
 use super::job::JobError;
 use super::jobs::{JobObserver, JobQueue, RunEnd};
 
@@ -35,34 +35,40 @@ impl JobQueue {
         name = "job",
         parent = None,
         skip_all,
-        fields(otel.name = kind.name, name = kind.name, job_id = job.claim.job_id.0, attempt = job.claim.attempt)
+        fields(otel.name = job_type.name, name = job_type.name, job_id = job.claim.job_id.0, attempt = job.claim.attempt)
     )]
-    pub(super) async fn work(&self, kind: &Kind, job: ClaimedJob, observer: &dyn JobObserver) {
+    pub(super) async fn work(&self, job_type: &JobType, job: ClaimedJob, observer: &dyn JobObserver) {
         let job_id = job.claim.job_id;
         let lease = self.leases.begin(job_id).await;
         let began = Instant::now();
         let run = Arc::new(Run::new(self.database.clone(), job.claim.clone(), self.stopping.clone()));
-        let outcome = if job.claim.attempt > i64::from(kind.retry.attempts) {
+        let outcome = if job.claim.attempt > i64::from(job_type.retry.attempts) {
             // Its last run was begun and never ended: it may be what ends the process.
             let last = job.last_error.as_deref().unwrap_or("the node that ran it has not ended it");
             Outcome::Hopeless(format!("given up after {} attempts: {last}", job.claim.attempt - 1))
         } else {
-            self.run_to_end(kind, &job, &run, &lease.lost).await
+            self.run_to_end(job_type, &job, &run, &lease.lost).await
         };
         let end = tokio::select! {
             biased;
-            end = self.write_outcome(kind, &job, &run, outcome) => end,
+            end = self.write_outcome(job_type, &job, &run, outcome) => end,
             () = lease.lost.cancelled() => RunEnd::Lost,
         };
         self.leases.end(job_id);
-        observer.run_ended(kind.name, end, began.elapsed());
+        observer.run_ended(job_type.name, end, began.elapsed());
         self.tell_waiting(job_id);
     }
 
-    async fn run_to_end(&self, kind: &Kind, job: &ClaimedJob, run: &Arc<Run>, lost: &CancellationToken) -> Outcome {
-        let interrupted = if kind.is_interruptible { &self.stopping } else { &self.dropping };
+    async fn run_to_end(
+        &self,
+        job_type: &JobType,
+        job: &ClaimedJob,
+        run: &Arc<Run>,
+        lost: &CancellationToken,
+    ) -> Outcome {
+        let interrupted = if job_type.is_interruptible { &self.stopping } else { &self.dropping };
         // In a task of its own, so that a panic is the end of this job and of nothing else.
-        let mut running = tokio::spawn(kind.begin(job.payload.clone(), run.clone()).in_current_span());
+        let mut running = tokio::spawn(job_type.begin(job.payload.clone(), run.clone()).in_current_span());
         let ended = tokio::select! {
             ended = &mut running => ended,
             () = lost.cancelled() => {
@@ -84,16 +90,16 @@ impl JobQueue {
     }
 
     /// Writes down what became of a run; again and again if that fails, because otherwise it is done a second time.
-    async fn write_outcome(&self, kind: &Kind, job: &ClaimedJob, run: &Run, outcome: Outcome) -> RunEnd {
+    async fn write_outcome(&self, job_type: &JobType, job: &ClaimedJob, run: &Run, outcome: Outcome) -> RunEnd {
         loop {
-            match self.try_write_outcome(kind, job, run, &outcome).await {
+            match self.try_write_outcome(job_type, job, run, &outcome).await {
                 Ok(end) => return end,
                 Err(error) if self.dropping.is_cancelled() => {
-                    tracing::warn!(%error, name = kind.name, "what became of a job was not stored");
+                    tracing::warn!(%error, name = job_type.name, "what became of a job was not stored");
                     return RunEnd::Lost;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, name = kind.name, "what became of a job was not stored yet");
+                    tracing::debug!(%error, name = job_type.name, "what became of a job was not stored yet");
                     tokio::time::sleep(WRITE_AGAIN).await;
                 }
             }
@@ -102,7 +108,7 @@ impl JobQueue {
 
     async fn try_write_outcome(
         &self,
-        kind: &Kind,
+        job_type: &JobType,
         job: &ClaimedJob,
         run: &Run,
         outcome: &Outcome,
@@ -112,12 +118,12 @@ impl JobQueue {
             Outcome::Lost => (false, RunEnd::Lost),
             Outcome::Finished => (self.database.finish_job(claim, run.last_progress(), now).await?, RunEnd::Finished),
             Outcome::Interrupted => (self.database.return_job(claim, now).await?, RunEnd::Interrupted),
-            Outcome::Hopeless(reason) => (self.give_up(kind, job, reason).await?, RunEnd::GivenUp),
+            Outcome::Hopeless(reason) => (self.give_up(job_type, job, reason).await?, RunEnd::GivenUp),
             Outcome::Failed(reason) => {
                 let luck = rand::rng().random_range(0.0..1.0);
-                match kind.retry.next(claim.attempt, job.scheduled_at, now, luck) {
+                match job_type.retry.next(claim.attempt, job.scheduled_at, now, luck) {
                     Ok(due_at) => {
-                        let (name, job_id) = (kind.name, claim.job_id.0);
+                        let (name, job_id) = (job_type.name, claim.job_id.0);
                         tracing::warn!(
                             name,
                             job_id,
@@ -127,15 +133,15 @@ impl JobQueue {
                         );
                         (self.database.retry_job(claim, due_at, bounded(reason), now).await?, RunEnd::Retried)
                     }
-                    Err(end) => (self.give_up(kind, job, &format!("{end}: {reason}")).await?, RunEnd::GivenUp),
+                    Err(end) => (self.give_up(job_type, job, &format!("{end}: {reason}")).await?, RunEnd::GivenUp),
                 }
             }
         };
         Ok(if is_held { end } else { RunEnd::Lost })
     }
 
-    async fn give_up(&self, kind: &Kind, job: &ClaimedJob, reason: &str) -> Result<bool, StorageError> {
-        let (name, job_id) = (kind.name, job.claim.job_id.0);
+    async fn give_up(&self, job_type: &JobType, job: &ClaimedJob, reason: &str) -> Result<bool, StorageError> {
+        let (name, job_id) = (job_type.name, job.claim.job_id.0);
         tracing::error!(name, job_id, reason, "a job was given up");
         self.database.give_up_job(job.claim.clone(), bounded(reason), self.clock.now()).await
     }

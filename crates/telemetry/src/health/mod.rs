@@ -1,4 +1,4 @@
-//! How a server is doing, for those who watch it and for those who send it requests.
+//! The health of a server, for its operator and for proxies.
 
 mod shared;
 
@@ -38,7 +38,7 @@ pub struct Health {
     pub writer: PartHealth,
     /// The disk that the data directory is on.
     pub disk: DiskHealth,
-    /// What tells those who wait for something new.
+    /// The log, which wakes waiting requests.
     pub log: PartHealth,
     /// The loops that run in the background.
     pub background: BackgroundHealth,
@@ -48,7 +48,7 @@ pub struct Health {
     pub uptime_seconds: u64,
 }
 
-/// A part of which there is no more to tell.
+/// A part with a status and nothing more.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PartHealth {
     /// Whether it does its work.
@@ -60,7 +60,7 @@ pub struct PartHealth {
 pub struct BackgroundHealth {
     /// Whether all of them run.
     pub status: Status,
-    /// Those that have ended and are started again.
+    /// Loops that have ended and are started again.
     pub failing: Vec<&'static str>,
 }
 
@@ -91,9 +91,9 @@ pub struct CacheHealth {
     pub status: CacheStatus,
     /// The share of look-ups answered from memory, from 0 to 1; 0 before the first one.
     pub hit_rate: f64,
-    /// What they take, in bytes.
+    /// Their memory, in bytes.
     pub size_bytes: u64,
-    /// What they may take, in bytes: `caches.memory_budget`.
+    /// Their limit, in bytes: `caches.memory_budget`.
     pub budget_bytes: u64,
 }
 
@@ -110,7 +110,7 @@ pub enum CacheStatus {
 }
 
 impl CacheStatus {
-    /// By what was looked up between two checks.
+    /// Of the look-ups between two checks.
     fn between(earlier: &MemoryUsage, now: &MemoryUsage) -> Self {
         /// With fewer look-ups there is nothing to tell.
         const LEAST_LOOK_UPS: u64 = 1_000;
@@ -139,7 +139,7 @@ pub enum Readiness {
 
 /// How to find out about each part.
 pub struct HealthChecks {
-    /// Has the database answer the simplest question, and says how long it took.
+    /// Asks the database the simplest question, and returns how long it took.
     pub database: Probe<Duration>,
     /// Commits a write that changes nothing.
     pub writer: Probe<()>,
@@ -147,7 +147,7 @@ pub struct HealthChecks {
     pub last_commit: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
     /// Measures the disk of the data directory.
     pub disk: Probe<DiskSpace>,
-    /// For how long the oldest commit has waited to be told to those who wait; `None` when none does.
+    /// How long the oldest commit has waited until the requests that wait for it are woken; `None` if none waits.
     pub untold_for: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
     /// For how long what other servers write has not been known; `None` if it is.
     pub lost_for: Box<dyn Fn() -> Option<Duration> + Send + Sync>,
@@ -182,7 +182,7 @@ const WRITER_TRUSTED_FOR: Duration = Duration::from_secs(30);
 const DISK_TRUSTED_FOR: Duration = Duration::from_secs(10);
 /// With less than this a database soon cannot be written to.
 const MIN_AVAILABLE_BYTES: u64 = 64 << 20;
-/// Those who wait for something new are told within milliseconds.
+/// Waiting requests are usually woken within milliseconds.
 const MAX_UNTOLD: Duration = Duration::from_secs(30);
 
 impl HealthProbe {
@@ -247,7 +247,7 @@ impl HealthProbe {
         }
     }
 
-    /// The space on the disk of the data directory when it was last looked at; has it looked at again, for the next time.
+    /// The space on the disk of the data directory at the last look. Starts the next look.
     #[must_use]
     pub fn disk_space(&self) -> Option<DiskSpace> {
         self.disk.latest().and_then(Result::ok)

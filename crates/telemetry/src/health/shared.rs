@@ -14,7 +14,7 @@ type Answer<T> = Result<T, String>;
 /// The last answer, and when it came.
 type Last<T> = Option<(Instant, Answer<T>)>;
 
-/// A question that is asked once for all who want to know: never twice at a time, and not again while the last answer is
+/// A question that all callers share: never asked twice at a time, and not again while the last answer is
 /// fresh. So nobody can make it expensive by asking often, and what hangs is not asked more and more.
 pub(super) struct SharedProbe<T> {
     probe: Probe<T>,
@@ -62,7 +62,7 @@ impl<T: Clone + Send + Sync + 'static> SharedProbe<T> {
         (at.elapsed() < self.fresh_for).then(|| answer.clone())
     }
 
-    /// The question that is being asked, or else a new one. It goes on when those who asked have gone away.
+    /// The question in progress, or else a new one. It continues when its callers have gone away.
     fn begin(&self) -> (Instant, watch::Receiver<Option<Answer<T>>>) {
         let mut state = self.state.lock();
         if let Some((asked, answer)) = &state.asking

@@ -118,7 +118,7 @@ async fn parts_that_never_answer_are_unhealthy_after_five_seconds_together() {
     assert_eq!(unhealthy, [Status::Unhealthy; 4]);
     assert!(!probe.check().await.is_healthy());
     assert_eq!(probe.readiness().await, Readiness::Unhealthy);
-    // Who comes later does not wait for what is known to hang.
+    // A later caller does not wait for a question that is known to hang.
     assert_eq!(started.elapsed(), Duration::from_secs(5));
 }
 

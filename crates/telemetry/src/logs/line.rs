@@ -90,7 +90,7 @@ fn write_fields(line: &mut String, fields: &[(&'static str, Value)]) -> fmt::Res
     Ok(())
 }
 
-/// Nobody forges a line by what they name things: a line ends where it ends, and terminals are told nothing.
+/// Escapes control characters, so that no name that a user chose can forge a log line or control a terminal.
 fn write_escaped(line: &mut String, text: &str) -> fmt::Result {
     for character in text.chars() {
         if character.is_control() {

@@ -78,8 +78,8 @@ impl Logs {
 /// When the filter does not parse, the endpoint is of no use, or logs were installed before.
 pub fn install_logs(options: LogOptions<'_>) -> Result<(Logs, Option<Traces>), LogsError> {
     let (subscriber, logs, traces) = subscriber(options)?;
-    // Records of the `log` crate stay outside. Whoever asks whether one is wanted leaves the answer behind in the thread, and the
-    // next line or span takes it for its own and is lost. The statements of sqlx do that.
+    // Records of the `log` crate are left out. The check whether one is wanted leaves its answer behind in the thread; the next line
+    // or span would use that answer and be lost. The statements of sqlx check that way.
     tracing::subscriber::set_global_default(subscriber).map_err(|error| LogsError::Installed(error.to_string()))?;
     Ok((logs, traces))
 }

@@ -49,7 +49,7 @@ impl CacheMetrics {
     }
 }
 
-/// All that has a share of the budget, as one.
+/// The sum of all users of the budget.
 pub(super) fn sum(budget: &MemoryBudget) -> MemoryUsage {
     budget.usage().iter().fold(MemoryUsage::default(), |sum, (_, usage)| sum.plus(usage))
 }

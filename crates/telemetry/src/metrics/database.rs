@@ -91,7 +91,7 @@ impl DatabaseMetrics {
         self.pool_timeouts.inc();
     }
 
-    /// So many writes were committed in one transaction.
+    /// Counts a transaction with this many writes.
     pub fn committed(&self, writes: usize, transaction: Duration, commit: Duration) {
         self.batch_size.observe(as_float(u64::try_from(writes).unwrap_or(u64::MAX)));
         self.transaction_seconds.observe(transaction.as_secs_f64());

@@ -1,4 +1,4 @@
-//! What is counted of requests to and from other servers.
+//! The metrics of requests to and from other servers.
 
 use std::time::Duration;
 

@@ -32,7 +32,7 @@ pub struct StatisticsReading {
     pub daily_sent_messages: i64,
 }
 
-/// Work in the background, and what it counted.
+/// The metrics of jobs, with the statistics that they count.
 #[derive(Clone)]
 pub struct JobMetrics {
     jobs: [(&'static str, IntGaugeVec); 3],
@@ -44,7 +44,7 @@ pub struct JobMetrics {
     statistics: [Gauge; 6],
 }
 
-/// From a row that is removed to a room of which everything is.
+/// From the removal of a row to that of a whole room.
 const RUN_SECONDS: [f64; 10] = [0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0];
 
 impl JobMetrics {

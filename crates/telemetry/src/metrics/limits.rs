@@ -15,7 +15,7 @@ pub struct LimitMetrics {
     waiting: IntGaugeVec,
 }
 
-/// From one who did not wait to the longest waits that are usual.
+/// From no wait to the longest usual one.
 const WAIT_SECONDS: [f64; 9] = [0.0001, 0.001, 0.01, 0.05, 0.25, 1.0, 2.5, 10.0, 30.0];
 
 impl LimitMetrics {
@@ -42,12 +42,12 @@ impl LimitMetrics {
         })
     }
 
-    /// Counts somebody who got in after this wait.
+    /// Counts a caller that got a place after this wait.
     pub fn entered(&self, limit: &str, waited: Duration) {
         self.wait_seconds.with_label_values(&[limit]).observe(waited.as_secs_f64());
     }
 
-    /// Counts somebody who was refused.
+    /// Counts a refused caller.
     pub fn refused(&self, limit: &str, reason: &str) {
         self.refused.with_label_values(&[limit, reason]).inc();
     }

@@ -4,7 +4,7 @@ use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, Registry};
 
 use super::{Metrics, MetricsError, gauge, raise, registered};
 
-/// How far the log is, and how far those who follow it.
+/// How far the log is, and how far its followers are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogReading {
     /// The last position that was committed, as this node knows.

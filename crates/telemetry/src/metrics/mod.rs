@@ -38,7 +38,7 @@ use crate::process::ProcessReading;
 #[error("metrics: {0}")]
 pub struct MetricsError(#[from] prometheus::Error);
 
-/// How often one cache had what was asked for, since the start.
+/// Hits and misses of a cache since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CacheCounts {
     /// It was there.
@@ -153,12 +153,12 @@ impl Metrics {
         self.observed.lock().database_connections = Some(Arc::new(open_connections));
     }
 
-    /// Asks all who share `budget` what they keep whenever metrics are read.
+    /// Reads the usage of all caches of `budget` whenever metrics are read.
     pub fn observe_caches(&self, budget: MemoryBudget) {
         self.observed.lock().budget = Some(budget);
     }
 
-    /// Asks this for the counts of the cache `name`, which has no share of the budget, whenever metrics are read.
+    /// Calls `counts` for the cache `name`, which has no share of the budget, whenever metrics are read.
     pub fn observe_cache(&self, name: &str, counts: impl Fn() -> CacheCounts + Send + Sync + 'static) {
         self.observed.lock().caches.push((name.to_owned(), Arc::new(counts)));
     }
@@ -208,7 +208,7 @@ impl Metrics {
     pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
     fn refresh(&self) {
-        // Two who read at the same time would both count what is new since the last time.
+        // Two readers at the same time would both count what is new since the last reading.
         let _reading = self.reading.lock();
         let connections = i64::try_from(self.database_connections()).unwrap_or(i64::MAX);
         self.database_connections.set(connections);

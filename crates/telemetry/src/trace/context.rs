@@ -14,8 +14,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 const TRACEPARENT: &str = "traceparent";
 
-/// Tells the server that a request goes to which trace it belongs to: that of the current span, if it is being recorded. Whoever
-/// makes requests to others of the same operator, or to other homeservers, calls this.
+/// Adds the trace of the current span to the headers of an outbound request, if the span is recorded. Code that makes requests to
+/// other homeservers, or to other services of the operator, calls this.
 pub fn inject_trace_context(headers: &mut HeaderMap) {
     let context = Span::current().context();
     if context.span().span_context().is_sampled() {

@@ -158,7 +158,7 @@ fn resource(options: &TraceOptions) -> Resource {
         .build()
 }
 
-/// What is this server's own. The libraries that send traces make spans too, of which traces would have no end.
+/// Whether a span is of this server's own crates. The libraries that send traces make spans too, and tracing those would never end.
 fn is_traced(metadata: &Metadata<'_>) -> bool {
     const CRATES: [&str; 16] = [
         REQUEST_TARGET,
@@ -183,7 +183,7 @@ fn is_traced(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= least && CRATES.contains(&target)
 }
 
-/// Lets no more spans wait than there is room for, and counts those that it turns away.
+/// Bounds the queue of spans, and counts the spans that it drops.
 #[derive(Debug)]
 struct Queueing {
     processor: BatchSpanProcessor,

@@ -23,7 +23,7 @@ pub enum RemoteTraces {
     Continue,
 }
 
-/// What is known of a request when it arrives.
+/// The facts of a request on arrival.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestFacts<'a> {
     /// What its log lines and its answer are marked with.
@@ -99,7 +99,7 @@ impl RequestSpan {
     }
 }
 
-/// Has the request that is being worked on name who makes it.
+/// Adds the requester to the span of the current request.
 pub fn record_requester(user_id: &str, device_id: Option<&str>) {
     let span = Span::current();
     span.record("user_id", user_id);

@@ -4,7 +4,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
-/// Records a share of the requests, and all that belongs to a request that is recorded.
+/// Records a share of the requests, with every span of a recorded request.
 ///
 /// The decision is this server's own: neither what a remote says of its trace nor the ID that it chose for it has an influence,
 /// else anybody could have everything recorded.

@@ -1,4 +1,4 @@
-//! What is claimed of the server, and which benchmarks show it.
+//! Claims about the server's speed, with the benchmarks that show them.
 
 /// One row of the table.
 pub(crate) struct Claim {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-/// What is asked for.
+/// The command line.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Options {
     /// Run benchmarks.

@@ -1,15 +1,10 @@
-//! The limits of a server, by its configuration: on how much heavy work runs at once, and on how often something is done.
+//! Limits on how much heavy work runs at once, by the configuration.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use accounts::rate_limits::{Kind, Rate, RateLimits};
 use config::{Config, LimitSizes};
 use tasks::limits::{Limit, LimitObserver, LimitSize, Reason};
-use tasks::loops::Loops;
-use telemetry::{LimitMetrics, Metrics, MetricsError, RateLimitMetrics};
-
-/// How often the rate limits forget whoever has been quiet, and read what other nodes have changed.
-const TEND_EVERY: Duration = Duration::from_mins(1);
+use telemetry::{LimitMetrics, Metrics, MetricsError};
 
 /// A limit for each kind of heavy work.
 pub(crate) struct HeavyWork {
@@ -109,66 +104,5 @@ impl LimitObserver for Observer {
             Reason::WaitedTooLong => "waited_too_long",
         };
         self.0.refused(limit, reason);
-    }
-}
-
-/// The rate that the configuration gives to a kind of action; `None` without a limit.
-pub(crate) fn rate_of(config: &Config, kind: Kind) -> Option<Rate> {
-    let rates = &config.rate_limits;
-    if !rates.enabled {
-        return None;
-    }
-    let rate = match kind {
-        Kind::Message => rates.message,
-        Kind::AdminRedaction => rates.admin_redaction?,
-        Kind::Registration => rates.registration,
-        Kind::RegistrationAvailable => rates.registration_available,
-        Kind::RegistrationTokenValidity => rates.registration_token_validity,
-        Kind::InteractiveAuth => rates.interactive_auth,
-        Kind::LoginAddress => rates.login.address,
-        Kind::LoginAccount => rates.login.account,
-        Kind::LoginFailedAttempts | Kind::ProofFailedAttempts => rates.login.failed_attempts,
-        Kind::JoinsLocal => rates.joins.local,
-        Kind::JoinsRemote => rates.joins.remote,
-        Kind::JoinsPerRoom => rates.joins_per_room,
-        Kind::InvitesPerRoom => rates.invites.per_room,
-        Kind::InvitesPerUser => rates.invites.per_user,
-        Kind::InvitesPerIssuer => rates.invites.per_issuer,
-        Kind::RoomCreation => rates.room_creation,
-        Kind::RoomDirectory => rates.room_directory,
-        Kind::UserDirectory => rates.user_directory,
-        Kind::ThirdPartyValidation => rates.third_party_validation,
-        Kind::Presence => rates.presence_per_user,
-        Kind::MediaCreate => rates.media_create,
-        Kind::RemoteQueries => rates.remote_queries,
-        Kind::RemoteMedia => rates.remote_media,
-        Kind::ServerKeys => rates.server_keys,
-    };
-    let burst = rate.burst.try_into().ok()?;
-    Some(Rate { per_second: rate.per_second, burst })
-}
-
-/// Registers the metrics of the rate limits, and tends them in one of the server's `loops`.
-pub(crate) fn tend(limits: &Arc<RateLimits>, metrics: &Metrics, loops: &Loops) -> Result<(), MetricsError> {
-    let group = RateLimitMetrics::new(metrics)?;
-    metrics.before_reading({
-        let limits = limits.clone();
-        move || {
-            for counts in limits.counts() {
-                group.set(counts.kind.name(), counts.refused, counts.keys);
-            }
-        }
-    });
-    let limits = limits.clone();
-    loops.spawn("rate limits", move || tend_forever(limits.clone()));
-    Ok(())
-}
-
-async fn tend_forever(limits: Arc<RateLimits>) {
-    loop {
-        tokio::time::sleep(TEND_EVERY).await;
-        if let Err(error) = limits.tend().await {
-            tracing::warn!(%error, "the rate limits of single users may be old");
-        }
     }
 }

@@ -1,11 +1,10 @@
-//! Work in the background: who does it, when, and how much of it is shown in the metrics.
+//! Jobs: their handlers, their schedules, and their metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use accounts::jobs::{ForgetUploadNames, LeaveAllRooms, UpdateMemberProfile};
-use accounts::mail::{MailJob, SendMail, ValidationMails};
-use accounts::sessions::Sessions;
+use accounts::mail::{MailJob, SendMail};
 use background::{
     ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, JobState, MembershipJobs,
     PurgeForgottenRooms, RemoveExpired, RemoveReadLog, RemoveUnseenDevices, RoomPurge, StateCompletion, UploadNames,
@@ -13,21 +12,21 @@ use background::{
 };
 use config::{Config, Schedule};
 use homeserver_core::Clock;
-use media::ContentRepository;
-use rooms::Memberships;
 use rooms::jobs::{InheritRoomSettings, RemoveGuests};
-use storage::{Database, Interned, StorageError};
-use tasks::loops::Loops;
-use tasks::queue::{Handlers, JobObserver, JobQueue, QueueOptions, RunEnd, Workers};
+use storage::{Database, StorageError};
+use tasks::queue::{Handlers, JobObserver, QueueOptions, RunEnd, Workers};
 use telemetry::{JobReading, Metrics, StatisticsReading};
+
+use super::{accounts::AccountsParts, foundation::Foundation, media::MediaParts, rooms::RoomsParts};
+use crate::StartError;
 
 /// How often jobs are counted for the metrics.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
-/// How often it is looked what is old in the written log, which grows with every write.
+/// How often old entries of the written log are removed, which grows with every write.
 const REMOVE_READ_LOG_EVERY: Duration = Duration::from_secs(1_800);
 
 /// How this node does jobs.
-pub(crate) fn options(config: &Config) -> QueueOptions {
+pub(super) fn options(config: &Config) -> QueueOptions {
     let jobs = &config.jobs;
     QueueOptions {
         workers: Workers {
@@ -43,23 +42,44 @@ pub(crate) fn options(config: &Config) -> QueueOptions {
     }
 }
 
-/// What those need who do the work.
-pub(crate) struct Needs<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) database: &'a Database,
-    pub(crate) clock: &'a Arc<dyn Clock>,
-    pub(crate) interned: &'a Arc<Interned>,
-    pub(crate) sessions: &'a Arc<Sessions>,
-    pub(crate) media: &'a Arc<ContentRepository>,
-    pub(crate) memberships: &'a Arc<Memberships>,
-    pub(crate) metrics: &'a Arc<Metrics>,
-    /// None if this server sends no mail.
-    pub(crate) mails: Option<&'a Arc<ValidationMails>>,
+/// Begins to run jobs, and to count them.
+pub(super) async fn start(
+    config: &Config,
+    foundation: &Foundation,
+    accounts: &AccountsParts,
+    rooms: &RoomsParts,
+    media: &MediaParts,
+) -> Result<(), StartError> {
+    let Foundation { database, clock, metrics, loops, jobs, .. } = foundation;
+    WorkOutStates::schedule_if_needed(database, clock.as_ref()).await?;
+    let handlers = handlers(config, foundation, accounts, rooms, media);
+    jobs.start(handlers, Arc::new(Observer(metrics.clone())), loops);
+    let (database, clock, metrics) = (database.clone(), clock.clone(), metrics.clone());
+    loops.spawn("job counts", move || {
+        let (database, clock, metrics) = (database.clone(), clock.clone(), metrics.clone());
+        async move {
+            loop {
+                if let Err(error) = count(&database, clock.as_ref(), &metrics).await {
+                    tracing::debug!(%error, "jobs were not counted");
+                }
+                tokio::time::sleep(COUNT_EVERY).await;
+            }
+        }
+    });
+    Ok(())
 }
 
-/// Those who do the work.
-pub(crate) fn handlers(needs: &Needs<'_>) -> Handlers {
-    let Needs { config, database, clock, interned, sessions, media, memberships, metrics, mails } = *needs;
+/// One handler for each kind of job.
+fn handlers(
+    config: &Config,
+    foundation: &Foundation,
+    accounts: &AccountsParts,
+    rooms: &RoomsParts,
+    media: &MediaParts,
+) -> Handlers {
+    let Foundation { database, clock, interned, metrics, .. } = foundation;
+    let (sessions, memberships) = (&accounts.components.sessions, &rooms.components.memberships);
+    let media = &media.components.media;
     let jobs = &config.jobs;
     let unseen_for = jobs.remove_devices_unseen_for.map(config::Period::duration);
     let clean_up = CleanUp::new(database.clone(), clock.clone(), sessions.clone(), media.clone(), unseen_for);
@@ -82,7 +102,7 @@ pub(crate) fn handlers(needs: &Needs<'_>) -> Handlers {
         )
         .with_scheduled::<PurgeForgottenRooms>(schedule(jobs.purge_rooms), RoomPurge::new(database.clone()))
         .with_scheduled::<CountStatistics>(schedule(jobs.statistics), counting);
-    match mails {
+    match &accounts.mails {
         Some(mails) => handlers.with::<MailJob>(SendMail::new(mails.clone())),
         None => handlers,
     }
@@ -93,23 +113,6 @@ fn schedule(schedule: Schedule) -> tasks::queue::Schedule {
         Schedule::Every(interval) => tasks::queue::Schedule::Every(interval.duration()),
         Schedule::DailyAt { hour, minute } => tasks::queue::Schedule::DailyAt { hour, minute },
     }
-}
-
-/// Begins to do jobs, and to count them.
-pub(crate) fn start(queue: &Arc<JobQueue>, needs: &Needs<'_>, loops: &Loops) {
-    queue.start(handlers(needs), Arc::new(Observer(needs.metrics.clone())), loops);
-    let (database, clock, metrics) = (needs.database.clone(), needs.clock.clone(), needs.metrics.clone());
-    loops.spawn("job counts", move || {
-        let (database, clock, metrics) = (database.clone(), clock.clone(), metrics.clone());
-        async move {
-            loop {
-                if let Err(error) = count(&database, clock.as_ref(), &metrics).await {
-                    tracing::debug!(%error, "jobs were not counted");
-                }
-                tokio::time::sleep(COUNT_EVERY).await;
-            }
-        }
-    });
 }
 
 async fn count(database: &Database, clock: &dyn Clock, metrics: &Metrics) -> Result<(), StorageError> {
@@ -135,7 +138,7 @@ async fn count(database: &Database, clock: &dyn Clock, metrics: &Metrics) -> Res
     Ok(())
 }
 
-/// Counts what is done.
+/// Counts jobs and removed state chunks in the metrics.
 struct Observer(Arc<Metrics>);
 
 impl JobObserver for Observer {

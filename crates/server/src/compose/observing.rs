@@ -1,4 +1,4 @@
-//! How what the components count gets into the metrics, and what the health check asks them: they know of neither.
+//! Connects components to metrics and to the health check: components know of neither.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -36,7 +36,7 @@ impl DatabaseObserver for ObservedDatabase {
     }
 }
 
-/// Has the metrics tell of the database's connections and of the writer's queue.
+/// Shows the database's connections and the writer's queue in the metrics.
 pub(crate) fn observe_database(metrics: &Metrics, database: &Database) {
     let engine = match database.engine() {
         Engine::Sqlite => "sqlite",
@@ -52,7 +52,7 @@ pub(crate) fn observe_database(metrics: &Metrics, database: &Database) {
     });
 }
 
-/// Has the metrics tell how far the log and its followers are.
+/// Shows how far the log and its followers are in the metrics.
 pub(crate) fn observe_log(metrics: &Metrics, progress: Arc<LogProgress>) {
     metrics.observe_log(move || LogReading {
         position: progress.committed().0,
@@ -61,7 +61,7 @@ pub(crate) fn observe_log(metrics: &Metrics, progress: Arc<LogProgress>) {
     });
 }
 
-/// Has the metrics tell of `/sync`.
+/// Shows the counts of `/sync` in the metrics.
 pub(crate) fn observe_sync(metrics: &Metrics, sync: Arc<Sync>) {
     metrics.observe_sync(move || {
         let sync::v3::SyncCounts { initial, incremental, timeouts, wakeups, waiting } = sync.counts();
@@ -69,7 +69,7 @@ pub(crate) fn observe_sync(metrics: &Metrics, sync: Arc<Sync>) {
     });
 }
 
-/// The health check of a server that keeps what is its own in `data_dir`.
+/// The health check of a server with its files in `data_dir`.
 pub(crate) fn health_probe(
     metrics: Arc<Metrics>,
     database: &Database,
@@ -87,7 +87,7 @@ pub(crate) fn health_probe(
         }),
         writer: Box::new(move || {
             let database = written.clone();
-            // It waits for whoever allocates positions, as every append does, and changes nothing.
+            // It takes the lock that every append takes, and changes nothing.
             Box::pin(async move { database.settled_position().await.map(drop).map_err(|error| error.to_string()) })
         }),
         last_commit: Box::new(move || committed.last_commit()),
@@ -106,7 +106,7 @@ pub(crate) fn health_probe(
     };
     let probe = Arc::new(HealthProbe::new(VERSION, metrics.clone(), checks));
     let disk = Arc::downgrade(&probe);
-    // The first look at the disk, so that the first who asks finds it done.
+    // Looks at the disk now, so that the first health check has an answer.
     let _ = probe.disk_space();
     metrics.observe_disk(move || disk.upgrade()?.disk_space());
     probe

@@ -1,0 +1,57 @@
+use std::sync::Arc;
+
+use api::state::SyncComponents;
+use config::Config;
+use sync::{
+    presence::{PresenceOptions, Presences},
+    receipts::Receipts,
+    v3::Sync,
+};
+
+use super::{foundation::Foundation, log::LogParts, observing};
+use crate::StartError;
+
+/// Makes the components of `/sync`. Presence follows the log from here on.
+pub(super) async fn components(
+    config: &Config,
+    foundation: &Foundation,
+    log: &LogParts,
+) -> Result<SyncComponents, StartError> {
+    let Foundation { database, interned, clock, .. } = foundation;
+    let presences = Presences::start(
+        database.clone(),
+        interned.clone(),
+        clock.clone(),
+        log.user_rooms.clone(),
+        log.wakeups.clone(),
+        presence_options(config),
+        &foundation.loops,
+    );
+    let presences = presences.await?;
+    let sync = Arc::new(Sync::new(
+        database.clone(),
+        interned.clone(),
+        log.states.clone(),
+        clock.clone(),
+        log.tail.clone(),
+        log.user_rooms.clone(),
+        log.ignored_users.clone(),
+        log.wakeups.clone(),
+        log.typing.clone(),
+        presences.clone(),
+        foundation.heavy_work.initial_sync.clone(),
+        foundation.stopping.clone(),
+    ));
+    observing::observe_sync(&foundation.metrics, sync.clone());
+    let receipts = Arc::new(Receipts::new(database.clone(), interned.clone(), clock.clone()));
+    Ok(SyncComponents { sync, receipts, typing: log.typing.clone(), presences })
+}
+
+fn presence_options(config: &Config) -> PresenceOptions {
+    let presence = &config.presence;
+    PresenceOptions {
+        enabled: presence.enabled,
+        idle_after: presence.idle_after.duration(),
+        offline_after: presence.offline_after.duration(),
+    }
+}
