@@ -1,7 +1,7 @@
 //! Accounts and what belongs to one user: how they begin, how their owners prove who they are, and what they have stored here.
 //!
-//! Begin with [`sessions`]: every request with an access token passes through [`sessions::Sessions`], and everything else is
-//! asked on behalf of a [`sessions::Requester`].
+//! Begin with [`authentication`]: every request with an access token passes through its [`Authenticator`](authentication::Authenticator),
+//! and everything else is asked on behalf of a [`sessions::Requester`].
 //!
 //! * [`registration`] makes accounts, [`Accounts`] logs in to them, changes and closes them.
 //! * [`uia`] is user-interactive authentication; [`passwords`], [`threepids`] and [`mail`] are what it proves with.
@@ -26,6 +26,7 @@
 pub mod account_data;
 mod accounts;
 pub mod asking;
+pub mod authentication;
 pub mod capabilities;
 pub mod devices;
 pub mod discovery;

@@ -5,7 +5,8 @@
 //! 1. `edge` answers `OPTIONS`, and adds to every other answer the CORS headers and to the metrics what it cost.
 //! 2. A router finds the handler: `client/mod.rs` is the whole client-server API as one list.
 //! 3. The handler's arguments are the whole truth about what it touches. [`extract`] checks each part of the request:
-//!    [`Authenticated`](extract::Authenticated) (or `GuestOrUser`, `OptionalAuthenticated`, `Administrator`), [`Path`](extract::Path),
+//!    [`Authenticated`](extract::Authenticated) (or `GuestOrUser`, `OptionalAuthenticated`, `Administrator`), [`Path`](extract::Path) or
+//!    [`OwnUser`](extract::OwnUser),
 //!    [`Query`](extract::Query), [`Json`](extract::Json) or [`Content`](extract::Content); `State<Arc<Component>>` names a component.
 //! 4. The handler calls one component, and answers with `Json(…)` or an [`ApiError`](error::ApiError).
 //!

@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use ::federation::ServerRates;
 use accounts::Accounts;
 use accounts::account_data::AccountData;
+use accounts::authentication::Authenticator;
 use accounts::capabilities::Capabilities;
 use accounts::devices::Devices;
 use accounts::discovery::Discovery;
@@ -176,8 +177,14 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let shared_secret =
         SharedSecret::new(database.clone(), clock.clone(), registration.clone(), rate_limits.clone(), secret);
     let shared_secret = Arc::new(shared_secret);
-    let user_interactive_auth =
-        UserInteractiveAuth::new(database.clone(), clock.clone(), accounts.clone(), rate_limits.clone());
+    let user_interactive_auth = UserInteractiveAuth::new(
+        database.clone(),
+        clock.clone(),
+        accounts.clone(),
+        registration.clone(),
+        threepids.clone(),
+        rate_limits.clone(),
+    );
     let devices = Arc::new(Devices::new(database.clone(), sessions.clone()));
     let profiles = Arc::new(Profiles::new(database.clone(), clock.clone(), queue.clone()));
     let account_data = Arc::new(AccountData::new(database.clone(), interned.clone()));
@@ -300,6 +307,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         client_traces: client_traces(config),
         capabilities,
         discovery,
+        authenticator: Arc::new(Authenticator::new(sessions.clone())),
         sessions: sessions.clone(),
         accounts,
         registration: registration.clone(),
