@@ -288,7 +288,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Replaces the password of whoever has the e-mail address, which was confirmed for that; the confirmation is used up.
+    /// Replaces the password of the account with the confirmed e-mail address, and uses up the confirmation.
     /// If `log_out`, ends the sessions of all devices but `kept`.
     ///
     /// # Errors
