@@ -12,7 +12,7 @@
 //!
 //! # An endpoint
 //!
-//! One endpoint, one small file, and one line in the list:
+//! One endpoint, one small file, and one line in the list, which `paths::Paths` turns into every path by which clients call it:
 //!
 //! ```text
 //! // client/mod.rs:       .v3("/rooms/{roomId}/forget", post(rooms::forget::forget))
@@ -46,6 +46,7 @@ mod front_page;
 mod limits;
 mod media;
 pub mod ops;
+mod paths;
 mod request_id;
 mod router;
 pub mod state;
