@@ -8,7 +8,6 @@ use accounts::asking::Shares;
 use accounts::authentication::Authenticator;
 use accounts::capabilities::Capabilities;
 use accounts::devices::Devices;
-use accounts::discovery::Discovery;
 use accounts::filters::Filters;
 use accounts::mail::Templates;
 use accounts::profiles::Profiles;
@@ -18,6 +17,7 @@ use accounts::registration::{Registration, SharedSecret};
 use accounts::sessions::Sessions;
 use accounts::threepids::ThirdPartyIdentifiers;
 use accounts::uia::UserInteractiveAuth;
+use accounts::well_known::WellKnown;
 use axum::extract::FromRef;
 use background::{BackgroundJobs, Statistics};
 use federation::{Gate, OwnKeys};
@@ -58,7 +58,7 @@ components! {
     /// The document `/capabilities`.
     capabilities: Arc<Capabilities>,
     /// The documents under `/.well-known`.
-    discovery: Arc<Discovery>,
+    well_known: Arc<WellKnown>,
     /// Who makes a request.
     authenticator: Arc<Authenticator>,
     /// How sessions are refreshed, and end.

@@ -10,7 +10,6 @@ use accounts::account_data::AccountData;
 use accounts::authentication::Authenticator;
 use accounts::capabilities::Capabilities;
 use accounts::devices::Devices;
-use accounts::discovery::Discovery;
 use accounts::filters::Filters;
 use accounts::ignoring::IgnoredUsers;
 use accounts::passwords::Passwords;
@@ -21,6 +20,7 @@ use accounts::registration::{Registration, SharedSecret};
 use accounts::sessions::{SessionOptions, Sessions};
 use accounts::threepids::ThirdPartyIdentifiers;
 use accounts::uia::UserInteractiveAuth;
+use accounts::well_known::WellKnown;
 use api::{ApiState, Components, RequestObserver};
 use axum::Router;
 use background::{BackgroundJobs, Statistics, WorkOutStates};
@@ -112,7 +112,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
 
     metrics.observe_caches(database.memory().clone());
     let capabilities = Arc::new(Capabilities::new(&capability_options(config)));
-    let discovery = Arc::new(Discovery::new(config.server.public_base_url.as_ref().map(config::WebUrl::as_str), None));
+    let well_known = Arc::new(WellKnown::new(config.server.public_base_url.as_ref().map(config::WebUrl::as_str), None));
 
     let interned = Arc::new(Interned::new(database.clone()));
     WorkOutStates::schedule_if_needed(&database, clock.as_ref()).await?;
@@ -294,7 +294,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let reconfigurable = Reconfigurable {
         memory: database.memory().clone(),
         capabilities: capabilities.clone(),
-        discovery: discovery.clone(),
+        well_known: well_known.clone(),
         passwords,
         registration: registration.clone(),
         shared_secret: shared_secret.clone(),
@@ -306,7 +306,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         observer: Some(observer.clone()),
         client_traces: client_traces(config),
         capabilities,
-        discovery,
+        well_known,
         authenticator: Arc::new(Authenticator::new(sessions.clone())),
         sessions: sessions.clone(),
         accounts,

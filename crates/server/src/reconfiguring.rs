@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use accounts::capabilities::{Capabilities, CapabilityOptions};
-use accounts::discovery::Discovery;
 use accounts::passwords::{HashCost, PasswordPolicy, Passwords};
 use accounts::registration::{Registration, RegistrationOptions, SharedSecret};
+use accounts::well_known::WellKnown;
 use config::{Config, Sources, WebUrl};
 use homeserver_core::MemoryBudget;
 use media::{ContentRepository, MediaOptions};
@@ -18,7 +18,7 @@ use storage::RoomStates;
 pub(crate) struct Reconfigurable {
     pub(crate) memory: MemoryBudget,
     pub(crate) capabilities: Arc<Capabilities>,
-    pub(crate) discovery: Arc<Discovery>,
+    pub(crate) well_known: Arc<WellKnown>,
     pub(crate) passwords: Arc<Passwords>,
     pub(crate) registration: Arc<Registration>,
     pub(crate) shared_secret: Arc<SharedSecret>,
@@ -40,7 +40,7 @@ impl Reconfigurable {
             .reconfigure(hash_cost(config), password_policy(config), config.passwords.enabled)
             .map_err(unusable)?;
         self.capabilities.reconfigure(&capability_options(config));
-        self.discovery.reconfigure(config.server.public_base_url.as_ref().map(WebUrl::as_str));
+        self.well_known.reconfigure(config.server.public_base_url.as_ref().map(WebUrl::as_str));
         self.registration.reconfigure(registration_options(config));
         self.shared_secret.reconfigure(shared_secret(config));
         self.room_creation.reconfigure(config.rooms.default_version.clone());
