@@ -1,7 +1,7 @@
-//! Asking other servers on behalf of somebody who asks this one.
+//! Asking other servers on behalf of a client or of another server.
 //!
-//! Whom this server asks is then what a client says, and how long that takes is up to a server that the client chooses. So each
-//! kind of such requests has places of its own, of which one user or address has a share at most, and a rate for each of them.
+//! The client chooses the server that is asked, and that server decides how long the answer takes. So each kind of such requests has a
+//! limit of its own, in which each user or address has a bounded share, and a rate.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use tasks::limits::{self, Busy, Limit, Permit};
 use crate::rate_limits::{Key, Kind, LimitExceeded, RateLimits};
 use crate::sessions::Requester;
 
-/// On whose behalf another server is asked.
+/// Who asks for something that costs others, or that needs a proof.
 #[derive(Clone, Copy, Debug)]
 pub enum Asker<'a> {
     /// A user or guest.
     User(&'a Requester),
-    /// An address: nobody who has logged in, or a server that has not proved who it is.
+    /// An address: a client that is not logged in, or a server that has not proved its name.
     Address(Option<IpAddr>),
 }
 
 impl<'a> Asker<'a> {
-    /// Under which the asker is counted.
+    /// The key that counts the asker in rate limits.
     #[must_use]
     pub fn key(self) -> Key {
         match self {
@@ -30,7 +30,9 @@ impl<'a> Asker<'a> {
         }
     }
 
-    fn requester(self) -> Option<&'a Requester> {
+    /// The user or guest, if the asker is one.
+    #[must_use]
+    pub fn requester(self) -> Option<&'a Requester> {
         match self {
             Self::User(requester) => Some(requester),
             Self::Address(_) => None,

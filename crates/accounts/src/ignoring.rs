@@ -19,7 +19,7 @@ const MAX_IGNORED: usize = 10_000;
 /// The type of the account data.
 const IGNORED_USER_LIST: &str = "m.ignored_user_list";
 
-/// Whom the users of this server ignore, in memory for those who read. Follows the log.
+/// Whom the users of this server ignore, in memory. Follows the log.
 pub struct IgnoredUsers {
     database: Database,
     users: Cache<UserSn, Ignored>,

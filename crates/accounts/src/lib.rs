@@ -1,13 +1,13 @@
 //! Accounts and what belongs to one user: how they begin, how their owners prove who they are, and what they have stored here.
 //!
-//! Begin with [`sessions`]: every request with an access token passes through [`sessions::Sessions`], and everything else is
-//! asked on behalf of a [`sessions::Requester`].
+//! Begin with [`authentication`]: every request with an access token passes through its [`Authenticator`](authentication::Authenticator),
+//! and everything else is asked on behalf of a [`sessions::Requester`].
 //!
 //! * [`registration`] makes accounts, [`Accounts`] logs in to them, changes and closes them.
 //! * [`uia`] is user-interactive authentication; [`passwords`], [`threepids`] and [`mail`] are what it proves with.
 //! * [`profiles`], [`devices`], [`account_data`], [`filters`], [`push_rules`] and [`ignoring`] are what users keep here.
 //! * [`rate_limits`] counts what users and addresses do, [`asking`] what they have this server ask of others.
-//! * [`capabilities`] and [`discovery`] are documents that clients read before they do anything.
+//! * [`capabilities`] and [`well_known`] are documents that clients read before they do anything.
 //! * [`jobs`] are what follows from a change of an account.
 //!
 //! # What is kept in memory, and what bounds it
@@ -26,9 +26,9 @@
 pub mod account_data;
 mod accounts;
 pub mod asking;
+pub mod authentication;
 pub mod capabilities;
 pub mod devices;
-pub mod discovery;
 pub mod filters;
 pub mod ignoring;
 pub mod jobs;
@@ -43,6 +43,7 @@ pub mod sessions;
 pub mod threepids;
 pub mod uia;
 pub mod unicode;
+pub mod well_known;
 
 pub use accounts::{AccountError, Accounts, Listed, PasswordProof};
 pub use storage::StorageError;

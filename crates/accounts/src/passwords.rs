@@ -12,7 +12,7 @@ use crate::unicode;
 /// The longest password, in bytes.
 pub const MAX_PASSWORD_BYTES: usize = 512;
 
-/// What a hash costs whoever computes it.
+/// The cost of computing a hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HashCost {
     /// Memory, in bytes.

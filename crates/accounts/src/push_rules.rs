@@ -134,7 +134,7 @@ pub fn follows_upgrade(stored: Option<&StoredPushRules>, old_room_id: &RoomId, n
     matches!(ruleset(stored).follow_upgrade(old_room_id.as_str(), new_room_id.as_str()), Ok(true))
 }
 
-/// Has what a user's rules say of a room hold for the room that replaced it, too. Whoever has too many rules keeps those.
+/// Copies a user's rules about a room to the room that replaced it, unless the user would then have too many rules.
 ///
 /// # Errors
 /// [`StorageError`] if a statement fails.

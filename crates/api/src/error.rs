@@ -92,7 +92,7 @@ impl ApiError {
         Self { is_internal: true, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", sentence) }
     }
 
-    /// The same error with the request's ID in its sentence, for whoever reports it.
+    /// The same error with the request's ID in its sentence, so that a report of it can be matched with the log.
     pub(crate) fn quoting(mut self, request_id: &str) -> Self {
         self.sentence = Cow::Owned(format!("{} (request ID {request_id})", self.sentence));
         self.is_internal = false;

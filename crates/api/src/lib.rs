@@ -5,13 +5,14 @@
 //! 1. `edge` answers `OPTIONS`, and adds to every other answer the CORS headers and to the metrics what it cost.
 //! 2. A router finds the handler: `client/mod.rs` is the whole client-server API as one list.
 //! 3. The handler's arguments are the whole truth about what it touches. [`extract`] checks each part of the request:
-//!    [`Authenticated`](extract::Authenticated) (or `GuestOrUser`, `OptionalAuthenticated`, `Administrator`), [`Path`](extract::Path),
+//!    [`Authenticated`](extract::Authenticated) (or `GuestOrUser`, `OptionalAuthenticated`, `Administrator`), [`Path`](extract::Path) or
+//!    [`OwnUser`](extract::OwnUser),
 //!    [`Query`](extract::Query), [`Json`](extract::Json) or [`Content`](extract::Content); `State<Arc<Component>>` names a component.
 //! 4. The handler calls one component, and answers with `Json(…)` or an [`ApiError`](error::ApiError).
 //!
 //! # An endpoint
 //!
-//! One endpoint, one small file, and one line in the list:
+//! One endpoint, one small file, and one line in the list, which `paths::Paths` turns into every path by which clients call it:
 //!
 //! ```text
 //! // client/mod.rs:       .v3("/rooms/{roomId}/forget", post(rooms::forget::forget))
@@ -46,6 +47,7 @@ mod front_page;
 mod limits;
 mod media;
 pub mod ops;
+mod paths;
 mod request_id;
 mod router;
 pub mod state;

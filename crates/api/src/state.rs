@@ -5,9 +5,9 @@ use std::sync::Arc;
 use accounts::Accounts;
 use accounts::account_data::AccountData;
 use accounts::asking::Shares;
+use accounts::authentication::Authenticator;
 use accounts::capabilities::Capabilities;
 use accounts::devices::Devices;
-use accounts::discovery::Discovery;
 use accounts::filters::Filters;
 use accounts::mail::Templates;
 use accounts::profiles::Profiles;
@@ -17,6 +17,7 @@ use accounts::registration::{Registration, SharedSecret};
 use accounts::sessions::Sessions;
 use accounts::threepids::ThirdPartyIdentifiers;
 use accounts::uia::UserInteractiveAuth;
+use accounts::well_known::WellKnown;
 use axum::extract::FromRef;
 use background::{BackgroundJobs, Statistics};
 use federation::{Gate, OwnKeys};
@@ -62,45 +63,47 @@ macro_rules! components {
 components! {
     /// The server as a whole: who it is, what it counts and limits, what it does in the background.
     operations: OperationsComponents {
-        /// Told about every request that was answered; the metrics.
+        /// Learns of every answered request: the metrics.
         observer: Option<Arc<dyn RequestObserver>>,
-        /// What becomes of the traces that clients say their requests belong to.
+        /// Whether traces of clients are continued, linked or ignored.
         client_traces: RemoteTraces,
-        /// Who this server is.
+        /// The name and the signing key of this server.
         identity: Arc<Identity>,
-        /// How often things may be done.
+        /// Rate limits of users and addresses.
         rate_limits: Arc<RateLimits>,
-        /// Work in the background.
+        /// The jobs in the background.
         background_jobs: Arc<BackgroundJobs>,
-        /// How much there is on the server.
+        /// The statistics of the server.
         statistics: Arc<Statistics>,
     }
 
     /// Accounts, and what belongs to one.
     accounts: AccountsComponents {
-        /// What this server tells about itself in `/capabilities`.
+        /// The document `/capabilities`.
         capabilities: Arc<Capabilities>,
-        /// What this server tells about itself in `/.well-known`.
-        discovery: Arc<Discovery>,
-        /// Who an access token belongs to.
+        /// The documents under `/.well-known`.
+        well_known: Arc<WellKnown>,
+        /// Who makes a request.
+        authenticator: Arc<Authenticator>,
+        /// How sessions are refreshed, and end.
         sessions: Arc<Sessions>,
         /// Accounts that exist.
         accounts: Arc<Accounts>,
-        /// How accounts come into being.
+        /// Registers accounts.
         registration: Arc<Registration>,
-        /// How accounts come into being for those who know the shared secret.
+        /// Registers accounts by the shared secret.
         shared_secret: Arc<SharedSecret>,
-        /// Asks for a proof before something that matters is done.
+        /// Authorises operations by user-interactive authentication.
         user_interactive_auth: Arc<UserInteractiveAuth>,
         /// The addresses of accounts.
         threepids: Arc<ThirdPartyIdentifiers>,
-        /// The words of the pages that mails lead to, if the server sends mail.
+        /// The templates of the pages that mails link to, if the server sends mail.
         mail_templates: Option<Arc<Templates>>,
         /// Users' devices.
         devices: Arc<Devices>,
         /// Users' profiles.
         profiles: Arc<Profiles>,
-        /// What clients keep for their users.
+        /// Users' account data.
         account_data: Arc<AccountData>,
         /// Users' push rules.
         push_rules: Arc<PushRules>,
@@ -110,11 +113,11 @@ components! {
 
     /// Rooms, and what is in them.
     rooms: RoomsComponents {
-        /// How rooms come into being.
+        /// Creates rooms.
         room_creation: Arc<RoomCreation>,
-        /// Who is in which room.
+        /// Joins, leaves and other changes of membership.
         memberships: Arc<Memberships>,
-        /// How clients send events.
+        /// Sends events of clients.
         sending: Arc<Sending>,
         /// Aliases of rooms.
         aliases: Arc<Aliases>,
@@ -122,41 +125,41 @@ components! {
         directory: Arc<Directory>,
         /// Finds users.
         user_directory: Arc<UserDirectory>,
-        /// How events get into rooms.
+        /// Appends events to rooms.
         timeline: Arc<Timeline>,
-        /// What was said in rooms.
+        /// Reads the events of rooms.
         history: Arc<History>,
-        /// What is the state of rooms, and who is in them.
+        /// Reads the state and the members of rooms.
         room_state: Arc<RoomState>,
     }
 
     /// What is new, and what is told for a while only.
     sync: SyncComponents {
-        /// What is new.
+        /// Answers `/sync`.
         sync: Arc<Sync>,
-        /// How far users have read.
+        /// Receipts.
         receipts: Arc<Receipts>,
-        /// Who types where.
+        /// Typing notifications.
         typing: Arc<Typing>,
-        /// Who is there.
+        /// Presence.
         presences: Arc<Presences>,
     }
 
     /// Files.
     media: MediaComponents {
-        /// What users upload, and what others did.
+        /// The content repository.
         media: Arc<ContentRepository>,
     }
 
     /// Other servers.
     federation: FederationComponents {
-        /// Which other server makes a request.
+        /// Authenticates requests of other servers.
         gate: Arc<Gate>,
         /// The keys of this server, for others.
         own_keys: Arc<OwnKeys>,
-        /// Who may have this server ask another one for its keys.
+        /// Limits how often this server asks another one for its keys.
         key_requests: Arc<Shares>,
-        /// What other servers tell.
+        /// Asks other servers.
         remote: Arc<RemoteQueries>,
     }
 }

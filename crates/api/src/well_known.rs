@@ -1,8 +1,8 @@
-//! Discovery of this server by its name.
+//! WellKnown of this server by its name.
 
 use std::sync::Arc;
 
-use accounts::discovery::Discovery;
+use accounts::well_known::WellKnown;
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
@@ -17,16 +17,16 @@ pub(crate) fn routes() -> Router<ApiState> {
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixclient>
-async fn client(State(discovery): State<Arc<Discovery>>) -> ApiResult<Response> {
-    let document = discovery
+async fn client(State(well_known): State<Arc<WellKnown>>) -> ApiResult<Response> {
+    let document = well_known
         .client_document()
         .ok_or_else(|| ApiError::not_found("This server has no public base URL configured"))?;
     Ok(json_bytes(document))
 }
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver>
-async fn server(State(discovery): State<Arc<Discovery>>) -> ApiResult<Response> {
-    let document = discovery
+async fn server(State(well_known): State<Arc<WellKnown>>) -> ApiResult<Response> {
+    let document = well_known
         .server_document()
         .ok_or_else(|| ApiError::not_found("This server delegates federation to no other address"))?;
     Ok(json_bytes(document))

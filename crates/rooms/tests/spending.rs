@@ -3,31 +3,21 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly in the functions around it too")]
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use accounts::rate_limits::{Kind, Rate, RateLimits, SpentOnce};
-use accounts::registration::{NewUser, Registration, RegistrationOptions};
-use accounts::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
-use accounts::uia::Authorisation;
-use homeserver_core::SystemClock;
+use accounts::sessions::Requester;
+use homeserver_core::UserSn;
 use rooms::RoomError;
-use ruma::owned_server_name;
-use storage::{Database, DatabaseOptions, Interned, StorageError};
+use ruma::{owned_server_name, owned_user_id};
+use storage::{Database, DatabaseOptions, StorageError};
 use testing::TestDatabase;
 
 async fn limits_and_user(db: &TestDatabase) -> (RateLimits, Requester) {
     let database = Database::open(&DatabaseOptions::new(db.url())).await.unwrap();
-    let (name, clock) = (owned_server_name!("example.org"), Arc::new(SystemClock));
-    let interned = Arc::new(Interned::new(database.clone()));
-    let sessions = Arc::new(Sessions::new(database.clone(), interned, clock.clone(), SessionOptions::default()));
-    let options = RegistrationOptions::default();
-    let registration = Registration::new(database.clone(), clock, name.clone(), options, None, sessions.clone());
-    let device = Some(CheckedDevice::try_from(SessionDevice::default()).unwrap());
-    let user = NewUser { username: Some("alice".to_owned()), device, ..NewUser::default() };
-    let registered = registration.register(user, Authorisation::default()).await.unwrap();
-    let requester = sessions.authenticate(&registered.tokens.unwrap().access_token, None).await.unwrap();
+    let mut alice = Requester::on_behalf_of(UserSn(1), owned_user_id!("@alice:example.org"));
+    alice.is_rate_limited = true;
     let rate = Rate { per_second: 0.001, burst: NonZeroU32::new(2).unwrap() };
-    (RateLimits::new(database, name, |_| Some(rate)), requester)
+    (RateLimits::new(database, owned_server_name!("example.org"), |_| Some(rate)), alice)
 }
 
 #[tokio::test]

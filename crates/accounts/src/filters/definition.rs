@@ -83,7 +83,7 @@ pub struct RoomEventFilter {
     pub not_rooms: RoomIds,
     /// Those with (or without) a `url` in their content; either if absent.
     pub contains_url: Option<bool>,
-    /// Membership events only of those who sent something.
+    /// Membership events only of users who sent an event of the timeline.
     pub lazy_load_members: bool,
     /// With lazy loading: also those that the client has been given before.
     pub include_redundant_members: bool,

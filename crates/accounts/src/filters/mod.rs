@@ -59,7 +59,7 @@ impl Filters {
         Self { database, everything: Arc::default(), definitions }
     }
 
-    /// The filter that lets everything through: one for all who wait without a filter of their own.
+    /// The filter that lets everything through. All requests without a filter share it.
     #[must_use]
     pub fn everything(&self) -> Arc<FilterDefinition> {
         self.everything.clone()

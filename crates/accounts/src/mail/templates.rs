@@ -86,7 +86,7 @@ pub struct Templates {
 }
 
 impl Templates {
-    /// The embedded templates, or those in `folder` where it has them, all of which are tried.
+    /// The embedded templates, replaced by the templates in `folder`. Each is rendered once, so that a faulty one stops the start.
     ///
     /// # Errors
     /// [`MailError::Template`] names the file, the line and what is wrong.

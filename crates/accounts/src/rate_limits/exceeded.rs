@@ -6,8 +6,8 @@ use super::Kind;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{}: wait before the next one", .kind.complaint())]
 pub struct LimitExceeded {
-    /// Of which kind.
+    /// The kind of action that was too frequent.
     pub kind: Kind,
-    /// When the next one is possible. Whole milliseconds, rounded up: whoever waits for so long is let through.
+    /// When the next one is possible. Whole milliseconds, rounded up, so that a client that waits for so long is let through.
     pub retry_after: Duration,
 }

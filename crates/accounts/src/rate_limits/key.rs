@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use homeserver_core::{RoomSn, UserSn};
 
-/// Whose actions are counted together. Small and of fixed size, whoever chooses what it stands for.
+/// Whose actions are counted together. The size is fixed, whatever text a client sends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Key {
     space: Space,
@@ -41,7 +41,7 @@ impl Key {
         Self { space: Space::Name, value: random.hash_one(name) }
     }
 
-    /// The address of a client. Of IPv6 addresses the first 64 bits count: whoever has one has all that share them.
+    /// The address of a client. Of IPv6 addresses only the first 64 bits count, because a network owns all addresses that share them.
     #[must_use]
     pub fn address(address: Option<IpAddr>) -> Self {
         match address.map(|address| address.to_canonical()) {

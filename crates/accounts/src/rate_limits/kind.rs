@@ -49,7 +49,7 @@ pub enum Kind {
     RemoteQueries,
     /// Fetching media of another server, by user or address.
     RemoteMedia,
-    /// Asking another server for its keys, by address of whoever says that they are that server.
+    /// Asking another server for its keys, by the address of the request that claims to come from that server.
     ServerKeys,
 }
 

@@ -76,7 +76,7 @@ impl RateLimits {
         }
     }
 
-    /// Changes the rates. Where one stays as it is, what was spent stays spent; where it changes, everybody starts anew.
+    /// Changes the rates. A rate that stays the same keeps its counts; a rate that changes starts with empty counts.
     pub fn reconfigure(&self, rates: impl Fn(Kind) -> Option<Rate>) {
         let old = self.limiters.load();
         let limiters = Kind::ALL.map(|kind| {

@@ -19,7 +19,7 @@ pub(super) struct Ask {
 /// The buckets of a limiter: for each key the time at which its bucket is full again, in nanoseconds of the limiter's clock.
 ///
 /// There are never more than the capacity. When a part of it is full, the quarter of its keys that comes to rest soonest makes
-/// room, if it is not at rest already: a stream of new addresses displaces itself, and not those who are being limited.
+/// room, if it is not at rest already: a stream of new addresses displaces itself, and no key that is being limited.
 #[derive(Clone)]
 pub(super) struct BoundedStore(Arc<Shards>);
 

@@ -106,7 +106,7 @@ fn keys_at_rest_are_forgotten() {
     assert_eq!(limiter.keys(), 0);
 }
 
-/// A stream of addresses, none of which comes twice, neither grows the memory nor frees whoever is limited.
+/// A stream of new addresses neither grows the memory nor frees an address that is limited.
 #[test]
 fn a_stream_of_new_addresses_is_bounded_and_displaces_itself() {
     const CAPACITY: usize = 1_000;
@@ -123,7 +123,7 @@ fn a_stream_of_new_addresses_is_bounded_and_displaces_itself() {
     limiter.ask(ALICE, 1, true).unwrap_err();
 }
 
-/// Whoever owns a network of IPv6 addresses has one bucket for all of them.
+/// All IPv6 addresses of one network share a bucket.
 #[test]
 fn the_addresses_of_one_network_share_a_bucket() {
     let (limiter, _) = limiter(rate(0.01, 5), 100);
@@ -136,31 +136,24 @@ fn the_addresses_of_one_network_share_a_bucket() {
 }
 
 mod of_a_server {
-    use std::sync::Arc;
-
-    use homeserver_core::{RoomSn, SystemClock};
-    use ruma::owned_server_name;
-    use storage::{Database, DatabaseOptions, Interned};
+    use homeserver_core::RoomSn;
+    use ruma::{owned_server_name, owned_user_id};
+    use storage::{Database, DatabaseOptions};
     use testing::TestDatabase;
 
     use super::*;
     use crate::rate_limits::{Kind, RateLimits};
-    use crate::registration::{NewUser, Registration, RegistrationOptions};
-    use crate::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
-    use crate::uia::Authorisation;
+    use crate::sessions::Requester;
 
-    async fn limits_and_user(db: &TestDatabase) -> (RateLimits, Requester) {
+    async fn limits(db: &TestDatabase) -> RateLimits {
         let database = Database::open(&DatabaseOptions::new(db.url())).await.unwrap();
-        let (name, clock) = (owned_server_name!("example.org"), Arc::new(SystemClock));
-        let interned = Arc::new(Interned::new(database.clone()));
-        let sessions = Arc::new(Sessions::new(database.clone(), interned, clock.clone(), SessionOptions::default()));
-        let options = RegistrationOptions::default();
-        let registration = Registration::new(database.clone(), clock, name.clone(), options, None, sessions.clone());
-        let device = Some(CheckedDevice::try_from(SessionDevice::default()).unwrap());
-        let user = NewUser { username: Some("alice".to_owned()), device, ..NewUser::default() };
-        let registered = registration.register(user, Authorisation::default()).await.unwrap();
-        let requester = sessions.authenticate(&registered.tokens.unwrap().access_token, None).await.unwrap();
-        (RateLimits::new(database, name, |_| Some(rate(0.001, 2))), requester)
+        RateLimits::new(database, owned_server_name!("example.org"), |_| Some(rate(0.001, 2)))
+    }
+
+    fn alice(is_rate_limited: bool) -> Requester {
+        let mut alice = Requester::on_behalf_of(UserSn(1), owned_user_id!("@alice:example.org"));
+        alice.is_rate_limited = is_rate_limited;
+        alice
     }
 
     const ROOM: Key = Key::room(RoomSn(7));
@@ -169,9 +162,8 @@ mod of_a_server {
     #[tokio::test]
     async fn who_is_exempt_neither_spends_nor_gives_back_what_others_share() {
         let db = TestDatabase::sqlite();
-        let (limits, alice) = limits_and_user(&db).await;
-        let mut exempt = alice.clone();
-        exempt.is_rate_limited = false;
+        let limits = limits(&db).await;
+        let (alice, exempt) = (alice(true), alice(false));
         for _ in 0..5 {
             limits.spend_by_user(Kind::Message, &exempt).unwrap().keep();
             limits.spend(Kind::JoinsPerRoom, ROOM, Some(&exempt)).unwrap().keep();
@@ -190,7 +182,7 @@ mod of_a_server {
     #[tokio::test]
     async fn what_has_happened_is_spent_as_far_as_there_is_something() {
         let db = TestDatabase::sqlite();
-        let (limits, alice) = limits_and_user(&db).await;
+        let (limits, alice) = (limits(&db).await, alice(true));
         limits.spend(Kind::InvitesPerRoom, ROOM, Some(&alice)).unwrap().keep();
         limits.record(Kind::InvitesPerRoom, ROOM, Some(&alice), 5);
         limits.spend(Kind::InvitesPerRoom, ROOM, Some(&alice)).map(drop).unwrap_err();

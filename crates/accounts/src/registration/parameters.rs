@@ -58,7 +58,7 @@ impl RegisterParameters {
 }
 
 impl Parameters for RegisterParameters {
-    /// Whoever finds that a name is taken chooses another one: no stage was completed for a name.
+    /// The user name may change between the stages, because the first may be taken: no stage is bound to a name.
     fn complete(self, before: Self) -> Option<Self> {
         Some(Self {
             username: self.username.or(before.username),

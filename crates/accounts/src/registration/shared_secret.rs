@@ -1,4 +1,4 @@
-//! Registration by whoever knows the server's shared secret, as Synapse's admin API has it.
+//! Registration by the server's shared secret, as Synapse's admin API has it.
 //!
 //! <https://element-hq.github.io/synapse/latest/admin_api/register_api.html>
 
@@ -66,7 +66,7 @@ pub enum SharedSecretError {
     Storage(#[from] StorageError),
 }
 
-/// Registers users for those who know the secret.
+/// Registers users for holders of the shared secret.
 pub struct SharedSecret {
     database: Database,
     clock: Arc<dyn Clock>,
@@ -89,7 +89,7 @@ impl SharedSecret {
         Self { database, clock, registration, rate_limits, secret: Live::new(secret) }
     }
 
-    /// Registers for those who know another secret from now on, or for nobody.
+    /// Replaces the secret; `None` closes this way of registration.
     pub fn reconfigure(&self, secret: Option<String>) {
         self.secret.replace(secret);
     }

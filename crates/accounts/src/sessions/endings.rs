@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use storage::TokenHash;
 use tokio::sync::Notify;
 
-/// Sessions in the table below which it is not worth looking for those that nobody knows any more.
+/// The least number of sessions for which the table is searched for sessions that no request uses any more.
 const LEAST_TO_PRUNE: usize = 1_024;
 
 /// Whether one session has ended. All requests of the session share it, also after it was dropped from the cache.
@@ -42,20 +42,20 @@ impl Ending {
 /// The sessions that this process knows of.
 #[derive(Default)]
 pub(super) struct Endings {
-    sessions: Mutex<Sessions>,
-    /// Grows with each change of a session: whoever reads one from the database meanwhile reads it again.
+    sessions: Mutex<KnownSessions>,
+    /// Grows with each change of a session. A request that has read a session meanwhile reads it again.
     changes: AtomicU64,
 }
 
 #[derive(Default)]
-struct Sessions {
+struct KnownSessions {
     known: HashMap<TokenHash, (UserSn, Weak<Ending>)>,
-    /// How many were left when those that nobody knows any more were last removed.
+    /// How many were left when unused sessions were last removed.
     left: usize,
 }
 
 impl Endings {
-    /// The ending of a session, the same for all who ask as long as one of them lives.
+    /// The ending of a session. All requests of the session share it.
     pub(super) fn of(&self, hash: TokenHash, user_sn: UserSn) -> Arc<Ending> {
         let mut sessions = self.sessions.lock();
         if let Some(ending) = sessions.known.get(&hash).and_then(|(_, ending)| ending.upgrade()) {

@@ -2,9 +2,11 @@
 //!
 //! Tokens are stored hashed. What was looked up is remembered under the hash, and forgotten when the token is revoked.
 
+mod device;
 mod endings;
 mod following;
 mod last_seen;
+mod requester;
 mod tokens;
 
 use std::net::IpAddr;
@@ -12,68 +14,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use homeserver_core::{
-    Cache, Clock, DeviceSn, HeapSize, MemoryUsage, Timestamp, UserSn, allocation_bytes, random_string,
-};
-use ruma::{OwnedDeviceId, OwnedUserId};
+use homeserver_core::{Cache, Clock, DeviceSn, HeapSize, MemoryUsage, Timestamp, UserSn, allocation_bytes};
+use ruma::OwnedUserId;
 use storage::{Database, Interned, StorageError, StoredSession, TokenHash, Tx};
 
+pub use self::device::{CheckedDevice, DeviceError, MAX_DEVICE_ID_BYTES, SessionDevice};
 use self::endings::{Ending, Endings};
 use self::following::Changed;
 use self::last_seen::LastSeenQueue;
+pub use self::requester::Requester;
 pub use self::tokens::IssuedTokens;
 use self::tokens::{PreparedTokens, hash};
-use crate::devices::MAX_NAME_CHARS;
 
-/// The longest device ID, in bytes.
-pub const MAX_DEVICE_ID_BYTES: usize = 255;
 /// How exactly it is recorded when a device was last seen.
 const LAST_SEEN_INTERVAL: Duration = Duration::from_secs(300);
 /// How often a session is read again that others change meanwhile.
 const MAX_LOOK_UPS: usize = 3;
-
-/// The user who makes a request.
-#[derive(Clone, Debug)]
-pub struct Requester {
-    /// The user.
-    pub user_sn: UserSn,
-    /// The user's ID.
-    pub user_id: OwnedUserId,
-    /// The device that the access token belongs to; none for an application service acting for the user.
-    pub device_sn: Option<DeviceSn>,
-    /// The device's ID.
-    pub device_id: Option<OwnedDeviceId>,
-    /// Whether the account is a guest's.
-    pub is_guest: bool,
-    /// Whether the user administers this server.
-    pub is_admin: bool,
-    /// Whether rate limits apply: not to what the server does for the user by itself, and not to users of an application service
-    /// whose registration says so.
-    pub is_rate_limited: bool,
-    ending: Arc<Ending>,
-}
-
-impl Requester {
-    /// A user on whose behalf the server goes on with what was asked for earlier.
-    #[must_use]
-    pub fn on_behalf_of(user_sn: UserSn, user_id: OwnedUserId) -> Self {
-        let (device_sn, device_id) = (None, None);
-        let (is_guest, is_admin, is_rate_limited) = (false, false, false);
-        Self { user_sn, user_id, device_sn, device_id, is_guest, is_admin, is_rate_limited, ending: Arc::default() }
-    }
-
-    /// Whether the session has ended since the request began: a request that has waited asks.
-    #[must_use]
-    pub fn has_left(&self) -> bool {
-        self.ending.has_ended()
-    }
-
-    /// Waits until the session has ended, wherever that was done: what other nodes end is noticed at once, what commands beside a server
-    /// on SQLite end within a second.
-    pub async fn left(&self) {
-        self.ending.wait().await;
-    }
-}
 
 /// Why a token was refused.
 #[derive(Debug, thiserror::Error)]
@@ -87,27 +43,6 @@ pub enum AuthenticationError {
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-}
-
-/// The device that a new session is for.
-#[derive(Clone, Default, Debug)]
-pub struct SessionDevice {
-    /// An ID that the client has chosen, perhaps of a device that it had before.
-    pub device_id: Option<String>,
-    /// What to call the device if it is new; what is beyond the longest name is cut off.
-    pub display_name: Option<String>,
-    /// Whether the client can handle an access token that expires.
-    pub wants_refresh_token: bool,
-    /// Where the client is, if that is known.
-    pub address: Option<IpAddr>,
-}
-
-/// Why a session cannot be opened for a device.
-#[derive(Debug, thiserror::Error)]
-pub enum DeviceError {
-    /// The device ID is empty or too long.
-    #[error("A device ID has between 1 and {MAX_DEVICE_ID_BYTES} bytes")]
-    InvalidId,
 }
 
 /// How sessions behave.
@@ -131,7 +66,7 @@ struct Remembered {
 
 impl HeapSize for Remembered {
     fn heap_bytes(&self) -> usize {
-        /// Whether the session has ended, and the counts of those who look at it.
+        /// Whether the session has ended, and the reference counts.
         const ENDED_BYTES: usize = allocation_bytes(size_of::<Ending>() + 2 * size_of::<usize>());
         let device_id = self.requester.device_id.as_ref().map_or(0, |id| allocation_bytes(id.as_str().len()));
         self.requester.user_id.heap_bytes() + device_id + ENDED_BYTES
@@ -191,7 +126,7 @@ impl Sessions {
         let mut changes = self.endings.changes();
         let mut stored = self.database.session(&hash).await?.ok_or(AuthenticationError::UnknownToken)?;
         let ending = self.endings.of(hash, stored.user_sn);
-        // A session that is ended between the two lines above is not told: it is read once more.
+        // A session that ended between the two lines above was not told, so it is read once more.
         for _ in 1..MAX_LOOK_UPS {
             if self.endings.changes() == changes {
                 break;
@@ -206,7 +141,7 @@ impl Sessions {
             let revoked = self.database.retire_predecessor(stored.user_sn, stored.device_sn, refresh_hash).await?;
             self.forget(&revoked);
         }
-        // Whoever joins a room next is looked up by these.
+        // The next join of this user needs these numbers.
         self.interned.remember_user(&stored.user_id, stored.user_sn, stored.user_key_sn);
         Ok(Arc::new(remember(stored, ending)?))
     }
@@ -348,30 +283,6 @@ fn remember(stored: StoredSession, ending: Arc<Ending>) -> Result<Remembered, St
         expires_at: stored.expires_at,
         seen_at: AtomicI64::new(stored.last_seen_at.map_or(0, |at| at.0)),
     })
-}
-
-/// A device for a new session, with an ID and within the limits.
-#[derive(Clone, Default, Debug)]
-pub struct CheckedDevice {
-    pub(crate) device_id: String,
-    pub(crate) display_name: Option<String>,
-    pub(crate) wants_refresh_token: bool,
-    pub(crate) address: Option<IpAddr>,
-}
-
-impl TryFrom<SessionDevice> for CheckedDevice {
-    type Error = DeviceError;
-
-    fn try_from(device: SessionDevice) -> Result<Self, DeviceError> {
-        let device_id = device.device_id.unwrap_or_else(|| random_string(10).to_ascii_uppercase());
-        if device_id.is_empty() || device_id.len() > MAX_DEVICE_ID_BYTES {
-            return Err(DeviceError::InvalidId);
-        }
-        let SessionDevice { display_name, wants_refresh_token, address, .. } = device;
-        // Nobody types this name: a client that makes a longer one could not log in otherwise.
-        let display_name = display_name.map(|name| name.chars().take(MAX_NAME_CHARS).collect());
-        Ok(Self { device_id, display_name, wants_refresh_token, address })
-    }
 }
 
 /// Stores a new session in a transaction. Returns the access tokens that the device had before.

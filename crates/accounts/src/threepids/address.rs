@@ -9,7 +9,7 @@ const MAX_ADDRESS_BYTES: usize = 254;
 /// The one form in which an e-mail address is stored and compared, or what is wrong with it.
 ///
 /// Mail is sent to this form, never to what was typed: `strauß@…` and `strauss@…` are one address here and may be two mailboxes
-/// elsewhere, and whoever has the one must not get the mail of the other.
+/// elsewhere, and the owner of one must not get the mail of the other.
 ///
 /// <https://spec.matrix.org/v1.19/appendices/#e-mail>
 ///

@@ -74,7 +74,7 @@ impl Purpose {
 /// How addresses are validated.
 #[derive(Clone, Debug)]
 pub struct EmailValidation {
-    /// Whether those who ask for a mail are not told if an address has an account.
+    /// Whether the answer to a request for a mail hides if an address has an account.
     pub hide_known_addresses: bool,
     /// Hosts that people may be sent on to after they confirmed.
     pub next_link_hosts: Vec<String>,

@@ -42,7 +42,7 @@ impl ThirdPartyIdentifiers {
     /// session: after a crash there are both, or neither.
     ///
     /// # Errors
-    /// [`ThreepidError`]. Where addresses that have accounts are hidden, the answers to those who ask are the same for both,
+    /// [`ThreepidError`]. Where addresses that have accounts are hidden, the answers are the same for both,
     /// and the mail says what is the matter.
     pub async fn request_token(&self, purpose: Purpose, request: TokenRequest) -> Result<String, ThreepidError> {
         let validation = self.validation.as_ref().ok_or(ThreepidError::MediumNotSupported)?;

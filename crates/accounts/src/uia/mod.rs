@@ -1,17 +1,20 @@
 //! User-interactive authentication: a client proves in stages that the user wants what it asks for.
 //!
-//! Sessions live in the database, so that any node can serve the next stage. They are bound to the operation, to who asked for it
-//! and to what was asked for, which the client need not say again. A session can be used for half an hour; when the operation was
-//! done, the same request has the same answer for the rest of that time.
+//! A handler says only which [`Operation`] it is; [`UserInteractiveAuth::flows_for`] knows the stages.
 //!
-//! Opening a session is limited for each user and for each address of those who have no name yet. There are at most
-//! [`MAX_SESSIONS`], and those who have opened most of them make place for others.
+//! Sessions live in the database, so that any node can serve the next stage. A session is bound to the operation, to its asker and to
+//! its parameters, which the client need not repeat. It lasts for half an hour; once the operation is done, the same request has the
+//! same answer for the rest of that time.
+//!
+//! Opening a session is limited for each user, and for each address of clients that are not logged in. There are at most
+//! [`MAX_SESSIONS`]; beyond that, the askers with the most sessions lose their oldest ones.
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication-api>
 
 mod auth;
 mod challenge;
 mod mark;
+mod operation;
 mod parameters;
 mod session;
 mod stage;
@@ -29,11 +32,15 @@ use storage::{Database, StorageError};
 pub use self::auth::{Auth, UserIdentifier};
 pub use self::challenge::Challenge;
 use self::mark::Marker;
+pub use self::operation::Operation;
+use self::operation::Request;
 pub use self::parameters::{Asked, Finishing, NewPassword, NoParameters, Parameters, unchanged};
 pub use self::stage::{Flow, Stage};
 use crate::accounts::{AccountError, Accounts, PasswordProof};
-use crate::rate_limits::{Key, LimitExceeded, RateLimits};
-use crate::sessions::Requester;
+use crate::asking::Asker;
+use crate::rate_limits::{LimitExceeded, RateLimits};
+use crate::registration::{Registration, RegistrationError};
+use crate::threepids::ThirdPartyIdentifiers;
 
 /// Sessions at any one time.
 pub const MAX_SESSIONS: i64 = 10_000;
@@ -43,27 +50,6 @@ const MAX_SESSIONS_OF_OPENER: i64 = 1_000;
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 /// Sessions between two clean-ups.
 const PRUNE_EVERY: u32 = 64;
-
-/// What is to be authorised.
-#[derive(Clone, Copy)]
-pub struct Operation<'a> {
-    /// Names what is to be done.
-    pub name: &'static str,
-    /// Who asks for it; nobody who wants to register has a name yet.
-    pub requester: Option<&'a Requester>,
-    /// For whom its sessions count: the requester, or the address of somebody without a name.
-    pub opener: Key,
-    /// The ways to authorise it.
-    pub flows: &'a [Flow],
-}
-
-impl<'a> Operation<'a> {
-    /// What a user who is logged in asks for.
-    #[must_use]
-    pub fn of_user(name: &'static str, requester: &'a Requester, flows: &'a [Flow]) -> Self {
-        Self { name, requester: Some(requester), opener: Key::user(requester.user_sn), flows }
-    }
-}
 
 /// What the stages have shown.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, Debug)]
@@ -114,6 +100,12 @@ pub enum UiaError {
     /// The request wants something else than the one that opened the session.
     #[error("This asks for something else than the request that began this authentication: begin again")]
     Changed,
+    /// Only a user who is logged in can be authorised.
+    #[error("Missing access token")]
+    LoginRequired,
+    /// Nobody can register.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
     /// There were too many sessions, or too many guesses.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
@@ -130,21 +122,27 @@ pub struct UserInteractiveAuth {
     database: Database,
     clock: Arc<dyn Clock>,
     accounts: Arc<Accounts>,
+    registration: Arc<Registration>,
+    threepids: Arc<ThirdPartyIdentifiers>,
     rate_limits: Arc<RateLimits>,
     opened: AtomicU32,
     marker: Marker,
 }
 
 impl UserInteractiveAuth {
-    /// Sessions in `database`; passwords are those of `accounts`. `rate_limits` count new sessions and guesses.
+    /// Sessions in `database`; passwords are those of `accounts`. Which flows there are depends on `registration` and on whether
+    /// `threepids` validate addresses. `rate_limits` count new sessions and guesses.
     #[must_use]
     pub fn new(
         database: Database,
         clock: Arc<dyn Clock>,
         accounts: Arc<Accounts>,
+        registration: Arc<Registration>,
+        threepids: Arc<ThirdPartyIdentifiers>,
         rate_limits: Arc<RateLimits>,
     ) -> Self {
-        Self { database, clock, accounts, rate_limits, opened: AtomicU32::new(0), marker: Marker::new() }
+        let (opened, marker) = (AtomicU32::new(0), Marker::new());
+        Self { database, clock, accounts, registration, threepids, rate_limits, opened, marker }
     }
 
     /// What became of the operation if a client repeats the request that completed its session.
@@ -153,12 +151,13 @@ impl UserInteractiveAuth {
     /// [`UiaError`].
     pub async fn outcome<P: Parameters>(
         &self,
-        operation: Operation<'_>,
+        operation: Operation,
+        asker: Asker<'_>,
         asked: &Asked<P>,
         auth: Option<&Auth>,
     ) -> Result<Option<Value>, UiaError> {
         let Some(id) = auth.and_then(|auth| auth.session.as_ref()) else { return Ok(None) };
-        let Some(session) = self.load::<P>(id, operation).await? else { return Ok(None) };
+        let Some(session) = self.load::<P>(id, operation, asker).await? else { return Ok(None) };
         let Some(outcome) = session.outcome else { return Ok(None) };
         if !asked.parameters.repeat(&session.remembered.parameters) {
             return Ok(None);
@@ -178,10 +177,13 @@ impl UserInteractiveAuth {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn authorise<P: Parameters>(
         &self,
-        operation: Operation<'_>,
+        operation: Operation,
+        asker: Asker<'_>,
         asked: Asked<P>,
         auth: Option<&Auth>,
     ) -> Result<Authorised<P>, UiaError> {
+        let flows = self.flows_for(operation, asker.requester()).await?;
+        let request = Request { operation, asker, flows: &flows };
         let Asked { parameters, new_password } = asked;
         if let Some(password) = &new_password {
             self.accounts.check_new_password(password).await?;
@@ -189,7 +191,7 @@ impl UserInteractiveAuth {
         let nothing = Auth::default();
         let auth = auth.unwrap_or(&nothing);
         let found = match &auth.session {
-            Some(id) => self.load(id, operation).await?.filter(|session| session.outcome.is_none()),
+            Some(id) => self.load(id, operation, asker).await?.filter(|session| session.outcome.is_none()),
             None => None,
         };
         let mut mistake = (auth.session.is_some() && found.is_none())
@@ -198,19 +200,18 @@ impl UserInteractiveAuth {
         let before = std::mem::take(&mut session.remembered.parameters);
         session.remembered.parameters = parameters.complete(before).ok_or(UiaError::Changed)?;
         if mistake.is_none() && auth.stage.is_some() {
-            mistake = self.try_stage(&mut session, operation, auth).await?;
+            mistake = self.try_stage(&mut session, request, auth).await?;
         }
         let is_done = |flow: &Flow| flow.iter().all(|stage| session.completed.contains(stage));
-        if mistake.is_none() && operation.flows.iter().any(is_done) {
+        if mistake.is_none() && flows.iter().any(is_done) {
             return self.authorised(session, new_password);
         }
-        self.count(&session, operation)?;
+        self.count(&session, asker)?;
         if let Some(NewPassword::Plain(password)) = self.known(&session, new_password) {
             session.remembered.password_mark = self.marker.mark(&session.id, &password);
             session.remembered.password_hash = Some(self.accounts.hash(NewPassword::Plain(password)).await?);
         }
-        self.store(&session, operation).await?;
-        let flows = operation.flows.to_vec();
+        self.store(&session, request).await?;
         Err(UiaError::Incomplete(Box::new(Challenge {
             session: session.id,
             flows,

@@ -22,7 +22,7 @@ pub trait Parameters: Clone + Default + Serialize + DeserializeOwned + Send + Sy
 pub struct Asked<P> {
     /// What is to be done.
     pub parameters: P,
-    /// The password to be set, of which no more than a hash is remembered.
+    /// The password to be set. Only its hash is remembered.
     pub new_password: Option<String>,
 }
 

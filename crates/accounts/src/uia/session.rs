@@ -8,9 +8,10 @@ use storage::{StorageError, UiaSession};
 
 use super::parameters::Remembered;
 use super::{
-    Authorisation, MAX_AGE, MAX_SESSIONS, MAX_SESSIONS_OF_OPENER, Operation, PRUNE_EVERY, Parameters, Stage, UiaError,
-    UserInteractiveAuth, unreadable,
+    Authorisation, MAX_AGE, MAX_SESSIONS, MAX_SESSIONS_OF_OPENER, Operation, PRUNE_EVERY, Parameters, Request, Stage,
+    UiaError, UserInteractiveAuth, unreadable,
 };
+use crate::asking::Asker;
 use crate::rate_limits::Kind;
 
 /// A session in memory; stored only if the client has to come back.
@@ -41,10 +42,11 @@ impl UserInteractiveAuth {
     pub(super) async fn load<P: Parameters>(
         &self,
         id: &str,
-        operation: Operation<'_>,
+        operation: Operation,
+        asker: Asker<'_>,
     ) -> Result<Option<Session<P>>, StorageError> {
         let stored = self.database.uia_session(id, self.clock.now().minus(MAX_AGE)).await?;
-        let is_same = |stored: &UiaSession| stored.operation == operation.name && stored.user_sn == user_sn(operation);
+        let is_same = |stored: &UiaSession| stored.operation == operation.as_str() && stored.user_sn == user_sn(asker);
         let Some(stored) = stored.filter(is_same) else { return Ok(None) };
         Ok(Some(Session {
             id: stored.session_id,
@@ -61,16 +63,16 @@ impl UserInteractiveAuth {
     pub(super) async fn store<P: Parameters>(
         &self,
         session: &Session<P>,
-        operation: Operation<'_>,
+        request: Request<'_>,
     ) -> Result<(), UiaError> {
         if !session.is_stored && self.opened.fetch_add(1, Ordering::Relaxed).is_multiple_of(PRUNE_EVERY) {
             self.database.prune_uia_sessions(self.clock.now().minus(MAX_AGE), MAX_SESSIONS).await?;
         }
         let stored = UiaSession {
             session_id: session.id.clone(),
-            operation: operation.name.to_owned(),
-            user_sn: user_sn(operation),
-            opener: operation.opener.to_string(),
+            operation: request.operation.as_str().to_owned(),
+            user_sn: user_sn(request.asker),
+            opener: request.asker.key().to_string(),
             completed: serde_json::to_string(&session.completed).map_err(unreadable)?,
             details: serde_json::to_string(&session.learned).map_err(unreadable)?,
             parameters: serde_json::to_string(&session.remembered).map_err(unreadable)?,
@@ -80,15 +82,15 @@ impl UserInteractiveAuth {
         Ok(self.database.store_uia_session(stored, MAX_SESSIONS_OF_OPENER).await?)
     }
 
-    /// Counts a new session for whoever opens it.
-    pub(super) fn count<P>(&self, session: &Session<P>, operation: Operation<'_>) -> Result<(), UiaError> {
+    /// Counts a new session for its opener.
+    pub(super) fn count<P>(&self, session: &Session<P>, asker: Asker<'_>) -> Result<(), UiaError> {
         if !session.is_stored {
-            self.rate_limits.spend(Kind::InteractiveAuth, operation.opener, operation.requester)?.keep();
+            self.rate_limits.spend(Kind::InteractiveAuth, asker.key(), asker.requester())?.keep();
         }
         Ok(())
     }
 }
 
-fn user_sn(operation: Operation<'_>) -> Option<UserSn> {
-    operation.requester.map(|requester| requester.user_sn)
+fn user_sn(asker: Asker<'_>) -> Option<UserSn> {
+    asker.requester().map(|requester| requester.user_sn)
 }

@@ -3,7 +3,7 @@
 use super::auth::{Auth, ThreepidCredentials};
 use super::challenge::Mistake;
 use super::session::Session;
-use super::{Operation, Stage, UiaError, UserInteractiveAuth};
+use super::{Request, Stage, UiaError, UserInteractiveAuth};
 use crate::object::Object;
 use crate::rate_limits::Kind;
 use crate::threepids::{EMAIL, Purpose, validated_email};
@@ -13,27 +13,27 @@ impl UserInteractiveAuth {
     pub(super) async fn try_stage<P>(
         &self,
         session: &mut Session<P>,
-        operation: Operation<'_>,
+        request: Request<'_>,
         auth: &Auth,
     ) -> Result<Option<Mistake>, UiaError> {
         let name = auth.stage.as_deref().unwrap_or_default();
-        let Some(stage) = operation.flows.iter().flat_map(|flow| flow.iter()).find(|stage| stage.name() == name) else {
+        let Some(stage) = request.flows.iter().flat_map(|flow| flow.iter()).find(|stage| stage.name() == name) else {
             return Ok(Some(("M_UNRECOGNIZED", "This operation cannot be authorised by a stage of this type")));
         };
         if session.completed.contains(stage) {
             return Ok(None);
         }
-        if !operation.flows.iter().any(|flow| is_next(flow, *stage, &session.completed)) {
+        if !request.flows.iter().any(|flow| is_next(flow, *stage, &session.completed)) {
             return Ok(Some(("M_FORBIDDEN", "Another stage comes before this one: complete a flow in its order")));
         }
         let mistake = match stage {
             Stage::Dummy => None,
-            Stage::Password => self.try_password(session, operation, auth).await?,
+            Stage::Password => self.try_password(session, request, auth).await?,
             Stage::RegistrationToken | Stage::FirstAccountToken => {
-                self.try_token(session, operation, *stage, auth).await?
+                self.try_token(session, request, *stage, auth).await?
             }
-            Stage::RegistrationEmail => self.try_email(session, operation, Purpose::Registration, auth).await?,
-            Stage::PasswordResetEmail => self.try_email(session, operation, Purpose::PasswordReset, auth).await?,
+            Stage::RegistrationEmail => self.try_email(session, request, Purpose::Registration, auth).await?,
+            Stage::PasswordResetEmail => self.try_email(session, request, Purpose::PasswordReset, auth).await?,
         };
         if mistake.is_none() {
             session.completed.push(*stage);
@@ -44,10 +44,10 @@ impl UserInteractiveAuth {
     async fn try_password<P>(
         &self,
         session: &mut Session<P>,
-        operation: Operation<'_>,
+        request: Request<'_>,
         auth: &Auth,
     ) -> Result<Option<Mistake>, UiaError> {
-        let Some(requester) = operation.requester else {
+        let Some(requester) = request.asker.requester() else {
             return Ok(Some(("M_FORBIDDEN", "There is no user whose password it could be")));
         };
         let Some(password) = &auth.password else { return Ok(Some(("M_MISSING_PARAM", "The password is missing"))) };
@@ -66,14 +66,15 @@ impl UserInteractiveAuth {
     async fn try_token<P>(
         &self,
         session: &mut Session<P>,
-        operation: Operation<'_>,
+        request: Request<'_>,
         stage: Stage,
         auth: &Auth,
     ) -> Result<Option<Mistake>, UiaError> {
         let Some(token) = &auth.token else {
             return Ok(Some(("M_MISSING_PARAM", "The registration token is missing")));
         };
-        let guess = self.rate_limits.spend(Kind::RegistrationTokenValidity, operation.opener, operation.requester)?;
+        let guess =
+            self.rate_limits.spend(Kind::RegistrationTokenValidity, request.asker.key(), request.asker.requester())?;
         match self.database.usable_registration_token(token, self.clock.now()).await? {
             Some(usable) if usable.makes_admin || stage == Stage::RegistrationToken => {
                 guess.give_back();
@@ -90,7 +91,7 @@ impl UserInteractiveAuth {
     async fn try_email<P>(
         &self,
         session: &mut Session<P>,
-        operation: Operation<'_>,
+        request: Request<'_>,
         purpose: Purpose,
         auth: &Auth,
     ) -> Result<Option<Mistake>, UiaError> {
@@ -105,7 +106,7 @@ impl UserInteractiveAuth {
                 "The e-mail address is not confirmed: follow the link in the mail first",
             )));
         };
-        if let Some(requester) = operation.requester
+        if let Some(requester) = request.asker.requester()
             && self.database.threepid_owner(EMAIL, &email.address).await? != Some(requester.user_sn)
         {
             return Err(UiaError::OtherUser);

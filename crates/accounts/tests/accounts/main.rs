@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly in the functions around it too")]
 
+mod authentication;
 mod registration;
 mod sessions;
 mod uia;
@@ -14,8 +15,9 @@ use accounts::Accounts;
 use accounts::devices::Devices;
 use accounts::passwords::{HashCost, Passwords};
 use accounts::rate_limits::RateLimits;
-use accounts::registration::{NewUser, Registered, Registration, RegistrationOptions};
+use accounts::registration::{EmailPolicy, NewUser, Registered, Registration, RegistrationOptions};
 use accounts::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
+use accounts::threepids::ThirdPartyIdentifiers;
 use accounts::uia::{Authorisation, NewPassword, UserInteractiveAuth};
 use homeserver_core::{Clock, FixedClock, Timestamp};
 use ruma::{OwnedServerName, owned_server_name};
@@ -33,7 +35,7 @@ struct Parts {
     clock: Arc<FixedClock>,
     sessions: Arc<Sessions>,
     devices: Devices,
-    registration: Registration,
+    registration: Arc<Registration>,
     user_interactive_auth: UserInteractiveAuth,
     accounts: Arc<Accounts>,
 }
@@ -67,16 +69,20 @@ impl Parts {
             rate_limits.clone(),
         ));
         let options = RegistrationOptions { enabled: true, ..RegistrationOptions::default() };
+        let registration =
+            Registration::new(database.clone(), shared.clone(), name, options, passwords, sessions.clone());
+        let registration = Arc::new(registration.with_email(EmailPolicy::Offered));
+        let threepids = Arc::new(ThirdPartyIdentifiers::new(database.clone(), shared.clone(), None));
         Self {
-            registration: Registration::new(
+            user_interactive_auth: UserInteractiveAuth::new(
                 database.clone(),
-                shared.clone(),
-                name,
-                options,
-                passwords,
-                sessions.clone(),
+                shared,
+                accounts.clone(),
+                registration.clone(),
+                threepids,
+                rate_limits,
             ),
-            user_interactive_auth: UserInteractiveAuth::new(database.clone(), shared, accounts.clone(), rate_limits),
+            registration,
             devices: Devices::new(database.clone(), sessions.clone()),
             database,
             clock,

@@ -10,14 +10,19 @@ mod statistics;
 use axum::Router;
 use axum::routing::{get, post};
 
+use crate::paths::Paths;
 use crate::state::ApiState;
 
 pub(crate) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/_synapse/admin/v1/register", get(register::nonce).post(register::register))
-        .route("/_synapse/admin/v1/background_jobs", get(background_jobs::list))
-        .route("/_synapse/admin/v1/background_jobs/{job_id}", get(background_jobs::one).delete(background_jobs::cancel))
-        .route("/_synapse/admin/v1/background_jobs/{job_id}/retry", post(background_jobs::retry))
-        .route("/_synapse/admin/v1/statistics/server", get(statistics::server))
-        .merge(override_ratelimit::routes())
+    Paths::below("/_synapse/admin")
+        .v1("/register", get(register::nonce).post(register::register))
+        .v1("/background_jobs", get(background_jobs::list))
+        .v1("/background_jobs/{job_id}", get(background_jobs::one).delete(background_jobs::cancel))
+        .v1("/background_jobs/{job_id}/retry", post(background_jobs::retry))
+        .v1("/statistics/server", get(statistics::server))
+        .v1(
+            "/users/{user_id}/override_ratelimit",
+            get(override_ratelimit::read).post(override_ratelimit::set).delete(override_ratelimit::remove),
+        )
+        .into_router()
 }

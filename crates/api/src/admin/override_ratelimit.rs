@@ -5,23 +5,16 @@
 use std::sync::Arc;
 
 use accounts::rate_limits::{OverrideError, RateLimits, RateOverride};
-use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
 use ruma::OwnedUserId;
 use serde::{Deserialize, Serialize};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Administrator, Json, Path};
-use crate::state::ApiState;
-
-pub(super) fn routes() -> Router<ApiState> {
-    Router::new().route("/_synapse/admin/v1/users/{user_id}/override_ratelimit", get(read).post(set).delete(remove))
-}
 
 #[derive(Deserialize)]
-struct Wish {
+pub(super) struct Body {
     #[serde(default)]
     messages_per_second: i64,
     #[serde(default)]
@@ -30,7 +23,7 @@ struct Wish {
 
 /// Empty for a user with the limits of everybody.
 #[derive(Serialize)]
-struct Entry {
+pub(super) struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     messages_per_second: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +40,7 @@ impl From<Option<RateOverride>> for Entry {
 }
 
 /// Shows what is different for a user.
-async fn read(
+pub(super) async fn read(
     Administrator(_): Administrator,
     Path(user_id): Path<OwnedUserId>,
     State(rate_limits): State<Arc<RateLimits>>,
@@ -56,24 +49,24 @@ async fn read(
 }
 
 /// Gives a user a rate of messages; 0 messages a second lift all limits.
-async fn set(
+pub(super) async fn set(
     Administrator(_): Administrator,
     Path(user_id): Path<OwnedUserId>,
     State(rate_limits): State<Arc<RateLimits>>,
-    Json(wish): Json<Wish>,
+    Json(body): Json<Body>,
 ) -> ApiResult<Json<Entry>> {
-    for (key, figure) in [("messages_per_second", wish.messages_per_second), ("burst_count", wish.burst_count)] {
+    for (key, figure) in [("messages_per_second", body.messages_per_second), ("burst_count", body.burst_count)] {
         if figure < 0 {
             return Err(ApiError::invalid_param(format!("{key}: expected a whole number that is not negative")));
         }
     }
-    let entry = RateOverride { messages_per_second: wish.messages_per_second, burst: wish.burst_count };
+    let entry = RateOverride { messages_per_second: body.messages_per_second, burst: body.burst_count };
     rate_limits.set_override(&user_id, entry).await?;
     Ok(Json(Some(entry).into()))
 }
 
 /// Gives a user the limits of everybody again.
-async fn remove(
+pub(super) async fn remove(
     Administrator(_): Administrator,
     Path(user_id): Path<OwnedUserId>,
     State(rate_limits): State<Arc<RateLimits>>,

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use accounts::filters::{FilterError, Filters};
-use accounts::sessions::Requester;
 use axum::extract::State;
 use axum::response::Response;
-use ruma::{OwnedUserId, UserId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{GuestOrUser, Json, Path, json_bytes};
+use crate::extract::{GuestOrUser, Json, OwnUser, json_bytes};
 
 #[derive(Serialize)]
 pub(super) struct Stored {
@@ -20,31 +18,19 @@ pub(super) struct Stored {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridfilter>
 pub(super) async fn store(
-    GuestOrUser(requester): GuestOrUser,
-    Path(user_id): Path<OwnedUserId>,
+    OwnUser(GuestOrUser(requester), ()): OwnUser<GuestOrUser>,
     State(filters): State<Arc<Filters>>,
     Json(filter): Json<Map<String, Value>>,
 ) -> ApiResult<Json<Stored>> {
-    check_owner(&requester, &user_id)?;
     Ok(Json(Stored { filter_id: filters.store(requester.user_sn, filter).await? }))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridfilterfilterid>
 pub(super) async fn read(
-    GuestOrUser(requester): GuestOrUser,
-    Path((user_id, filter_id)): Path<(OwnedUserId, String)>,
+    OwnUser(GuestOrUser(requester), filter_id): OwnUser<GuestOrUser, String>,
     State(filters): State<Arc<Filters>>,
 ) -> ApiResult<Response> {
-    check_owner(&requester, &user_id)?;
     Ok(json_bytes(filters.json(requester.user_sn, &filter_id).await?))
-}
-
-fn check_owner(requester: &Requester, user_id: &UserId) -> ApiResult<()> {
-    if requester.user_id == user_id {
-        Ok(())
-    } else {
-        Err(ApiError::forbidden("You can store and read only your own filters"))
-    }
 }
 
 impl From<FilterError> for ApiError {

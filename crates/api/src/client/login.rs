@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use accounts::Accounts;
-use accounts::discovery::Discovery;
 use accounts::rate_limits::{Key, Kind, RateLimits};
 use accounts::sessions::{CheckedDevice, SessionDevice};
 use accounts::threepids::EMAIL;
 use accounts::uia::UserIdentifier;
+use accounts::well_known::WellKnown;
 use axum::extract::State;
 use ruma::{OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ pub(super) async fn log_in(
     ClientAddress(address): ClientAddress,
     State(rate_limits): State<Arc<RateLimits>>,
     State(accounts): State<Arc<Accounts>>,
-    State(discovery): State<Arc<Discovery>>,
+    State(well_known): State<Arc<WellKnown>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<LoggedIn>> {
     if body.kind != "m.login.password" || !accounts.passwords_enabled() {
@@ -81,7 +81,7 @@ pub(super) async fn log_in(
         home_server: proof.user_id.server_name().to_owned(),
         user_id: proof.user_id,
         tokens: tokens.into(),
-        well_known: discovery.client_document().and_then(|document| serde_json::from_slice(&document).ok()),
+        well_known: well_known.client_document().and_then(|document| serde_json::from_slice(&document).ok()),
     }))
 }
 

@@ -10,7 +10,6 @@ mod directory;
 mod filter;
 mod login;
 mod logout;
-mod paths;
 mod presence;
 mod profile;
 mod push_rules;
@@ -27,13 +26,13 @@ use axum::Router;
 use axum::routing::{get, post, put};
 
 use self::account::{deactivate::deactivate, password::change_password, whoami::whoami};
-use self::paths::ClientPaths;
 pub(crate) use self::register::NewAccount;
 pub use self::versions::{SPECIFIED_ENDPOINTS, SpecifiedEndpoint};
+use crate::paths::Paths;
 use crate::state::ApiState;
 
 pub(crate) fn routes() -> Router<ApiState> {
-    let routes = ClientPaths::new();
+    let routes = Paths::below("/_matrix/client").with_v3_also_as(&["r0", "unstable"]);
     let routes = server(routes);
     let routes = accounts(routes);
     let routes = addresses(routes);
@@ -45,14 +44,14 @@ pub(crate) fn routes() -> Router<ApiState> {
     routes.into_router()
 }
 
-fn server(routes: ClientPaths) -> ClientPaths {
+fn server(routes: Paths) -> Paths {
     routes
-        .at("/_matrix/client/versions", get(versions::versions))
+        .unversioned("/versions", get(versions::versions))
         .v3("/capabilities", get(capabilities::capabilities))
         .v3("/sync", get(sync::sync))
 }
 
-fn accounts(routes: ClientPaths) -> ClientPaths {
+fn accounts(routes: Paths) -> Paths {
     routes
         .v3("/register", post(register::register))
         .v3("/register/available", get(register::available::available))
@@ -74,7 +73,7 @@ fn accounts(routes: ClientPaths) -> ClientPaths {
         .v3("/delete_devices", post(devices::delete_many))
 }
 
-fn addresses(routes: ClientPaths) -> ClientPaths {
+fn addresses(routes: Paths) -> Paths {
     use threepids::{add, delete, identity_server, list, request_token};
     routes
         .v3("/register/email/requestToken", post(request_token::for_registration))
@@ -90,7 +89,7 @@ fn addresses(routes: ClientPaths) -> ClientPaths {
         .v3("/account/3pid/unbind", post(identity_server::unbind))
 }
 
-fn users(routes: ClientPaths) -> ClientPaths {
+fn users(routes: Paths) -> Paths {
     let global = get(account_data::read_global).put(account_data::set_global);
     let room = get(account_data::read_room).put(account_data::set_room);
     routes
@@ -104,7 +103,7 @@ fn users(routes: ClientPaths) -> ClientPaths {
         .v3("/user/{userId}/filter/{filterId}", get(filter::read))
 }
 
-fn changing_rooms(routes: ClientPaths) -> ClientPaths {
+fn changing_rooms(routes: Paths) -> Paths {
     use rooms::{create, join, knock, membership, redact, send, state_put, typing, upgrade};
     routes
         .v3("/createRoom", post(create::create))
@@ -126,7 +125,7 @@ fn changing_rooms(routes: ClientPaths) -> ClientPaths {
         .v3("/rooms/{roomId}/state/{eventType}/{stateKey}", put(state_put::set))
 }
 
-fn reading_rooms(routes: ClientPaths) -> ClientPaths {
+fn reading_rooms(routes: Paths) -> Paths {
     use rooms::{context, event, joined_members, joined_rooms, members, messages, state_get};
     routes
         .v3("/joined_rooms", get(joined_rooms::joined_rooms))
@@ -141,7 +140,7 @@ fn reading_rooms(routes: ClientPaths) -> ClientPaths {
         .v3("/rooms/{roomId}/state/{eventType}/{stateKey}", get(state_get::one))
 }
 
-fn notifications(routes: ClientPaths) -> ClientPaths {
+fn notifications(routes: Paths) -> Paths {
     use push_rules::{actions, delete, enabled, put, read, set_actions, set_enabled};
     routes
         .v3("/pushrules", get(push_rules::all))
@@ -155,7 +154,7 @@ fn notifications(routes: ClientPaths) -> ClientPaths {
         .v3("/rooms/{roomId}/read_markers", post(rooms::read_markers::read_markers))
 }
 
-fn directories(routes: ClientPaths) -> ClientPaths {
+fn directories(routes: Paths) -> Paths {
     use directory::{alias, public_rooms, visibility};
     routes
         .v3("/directory/room/{roomAlias}", get(alias::resolve).put(alias::create).delete(alias::delete))

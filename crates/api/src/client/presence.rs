@@ -10,7 +10,7 @@ use sync::presence::{PresenceError, PresenceState, Presences};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Authenticated, Json, Path};
+use crate::extract::{Authenticated, Json, OwnUser, Path};
 
 /// What a client says about its user's presence.
 #[derive(Clone, Copy, Default, Deserialize, Debug)]
@@ -51,15 +51,11 @@ pub(super) struct Answer {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3presenceuseridstatus>
 pub(super) async fn set(
-    Authenticated(requester): Authenticated,
-    Path(user_id): Path<OwnedUserId>,
+    OwnUser(Authenticated(requester), ()): OwnUser<Authenticated>,
     State(presences): State<Arc<Presences>>,
     State(rate_limits): State<Arc<RateLimits>>,
     Json(Status { presence, status_msg }): Json<Status>,
 ) -> ApiResult<Json<Empty>> {
-    if requester.user_id != user_id {
-        return Err(ApiError::forbidden("You can set only your own presence"));
-    }
     let spent = rate_limits.spend_by_user(Kind::Presence, &requester)?;
     spent.settle(presences.set(&requester, presence.into(), status_msg).await)?;
     Ok(Json(Empty {}))

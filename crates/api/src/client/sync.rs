@@ -69,7 +69,7 @@ pub(super) async fn sync(
     })
 }
 
-/// The pieces of a body, of which an error breaks off the connection.
+/// The pieces of a body. An error ends the stream, and with it the connection.
 fn pieces(first: Bytes, rest: LaterPieces) -> impl Stream<Item = Result<Bytes, RoomError>> {
     let rest = stream::unfold(Some(rest), |rest| async move {
         let mut rest = rest?;

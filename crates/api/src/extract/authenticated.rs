@@ -1,19 +1,19 @@
-//! Who makes a request.
+//! Who makes a request. Every extractor here asks the [`Authenticator`], and nothing else reads an access token.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use accounts::asking::Asker;
-use accounts::sessions::{AuthenticationError, Requester, Sessions};
+use accounts::authentication::{Access, AccessError, Authenticator, Credentials};
+use accounts::sessions::{AuthenticationError, Requester};
 use axum::extract::{FromRef, FromRequestParts};
-use http::StatusCode;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::ClientAddress;
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiError;
 
 /// The user who makes the request. Guests are refused: an endpoint that the specification opens to them takes [`GuestOrUser`].
 ///
@@ -50,57 +50,68 @@ impl AskedBy {
 #[derive(Clone, Debug)]
 pub struct Administrator(pub Requester);
 
+impl AsRef<Requester> for Authenticated {
+    fn as_ref(&self) -> &Requester {
+        &self.0
+    }
+}
+
+impl AsRef<Requester> for GuestOrUser {
+    fn as_ref(&self) -> &Requester {
+        &self.0
+    }
+}
+
 impl<S> FromRequestParts<S> for Authenticated
 where
-    Arc<Sessions>: FromRef<S>,
+    Arc<Authenticator>: FromRef<S>,
     S: Send + Sync,
 {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let requester = authenticate(parts, state).await?.ok_or_else(missing_token)?;
-        if requester.is_guest {
-            return Err(ApiError::guest_access_forbidden("Guests may not do this: register an account"));
-        }
-        Ok(Self(requester))
+        Ok(Self(admit(parts, state, Access::Users).await?))
     }
 }
 
 impl<S> FromRequestParts<S> for GuestOrUser
 where
-    Arc<Sessions>: FromRef<S>,
+    Arc<Authenticator>: FromRef<S>,
     S: Send + Sync,
 {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        authenticate(parts, state).await?.map(Self).ok_or_else(missing_token)
+        Ok(Self(admit(parts, state, Access::GuestsToo).await?))
     }
 }
 
 impl<S> FromRequestParts<S> for OptionalAuthenticated
 where
-    Arc<Sessions>: FromRef<S>,
+    Arc<Authenticator>: FromRef<S>,
     S: Send + Sync,
 {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        authenticate(parts, state).await.map(Self)
+        match admit(parts, state, Access::GuestsToo).await {
+            Err(AccessError::MissingToken) => Ok(Self(None)),
+            admitted => Ok(Self(Some(admitted?))),
+        }
     }
 }
 
 impl<S> FromRequestParts<S> for AskedBy
 where
-    Arc<Sessions>: FromRef<S>,
+    Arc<Authenticator>: FromRef<S>,
     S: Send + Sync,
 {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let requester = match authenticate(parts, state).await {
-            Err(error) if error.status() == StatusCode::UNAUTHORIZED => None,
-            requester => requester?,
+        let requester = match admit(parts, state, Access::GuestsToo).await {
+            Err(error) if error.is_anonymous() => None,
+            admitted => Some(admitted?),
         };
         Ok(Self { requester, address: ClientAddress::of(parts).0 })
     }
@@ -108,36 +119,29 @@ where
 
 impl<S> FromRequestParts<S> for Administrator
 where
-    Arc<Sessions>: FromRef<S>,
+    Arc<Authenticator>: FromRef<S>,
     S: Send + Sync,
 {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let requester = authenticate(parts, state).await?.ok_or_else(missing_token)?;
-        if !requester.is_admin {
-            return Err(ApiError::forbidden("You are not a server admin"));
-        }
-        Ok(Self(requester))
+        Ok(Self(admit(parts, state, Access::Administrators).await?))
     }
 }
 
-fn missing_token() -> ApiError {
-    ApiError::missing_token("Missing access token")
+async fn admit<S>(parts: &Parts, state: &S, access: Access) -> Result<Requester, AccessError>
+where
+    Arc<Authenticator>: FromRef<S>,
+{
+    let authenticator = Arc::<Authenticator>::from_ref(state);
+    let requester = authenticator.admit(credentials(parts).as_ref(), access).await?;
+    let device_id = requester.device_id.as_ref().map(|device_id| device_id.as_str());
+    telemetry::record_requester(requester.user_id.as_str(), device_id);
+    Ok(requester)
 }
 
-async fn authenticate<S>(parts: &Parts, state: &S) -> ApiResult<Option<Requester>>
-where
-    Arc<Sessions>: FromRef<S>,
-{
-    let Some(token) = access_token(parts) else { return Ok(None) };
-    let sessions = Arc::<Sessions>::from_ref(state);
-    let requester = sessions.authenticate(&token, ClientAddress::of(parts).0).await?;
-    telemetry::record_requester(
-        requester.user_id.as_str(),
-        requester.device_id.as_ref().map(|device_id| device_id.as_str()),
-    );
-    Ok(Some(requester))
+fn credentials(parts: &Parts) -> Option<Credentials<'_>> {
+    Some(Credentials { access_token: access_token(parts)?, address: ClientAddress::of(parts).0 })
 }
 
 fn access_token(parts: &Parts) -> Option<Cow<'_, str>> {
@@ -148,6 +152,17 @@ fn access_token(parts: &Parts) -> Option<Cow<'_, str>> {
     let query = parts.uri.query()?;
     let token = query.split('&').find_map(|pair| pair.strip_prefix("access_token="))?;
     Some(percent_decode_str(token).decode_utf8_lossy())
+}
+
+impl From<AccessError> for ApiError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::MissingToken => Self::missing_token(error.to_string()),
+            AccessError::Token(error) => error.into(),
+            AccessError::Guest => Self::guest_access_forbidden(error.to_string()),
+            AccessError::NotAdministrator => Self::forbidden(error.to_string()),
+        }
+    }
 }
 
 impl From<AuthenticationError> for ApiError {

@@ -11,7 +11,7 @@ use http::header::FORWARDED;
 use http::request::Parts;
 use ipnet::IpNet;
 
-/// The peer of a connection. Whoever serves the router puts it into the extensions of every request.
+/// The peer of a connection. The listener puts it into the extensions of every request.
 #[derive(Clone, Debug)]
 pub struct PeerAddress {
     /// The peer: a client, or a proxy. None on a unix socket, which only a proxy on this machine is allowed to use.
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_by_a_unix_socket_is_a_proxy() {
+    fn the_peer_on_a_unix_socket_is_a_proxy() {
         assert_eq!(seen("unix", &[], &[("x-forwarded-for", "6.6.6.6, 203.0.113.9")]), "203.0.113.9");
         assert_eq!(seen("unix", LOCAL, &[("x-forwarded-for", "203.0.113.9, 10.0.0.7")]), "203.0.113.9");
         assert_eq!(seen("unix", LOCAL, &[]), "unknown");

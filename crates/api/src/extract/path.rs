@@ -24,13 +24,26 @@ where
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        PathParameters::of(parts, state).await?.parse(|_| true).map(Self)
+    }
+}
+
+/// The percent-decoded parameters of a path, with their names.
+pub(super) struct PathParameters(RawPathParams);
+
+impl PathParameters {
+    pub(super) async fn of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         if parts.uri.path().contains("%00") {
             return Err(ApiError::invalid_param("The path contains the character U+0000"));
         }
         let parameters = RawPathParams::from_request_parts(parts, state).await;
-        let parameters = parameters.map_err(|error| ApiError::invalid_param(error.body_text()))?;
-        let parameters: Vec<_> = parameters.iter().collect();
-        T::deserialize(Parameters { parameters: &parameters }).map(Self).map_err(|error| {
+        parameters.map(Self).map_err(|error| ApiError::invalid_param(error.body_text()))
+    }
+
+    /// The parameters with the names that `is_wanted` picks.
+    pub(super) fn parse<T: DeserializeOwned>(&self, is_wanted: impl Fn(&str) -> bool) -> Result<T, ApiError> {
+        let parameters: Vec<_> = self.0.iter().filter(|(name, _)| is_wanted(name)).collect();
+        T::deserialize(Parameters { parameters: &parameters }).map_err(|error| {
             let is_too_long = error.is_too_long;
             let only = if let [(name, _)] = parameters.as_slice() { *name } else { "path" };
             let sentence = format!("{}: {}", error.parameter.as_deref().unwrap_or(only), error.message);
@@ -49,6 +62,7 @@ impl<'de> Deserializer<'de> for Parameters<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, PathError> {
         match self.parameters {
+            [] => visitor.visit_unit(),
             [(_, value)] => visitor.visit_borrowed_str(value),
             others => Err(PathError::custom(format!("the route has {} parameters", others.len()))),
         }

@@ -6,7 +6,7 @@ use media::MediaError;
 
 use crate::error::ApiError;
 
-/// When there may be room for another announcement: whoever asks knows better.
+/// When a client may announce another content, if it uploads none of those it has announced.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(60);
 
 impl From<MediaError> for ApiError {

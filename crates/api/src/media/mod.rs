@@ -13,38 +13,36 @@ mod thumbnail;
 mod upload;
 
 use axum::Router;
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{get, post, put};
 
 pub(crate) use self::answer::{body, described};
 pub(crate) use self::download::Waiting;
 pub(crate) use self::thumbnail::Thumbnail;
+use crate::paths::Paths;
 use crate::state::ApiState;
 
-const CLIENT: &str = "/_matrix/client/v1/media";
-
-/// Where uploading later was as a proposal; clients choose it that find no claim of version 1.7.
-const DRAFT: &str = "/_matrix/media/unstable/fi.mau.msc2246";
-
 pub(crate) fn routes() -> Router<ApiState> {
-    let routes = Router::new()
-        .route("/_matrix/media/v1/create", post(create::create))
-        .route(&format!("{DRAFT}/create"), post(create::create))
-        .route(&format!("{DRAFT}/upload/{{serverName}}/{{mediaId}}"), put(upload::upload_to))
-        .route(&format!("{CLIENT}/config"), get(config::config))
-        .route(&format!("{CLIENT}/download/{{serverName}}/{{mediaId}}"), get(download::download))
-        .route(&format!("{CLIENT}/download/{{serverName}}/{{mediaId}}/{{fileName}}"), get(download::named))
-        .route(&format!("{CLIENT}/thumbnail/{{serverName}}/{{mediaId}}"), get(thumbnail::thumbnail));
-    let routes = of_all_versions(routes, "/upload", &post(upload::upload));
-    let routes = of_all_versions(routes, "/upload/{serverName}/{mediaId}", &put(upload::upload_to));
-    let routes = of_all_versions(routes, "/config", &get(config::config));
-    let routes = of_all_versions(routes, "/download/{serverName}/{mediaId}", &get(old::download));
-    let routes = of_all_versions(routes, "/download/{serverName}/{mediaId}/{fileName}", &get(old::named));
-    of_all_versions(routes, "/thumbnail/{serverName}/{mediaId}", &get(old::thumbnail))
+    client_paths().into_router().merge(media_paths().into_router())
 }
 
-/// A path that had other versions before Matrix 1.1.
-fn of_all_versions(routes: Router<ApiState>, path: &str, methods: &MethodRouter<ApiState>) -> Router<ApiState> {
-    ["v3", "r0", "v1"]
-        .iter()
-        .fold(routes, |routes, version| routes.route(&format!("/_matrix/media/{version}{path}"), methods.clone()))
+fn client_paths() -> Paths {
+    Paths::below("/_matrix/client")
+        .v1("/media/config", get(config::config))
+        .v1("/media/download/{serverName}/{mediaId}", get(download::download))
+        .v1("/media/download/{serverName}/{mediaId}/{fileName}", get(download::named))
+        .v1("/media/thumbnail/{serverName}/{mediaId}", get(thumbnail::thumbnail))
+}
+
+fn media_paths() -> Paths {
+    Paths::below("/_matrix/media")
+        .with_v3_also_as(&["r0", "v1"])
+        .v1("/create", post(create::create))
+        .draft("/fi.mau.msc2246/create", post(create::create))
+        .draft("/fi.mau.msc2246/upload/{serverName}/{mediaId}", put(upload::upload_to))
+        .v3("/upload", post(upload::upload))
+        .v3("/upload/{serverName}/{mediaId}", put(upload::upload_to))
+        .v3("/config", get(config::config))
+        .v3("/download/{serverName}/{mediaId}", get(old::download))
+        .v3("/download/{serverName}/{mediaId}/{fileName}", get(old::named))
+        .v3("/thumbnail/{serverName}/{mediaId}", get(old::thumbnail))
 }

@@ -13,12 +13,12 @@ pub(crate) async fn health(State(probe): State<Arc<HealthProbe>>) -> (StatusCode
     (status, Json(health))
 }
 
-/// `GET /health/live`: 200 as long as the process answers; whoever restarts what hangs asks this.
+/// `GET /health/live`: 200 as long as the process answers. Supervisors that restart a hanging process ask this.
 pub(crate) async fn live() -> Json<Value> {
     Json(json!({ "status": "live" }))
 }
 
-/// `GET /health/ready`: 200 when requests would be served; whoever hands out requests asks this.
+/// `GET /health/ready`: 200 when requests would be served. Load balancers ask this.
 pub(crate) async fn ready(State(probe): State<Arc<HealthProbe>>) -> (StatusCode, Json<Readiness>) {
     let readiness = probe.readiness().await;
     let is_ready = readiness == Readiness::Ready;

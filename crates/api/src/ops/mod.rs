@@ -1,4 +1,4 @@
-//! For whoever operates the server: health and metrics.
+//! For operators: health and metrics.
 
 mod health;
 mod metrics;

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use accounts::authentication::Authenticator;
 use accounts::sessions::{SessionOptions, Sessions};
 use axum::body::Body;
 use axum::routing::{get, post};
@@ -75,7 +76,7 @@ async fn missing_and_unknown_tokens_are_told_apart() {
     let sessions = Arc::new(Sessions::new(database, interned, Arc::new(SystemClock), SessionOptions::default()));
     let optional = async |OptionalAuthenticated(requester): OptionalAuthenticated| requester.is_some().to_string();
     let routes = Router::new().route("/private", get(async |_: Authenticated| "")).route("/optional", get(optional));
-    let router: Router = routes.with_state(sessions);
+    let router: Router = routes.with_state(Arc::new(Authenticator::new(sessions)));
     for (path, token, expected) in [
         ("/private", None, json!("M_MISSING_TOKEN")),
         ("/private?access_token=", Some("x"), json!("M_UNKNOWN_TOKEN")),

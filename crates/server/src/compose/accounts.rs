@@ -3,9 +3,9 @@ use std::sync::Arc;
 use accounts::{
     Accounts,
     account_data::AccountData,
+    authentication::Authenticator,
     capabilities::{Capabilities, CapabilityOptions},
     devices::Devices,
-    discovery::Discovery,
     filters::Filters,
     mail::ValidationMails,
     passwords::{HashCost, PasswordError, PasswordPolicy, Passwords},
@@ -15,6 +15,7 @@ use accounts::{
     sessions::{SessionOptions, Sessions},
     threepids::ThirdPartyIdentifiers,
     uia::UserInteractiveAuth,
+    well_known::WellKnown,
 };
 use api::state::AccountsComponents;
 use config::{Config, Sources, WebUrl};
@@ -65,20 +66,28 @@ impl AccountsParts {
         let secret = shared_secret(config);
         let shared_secret =
             SharedSecret::new(database.clone(), clock.clone(), registration.clone(), rate_limits.clone(), secret);
-        let user_interactive_auth =
-            UserInteractiveAuth::new(database.clone(), clock.clone(), accounts.clone(), rate_limits.clone());
-        let threepids = ThirdPartyIdentifiers::new(database.clone(), clock.clone(), email::validation(config));
+        let threepids =
+            Arc::new(ThirdPartyIdentifiers::new(database.clone(), clock.clone(), email::validation(config)));
+        let user_interactive_auth = UserInteractiveAuth::new(
+            database.clone(),
+            clock.clone(),
+            accounts.clone(),
+            registration.clone(),
+            threepids.clone(),
+            rate_limits.clone(),
+        );
         let email = Email::new(config)?;
         let components = AccountsComponents {
             capabilities: Arc::new(Capabilities::new(&capability_options(config))),
-            discovery: Arc::new(Discovery::new(public_base_url(config), None)),
+            well_known: Arc::new(WellKnown::new(public_base_url(config), None)),
+            authenticator: Arc::new(Authenticator::new(sessions.clone())),
             devices: Arc::new(Devices::new(database.clone(), sessions.clone())),
             sessions,
             accounts,
             registration,
             shared_secret: Arc::new(shared_secret),
             user_interactive_auth: Arc::new(user_interactive_auth),
-            threepids: Arc::new(threepids),
+            threepids,
             mail_templates: email.as_ref().map(|email| email.templates.clone()),
             profiles: Arc::new(Profiles::new(database.clone(), clock.clone(), jobs.clone())),
             account_data: Arc::new(AccountData::new(database.clone(), interned.clone())),
@@ -98,7 +107,7 @@ impl AccountsParts {
             sources.error("passwords.hash_memory", format!("expected a cost that argon2id allows: {error}"))
         })?;
         self.components.capabilities.reconfigure(&capability_options(config));
-        self.components.discovery.reconfigure(public_base_url(config));
+        self.components.well_known.reconfigure(public_base_url(config));
         self.components.registration.reconfigure(registration_options(config));
         self.components.shared_secret.reconfigure(shared_secret(config));
         Ok(())

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use accounts::Accounts;
-use accounts::uia::{Asked, Auth, Operation, Parameters, Stage, UserInteractiveAuth, unchanged};
+use accounts::asking::Asker;
+use accounts::uia::{Asked, Auth, Operation, Parameters, UserInteractiveAuth, unchanged};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
@@ -48,10 +49,9 @@ pub(crate) async fn deactivate(
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<Deactivated>> {
-    let operation = Operation::of_user("deactivate", &requester, &[&[Stage::Password]]);
     let asked = Asked::from(DeactivateParameters { erase: body.erase });
-    let authorised = user_interactive_auth.authorise(operation, asked, body.auth.as_ref().map(|auth| &auth.0));
-    let authorised = authorised.await?;
+    let (asker, auth) = (Asker::User(&requester), body.auth.as_ref().map(|auth| &auth.0));
+    let authorised = user_interactive_auth.authorise(Operation::Deactivate, asker, asked, auth).await?;
     accounts.deactivate(&authorised.authorisation, authorised.parameters.erase.unwrap_or(false)).await?;
     // Nothing is ever bound to an identity server from here.
     Ok(Json(Deactivated { id_server_unbind_result: "no-support" }))

@@ -46,6 +46,8 @@ impl From<UiaError> for ApiError {
                 serde_json::Value::Object(body) => Self::user_interactive(body),
                 _ => Self::forbidden("User-interactive authentication is required"),
             },
+            UiaError::LoginRequired => Self::missing_token(error.to_string()),
+            UiaError::Registration(error) => error.into(),
             UiaError::OtherUser | UiaError::Changed => Self::forbidden(error.to_string()),
             UiaError::LimitExceeded(error) => error.into(),
             UiaError::Account(error) => error.into(),

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use accounts::Accounts;
-use accounts::rate_limits::Key;
-use accounts::threepids::ThirdPartyIdentifiers;
-use accounts::uia::{Asked, Auth, Authorised, Flow, Operation, Parameters, Stage, UserInteractiveAuth, unchanged};
+use accounts::asking::Asker;
+use accounts::uia::{Asked, Auth, Authorised, Operation, Parameters, UserInteractiveAuth, unchanged};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
@@ -40,36 +39,29 @@ impl Parameters for PasswordParameters {
     }
 }
 
-/// Without a token it is whoever has the e-mail address that was confirmed who gets a new password.
+/// Without a token, the owner of the confirmed e-mail address gets the new password.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword>
 pub(crate) async fn change_password(
     ClientAddress(address): ClientAddress,
     OptionalAuthenticated(requester): OptionalAuthenticated,
     State(accounts): State<Arc<Accounts>>,
-    State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<Empty>> {
     if requester.as_ref().is_some_and(|requester| requester.is_guest) {
         return Err(ApiError::guest_access_forbidden("Guests have no password: register an account"));
     }
-    let flows: &[Flow] = match (&requester, threepids.email_enabled()) {
-        (Some(_), true) => &[&[Stage::Password], &[Stage::PasswordResetEmail]],
-        (Some(_), false) => &[&[Stage::Password]],
-        (None, true) => &[&[Stage::PasswordResetEmail]],
-        (None, false) => return Err(ApiError::missing_token("Missing access token")),
-    };
-    let opener = requester.as_ref().map_or_else(|| Key::address(address), |requester| Key::user(requester.user_sn));
-    let operation = Operation { name: "change password", requester: requester.as_ref(), opener, flows };
+    let (operation, asker) =
+        (Operation::ChangePassword, requester.as_ref().map_or(Asker::Address(address), Asker::User));
     let auth = body.auth.as_ref().map(|auth| &auth.0);
     let parameters = PasswordParameters { logout_devices: body.logout_devices };
     let asked = Asked { parameters, new_password: body.new_password };
-    if user_interactive_auth.outcome(operation, &asked, auth).await?.is_some() {
+    if user_interactive_auth.outcome(operation, asker, &asked, auth).await?.is_some() {
         return Ok(Json(Empty {}));
     }
     let Authorised { parameters, new_password, authorisation } =
-        user_interactive_auth.authorise(operation, asked, auth).await?;
+        user_interactive_auth.authorise(operation, asker, asked, auth).await?;
     let new_password =
         new_password.ok_or_else(|| ApiError::missing_param("new_password: the new password is missing"))?;
     let log_out = parameters.logout_devices.unwrap_or(true);

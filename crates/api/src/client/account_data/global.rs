@@ -5,32 +5,27 @@ use std::sync::Arc;
 use accounts::account_data::AccountData;
 use axum::extract::State;
 use axum::response::Response;
-use ruma::OwnedUserId;
 use serde_json::value::RawValue;
 
-use super::{bytes_of, check_owner};
+use super::bytes_of;
 use crate::Empty;
 use crate::error::ApiResult;
-use crate::extract::{Authenticated, Content, Json, Path, json_bytes};
+use crate::extract::{Authenticated, Content, Json, OwnUser, json_bytes};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridaccount_datatype>
 pub(crate) async fn read_global(
-    Authenticated(requester): Authenticated,
-    Path((user_id, data_type)): Path<(OwnedUserId, String)>,
+    OwnUser(Authenticated(requester), data_type): OwnUser<Authenticated, String>,
     State(account_data): State<Arc<AccountData>>,
 ) -> ApiResult<Response> {
-    check_owner(&requester, &user_id)?;
     Ok(json_bytes(account_data.content(requester.user_sn, None, &data_type).await?))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridaccount_datatype>
 pub(crate) async fn set_global(
-    Authenticated(requester): Authenticated,
-    Path((user_id, data_type)): Path<(OwnedUserId, String)>,
+    OwnUser(Authenticated(requester), data_type): OwnUser<Authenticated, String>,
     State(account_data): State<Arc<AccountData>>,
     Content(content): Content<Box<RawValue>>,
 ) -> ApiResult<Json<Empty>> {
-    check_owner(&requester, &user_id)?;
     account_data.set(requester.user_sn, None, data_type, bytes_of(content)).await?;
     Ok(Json(Empty {}))
 }

@@ -7,21 +7,11 @@ pub(super) use self::global::{read_global, set_global};
 pub(super) use self::room::{read_room, set_room};
 
 use accounts::account_data::AccountDataError;
-use accounts::sessions::Requester;
 use bytes::Bytes;
 use http::StatusCode;
-use ruma::UserId;
 use serde_json::value::RawValue;
 
-use crate::error::{ApiError, ApiResult};
-
-fn check_owner(requester: &Requester, user_id: &UserId) -> ApiResult<()> {
-    if requester.user_id == user_id {
-        Ok(())
-    } else {
-        Err(ApiError::forbidden("You can read and write only your own account data"))
-    }
-}
+use crate::error::ApiError;
 
 /// The content as the client wrote it.
 fn bytes_of(content: Box<RawValue>) -> Bytes {

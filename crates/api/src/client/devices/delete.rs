@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use accounts::asking::Asker;
 use accounts::devices::Devices;
 use accounts::sessions::Requester;
-use accounts::uia::{Asked, Auth, Operation, Parameters, Stage, UserInteractiveAuth};
+use accounts::uia::{Asked, Auth, Operation, Parameters, UserInteractiveAuth};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
@@ -88,12 +89,12 @@ async fn delete(
         Some(wanted) => Some(devices.existing(requester.user_sn, wanted).await?),
         None => None,
     };
-    let operation = Operation::of_user("delete devices", requester, &[&[Stage::Password]]);
+    let (operation, asker) = (Operation::DeleteDevices, Asker::User(requester));
     let asked = Asked::from(DeletedDevices { devices: wanted });
-    if user_interactive_auth.outcome(operation, &asked, auth).await?.is_some() {
+    if user_interactive_auth.outcome(operation, asker, &asked, auth).await?.is_some() {
         return Ok(Json(Empty {}));
     }
-    let authorised = user_interactive_auth.authorise(operation, asked, auth).await?;
+    let authorised = user_interactive_auth.authorise(operation, asker, asked, auth).await?;
     let deleted = authorised.parameters.devices.unwrap_or_default();
     devices.delete(requester.user_sn, deleted.into_iter().collect()).await?;
     user_interactive_auth.finish(authorised.authorisation.finishing).await?;

@@ -6,22 +6,20 @@ use accounts::profiles::Profiles;
 use accounts::rate_limits::{Kind, RateLimits};
 use accounts::sessions::Requester;
 use axum::extract::State;
-use ruma::OwnedUserId;
 use serde_json::{Map, Value};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{GuestOrUser, Json, Path};
+use crate::extract::{GuestOrUser, Json, OwnUser};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname>
 pub(crate) async fn set(
-    GuestOrUser(requester): GuestOrUser,
-    Path((user_id, field)): Path<(OwnedUserId, String)>,
+    OwnUser(GuestOrUser(requester), field): OwnUser<GuestOrUser, String>,
     State(profiles): State<Arc<Profiles>>,
     State(rate_limits): State<Arc<RateLimits>>,
     Json(body): Json<Map<String, Value>>,
 ) -> ApiResult<Json<Empty>> {
-    check(&requester, &user_id, &field)?;
+    check(&requester, &field)?;
     let value = body.get(&field).ok_or_else(|| ApiError::missing_param(format!("{field}: missing field")))?;
     let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
     spent.settle(profiles.set(requester.user_sn, &field, value).await)?;
@@ -30,22 +28,18 @@ pub(crate) async fn set(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname>
 pub(crate) async fn remove(
-    GuestOrUser(requester): GuestOrUser,
-    Path((user_id, field)): Path<(OwnedUserId, String)>,
+    OwnUser(GuestOrUser(requester), field): OwnUser<GuestOrUser, String>,
     State(profiles): State<Arc<Profiles>>,
     State(rate_limits): State<Arc<RateLimits>>,
 ) -> ApiResult<Json<Empty>> {
-    check(&requester, &user_id, &field)?;
+    check(&requester, &field)?;
     let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
     spent.settle(profiles.remove(requester.user_sn, &field).await)?;
     Ok(Json(Empty {}))
 }
 
-/// Users change what they like of their own profiles, and guests their display names.
-fn check(requester: &Requester, user_id: &OwnedUserId, field: &str) -> ApiResult<()> {
-    if requester.user_id != *user_id {
-        return Err(ApiError::forbidden("You can change only your own profile"));
-    }
+/// Users change any field of their profiles, guests only their display names.
+fn check(requester: &Requester, field: &str) -> ApiResult<()> {
     if requester.is_guest && field != "displayname" {
         return Err(ApiError::guest_access_forbidden("Guests can change only their display name: register an account"));
     }

@@ -28,7 +28,7 @@ pub(crate) async fn available(
     Query(parameters): Query<Parameters>,
 ) -> ApiResult<Json<Available>> {
     rate_limits.spend(Kind::RegistrationAvailable, Key::address(address), None)?.keep();
-    registration.flows().await?;
+    registration.check_open().await?;
     registration.check_available(&parameters.username).await?;
     Ok(Json(Available { available: true }))
 }

@@ -5,6 +5,7 @@ pub(super) mod token_validity;
 
 use std::sync::Arc;
 
+use accounts::asking::Asker;
 use accounts::rate_limits::{Key, Kind, RateLimits};
 use accounts::registration::{NewUser, RegisterParameters, Registered, Registration, RegistrationError};
 use accounts::sessions::{CheckedDevice, SessionDevice};
@@ -106,11 +107,11 @@ pub(super) async fn register(
     // Refused before any stage, if it cannot be logged in.
     parameters.device(address)?;
     let asked = Asked { parameters: parameters.cut(), new_password: body.password };
-    let again = Operation { name: "register", requester: None, opener: key, flows: &[] };
-    if let Some(outcome) = user_interactive_auth.outcome(again, &asked, auth).await? {
+    let (operation, asker) = (Operation::Register, Asker::Address(address));
+    if let Some(outcome) = user_interactive_auth.outcome(operation, asker, &asked, auth).await? {
         return Ok(Json(registration.register_again(outcome, &asked.parameters, address).await?.into()));
     }
-    let flows = registration.flows().await?;
+    registration.check_open().await?;
     let upgrades = match (&body.guest_access_token, &asked.parameters.username) {
         (Some(token), Some(username)) => Some(registration.upgrading_guest(token, username).await?),
         (Some(_), None) => return Err(ApiError::missing_param("username: a guest keeps the name, and has to give it")),
@@ -120,9 +121,8 @@ pub(super) async fn register(
         }
         (None, None) => None,
     };
-    let operation = Operation { flows: &flows, ..again };
     let Authorised { parameters, new_password, authorisation } =
-        user_interactive_auth.authorise(operation, asked, auth).await?;
+        user_interactive_auth.authorise(operation, asker, asked, auth).await?;
     let user = NewUser {
         device: parameters.logs_in().then(|| parameters.device(address)).transpose()?,
         username: parameters.username,

@@ -28,6 +28,6 @@ pub(crate) async fn token_validity(
     Query(parameters): Query<Parameters>,
 ) -> ApiResult<Json<Validity>> {
     rate_limits.spend(Kind::RegistrationTokenValidity, Key::address(address), None)?.keep();
-    registration.flows().await?;
+    registration.check_open().await?;
     Ok(Json(Validity { valid: registration.is_token_usable(&parameters.token).await? }))
 }

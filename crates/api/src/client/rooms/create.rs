@@ -13,7 +13,7 @@ use crate::extract::{Authenticated, Json, Object};
 
 /// What a client wants the room to be like. `null` stands for a key that is not there.
 #[derive(Deserialize)]
-pub(crate) struct Wish {
+pub(crate) struct Body {
     visibility: Option<Visibility>,
     room_alias_name: Option<String>,
     name: Option<String>,
@@ -24,8 +24,8 @@ pub(crate) struct Wish {
     invite_3pid: Option<Vec<IgnoredAny>>,
     room_version: Option<String>,
     creation_content: Option<Content>,
-    initial_state: Option<Vec<Object<WishedState>>>,
-    preset: Option<WishedPreset>,
+    initial_state: Option<Vec<Object<StateEvent>>>,
+    preset: Option<PresetName>,
     is_direct: Option<bool>,
     power_level_content_override: Option<Content>,
 }
@@ -38,7 +38,7 @@ pub(crate) enum Visibility {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-enum WishedPreset {
+enum PresetName {
     #[serde(rename = "private_chat")]
     Private,
     #[serde(rename = "trusted_private_chat")]
@@ -48,7 +48,7 @@ enum WishedPreset {
 }
 
 #[derive(Deserialize)]
-struct WishedState {
+struct StateEvent {
     #[serde(rename = "type")]
     event_type: String,
     #[serde(default)]
@@ -65,40 +65,40 @@ pub(crate) struct RoomAnswer {
 pub(crate) async fn create(
     Authenticated(requester): Authenticated,
     State(creation): State<Arc<RoomCreation>>,
-    Json(wish): Json<Wish>,
+    Json(body): Json<Body>,
 ) -> ApiResult<Json<RoomAnswer>> {
-    if wish.invite_3pid.as_ref().is_some_and(|invites| !invites.is_empty()) {
+    if body.invite_3pid.as_ref().is_some_and(|invites| !invites.is_empty()) {
         return Err(ApiError::forbidden(
             "Nobody can be invited by e-mail address or telephone number: this server uses no identity server",
         ));
     }
-    let room_id = creation.create(&requester, &wish.into()).await?;
+    let room_id = creation.create(&requester, &body.into()).await?;
     Ok(Json(RoomAnswer { room_id }))
 }
 
-impl From<Wish> for NewRoom {
-    fn from(wish: Wish) -> Self {
-        let state = |Object(state): Object<WishedState>| InitialState {
+impl From<Body> for NewRoom {
+    fn from(body: Body) -> Self {
+        let state = |Object(state): Object<StateEvent>| InitialState {
             event_type: state.event_type,
             state_key: state.state_key,
             content: state.content,
         };
         Self {
-            is_published: wish.visibility == Some(Visibility::Public),
-            alias_localpart: wish.room_alias_name,
-            name: wish.name,
-            topic: wish.topic,
-            invite: wish.invite.unwrap_or_default(),
-            room_version: wish.room_version,
-            creation_content: wish.creation_content.unwrap_or_default(),
-            initial_state: wish.initial_state.unwrap_or_default().into_iter().map(state).collect(),
-            preset: wish.preset.map(|preset| match preset {
-                WishedPreset::Private => Preset::PrivateChat,
-                WishedPreset::TrustedPrivate => Preset::TrustedPrivateChat,
-                WishedPreset::Public => Preset::PublicChat,
+            is_published: body.visibility == Some(Visibility::Public),
+            alias_localpart: body.room_alias_name,
+            name: body.name,
+            topic: body.topic,
+            invite: body.invite.unwrap_or_default(),
+            room_version: body.room_version,
+            creation_content: body.creation_content.unwrap_or_default(),
+            initial_state: body.initial_state.unwrap_or_default().into_iter().map(state).collect(),
+            preset: body.preset.map(|preset| match preset {
+                PresetName::Private => Preset::PrivateChat,
+                PresetName::TrustedPrivate => Preset::TrustedPrivateChat,
+                PresetName::Public => Preset::PublicChat,
             }),
-            is_direct: wish.is_direct.unwrap_or_default(),
-            power_level_content_override: wish.power_level_content_override.unwrap_or_default(),
+            is_direct: body.is_direct.unwrap_or_default(),
+            power_level_content_override: body.power_level_content_override.unwrap_or_default(),
         }
     }
 }

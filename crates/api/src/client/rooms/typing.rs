@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use ruma::{OwnedRoomId, OwnedUserId};
+use ruma::OwnedRoomId;
 use serde::Deserialize;
 use sync::presence::Presences;
 use sync::typing::{Typing, TypingError};
 
 use crate::Empty;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{GuestOrUser, Json, Path};
+use crate::extract::{GuestOrUser, Json, OwnUser};
 
 #[derive(Deserialize, Debug)]
 pub(crate) struct Body {
@@ -22,15 +22,11 @@ pub(crate) struct Body {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidtypinguserid>
 pub(crate) async fn typing(
-    GuestOrUser(requester): GuestOrUser,
-    Path((room_id, user_id)): Path<(OwnedRoomId, OwnedUserId)>,
+    OwnUser(GuestOrUser(requester), room_id): OwnUser<GuestOrUser, OwnedRoomId>,
     State(typing): State<Arc<Typing>>,
     State(presences): State<Arc<Presences>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<Empty>> {
-    if requester.user_id != user_id {
-        return Err(ApiError::forbidden("You can say only of yourself that you are typing"));
-    }
     presences.act(&requester);
     let timeout = body.typing.then_some(body.timeout.map(Duration::from_millis));
     typing.set(&requester, &room_id, timeout).await?;

@@ -11,7 +11,7 @@ use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json, Path};
 
 #[derive(Deserialize)]
-pub(crate) struct Wish {
+pub(crate) struct Body {
     new_version: String,
     additional_creators: Option<Vec<String>>,
 }
@@ -26,9 +26,9 @@ pub(crate) async fn upgrade(
     Authenticated(requester): Authenticated,
     Path(room_id): Path<OwnedRoomId>,
     State(creation): State<Arc<RoomCreation>>,
-    Json(wish): Json<Wish>,
+    Json(body): Json<Body>,
 ) -> ApiResult<Json<Replacement>> {
-    let Wish { new_version, additional_creators } = wish;
+    let Body { new_version, additional_creators } = body;
     let upgrade = Upgrade { new_version, additional_creators: additional_creators.unwrap_or_default() };
     let replacement_room = creation.upgrade(&requester, &room_id, &upgrade).await?;
     Ok(Json(Replacement { replacement_room }))

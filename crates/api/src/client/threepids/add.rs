@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use accounts::asking::Asker;
 use accounts::threepids::ThirdPartyIdentifiers;
-use accounts::uia::{Asked, Auth, Operation, Parameters, Stage, UserInteractiveAuth, unchanged};
+use accounts::uia::{Asked, Auth, Operation, Parameters, UserInteractiveAuth, unchanged};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
@@ -64,13 +65,13 @@ pub(crate) async fn add(
             return Err(ApiError::invalid_param(format!("{key}: at most {MAX_BYTES} bytes")));
         }
     }
-    let operation = Operation::of_user("add address", &requester, &[&[Stage::Password]]);
+    let (operation, asker) = (Operation::AddThreepid, Asker::User(&requester));
     let auth = body.auth.as_ref().map(|auth| &auth.0);
     let asked = Asked::from(AddedAddress { sid: body.sid, client_secret: body.client_secret });
-    if user_interactive_auth.outcome(operation, &asked, auth).await?.is_some() {
+    if user_interactive_auth.outcome(operation, asker, &asked, auth).await?.is_some() {
         return Ok(Json(Empty {}));
     }
-    let authorised = user_interactive_auth.authorise(operation, asked, auth).await?;
+    let authorised = user_interactive_auth.authorise(operation, asker, asked, auth).await?;
     let AddedAddress { sid, client_secret } = authorised.parameters;
     let (Some(sid), Some(client_secret)) = (sid, client_secret) else {
         return Err(ApiError::bad_json("sid, client_secret: missing field"));

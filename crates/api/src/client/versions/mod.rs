@@ -22,7 +22,7 @@ const DOCUMENT: &str = concat!(
     r#""org.matrix.msc2285.stable":true,"#,
     // Rooms of given types in the directory.
     r#""org.matrix.msc3827.stable":true,"#,
-    // Media for those who are logged in.
+    // Media behind access tokens.
     r#""org.matrix.msc3916.stable":true,"#,
     // Profile fields of any name.
     r#""uk.tcpip.msc4133.stable":true}}"#

@@ -8,12 +8,12 @@ use serde_json::json;
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#server-discovery>
 #[derive(Default, Debug)]
-pub struct Discovery {
+pub struct WellKnown {
     client: Live<Option<Bytes>>,
     server: Option<Bytes>,
 }
 
-impl Discovery {
+impl WellKnown {
     /// `public_base_url` is where clients reach this server; `federation_address` is the host, with an optional port, where
     /// other servers do if that is not the server name itself.
     #[must_use]
