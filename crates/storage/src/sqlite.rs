@@ -171,3 +171,31 @@ pub(crate) fn execute(connection: &Connection, sql: &str, params: &[Value<'_>]) 
     let changed = statement.execute(rusqlite::params_from_iter(params))?;
     Ok(changed as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    /// How often a statement was compiled again when it was run with several limits.
+    fn compiled_again(connection: &Connection) -> i32 {
+        let sql = "SELECT event_sn FROM events WHERE event_sn > ?1 ORDER BY event_sn LIMIT ?2";
+        let mut statement = connection.prepare(sql).unwrap();
+        for limit in 1..=5 {
+            let mut rows = statement.query([0, limit]).unwrap();
+            while rows.next().unwrap().is_some() {}
+        }
+        statement.get_status(StatementStatus::RePrepare)
+    }
+
+    #[tokio::test]
+    async fn a_statement_is_compiled_once_whatever_it_is_asked() {
+        let db = testing::TestDatabase::sqlite();
+        let options = DatabaseOptions::new(db.url());
+        crate::Database::open(&options).await.unwrap().close().await;
+        let path = db.folder().join("homeserver.db");
+        assert_eq!(compiled_again(&connect(&path, &options, READER_CACHE_KIB).unwrap()), 0);
+        assert!(compiled_again(&Connection::open(&path).unwrap()) > 0, "SQLite does so by itself; the setting can go");
+    }
+}
