@@ -34,6 +34,7 @@ use rooms::user_directory::UserDirectory;
 use rooms::{Aliases, Directory, Memberships, RoomCheck, RoomCreation, Sending, Timeline};
 use storage::{Database, DatabaseOptions, Interned, RoomStates, ServerLock, StorageError};
 use sync::presence::{PresenceOptions, Presences};
+use sync::providers::Providers;
 use sync::receipts::Receipts;
 use sync::typing::Typing;
 use sync::v3::Sync;
@@ -268,20 +269,17 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     };
     jobs::start(&queue, &needs, &loops);
     let initial = heavy_work.initial_sync.clone();
-    let sync = Arc::new(Sync::new(
-        database.clone(),
+    let providers = Providers {
+        database: database.clone(),
         interned,
-        states.clone(),
-        clock,
+        states: states.clone(),
         tail,
         user_rooms,
         ignored_users,
-        wakeups,
-        typing.clone(),
-        presences.clone(),
-        initial,
-        stopping,
-    ));
+        typing: typing.clone(),
+        presences: presences.clone(),
+    };
+    let sync = Arc::new(Sync::new(providers, clock, wakeups, initial, stopping));
     observing::observe_sync(&metrics, sync.clone());
 
     let reconfigurable = Reconfigurable {
