@@ -223,7 +223,8 @@ impl Homeserver {
     pub(crate) async fn first_lazy_sync(&self, user: &User) -> Result<Reply, Failure> {
         let filter = escaped(r#"{"room":{"state":{"lazy_load_members":true}}}"#);
         let timeout_ms = 1 + self.first_syncs.fetch_add(1, Ordering::Relaxed) % 1000;
-        self.get(Some(user), &format!("/_matrix/client/v3/sync?set_presence=offline&filter={filter}&timeout={timeout_ms}")).await
+        let path = format!("/_matrix/client/v3/sync?set_presence=offline&filter={filter}&timeout={timeout_ms}");
+        self.get(Some(user), &path).await
     }
 
     /// Where a user's syncs go on from now.
