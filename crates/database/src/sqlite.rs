@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
@@ -123,6 +124,8 @@ fn connect(path: &Path, options: &DatabaseOptions, cache_kib: u32) -> Result<Con
         .map_err(|error| StorageError::Unavailable(format!("cannot open {}: {error}", path.display())))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+    // Without this SQLite compiles a statement again whenever its `LIMIT` or a range gets another value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let synchronous = match options.synchronous {
         Synchronous::Full => "FULL",
         Synchronous::Normal => "NORMAL",
@@ -167,4 +170,34 @@ pub(crate) fn execute(connection: &Connection, sql: &str, params: &[Value<'_>]) 
     let mut statement = connection.prepare_cached(sql)?;
     let changed = statement.execute(rusqlite::params_from_iter(params))?;
     Ok(changed as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    /// How often a statement was compiled again when it was run with several limits.
+    fn compiled_again(connection: &Connection) -> i32 {
+        let sql = "SELECT event_sn FROM events WHERE event_sn > ?1 ORDER BY event_sn LIMIT ?2";
+        let mut statement = connection.prepare(sql).unwrap();
+        for limit in 1..=5 {
+            let mut rows = statement.query([0, limit]).unwrap();
+            while rows.next().unwrap().is_some() {}
+        }
+        statement.get_status(StatementStatus::RePrepare)
+    }
+
+    #[test]
+    fn a_statement_is_compiled_once_whatever_it_is_asked() {
+        let options = DatabaseOptions::new("sqlite://unused.db");
+        let configured = connect(Path::new(":memory:"), &options, READER_CACHE_KIB).unwrap();
+        let plain = Connection::open_in_memory().unwrap();
+        for connection in [&configured, &plain] {
+            connection.execute_batch("CREATE TABLE events (event_sn INTEGER PRIMARY KEY)").unwrap();
+        }
+        assert_eq!(compiled_again(&configured), 0);
+        assert!(compiled_again(&plain) > 0, "SQLite does so by itself; the setting can go");
+    }
 }

@@ -219,6 +219,14 @@ impl Homeserver {
         self.sync(user, None, Duration::from_millis(1 + number % 1000)).await
     }
 
+    /// As [`Homeserver::first_sync`], with only the members that are needed to show the timelines.
+    pub(crate) async fn first_lazy_sync(&self, user: &User) -> Result<Reply, Failure> {
+        let filter = escaped(r#"{"room":{"state":{"lazy_load_members":true}}}"#);
+        let timeout_ms = 1 + self.first_syncs.fetch_add(1, Ordering::Relaxed) % 1000;
+        let path = format!("/_matrix/client/v3/sync?set_presence=offline&filter={filter}&timeout={timeout_ms}");
+        self.get(Some(user), &path).await
+    }
+
     /// Where a user's syncs go on from now.
     pub(crate) async fn position(&self, user: &User) -> anyhow::Result<String> {
         next_batch(&self.first_sync(user).await.context("syncing")?)

@@ -12,6 +12,7 @@ mod send;
 pub(crate) mod startup;
 mod sync_incremental;
 mod sync_initial;
+mod sync_one_room;
 mod versions;
 
 use clap::ValueEnum;
@@ -34,6 +35,8 @@ pub(crate) enum Scenario {
     Fanout,
     /// First sync of a user in 200 rooms of 20 messages
     SyncInitial,
+    /// First sync of a user in one room of 10 and of 300 members
+    SyncOneRoom,
     /// Next sync of a user in 1, 10, 100, 200, 1,000 rooms
     SyncIncremental,
     /// 5,000 events back in pages of 100
@@ -54,7 +57,7 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// In the order in which they run best: from what leaves little behind to what leaves much.
-    const EVERY: [Self; 13] = [
+    const EVERY: [Self; 14] = [
         Self::Startup,
         Self::Versions,
         Self::Login,
@@ -63,6 +66,7 @@ impl Scenario {
         Self::Download,
         Self::CreateRoom,
         Self::SyncInitial,
+        Self::SyncOneRoom,
         Self::SyncIncremental,
         Self::Messages,
         Self::Join,
@@ -87,6 +91,7 @@ impl Scenario {
             Self::Send => send::run(context).await,
             Self::Fanout => fanout::run(context).await,
             Self::SyncInitial => sync_initial::run(context).await,
+            Self::SyncOneRoom => sync_one_room::run(context).await,
             Self::SyncIncremental => sync_incremental::run(context).await,
             Self::Messages => messages::run(context).await,
             Self::Download => download::run(context).await,

@@ -18,7 +18,7 @@ use super::{LogTail, UserRoomsCache, Wakeups};
 /// Transactions whose readers are still to be woken. When there are more, everybody is woken instead.
 const QUEUE_LENGTH: usize = 1_024;
 
-/// Keeps what this node has in memory in step with the log, and wakes those who wait.
+/// Keeps what this node has in memory in step with the log, and wakes waiting requests.
 pub struct LogFollower {
     tail: Arc<LogTail>,
     user_rooms: Arc<UserRoomsCache>,
@@ -31,7 +31,7 @@ pub struct LogFollower {
 /// The entries of a transaction, and when they came.
 type Committed = (Instant, Vec<LogEntry>);
 
-/// Told how long it took from a commit until its readers were woken.
+/// Called with the time from a commit until its readers were woken.
 pub type FollowObserver = Box<dyn Fn(Duration) + Send + Sync>;
 
 /// How far the follower is.
@@ -137,7 +137,7 @@ impl LogFollower {
 
 impl LogObserver<LogEntry> for LogFollower {
     fn committed(&self, entries: &[LogEntry]) {
-        // In this order: whoever sees the new end of the log finds the user's rooms up to date.
+        // In this order, so that a reader who sees the new end of the log finds the user's rooms up to date.
         self.user_rooms.follow(entries);
         self.members.follow(entries);
         self.tail.push(entries);
@@ -153,7 +153,7 @@ impl LogObserver<LogEntry> for LogFollower {
     }
 }
 
-/// What is needed to wake the readers of a transaction.
+/// Wakes the readers of each transaction.
 struct Reading {
     members: Arc<LocalMembers>,
     wakeups: Arc<Wakeups>,
@@ -213,7 +213,7 @@ async fn wake_readers(entries: &[LogEntry], members: &LocalMembers, wakeups: &Wa
 #[derive(Default)]
 struct RoomMembers {
     users: RwLock<HashSet<UserSn>>,
-    /// Who left while the members were being read.
+    /// Users who left while the members were being read.
     gone: RwLock<HashSet<UserSn>>,
     loaded: OnceCell<()>,
 }

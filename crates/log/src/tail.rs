@@ -1,4 +1,4 @@
-//! The newest part of the log, in memory, so that those who are up to date are served without the database.
+//! The newest part of the log, in memory, so that clients that are nearly up to date are served without the database.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use storage::{LogEntry, Notice, Presence, Receipt, RedactedEvent, StoredEvent, U
 const MAX_ENTRIES: usize = 50_000;
 /// Most bytes kept before the tail has a share of the memory.
 const FIRST_CAPACITY_BYTES: u64 = 32 << 20;
-/// The part of the memory for all caches of which the tail makes use: who is further behind asks the database.
+/// The tail takes at most one part in so many of the memory for all caches: clients further behind are served from the database.
 const MOST_OF_BUDGET: u64 = 16;
 /// What an event's JSON takes beside its bytes when several share it.
 const SHARED_BYTES: usize = 32;
@@ -124,7 +124,7 @@ impl MemoryUser for LogTail {
 
 impl Entries {
     /// Has the tail show a redacted event as it is from now on, wherever it is part of another one too. Returns the event, and
-    /// if it is a redaction, with what the redacted event was to those who have not read it.
+    /// if it is a redaction, with the unread counts that the redacted event was part of.
     fn redact(&mut self, redaction: &Arc<StoredEvent>) -> Arc<StoredEvent> {
         let Some(redacted) = &redaction.redacts else { return redaction.clone() };
         let (mut unread, mut redacted_by_it) = (None, None);
@@ -218,7 +218,7 @@ fn of_event(event: &StoredEvent) -> u64 {
     bytes as u64
 }
 
-/// Without those whom the event is silent for: the events of a room share them.
+/// Without the list of users whom the event does not notify: the events of a room share it.
 fn of_unread(unread: &Unread) -> usize {
     allocation_bytes(size_of::<Unread>() + REFERENCE_COUNTS_BYTES)
         + allocation_bytes(unread.others.capacity() * size_of::<(UserSn, Notice)>())

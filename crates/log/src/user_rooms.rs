@@ -1,4 +1,4 @@
-//! Which rooms a user is in, in memory for those who are around.
+//! Which rooms a user is in, in memory for users with active clients.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl Default for KnownUnread {
     }
 }
 
-/// The rooms of one user. Follows the log; may be ahead of the position that a reader has in mind.
+/// The rooms of one user. They follow the log, and may be ahead of the position that a reader asks about.
 #[derive(Default)]
 pub struct UserRooms {
     places: RwLock<HashMap<RoomSn, Place>>,
@@ -86,7 +86,7 @@ impl UserRooms {
         let capacity = places.capacity();
         let place =
             places.entry(room_sn).or_insert(Place { membership: None, since: Position::START, is_forgotten: false });
-        // What comes from the database may be older than what the log has told.
+        // A row of the database may be older than what the log has told.
         if since >= place.since {
             (place.membership, place.since, place.is_forgotten) = (Some(membership), since, is_forgotten);
         }
@@ -113,7 +113,7 @@ impl UserRooms {
         unread.capacity() > capacity
     }
 
-    /// The user has read the room further, or has come into it, at a position: what was unread before is no more.
+    /// The user read the room further or joined it at a position: earlier counts are no longer valid.
     /// Returns whether the rooms take more memory than before.
     fn reset_unread(&self, room_sn: RoomSn, at: Position) -> bool {
         let mut unread = self.unread.write();
@@ -139,7 +139,7 @@ fn threads_bytes(threads: &[UnreadThread]) -> usize {
         + roots.map(|(_, event_id)| allocation_bytes(event_id.len())).sum::<usize>()
 }
 
-/// The rooms of the users who were around lately.
+/// The rooms of users with active clients.
 pub struct UserRoomsCache {
     database: Database,
     users: Cache<UserSn, Arc<UserRooms>>,
@@ -159,7 +159,7 @@ impl UserRoomsCache {
     /// # Errors
     /// [`StorageError`] if they cannot be read.
     pub async fn of(&self, user_sn: UserSn) -> Result<Arc<UserRooms>, StorageError> {
-        // Entered before it is read, so that what the log tells in the meantime is not lost.
+        // Entered before it is read, so that no change that the log tells in the meantime is lost.
         let rooms = self.users.get_or_insert_with(&user_sn, Arc::default);
         rooms.loaded.get_or_try_init(|| self.load(user_sn, &rooms)).await?;
         Ok(rooms)
@@ -176,13 +176,13 @@ impl UserRoomsCache {
         Ok(())
     }
 
-    /// How many users' rooms are in memory, what they take, and how often they were found there.
+    /// How many users' rooms are in memory, their size, and how often they were found there.
     #[must_use]
     pub fn usage(&self) -> MemoryUsage {
         self.users.usage()
     }
 
-    /// Finds out anew what the rooms of a user take, which have grown.
+    /// Measures the rooms of a user again after they have grown.
     pub fn reweigh(&self, user_sn: UserSn) {
         self.users.reweigh(&user_sn);
     }
@@ -192,7 +192,7 @@ impl UserRoomsCache {
             if let LogEntry::RoomForgotten { user_sn, .. } = entry {
                 self.users.remove(user_sn);
             }
-            // Who was in the room and still is has changed a profile at most.
+            // A member who stays joined has changed a profile at most.
             if let Some((room_sn, user_sn, membership)) = entry.membership_change()
                 && let Some(rooms) = self.users.peek(&user_sn)
                 && !(membership == Membership::Join && rooms.place(room_sn).is_some_and(|place| place.is_joined()))

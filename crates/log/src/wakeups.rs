@@ -1,4 +1,4 @@
-//! Who waits for something new.
+//! The requests that wait for something new.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ pub struct Wakeups {
 }
 
 impl Wakeups {
-    /// Enters a request. It must look for what is new once more afterwards, before it waits.
+    /// Enters a request. The request must look once more for something new before it waits.
     pub fn enter(&self, user_sn: UserSn) -> Wakeup {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.waiting.lock();
@@ -30,7 +30,7 @@ impl Wakeups {
         receiver
     }
 
-    /// Takes out the entries of requests that gave up, when one of them says so.
+    /// Removes the entries of requests that gave up.
     pub fn leave(&self, user_sn: UserSn) {
         let mut waiting = self.waiting.lock();
         if let Some(entries) = waiting.get_mut(&user_sn) {
@@ -79,7 +79,7 @@ impl Wakeups {
     }
 
     fn wake_one(&self, entry: oneshot::Sender<()>) {
-        // Whoever gave up in the meantime does not need to know.
+        // A request that gave up is not counted.
         if entry.send(()).is_ok() {
             self.woken.fetch_add(1, Ordering::Relaxed);
         }

@@ -1,7 +1,7 @@
-//! Who types in which room.
+//! Which users type in which rooms.
 //!
-//! That somebody begins or stops is written and told by the log, as everything that clients see; what is typed on is not. Each
-//! node keeps who types in memory, and sees to it that nobody types for longer than they said, or after they have left.
+//! A user's beginning and end of typing are written into the log, as everything that clients see; renewals are not. Each node keeps
+//! the typing users in memory, and ends their typing when its time is up or they leave the room.
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#typing-notifications>
 
@@ -17,14 +17,14 @@ use storage::{Database, Engine, Interned, LogEntry, LogObserver, Membership, Sto
 use tasks::loops::Loops;
 use tokio::sync::Notify;
 
-/// How long somebody types who does not say for how long.
+/// How long a user types who gives no timeout.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest and the shortest time that is granted, whatever the client asks for.
+/// The longest and the shortest timeout that a client can set.
 const MAX_TIMEOUT: Duration = Duration::from_secs(120);
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often it is looked who has stopped without saying so, while somebody types.
+/// How often expired typing is looked for, while somebody types.
 const TICK: Duration = Duration::from_secs(1);
-/// How many of them one transaction ends: others wait for it.
+/// Most users whose typing one transaction ends: other writes wait for it.
 const AT_ONCE: usize = 50;
 
 /// Why somebody cannot type. The texts are sentences for the client.
@@ -38,7 +38,7 @@ pub enum TypingError {
     Storage(#[from] StorageError),
 }
 
-/// Takes notice of users who type, and knows who does.
+/// The users who type in rooms.
 pub struct Typing {
     database: Database,
     interned: Arc<Interned>,
@@ -47,10 +47,9 @@ pub struct Typing {
 }
 
 impl Typing {
-    /// Knows who types in the rooms of `database`, and from now on follows its log. Ends what has expired, in one of the
-    /// server's `loops`.
+    /// Reads who types in the rooms of `database`, follows its log, and ends expired typing in one of the server's `loops`.
     ///
-    /// Whoever sees in the log that somebody types finds that here if this was started before what shows the log.
+    /// Start it before anything that shows the log: then a reader who sees in the log that a user types finds the user here.
     ///
     /// # Errors
     /// [`StorageError`] if it cannot be read who types.
@@ -68,7 +67,7 @@ impl Typing {
         Ok(Self { database, interned, clock, typists })
     }
 
-    /// The requester types in a room for so long, or (`None`) no longer. Who gives no time types for as long as is usual.
+    /// The requester types in a room, with a timeout if the client gave one, or (`None`) has stopped.
     ///
     /// # Errors
     /// [`TypingError`].
@@ -106,18 +105,18 @@ impl Typing {
         }
     }
 
-    /// Who types in a room, in the order in which they began.
+    /// The users who type in a room, in the order in which they began.
     #[must_use]
     pub fn in_room(&self, room_sn: RoomSn) -> Vec<UserSn> {
         self.typists.rooms.read().get(&room_sn).cloned().unwrap_or_default()
     }
 }
 
-/// Who types, as the log has told.
+/// The users who type, as the log tells.
 #[derive(Default)]
 struct Typists {
     rooms: RwLock<HashMap<RoomSn, Vec<UserSn>>>,
-    /// Who left a room while they typed there.
+    /// Users who left a room while they typed there.
     gone: Mutex<Vec<(RoomSn, UserSn)>>,
     /// Rung when there is something to do for [`Ending`].
     bell: Notify,
@@ -165,7 +164,7 @@ impl LogObserver<LogEntry> for Typists {
     }
 }
 
-/// Ends what nobody ends.
+/// Ends typing that no client ends.
 struct Ending {
     database: Database,
     clock: Arc<dyn Clock>,
@@ -179,11 +178,11 @@ impl Ending {
             if is_idle {
                 self.typists.bell.notified().await;
             } else {
-                // Whoever leaves stops at once.
+                // A user who leaves the room stops at once: the bell rings.
                 let _ = tokio::time::timeout(TICK, self.typists.bell.notified()).await;
             }
             if let Err(error) = self.end().await {
-                tracing::warn!(%error, "who types no longer could not be written");
+                tracing::warn!(%error, "the end of typing could not be written");
                 tokio::time::sleep(TICK).await;
             }
         }

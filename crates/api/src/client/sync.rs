@@ -14,6 +14,7 @@ use futures::{Stream, StreamExt as _, stream};
 use rooms::RoomError;
 use serde::Deserialize;
 use sync::presence::Presences;
+use sync::providers::Wants;
 use sync::v3::{LaterPieces, Sync, SyncBody, SyncRequest};
 
 use super::presence::Presence;
@@ -51,13 +52,12 @@ pub(super) async fn sync(
         }
         None => None,
     };
-    let request = SyncRequest {
-        since,
-        timeout: Duration::from_millis(parameters.timeout),
+    let wants = Wants {
         filter: Box::pin(filter(&filters, &requester, parameters.filter.as_deref())).await?,
         full_state: parameters.full_state,
-        use_state_after: parameters.use_state_after.or(parameters.unstable_use_state_after).unwrap_or_default(),
+        state_after: parameters.use_state_after.or(parameters.unstable_use_state_after).unwrap_or_default(),
     };
+    let request = SyncRequest { since, timeout: Duration::from_millis(parameters.timeout), wants };
     let _connected = presences.connect(&requester, parameters.set_presence.into()).await;
     let answer = Box::pin(sync.sync(&requester, &request)).await?;
     if requester.has_left() {

@@ -4,6 +4,7 @@ use api::state::SyncComponents;
 use config::Config;
 use sync::{
     presence::{PresenceOptions, Presences},
+    providers::Providers,
     receipts::Receipts,
     v3::Sync,
 };
@@ -28,20 +29,19 @@ pub(super) async fn components(
         &foundation.loops,
     );
     let presences = presences.await?;
-    let sync = Arc::new(Sync::new(
-        database.clone(),
-        interned.clone(),
-        log.states.clone(),
-        clock.clone(),
-        log.tail.clone(),
-        log.user_rooms.clone(),
-        log.ignored_users.clone(),
-        log.wakeups.clone(),
-        log.typing.clone(),
-        presences.clone(),
-        foundation.heavy_work.initial_sync.clone(),
-        foundation.stopping.clone(),
-    ));
+    let providers = Providers {
+        database: database.clone(),
+        interned: interned.clone(),
+        states: log.states.clone(),
+        tail: log.tail.clone(),
+        user_rooms: log.user_rooms.clone(),
+        ignored_users: log.ignored_users.clone(),
+        typing: log.typing.clone(),
+        presences: presences.clone(),
+    };
+    let initial = foundation.heavy_work.initial_sync.clone();
+    let sync =
+        Arc::new(Sync::new(providers, clock.clone(), log.wakeups.clone(), initial, foundation.stopping.clone()));
     observing::observe_sync(&foundation.metrics, sync.clone());
     let receipts = Arc::new(Receipts::new(database.clone(), interned.clone(), clock.clone()));
     Ok(SyncComponents { sync, receipts, typing: log.typing.clone(), presences })

@@ -8,7 +8,7 @@ use storage::{DevicePresence, PresenceState};
 
 use super::PresenceOptions;
 
-/// How often others are told of a user's presence at once.
+/// How often a change of a user's presence is written at once.
 const AT_ONCE_EVERY: Duration = Duration::from_secs(10);
 
 /// A user whose clients this node serves.
@@ -17,7 +17,7 @@ pub(super) struct Around {
     /// When the user last did something, by the clock and as time goes by.
     pub(super) last_active_at: Timestamp,
     last_active: Instant,
-    /// When others were last told at once.
+    /// When a change was last written at once.
     told: Option<Instant>,
     /// What this node last said of the user.
     pub(super) said: Option<PresenceState>,
@@ -58,7 +58,7 @@ impl Around {
         self.devices.entry(device_sn).or_insert_with(Device::new)
     }
 
-    /// Whether others are to be told at once. Otherwise they are told soon, with the others of whom there is something to tell.
+    /// Whether a change is written at once. Otherwise the next tick writes it, together with other changes.
     pub(super) fn may_tell_at_once(&mut self) -> bool {
         let may = self.told.is_none_or(|told| told.elapsed() >= AT_ONCE_EVERY);
         if may {
@@ -118,7 +118,7 @@ impl Around {
         !self.devices.is_empty()
     }
 
-    /// Forgets devices of which no request waits.
+    /// Forgets devices without a waiting request.
     pub(super) fn forget_those_gone(&mut self) {
         self.devices.retain(|_, device| device.requests > 0);
     }

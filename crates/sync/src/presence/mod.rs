@@ -1,42 +1,36 @@
-//! Who is there.
+//! The presence of users: online, idle or offline.
 //!
-//! A user is there as long as a client of theirs asks what is new, on whichever node. Each node counts its own clients in memory and
-//! writes what others are told when it changes; what is written is told by the log. Users whom a node has left behind, because it
-//! was killed, are offline after a while.
+//! A user is there as long as a client of theirs asks any node what is new. Each node counts its own clients in memory
+//! ([`around`]), and writes a user's presence when it changes ([`tending`]); the log tells it to all ([`present`]). When a node is
+//! killed, the users that it leaves behind go offline after a while.
 //!
-//! Who waits for something new is woken by presence once a second at most: where many come and go, each of them would otherwise
-//! wake everybody else.
+//! Changes of presence wake waiting requests once a second at most: where many users come and go, each would otherwise wake all
+//! others.
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#presence>
 
 mod around;
+mod present;
+mod tending;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use homeserver_core::{Clock, DeviceSn, RoomSn, UserSn};
-use parking_lot::{Mutex, RwLock};
-use ruma::UserId;
-pub use storage::PresenceState;
-use storage::{Database, Engine, Interned, LogEntry, LogObserver, NewPresence, Presence, StorageError};
-use tasks::loops::Loops;
-use tokio::time::MissedTickBehavior;
-
-use self::around::Around;
 use accounts::rate_limits::Failure;
 use accounts::sessions::Requester;
 use event_log::{UserRoomsCache, Wakeups};
+use homeserver_core::{Clock, DeviceSn, UserSn};
+use parking_lot::Mutex;
 use rooms::wire::{push_number, push_string};
+use ruma::UserId;
+pub use storage::PresenceState;
+use storage::{Database, Interned, NewPresence, Presence, StorageError};
+use tasks::loops::Loops;
 
-/// How often it is looked whose presence has changed by itself, and who waits for the presence of others is woken.
-const TICK: Duration = Duration::from_secs(1);
-/// How often a node writes who is still there, and looks for users whom others have left behind.
-const REFRESH: Duration = Duration::from_secs(5 * 60);
-/// Who was not seen for so long was left behind.
-const STALE_AFTER: Duration = Duration::from_secs(15 * 60);
-/// Of how many users one transaction tells: others wait for it.
-const AT_ONCE: usize = 50;
+use self::around::Around;
+use self::present::PresentUsers;
+
 /// The longest status message, in bytes.
 const MAX_STATUS_MESSAGE_BYTES: usize = 2_048;
 
@@ -45,9 +39,9 @@ const MAX_STATUS_MESSAGE_BYTES: usize = 2_048;
 pub struct PresenceOptions {
     /// Whether anybody is told of anybody's presence.
     pub enabled: bool,
-    /// Who has done nothing for so long is idle.
+    /// After how long without an action a user is idle.
     pub idle_after: Duration,
-    /// Who has not asked what is new for so long is offline.
+    /// After how long without a request a user is offline.
     pub offline_after: Duration,
 }
 
@@ -96,12 +90,11 @@ pub struct Presences {
 }
 
 impl Presences {
-    /// Knows who is there by `database`, follows its log, and tells of changes in one of the
-    /// server's `loops`. To be started after
-    /// what shows the log, so that whoever is woken finds why.
+    /// Reads from `database` who is online, follows its log, and writes changes in one of the server's `loops`. Start it after what
+    /// shows the log: then a request that it wakes finds what is new.
     ///
     /// # Errors
-    /// [`StorageError`] if it cannot be read who is there.
+    /// [`StorageError`] if the presence of users cannot be read.
     pub async fn start(
         database: Database,
         interned: Arc<Interned>,
@@ -161,14 +154,14 @@ impl Presences {
             tells_at_once
         };
         let connected = Connected { presences: self.clone(), user_sn, device_sn };
-        // In a box of its own: whoever waits afterwards does not keep room for it.
+        // Boxed: a request that waits afterwards does not keep memory for it.
         if tells_at_once && let Err(error) = Box::pin(self.write(&[user_sn], None)).await {
-            tracing::warn!(%error, "who is there could not be written");
+            tracing::warn!(%error, "presence could not be written");
         }
         Some(connected)
     }
 
-    /// The user did something that only somebody does who is there.
+    /// The user did something that shows that they are there.
     pub fn act(&self, requester: &Requester) {
         if !self.options.enabled {
             return;
@@ -239,7 +232,7 @@ impl Presences {
         let ago = self.last_active_ago(presence).as_millis();
         out.extend_from_slice(br#","last_active_ago":"#);
         push_number(out, i64::try_from(ago).unwrap_or(i64::MAX));
-        // Whoever is online for others is active, until they are idle: nobody is told in between.
+        // A user who is online counts as active until they are idle: there is no event in between.
         let is_active = presence.state == PresenceState::Online;
         out.extend_from_slice(if is_active { br#","currently_active":true"# } else { br#","currently_active":false"# });
         if let Some(status_message) = &presence.status_message {
@@ -280,163 +273,6 @@ impl Presences {
             }
         }
         Ok(())
-    }
-
-    async fn run(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut refreshed: Option<Instant> = None;
-        loop {
-            ticks.tick().await;
-            if let Err(error) = self.tend(&mut refreshed).await {
-                tracing::warn!(%error, "who is there could not be read or written");
-            }
-        }
-    }
-
-    async fn tend(&self, refreshed: &mut Option<Instant>) -> Result<(), StorageError> {
-        self.wake().await?;
-        for changed in self.changed().chunks(AT_ONCE) {
-            self.write(changed, None).await?;
-        }
-        if refreshed.is_none_or(|refreshed| refreshed.elapsed() >= REFRESH) {
-            self.refresh().await?;
-            *refreshed = Some(Instant::now());
-        }
-        Ok(())
-    }
-
-    /// Whose presence is not what others were told, or what this node has said. Forgets those who are offline and of whom others know
-    /// that.
-    fn changed(&self) -> Vec<UserSn> {
-        // Other nodes may say of a user more than this one does.
-        let has_others = self.database.engine() == Engine::Postgres;
-        let mut changed = Vec::new();
-        self.around.lock().retain(|user_sn, user| {
-            let (now, told) = (user.state(&self.options), self.present.state(*user_sn));
-            let is_changed = if has_others { user.said != Some(now) } else { now != told };
-            if is_changed {
-                changed.push(*user_sn);
-            }
-            is_changed || user.has_devices(&self.options)
-        });
-        changed
-    }
-
-    /// Wakes those who wait and are in a room with somebody whose presence has changed.
-    async fn wake(&self) -> Result<(), StorageError> {
-        let changed = std::mem::take(&mut *self.present.changed.lock());
-        let waiting = self.wakeups.users();
-        if changed.is_empty() || waiting.is_empty() {
-            return Ok(());
-        }
-        let mut rooms: HashSet<RoomSn> = HashSet::new();
-        for user_sn in &changed {
-            rooms.extend(self.user_rooms.of(*user_sn).await?.joined());
-        }
-        let mut readers = Vec::new();
-        for user_sn in waiting {
-            if changed.contains(&user_sn) || self.user_rooms.of(user_sn).await?.is_in_any_of(&rooms) {
-                readers.push(user_sn);
-            }
-        }
-        self.wakeups.wake(readers);
-        Ok(())
-    }
-
-    /// Says of the users of this node that they are still there, and of those of whom no node says so that they are not.
-    async fn refresh(&self) -> Result<(), StorageError> {
-        let around: Vec<i64> = self.around.lock().keys().map(|user_sn| user_sn.0).collect();
-        let now = self.clock.now();
-        if !around.is_empty() {
-            self.database.see_present(around, now).await?;
-        }
-        loop {
-            let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
-            let missed = self.database.remove_old_presence_claims(now, limit).await?;
-            if missed.is_empty() {
-                break;
-            }
-            self.database.miss_present(missed, now).await?;
-        }
-        loop {
-            let (seen_since, latest) = (now.minus(STALE_AFTER), now.plus(STALE_AFTER));
-            let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
-            let stale = self.database.stale_presence(seen_since, latest, limit).await?;
-            if stale.is_empty() {
-                return Ok(());
-            }
-            tracing::debug!(users = stale.len(), "users were left behind as online");
-            self.database.miss_present(stale, now).await?;
-        }
-    }
-}
-
-impl LogObserver<LogEntry> for Presences {
-    /// If others are told less of a user than this node knows, it says once more what it knows.
-    fn committed(&self, entries: &[LogEntry]) {
-        self.for_less_present(entries, |user| user.said = None);
-    }
-
-    /// A user of whom another node says less than this one knows has said so there: a client that does not wait here at the moment has gone
-    /// there.
-    fn committed_elsewhere(&self, entries: &[LogEntry]) {
-        self.for_less_present(entries, Around::forget_those_gone);
-    }
-}
-
-impl Presences {
-    /// Does `change` to each user of whom `entries` tell others less than this node knows.
-    fn for_less_present(&self, entries: &[LogEntry], change: impl Fn(&mut Around)) {
-        let mut changes = entries.iter().filter_map(|entry| match entry {
-            LogEntry::Presence(presence) => Some(presence),
-            _ => None,
-        });
-        let Some(first) = changes.next() else { return };
-        let mut around = self.around.lock();
-        for presence in std::iter::once(first).chain(changes) {
-            if let Some(user) = around.get_mut(&presence.user_sn)
-                && presence.state < user.state(&self.options)
-            {
-                change(user);
-            }
-        }
-    }
-}
-
-/// Whoever is not offline, as the log has told.
-#[derive(Default)]
-struct PresentUsers {
-    users: RwLock<HashMap<UserSn, Arc<Presence>>>,
-    /// Whose presence has changed since those who wait were last woken.
-    changed: Mutex<HashSet<UserSn>>,
-}
-
-impl PresentUsers {
-    fn restore(&self, stored: Vec<Presence>) {
-        let mut users = self.users.write();
-        for presence in stored {
-            // What the log has told in the meantime is newer.
-            users.entry(presence.user_sn).or_insert_with(|| Arc::new(presence));
-        }
-    }
-
-    fn state(&self, user_sn: UserSn) -> PresenceState {
-        self.users.read().get(&user_sn).map_or(PresenceState::Offline, |presence| presence.state)
-    }
-}
-
-impl LogObserver<LogEntry> for PresentUsers {
-    fn committed(&self, entries: &[LogEntry]) {
-        for entry in entries {
-            let LogEntry::Presence(presence) = entry else { continue };
-            if presence.state == PresenceState::Offline {
-                self.users.write().remove(&presence.user_sn);
-            } else {
-                self.users.write().insert(presence.user_sn, presence.clone());
-            }
-            self.changed.lock().insert(presence.user_sn);
-        }
     }
 }
 

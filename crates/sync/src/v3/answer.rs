@@ -8,20 +8,21 @@ use homeserver_core::{Position, Timestamp};
 use rooms::wire::{ADDED_BYTES, Reader, push_number, push_string, write_list, write_stripped};
 use storage::{AccountDataEntry, Membership};
 
-use super::Pass;
 use super::form::EventForm;
 use super::joined::RoomAnswer;
-use super::stripped::StrippedRoom;
-use super::summary::Summary;
 use super::unread::write_unread;
+use crate::providers::Pass;
+use crate::providers::account_data::AccountData;
+use crate::providers::stripped::StrippedRoom;
+use crate::providers::summary::Summary;
 
 /// An answer in the making.
 pub(super) struct Answer {
     next_batch: Position,
     account_data: Vec<AccountDataEntry>,
     room_account_data: BTreeMap<Arc<str>, Vec<AccountDataEntry>>,
-    /// Presence events, separated by commas.
-    presence: Vec<u8>,
+    /// Presence events, as JSON.
+    presence: Vec<Vec<u8>>,
     /// Members of the objects `rooms.join` and so on: `"!room:server":{…}`, separated by commas.
     joined: Vec<u8>,
     left: Vec<u8>,
@@ -56,20 +57,19 @@ impl Answer {
             && [&self.joined, &self.left, &self.invited, &self.knocked].iter().all(|section| section.is_empty())
     }
 
-    pub(super) fn add_account_data(&mut self, entry: AccountDataEntry) {
-        self.account_data.push(entry);
+    pub(super) fn add_account_data(&mut self, account_data: AccountData) {
+        self.account_data.extend(account_data.global);
+        self.add_account_data_of_rooms(account_data.of_rooms);
     }
 
-    pub(super) fn add_room_account_data(&mut self, room_id: Arc<str>, entry: AccountDataEntry) {
-        self.room_account_data.entry(room_id).or_default().push(entry);
-    }
-
-    /// Where to write one more presence event.
-    pub(super) fn begin_presence(&mut self) -> &mut Vec<u8> {
-        if !self.presence.is_empty() {
-            self.presence.push(b',');
+    pub(super) fn add_account_data_of_rooms(&mut self, entries: Vec<(Arc<str>, AccountDataEntry)>) {
+        for (room_id, entry) in entries {
+            self.room_account_data.entry(room_id).or_default().push(entry);
         }
-        &mut self.presence
+    }
+
+    pub(super) fn add_presence(&mut self, events: Vec<Vec<u8>>) {
+        self.presence.extend(events);
     }
 
     /// Begins the entry of a joined room, up to its state, which more can be added to; `false` if there is nothing to tell of it.
@@ -103,7 +103,7 @@ impl Answer {
             out.extend_from_slice(b",\"summary\":");
             write_summary(out, summary);
         }
-        write_unread(out, &room.unread, pass.wants_threads());
+        write_unread(out, &room.unread, pass.wants.unread_threads());
         out.extend_from_slice(b",\"ephemeral\":{\"events\":");
         write_list(out, &room.ephemeral, |out, event| out.extend_from_slice(event));
         out.extend_from_slice(b"},\"account_data\":{\"events\":");
@@ -129,7 +129,7 @@ impl Answer {
         out.extend_from_slice(b"}}");
     }
 
-    /// Adds the rooms of which only the account data is new.
+    /// Adds the rooms that have new account data and nothing else.
     pub(super) fn add_remaining_account_data(&mut self) {
         for (room_id, entries) in std::mem::take(&mut self.room_account_data) {
             let out = begin_room(&mut self.joined, &room_id);
@@ -156,17 +156,18 @@ impl Answer {
             out.push(b'}');
         }
         if !self.presence.is_empty() {
-            out.extend_from_slice(b",\"presence\":{\"events\":[");
-            out.extend_from_slice(&self.presence);
-            out.extend_from_slice(b"]}");
+            out.extend_from_slice(b",\"presence\":{\"events\":");
+            write_list(out, &self.presence, |out, event| out.extend_from_slice(event));
+            out.push(b'}');
         }
     }
 
     pub(super) fn into_json(mut self) -> Vec<u8> {
         self.add_remaining_account_data();
         let rooms = self.take_rooms();
-        let length: usize = rooms.iter().map(|(_, rooms)| rooms.len()).sum();
-        let mut out = Vec::with_capacity(length + self.presence.len() + 256);
+        let rooms_length: usize = rooms.iter().map(|(_, rooms)| rooms.len()).sum();
+        let presence_length: usize = self.presence.iter().map(|event| event.len() + 1).sum();
+        let mut out = Vec::with_capacity(rooms_length + presence_length + 256);
         self.write_start(&mut out);
         let mut sections = RoomSections::default();
         for (section, rooms) in rooms {
@@ -220,7 +221,7 @@ fn begin_room<'a>(section: &'a mut Vec<u8>, room_id: &str) -> &'a mut Vec<u8> {
 
 fn form_of<'a>(room: &'a RoomAnswer, pass: &Pass<'a>, now: Timestamp) -> EventForm<'a> {
     let reader = Reader { room_id: None, now, device_sn: pass.requester.device_sn };
-    EventForm { reader, pdus: &room.pdus, fields: pass.request.filter.event_fields.as_ref() }
+    EventForm { reader, pdus: &room.pdus, fields: pass.wants.filter.event_fields.as_ref() }
 }
 
 /// Writes the timeline and the state, but for the end of the list of state events.
@@ -236,7 +237,7 @@ fn write_timeline_and_state(out: &mut Vec<u8>, room: &RoomAnswer, pass: &Pass<'_
     out.extend_from_slice(if room.is_limited { b",\"limited\":true" } else { b",\"limited\":false" });
     out.extend_from_slice(b",\"prev_batch\":");
     push_string(out, &history_token(room.prev_batch));
-    let key = if pass.request.use_state_after { "state_after" } else { "state" };
+    let key = if pass.wants.state_after { "state_after" } else { "state" };
     out.extend_from_slice(b"},");
     push_string(out, key);
     out.extend_from_slice(b":{\"events\":");

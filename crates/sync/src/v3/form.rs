@@ -12,8 +12,9 @@ use rooms::wire::{Reader, write_event};
 use ruma::RoomId;
 use storage::{Membership, StoredEvent};
 
+use super::Sync;
 use super::joined::RoomAnswer;
-use super::{Pass, Sync};
+use crate::providers::Pass;
 
 /// How the events of a room are written.
 #[derive(Clone, Copy)]
@@ -40,17 +41,17 @@ impl EventForm<'_> {
 impl Sync {
     /// Reads the whole events of a room's answer, if they are to be written as servers exchange them.
     pub(super) async fn add_pdus(&self, pass: &Pass<'_>, room: &mut RoomAnswer) -> Result<(), RoomError> {
-        if pass.request.filter.event_format == EventFormat::Client {
+        if pass.wants.filter.event_format == EventFormat::Client {
             return Ok(());
         }
         let Some(room_sn) = room.timeline.iter().chain(&room.state).map(|event| event.room_sn).next() else {
             return Ok(());
         };
-        let Some(head) = self.database.room_head(room_sn).await? else { return Ok(()) };
+        let Some(head) = self.providers.database.room_head(room_sn).await? else { return Ok(()) };
         let version: RoomVersion = head.room_version.parse()?;
         let room_id = RoomId::parse(&*room.room_id).map_err(|error| RoomError::Invalid(error.to_string()))?;
         for event in room.timeline.iter().chain(&room.state) {
-            if let Some(stored) = self.database.stored_pdu(event.sn).await? {
+            if let Some(stored) = self.providers.database.stored_pdu(event.sn).await? {
                 let pdu = join(&stored.client_json, &stored.federation_json, &room_id, version);
                 room.pdus.insert(event.sn, pdu);
             }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use homeserver_core::Position;
 use rooms::RoomError;
 use rooms::reading::redact_erased;
-use storage::{Membership, StateEntry};
+use storage::Membership;
 
-use super::changes::{Before, RoomUpdate};
-use super::joined::{RoomAnswer, empty_timeline};
+use super::Sync;
+use super::joined::RoomAnswer;
 use super::members::StateBefore;
-use super::{Pass, Sync};
+use crate::providers::Pass;
+use crate::providers::changes::{Before, RoomUpdate};
+use crate::providers::timelines::empty_timeline;
 
 impl Sync {
     pub(super) async fn left_rooms(
@@ -24,7 +26,7 @@ impl Sync {
             let is_gone = matches!(update.membership, Membership::Leave | Membership::Ban);
             let is_news = match pass.from {
                 Some(from) => update.since > from,
-                None => pass.request.filter.room.0.include_leave,
+                None => pass.wants.left_rooms(),
             };
             if is_gone && is_news {
                 answers.push(self.left_room(pass, update).await?);
@@ -35,35 +37,36 @@ impl Sync {
 
     /// The room up to the user's leaving.
     async fn left_room(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<RoomAnswer, RoomError> {
-        let end = Pass { to: update.since, ..*pass };
+        let end = pass.until(update.since);
         let was_joined = update.before == Before::Joined;
         let after = if was_joined { pass.after() } else { Position::START };
-        let mut timelines = self.read_timelines(&end, &[update], after).await?;
+        let mut timelines = self.providers.read_timelines(&end, &[update], after).await?;
         let mut timeline = timelines.remove(&update.room_sn).unwrap_or_else(|| empty_timeline(end.to));
         if let Some(first) = timeline.events.first() {
-            let visibility = self.visibility(pass, update, first).await?;
+            let visibility = self.providers.visibility(pass, update, first).await?;
             // Everybody sees themselves go.
             let read = timeline.events.len();
             timeline.events.retain(|event| event.sn.position() == update.since || visibility.may_see(event));
             timeline.is_sieved |= timeline.events.len() < read;
-            redact_erased(&self.database, &visibility, &mut timeline.events).await?;
+            redact_erased(&self.providers.database, &visibility, &mut timeline.events).await?;
             timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
         }
         if let Some(first) = timeline.events.first() {
             timeline.start = Position(first.sn.0 - 1);
         }
         // Somebody who has left can still be banned, and sees no state of the time between.
-        let departure = self.database.last_departure(update.room_sn, pass.requester.user_sn, update.since).await?;
+        let departure =
+            self.providers.database.last_departure(update.room_sn, pass.requester.user_sn, update.since).await?;
         let state = if let Some(departure) = departure {
-            let inside = Pass { to: departure, ..*pass };
-            let state = if was_joined && !pass.request.full_state {
-                self.read_changed_state(&inside, update, &timeline).await?
+            let inside = pass.until(departure);
+            let state = if was_joined && !pass.wants.full_state {
+                self.providers.read_changed_state(&inside, update, &timeline).await?
             } else {
-                let entries = self.entries_at(pass, update, departure).await?;
+                let entries = self.providers.entries_at(pass, update, departure).await?;
                 let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
-                self.state_before(&inside, &timeline, self.load_events(&sns).await?).await?
+                self.providers.state_before(&inside, &timeline, self.providers.load_events(&sns).await?).await?
             };
-            let mut members = self.load_members(&inside, &[(update, &timeline, &[])], true).await?;
+            let mut members = self.providers.load_members(&inside, &[(update, &timeline, &[])], true).await?;
             let members = members.remove(&update.room_sn).unwrap_or_default();
             let before = StateBefore { events: state, members, is_fresh: true };
             self.choose_state(&inside, update, &mut timeline, before).await?
@@ -86,23 +89,5 @@ impl Sync {
             is_read_further: false,
             unread: Arc::default(),
         })
-    }
-
-    /// The state of a room at a position; without members if the client loads them lazily, and nothing if it does not but not
-    /// all of them are known.
-    async fn entries_at(
-        &self,
-        pass: &Pass<'_>,
-        update: &RoomUpdate,
-        at: Position,
-    ) -> Result<Vec<StateEntry>, RoomError> {
-        let member_type = self.interned.event_type("m.room.member").await?;
-        match update.state.full() {
-            _ if pass.lazy_loads_members() => {
-                Ok(self.database.state_without_members_at(&update.state, member_type, at).await?)
-            }
-            Some(full) => Ok(self.database.state_at(full, member_type, at).await?),
-            None => Ok(Vec::new()),
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! Answers with the whole state of the user's rooms, which are written piece by piece: what is in memory of them is bounded,
 //! and the client has the first rooms while the last ones are read.
 //!
-//! All pieces are of one position of the log. When something cannot be read any more, the body ends with an error, so no client
-//! takes a part for the whole.
+//! All pieces show one position of the log. When a read fails, the body ends with an error, so that no client takes a part for
+//! the whole.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,10 @@ use tokio::sync::mpsc::error::TrySendError;
 use tracing::{Instrument as _, Span};
 
 use super::answer::{Answer, RoomSections};
-use super::changes::RoomUpdate;
 use super::joined::RoomAnswer;
-use super::{Pass, Sync, SyncRequest};
+use super::{Sync, SyncRequest};
+use crate::providers::Pass;
+use crate::providers::changes::RoomUpdate;
 
 /// Bytes that are gathered before they are handed to the client.
 const PIECE_BYTES: usize = 64 << 10;
@@ -80,7 +81,7 @@ pub(super) struct Pieces {
     /// Whether the client has gone, or is too slow.
     is_gone: bool,
     limit: Arc<Limit>,
-    /// The place in the limit, but while the client is waited for.
+    /// The place in the limit; given back while the answer waits for the client.
     place: Option<Permit>,
 }
 
@@ -162,10 +163,7 @@ impl Sync {
         since: Option<Position>,
         out: &mut Pieces,
     ) -> Result<(), RoomError> {
-        let to = self.tail.end();
-        let rooms = self.user_rooms.of(requester.user_sn).await?;
-        let ignored = self.ignored_users.of(requester).await?;
-        let pass = Pass { requester, request, rooms: &rooms, ignored: &ignored, from: since, to };
+        let pass = self.providers.pass(requester, &request.wants, since).await?;
         let (mut answer, mut updates) = self.begin_answer(&pass).await?;
         answer.write_start(&mut out.gathered);
         updates.sort_by_key(section);

@@ -15,6 +15,7 @@ use homeserver_core::{FixedClock, Position, Timestamp};
 use room_engine::RoomVersion;
 use serde_json::{Value, json};
 use sync::presence::{PresenceOptions, Presences};
+use sync::providers::{Providers, Wants};
 use sync::typing::Typing;
 use sync::v3::{Sync, SyncBody, SyncRequest};
 use tasks::limits::{Limit, LimitSize, Unobserved};
@@ -52,7 +53,7 @@ impl Client {
         let tail = Arc::new(LogTail::new(database.settled_position().await.unwrap()));
         let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
         let wakeups = Arc::new(Wakeups::default());
-        let ignored = IgnoredUsers::follow(&database);
+        let ignored_users = IgnoredUsers::follow(&database);
         LogFollower::start(&database, tail.clone(), user_rooms.clone(), wakeups.clone());
         let interned = server.interned.clone();
         let stopping = CancellationToken::new();
@@ -66,9 +67,9 @@ impl Client {
         let (db, rooms, waiting) = (database.clone(), user_rooms.clone(), wakeups.clone());
         let presences = Presences::start(db, interned.clone(), clock.clone(), rooms, waiting, options, &loops);
         let presences = presences.await.unwrap();
-        let sync = Sync::new(
-            database, interned, states, clock, log, user_rooms, ignored, wakeups, typing, presences, initial, stopping,
-        );
+        let providers =
+            Providers { database, interned, states, tail: log, user_rooms, ignored_users, typing, presences };
+        let sync = Sync::new(providers, clock, wakeups, initial, stopping);
         let sync = Arc::new(sync.with_members_at_once(8));
         Self { sync, requester, tail }
     }
@@ -97,9 +98,7 @@ fn everything() -> SyncRequest {
     SyncRequest {
         since: None,
         timeout: Duration::ZERO,
-        filter: Arc::new(FilterDefinition::default()),
-        full_state: false,
-        use_state_after: false,
+        wants: Wants { filter: Arc::new(FilterDefinition::default()), full_state: false, state_after: false },
     }
 }
 

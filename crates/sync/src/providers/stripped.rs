@@ -9,7 +9,7 @@ use rooms::RoomError;
 use storage::Membership;
 
 use super::changes::{Before, RoomUpdate};
-use super::{Pass, Sync};
+use super::{Pass, Providers};
 
 /// The state that introduces a room to somebody who is not in it.
 const INTRODUCTION: [&str; 8] = [
@@ -24,15 +24,15 @@ const INTRODUCTION: [&str; 8] = [
 ];
 
 /// A room seen from outside.
-pub(super) struct StrippedRoom {
-    pub(super) room_id: Arc<str>,
-    pub(super) membership: Membership,
+pub(crate) struct StrippedRoom {
+    pub(crate) room_id: Arc<str>,
+    pub(crate) membership: Membership,
     /// Client JSON of the state events.
-    pub(super) state: Vec<Bytes>,
+    pub(crate) state: Vec<Bytes>,
 }
 
-impl Sync {
-    pub(super) async fn stripped_rooms(
+impl Providers {
+    pub(crate) async fn stripped_rooms(
         &self,
         pass: &Pass<'_>,
         updates: &[RoomUpdate],

@@ -10,41 +10,30 @@ use rooms::wire::{push_number, push_string};
 use storage::Receipt;
 
 use super::changes::RoomUpdate;
-use super::joined::RoomAnswer;
-use super::{Pass, Sync};
+use super::{Pass, Providers};
 
-/// Receipts of others that are told of a room at once: the newest. A client that sees a room for the first time does not need
-/// to know how far everybody has read who ever was there.
+/// Most receipts of others in one answer about a room; the newest are taken. A client that sees a room for the first time does not
+/// need the receipt of every past member.
 const MAX_RECEIPTS: i64 = 500;
 
 /// The receipts on an event: by type and user.
 type OnEvent<'a> = BTreeMap<&'static str, BTreeMap<Arc<str>, &'a Receipt>>;
 
-impl Sync {
-    /// Adds receipts to the answers, which are of these rooms.
-    pub(super) async fn add_receipts(
+impl Providers {
+    /// The receipts of each room that the user is told of: in rooms that are new to the client (`fresh`) the newest of all, in those
+    /// that it knows those of the pass.
+    pub(crate) async fn receipts(
         &self,
         pass: &Pass<'_>,
         fresh: &[&RoomUpdate],
         known: &[&RoomUpdate],
-        answers: &mut [RoomAnswer],
-    ) -> Result<(), RoomError> {
+    ) -> Result<HashMap<RoomSn, Vec<Arc<Receipt>>>, RoomError> {
         let mut receipts: HashMap<RoomSn, Vec<Arc<Receipt>>> = HashMap::new();
         receipts.extend(known.iter().filter_map(|update| Some((update.room_sn, newest(update.receipts.as_ref()?)))));
         let unknown = known.iter().filter(|update| update.receipts.is_none());
         self.read_receipts(pass, unknown, pass.after(), &mut receipts).await?;
         self.read_receipts(pass, fresh.iter(), Position::START, &mut receipts).await?;
-        let is_fresh: HashSet<RoomSn> = fresh.iter().map(|update| update.room_sn).collect();
-        let filter = &pass.request.filter.room.0.ephemeral.0;
-        for answer in answers {
-            let receipts = receipts.remove(&answer.room_sn).unwrap_or_default();
-            let is_own = |receipt: &Arc<Receipt>| receipt.user_sn == pass.requester.user_sn;
-            answer.is_read_further = !is_fresh.contains(&answer.room_sn) && receipts.iter().any(is_own);
-            if !receipts.is_empty() && pass.wants_receipts() && filter.includes_room(&answer.room_id) {
-                self.write_receipts(&receipts, &mut answer.ephemeral).await?;
-            }
-        }
-        Ok(())
+        Ok(receipts)
     }
 
     async fn read_receipts<'a>(
@@ -65,11 +54,12 @@ impl Sync {
         Ok(())
     }
 
-    /// Appends the events that tell of receipts: mostly one, but for each event one can tell of no more than one receipt of a
+    /// The events that tell of receipts, as JSON: mostly one, but for each event one can tell of no more than one receipt of a
     /// user. One without a thread says all that others on the same event say.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#mreceipt>
-    async fn write_receipts(&self, receipts: &[Arc<Receipt>], out: &mut Vec<Vec<u8>>) -> Result<(), RoomError> {
+    pub(crate) async fn receipt_events(&self, receipts: &[Arc<Receipt>]) -> Result<Vec<Vec<u8>>, RoomError> {
+        let mut out = Vec::new();
         let mut left: Vec<&Receipt> = receipts.iter().map(|receipt| &**receipt).collect();
         left.sort_by_key(|receipt| receipt.thread.id().is_some());
         while !left.is_empty() {
@@ -89,11 +79,11 @@ impl Sync {
             out.push(receipt_event(events));
             left = doubled;
         }
-        Ok(())
+        Ok(out)
     }
 }
 
-/// The newest receipt of each user, type and thread: the others say nothing any more.
+/// The newest receipt of each user, type and thread: it replaces the older ones.
 fn newest(receipts: &[Arc<Receipt>]) -> Vec<Arc<Receipt>> {
     let mut seen = HashSet::with_capacity(receipts.len());
     let of = |receipt: &Receipt| (receipt.user_sn, receipt.receipt_type, receipt.thread.clone());

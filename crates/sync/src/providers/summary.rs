@@ -10,30 +10,30 @@ use rooms::wire;
 use storage::{KnownState, MemberCounts, RoomHead, StoredEvent};
 
 use super::changes::RoomUpdate;
-use super::joined::TimelinePart;
-use super::{Pass, Sync};
+use super::timelines::TimelinePart;
+use super::{Pass, Providers};
 
-/// Members that stand for a room without a name.
+/// Members that a room without a name is called after.
 const HEROES: usize = 5;
 
 /// The `summary` of a room.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
-pub(super) struct Summary {
-    pub(super) heroes: Option<Vec<Hero>>,
+pub(crate) struct Summary {
+    pub(crate) heroes: Option<Vec<Hero>>,
     /// `None` while not all members are known.
-    pub(super) members: Option<MemberCounts>,
+    pub(crate) members: Option<MemberCounts>,
 }
 
-/// A member who stands for a room without a name.
-pub(super) struct Hero {
-    pub(super) user_sn: UserSn,
-    pub(super) user_id: Arc<str>,
+/// A member that a room without a name is called after.
+pub(crate) struct Hero {
+    pub(crate) user_sn: UserSn,
+    pub(crate) user_id: Arc<str>,
 }
 
-impl Sync {
+impl Providers {
     /// The summary of a room that the client knows, if it may have changed.
-    pub(super) async fn changed_summary(
+    pub(crate) async fn changed_summary(
         &self,
         pass: &Pass<'_>,
         update: &RoomUpdate,
@@ -48,10 +48,10 @@ impl Sync {
             event.type_sn == redaction_type || (event.state_key_sn.is_some() && types.contains(&event.type_sn))
         };
         let may_have_changed = match &timeline.gap {
-            _ if pass.request.full_state || update.is_completed => true,
+            _ if pass.wants.full_state || update.is_completed => true,
             Some(gap) => timeline.events.iter().chain(gap).any(may_change),
             None if timeline.events.iter().any(may_change) => true,
-            // Also what no event of the timeline stands for: older events come (back) where branches of the room met.
+            // Where branches of the room met, older events can come into the state that are not in the timeline.
             None => {
                 let changes = self.database.state_changes(&[update.room_sn.0], pass.after(), pass.to).await?;
                 changes.iter().any(|change| types.contains(&change.entry.type_sn))
@@ -76,7 +76,7 @@ impl Sync {
     }
 
     /// Whether a room has a name or an alias, of whose state `known` has at least what names it.
-    pub(super) async fn is_named(&self, known: &[Arc<StoredEvent>]) -> Result<bool, RoomError> {
+    pub(crate) async fn is_named(&self, known: &[Arc<StoredEvent>]) -> Result<bool, RoomError> {
         let [name_type, alias_type] = self.naming_types().await?;
         Ok(known.iter().any(|event| match event.type_sn {
             type_sn if type_sn == name_type => has_text(event, "name"),
@@ -90,9 +90,9 @@ impl Sync {
         Ok([name, self.interned.event_type("m.room.canonical_alias").await?])
     }
 
-    /// Those who stand for rooms: who are there or may come, the first by the order of the log; only if there are none, those
-    /// who have gone.
-    pub(super) async fn heroes(
+    /// The heroes of rooms: the first joined and invited members in the order of the log, or the first who have left if there are
+    /// no others.
+    pub(crate) async fn heroes(
         &self,
         pass: &Pass<'_>,
         updates: &[&RoomUpdate],
@@ -114,7 +114,7 @@ impl Sync {
 }
 
 impl Summary {
-    pub(super) fn of(update: &RoomUpdate, head: &RoomHead, heroes: Option<Vec<Hero>>) -> Self {
+    pub(crate) fn of(update: &RoomUpdate, head: &RoomHead, heroes: Option<Vec<Hero>>) -> Self {
         Self { heroes, members: update.state.full().map(|full| head.members(full)) }
     }
 }

@@ -1,26 +1,26 @@
-//! Who types, as ephemeral events of rooms.
+//! The users who type in a room, as an ephemeral event.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use homeserver_core::RoomSn;
 use rooms::RoomError;
 use rooms::wire::{push_string, write_list};
 
 use super::changes::RoomUpdate;
-use super::joined::RoomAnswer;
-use super::{Pass, Sync};
+use super::{Pass, Providers};
 
-impl Sync {
-    /// Adds who types to the answers, which are of these rooms. It is who types now, which may be newer than the pass.
-    pub(super) async fn add_typing(
+impl Providers {
+    /// The event that tells who types, as JSON, for each room in which that changed, or which is new to the client (`fresh`). It is who
+    /// types now, which may be newer than the pass.
+    pub(crate) async fn typing_events(
         &self,
         pass: &Pass<'_>,
         fresh: &[&RoomUpdate],
         known: &[&RoomUpdate],
-        answers: &mut [RoomAnswer],
-    ) -> Result<(), RoomError> {
-        if !pass.wants_typing() {
-            return Ok(());
+    ) -> Result<HashMap<RoomSn, Vec<u8>>, RoomError> {
+        let mut events = HashMap::new();
+        if !pass.wants.typing() {
+            return Ok(events);
         }
         let mut changed: HashSet<RoomSn> =
             known.iter().filter(|update| update.typing_changed == Some(true)).map(|update| update.room_sn).collect();
@@ -29,13 +29,13 @@ impl Sync {
         if !unknown.is_empty() {
             changed.extend(self.database.rooms_with_typing(&unknown, pass.after(), pass.to).await?);
         }
-        let is_fresh: HashSet<RoomSn> = fresh.iter().map(|update| update.room_sn).collect();
-        let filter = &pass.request.filter.room.0.ephemeral.0;
-        for answer in answers.iter_mut().filter(|answer| filter.includes_room(&answer.room_id)) {
-            let typists = self.typing.in_room(answer.room_sn);
+        let filter = pass.wants.ephemeral_filter();
+        let fresh = fresh.iter().map(|update| (update, true));
+        for (update, is_fresh) in fresh.chain(known.iter().map(|update| (update, false))) {
+            let typists = self.typing.in_room(update.room_sn);
             // Of a room that is new to the client nobody needs to be told that nobody types there.
-            let is_news = is_fresh.contains(&answer.room_sn) && !typists.is_empty();
-            if !is_news && !changed.contains(&answer.room_sn) {
+            let is_news = (is_fresh && !typists.is_empty()) || changed.contains(&update.room_sn);
+            if !is_news || !filter.includes_room(&update.room_id) {
                 continue;
             }
             let mut user_ids = Vec::with_capacity(typists.len());
@@ -45,8 +45,8 @@ impl Sync {
             let mut event = br#"{"type":"m.typing","content":{"user_ids":"#.to_vec();
             write_list(&mut event, &user_ids, |out, user_id| push_string(out, user_id));
             event.extend_from_slice(b"}}");
-            answer.ephemeral.push(event);
+            events.insert(update.room_sn, event);
         }
-        Ok(())
+        Ok(events)
     }
 }

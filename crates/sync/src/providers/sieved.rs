@@ -1,28 +1,28 @@
-//! Timelines of which a filter lets only some events through.
+//! Timelines with a filter that keeps some events back.
 
 use homeserver_core::Position;
 use rooms::RoomError;
 use storage::Membership;
 
 use super::changes::RoomUpdate;
-use super::joined::TimelinePart;
-use super::{Pass, Sync};
+use super::timelines::TimelinePart;
+use super::{Pass, Providers};
 
 /// How often older events are read for a timeline that is not full yet.
 const FURTHER_READS: usize = 5;
 /// Events that are read at a time.
 const EVENTS_AT_ONCE: usize = 200;
 
-impl Sync {
-    /// Adds older events that the filter lets through until the timeline is full, passing over a bounded number of others.
-    pub(super) async fn look_further_back(
+impl Providers {
+    /// Adds older events that the filter lets through until the timeline is full. It reads a bounded number of events for that.
+    pub(crate) async fn look_further_back(
         &self,
         pass: &Pass<'_>,
         update: &RoomUpdate,
         after: Position,
         timeline: &mut TimelinePart,
     ) -> Result<(), RoomError> {
-        let limit = pass.timeline_limit();
+        let limit = pass.wants.timeline_limit();
         let at_once = i64::try_from(EVENTS_AT_ONCE).unwrap_or(i64::MAX);
         for _ in 0..FURTHER_READS {
             let missing = limit.saturating_sub(timeline.events.len());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use homeserver_core::{EventSn, KeySn, Position, TypeSn};
 use storage::StoredEvent;
 
-use super::joined::TimelinePart;
+use super::timelines::TimelinePart;
 
 /// A place in a room's state.
 type Place = (TypeSn, KeySn);
@@ -16,7 +16,7 @@ type Place = (TypeSn, KeySn);
 impl TimelinePart {
     /// Cuts off the beginning of the timeline up to the last event that something in `state`, which comes before the timeline,
     /// has replaced. What is cut off becomes part of `state`. Nothing is hidden if no event was taken out of the timeline.
-    pub(super) fn begin_after_hidden_state(&mut self, state: &mut Vec<Arc<StoredEvent>>) {
+    pub(crate) fn begin_after_hidden_state(&mut self, state: &mut Vec<Arc<StoredEvent>>) {
         if !self.is_sieved {
             return;
         }
@@ -51,7 +51,7 @@ mod tests {
     use homeserver_core::{RoomSn, Timestamp, UserSn};
     use storage::Membership;
 
-    use super::super::joined::empty_timeline;
+    use super::super::timelines::empty_timeline;
     use super::*;
 
     /// An event of a type with an empty state key, or a message if the type is 0.

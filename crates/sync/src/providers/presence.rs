@@ -1,4 +1,4 @@
-//! Who is there, of those with whom the user shares a room.
+//! The presence of users who share a room with the user.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,22 +8,23 @@ use rooms::RoomError;
 use rooms::wire::push_string;
 use storage::Presence;
 
-use super::answer::Answer;
 use super::changes::Changes;
-use super::{Pass, Sync};
+use super::{Pass, Providers};
 
-/// Users whose presence is told at once: those of whom there is something newest. A client that sees rooms for the first time does
-/// not need to know of everybody there.
+/// Most users in one answer; the newest changes come first. A client that sees rooms for the first time does not need the presence of
+/// all members.
 const MAX_USERS: i64 = 1_000;
 
-impl Sync {
-    /// Adds the presence of users that has changed in the pass, or that the user has come to see in it.
-    pub(super) async fn add_presence(
+impl Providers {
+    /// The events, as JSON, that tell of presence that has changed in the pass, or that the user has come to see in it.
+    pub(crate) async fn presence_events(
         &self,
         pass: &Pass<'_>,
         changes: &mut Changes,
-        answer: &mut Answer,
-    ) -> Result<(), RoomError> {
+    ) -> Result<Vec<Vec<u8>>, RoomError> {
+        if !self.presences.is_enabled() || !pass.wants.presence() {
+            return Ok(Vec::new());
+        }
         let mut told: HashMap<UserSn, Arc<Presence>> = HashMap::new();
         let mut tell = |found: Vec<Presence>| {
             for presence in found {
@@ -42,7 +43,7 @@ impl Sync {
             tell(self.database.presence_in_rooms(&fresh, MAX_USERS).await?);
         }
         let mut changed = changes.presence.take().unwrap_or_default();
-        // They may have come into rooms that the user is not in any more, or only invited to: it is asked below.
+        // They may have joined rooms that the user has left or is only invited to: this is checked below.
         for newcomer in changes.newcomers.iter().filter_map(|user_sn| self.presences.present(*user_sn)) {
             changed.entry(newcomer.user_sn).or_insert(newcomer);
         }
@@ -55,39 +56,35 @@ impl Sync {
                 }
             }
         }
-        // Whoever is in no room has a presence, too.
+        // A user who is in no room has a presence, too.
         if pass.from.is_none()
             && let Some(own) = self.presences.present(pass.requester.user_sn)
         {
             told.insert(own.user_sn, own);
         }
-        self.write_presence(pass, told, answer).await
+        self.write_presence(pass, told.into_values().collect()).await
     }
 
-    async fn write_presence(
-        &self,
-        pass: &Pass<'_>,
-        told: HashMap<UserSn, Arc<Presence>>,
-        answer: &mut Answer,
-    ) -> Result<(), RoomError> {
-        let filter = &pass.request.filter.presence.0;
+    async fn write_presence(&self, pass: &Pass<'_>, mut told: Vec<Arc<Presence>>) -> Result<Vec<Vec<u8>>, RoomError> {
+        let filter = pass.wants.presence_filter();
         let limit = filter.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-        let mut told: Vec<Arc<Presence>> = told.into_values().collect();
         told.sort_unstable_by_key(|presence| presence.position);
-        let mut written = 0;
+        let mut events = Vec::new();
         // Where they are too many for the filter, the newest ones.
         for presence in told.into_iter().rev() {
+            if events.len() == limit {
+                break;
+            }
             let sender = self.interned.user_id(presence.user_sn).await?;
-            if written < limit && filter.includes_sender(&sender) {
-                let out = answer.begin_presence();
-                out.extend_from_slice(br#"{"type":"m.presence","sender":"#);
-                push_string(out, &sender);
-                out.extend_from_slice(br#","content":"#);
-                self.presences.write_content(out, &presence);
-                out.push(b'}');
-                written += 1;
+            if filter.includes_sender(&sender) {
+                let mut event = br#"{"type":"m.presence","sender":"#.to_vec();
+                push_string(&mut event, &sender);
+                event.extend_from_slice(br#","content":"#);
+                self.presences.write_content(&mut event, &presence);
+                event.push(b'}');
+                events.push(event);
             }
         }
-        Ok(())
+        Ok(events)
     }
 }

@@ -6,53 +6,53 @@ use std::sync::Arc;
 use event_log::Place;
 use homeserver_core::{Position, RoomSn, UserSn};
 use rooms::RoomError;
-use storage::{KnownState, LogEntry, Membership, Presence, Receipt, ReceiptType, RoomHead, StoredEvent};
+use storage::{KnownState, LogEntry, Membership, Presence, Receipt, RoomHead, StoredEvent};
 
-use super::{Pass, Sync};
+use super::{Pass, Providers};
 
 /// What changed for a user.
-pub(super) struct Changes {
-    pub(super) rooms: Vec<RoomUpdate>,
-    pub(super) has_account_data: bool,
+pub(crate) struct Changes {
+    pub(crate) rooms: Vec<RoomUpdate>,
+    pub(crate) has_account_data: bool,
     /// Whose presence changed; `None` if that has to be read.
-    pub(super) presence: Option<HashMap<UserSn, Arc<Presence>>>,
-    /// Who came into the user's rooms, perhaps.
-    pub(super) newcomers: HashSet<UserSn>,
+    pub(crate) presence: Option<HashMap<UserSn, Arc<Presence>>>,
+    /// Users who joined rooms, perhaps those of the user.
+    pub(crate) newcomers: HashSet<UserSn>,
 }
 
 /// A room with something new.
-pub(super) struct RoomUpdate {
-    pub(super) room_sn: RoomSn,
-    pub(super) room_id: Arc<str>,
+pub(crate) struct RoomUpdate {
+    pub(crate) room_sn: RoomSn,
+    pub(crate) room_id: Arc<str>,
     /// What is known of its state.
-    pub(super) state: KnownState,
+    pub(crate) state: KnownState,
     /// Whether all of its state came to be known in the pass.
-    pub(super) is_completed: bool,
+    pub(crate) is_completed: bool,
     /// What the user is to the room at the end of the pass.
-    pub(super) membership: Membership,
+    pub(crate) membership: Membership,
     /// When the user became that.
-    pub(super) since: Position,
+    pub(crate) since: Position,
     /// What the user was to the room at the start of the pass, and whether that never changed on the way.
-    pub(super) before: Before,
+    pub(crate) before: Before,
     /// Whether its members are too many to be read at once.
-    pub(super) is_large: bool,
+    pub(crate) is_large: bool,
     /// All events of the pass, oldest first; `None` if they have to be read.
-    pub(super) events: Option<Vec<Arc<StoredEvent>>>,
+    pub(crate) events: Option<Vec<Arc<StoredEvent>>>,
     /// The receipts of the pass that the user is shown, oldest first; `None` if they have to be read.
-    pub(super) receipts: Option<Vec<Arc<Receipt>>>,
+    pub(crate) receipts: Option<Vec<Arc<Receipt>>>,
     /// Whether somebody began or stopped typing in the pass; `None` if that has to be read.
-    pub(super) typing_changed: Option<bool>,
+    pub(crate) typing_changed: Option<bool>,
 }
 
 impl RoomUpdate {
     /// Whether the user is in the room, and the client does not know that yet.
-    pub(super) fn is_fresh(&self, pass: &Pass<'_>) -> bool {
+    pub(crate) fn is_fresh(&self, pass: &Pass<'_>) -> bool {
         self.membership == Membership::Join && (pass.from.is_none() || self.before != Before::Unchanged)
     }
 
     /// Whether the user was in the room before the pass, but the client could not be shown it.
-    pub(super) fn is_late(&self, pass: &Pass<'_>) -> bool {
-        self.is_completed && !pass.lazy_loads_members() && self.membership == Membership::Join
+    pub(crate) fn is_late(&self, pass: &Pass<'_>) -> bool {
+        self.is_completed && !pass.wants.lazy_members() && self.membership == Membership::Join
     }
 }
 
@@ -66,7 +66,7 @@ struct Ephemeral {
 
 /// What a user was to a room at the start of a pass.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Before {
+pub(crate) enum Before {
     /// The same as at the end, all the time.
     Unchanged,
     /// Joined, but not all the time, or not any more.
@@ -75,26 +75,18 @@ pub(super) enum Before {
     NotJoined,
 }
 
-impl Pass<'_> {
-    /// Whether the receipt is of interest: to be shown, or because it changes what is unread.
-    fn is_shown(&self, receipt: &Receipt) -> bool {
-        let is_own = receipt.user_sn == self.requester.user_sn;
-        is_own || (receipt.receipt_type == ReceiptType::Read && self.wants_receipts())
-    }
-}
-
-impl Sync {
+impl Providers {
     /// Finds the rooms that have something new. Work grows with what happened since, not with the user's rooms, as long as
     /// the tail of the log reaches back to where the user was.
-    pub(super) async fn changes(&self, pass: &Pass<'_>) -> Result<Changes, RoomError> {
-        let Some(from) = pass.from.filter(|_| !pass.request.full_state) else {
+    pub(crate) async fn changes(&self, pass: &Pass<'_>) -> Result<Changes, RoomError> {
+        let Some(from) = pass.from.filter(|_| !pass.wants.full_state) else {
             let places = pass.rooms.places();
             let rooms = places.into_iter().map(|(room_sn, place)| (room_sn, place, None));
             let rooms = self.updates(pass, &HashSet::new(), rooms, None).await?;
             return Ok(Changes { rooms, has_account_data: true, presence: None, newcomers: HashSet::new() });
         };
         let mut has_account_data = false;
-        let wants_presence = self.presences.is_enabled() && pass.wants_presence();
+        let wants_presence = self.presences.is_enabled() && pass.wants.presence();
         let (mut presence, mut newcomers) = (HashMap::new(), HashSet::new());
         let mut completed = HashSet::new();
         // `None` where the events alone do not tell what changed.
@@ -127,7 +119,7 @@ impl Sync {
                 events.entry(receipt.room_sn).or_insert_with(|| Some(Vec::new()));
                 ephemeral.receipts.entry(receipt.room_sn).or_default().push(receipt.clone());
             }
-            LogEntry::Typing { room_sn, .. } if is_of_interest(*room_sn) && pass.wants_typing() => {
+            LogEntry::Typing { room_sn, .. } if is_of_interest(*room_sn) && pass.wants.typing() => {
                 events.entry(*room_sn).or_insert_with(|| Some(Vec::new()));
                 ephemeral.typing.insert(*room_sn);
             }
@@ -147,7 +139,7 @@ impl Sync {
         Ok(Changes { rooms, has_account_data, presence: Some(presence), newcomers })
     }
 
-    /// The same from the database, for those who were away for long.
+    /// The same from the database, for a client that was away for longer than the tail reaches back.
     async fn changed_rooms(&self, pass: &Pass<'_>, from: Position) -> Result<Vec<RoomUpdate>, RoomError> {
         let places = pass.rooms.places();
         let joined: Vec<i64> =
@@ -160,7 +152,7 @@ impl Sync {
         changed.extend(&completed);
         let reader = pass.requester.user_sn;
         changed.extend(self.database.rooms_with_receipts(&joined, reader, from, pass.to).await?);
-        if pass.wants_typing() {
+        if pass.wants.typing() {
             changed.extend(self.database.rooms_with_typing(&joined, from, pass.to).await?);
         }
         let changed = places
@@ -180,11 +172,11 @@ impl Sync {
         let mut updates = Vec::new();
         for (room_sn, place, events) in changed {
             let room_id = self.interned.room_id(room_sn).await?;
-            if !pass.request.filter.room.0.includes_room(&room_id) {
+            if !pass.wants.includes_room(&room_id) {
                 continue;
             }
             let Some((membership, since, before)) = self.memberships(pass, room_sn, place).await? else { continue };
-            // Of a forgotten room only the leaving is told, to those who do not know of it yet.
+            // A client is told once that the user left a room that they have forgotten, and nothing more of it.
             if place.is_forgotten && membership != Membership::Join && pass.from.is_none_or(|from| since <= from) {
                 continue;
             }
