@@ -13,7 +13,7 @@ use crate::media::MediaKey;
 use crate::presence::{Presence, PresenceState};
 use crate::receipts::{Receipt, ReceiptThread, ReceiptType};
 use crate::unread::{Notice, Unread};
-use crate::{Membership, StorageError};
+use crate::{Membership, StorageError, membership};
 
 /// Users that are named with an event. Where there are more, readers count what is unread in the database.
 const MAX_UNREAD_USERS: usize = 500;
@@ -235,11 +235,11 @@ fn read_notice(written: u8) -> Notice {
 }
 
 fn written_membership((user_sn, membership): (UserSn, Membership)) -> WrittenMembership {
-    (user_sn, membership.code())
+    (user_sn, membership::code(membership))
 }
 
 fn read_membership((user_sn, code): WrittenMembership) -> Result<(UserSn, Membership), StorageError> {
-    let membership = Membership::from_code(code).ok_or_else(|| unknown("membership", code))?;
+    let membership = membership::from_code(code).ok_or_else(|| unknown("membership", code))?;
     Ok((user_sn, membership))
 }
 
