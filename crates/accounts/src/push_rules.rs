@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use homeserver_core::UserSn;
-use push_rules::{Action, NewRule, Place, RuleError, RuleKind, Ruleset};
+use push_rules::{Action, NewRule, RuleError, RuleKind, RulePosition, Ruleset};
 use ruma::{RoomId, UserId};
 use serde::Serialize;
 use storage::{Database, StorageError, StoredPushRules, Tx};
@@ -65,7 +65,7 @@ impl PushRules {
         place: RulePlace,
     ) -> Result<(), PushRulesError> {
         self.change(user_sn, move |ruleset| {
-            let place = Place { before: place.before.as_deref(), after: place.after.as_deref() };
+            let place = RulePosition { before: place.before.as_deref(), after: place.after.as_deref() };
             ruleset.put(kind, &rule_id, rule.clone(), place)
         })
         .await

@@ -1,4 +1,4 @@
-//! Removing what is of no use any more from accounts, and from the media.
+//! Removing expired rows of accounts, media and the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,20 +13,20 @@ use tasks::queue::{Handle, Job, JobError, Priority, Run};
 
 use super::REST;
 
-/// Rows that one step looks at or removes.
+/// One step looks at, or removes, so many rows.
 const AT_ONCE: i64 = 500;
-/// What has run out is kept for so long: somebody may still be told that it has.
+/// Expired rows are kept for so long, so that clients still learn that they expired.
 const KEEP_EXPIRED: Duration = Duration::from_secs(24 * 3600);
-/// Longer than a session of user-interactive authentication, or a nonce of the shared secret, can be used.
+/// Longer than a session of user-interactive authentication, or a nonce of the shared secret, is valid.
 const KEEP_UIA_SESSIONS: Duration = Duration::from_secs(3600);
-/// Longer than a server can be suspended and then go on as if nothing had happened.
+/// Longer than a node can be suspended and still continue with the log.
 const KEEP_LOG_ENTRIES: Duration = Duration::from_secs(6 * 3600);
-/// Longer than a client can be away and still believe that somebody types.
+/// Longer than a client can be away and still show that a user types.
 const KEEP_TYPING: Duration = Duration::from_secs(3600);
-/// How long the answer to a repeated transaction ID is remembered.
+/// A repeated transaction ID has the same answer for so long.
 const KEEP_TRANSACTIONS: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Tokens, sessions, transaction IDs and media that have run out are to be removed.
+/// Removes expired tokens, sessions, transaction IDs and media.
 #[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
 pub struct RemoveExpired {}
 
@@ -36,7 +36,7 @@ impl Job for RemoveExpired {
     const IS_INTERRUPTIBLE: bool = true;
 }
 
-/// Devices that nobody has used for a long time are to be deleted.
+/// Deletes devices that were not used for a long time.
 #[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
 pub struct RemoveUnseenDevices {}
 
@@ -46,7 +46,7 @@ impl Job for RemoveUnseenDevices {
     const IS_INTERRUPTIBLE: bool = true;
 }
 
-/// What all servers have read of the log is to be removed.
+/// Removes the entries of the log that all nodes have read.
 #[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
 pub struct RemoveReadLog {}
 
@@ -56,7 +56,7 @@ impl Job for RemoveReadLog {
     const IS_INTERRUPTIBLE: bool = true;
 }
 
-/// Does these, in small steps.
+/// Runs these jobs in small steps.
 #[derive(Clone)]
 pub struct CleanUp {
     database: Database,
@@ -68,7 +68,7 @@ pub struct CleanUp {
 }
 
 impl CleanUp {
-    /// Cleans up in `database`. Devices are deleted that were not seen for `unseen_for`; none without it.
+    /// Cleans up in `database`. Devices that were not seen for `unseen_for` are deleted; if `None`, no device is.
     #[must_use]
     pub fn new(
         database: Database,
@@ -110,7 +110,7 @@ impl Handle<RemoveExpired> for CleanUp {
         let what = "Removing attempts to confirm e-mail addresses";
         until_nothing_is_left(run, what, || database.prune_validation_sessions(now, MAX_SESSIONS)).await?;
         let ended_before = now.minus(KEEP_TYPING);
-        let what = "Removing who was typing";
+        let what = "Removing ended typing notices";
         until_nothing_is_left(run, what, || database.remove_ended_typing(ended_before, AT_ONCE)).await?;
         let (what, media) = ("Removing media", &self.media);
         media.remove_abandoned().await?;
@@ -123,7 +123,7 @@ impl Handle<RemoveExpired> for CleanUp {
 impl Handle<RemoveReadLog> for CleanUp {
     async fn run(&self, _: RemoveReadLog, run: &Run) -> Result<(), JobError> {
         let (database, written_before) = (&self.database, self.clock.now().minus(KEEP_LOG_ENTRIES));
-        let what = "Removing what all servers have read of the log";
+        let what = "Removing log entries that all nodes have read";
         until_nothing_is_left(run, what, || database.remove_old_log_entries(written_before, AT_ONCE)).await?;
         database.forget_old_nodes(written_before).await?;
         Ok(())
@@ -133,7 +133,7 @@ impl Handle<RemoveReadLog> for CleanUp {
 impl Handle<RemoveUnseenDevices> for CleanUp {
     async fn run(&self, _: RemoveUnseenDevices, run: &Run) -> Result<(), JobError> {
         let Some(unseen_for) = self.unseen_for else { return Ok(()) };
-        // What waits to be written of when devices were seen counts, too.
+        // The newest times at which devices were seen may be in memory.
         self.sessions.flush().await?;
         let unseen_since = self.clock.now().minus(unseen_for);
         let (mut after, mut removed) = (DeviceSn(0), 0);

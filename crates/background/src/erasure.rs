@@ -1,4 +1,4 @@
-//! What follows from the erasure of a user's content.
+//! Removing the names of an erased user's uploads.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use tasks::queue::{Handle, JobError, Run};
 
 use super::REST;
 
-/// Does that, in small steps. What is left when it is interrupted is found again.
+/// Removes the names in small steps. After an interruption it continues with the names that are left.
 pub struct UploadNames {
     media: Arc<ContentRepository>,
 }
 
 impl UploadNames {
-    /// Forgets names in `media`.
+    /// Removes names in `media`.
     #[must_use]
     pub fn new(media: Arc<ContentRepository>) -> Self {
         Self { media }
@@ -31,7 +31,7 @@ impl Handle<ForgetUploadNames> for UploadNames {
                 return Ok(());
             }
             done += forgotten;
-            run.progress(done, 0, "Forgetting what an erased user called uploads").await;
+            run.progress(done, 0, "Removing the names of an erased user's uploads").await;
             tokio::time::sleep(REST).await;
         }
     }

@@ -1,26 +1,26 @@
-//! Jobs, as administrators see and change them.
+//! Showing and changing jobs, for administrators.
 
 use std::sync::Arc;
 
 use homeserver_core::{Clock, Timestamp};
 use storage::{Database, JobFilter, JobId, JobRecord, JobState, StorageError};
 
-/// Most jobs that are listed at once.
+/// The most jobs on a page.
 const MAX_LISTED: u32 = 500;
 
-/// Why something could not be done with a job.
+/// The reason why a request about jobs failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JobsError {
     /// There is no such job.
     #[error("There is no job of this number; jobs that ended long ago are removed")]
     NoSuchJob,
-    /// Only jobs that were given up are tried again.
+    /// Only a job that was given up can be tried again.
     #[error("Only a job that was given up can be tried again; this one is {0}")]
     NotGivenUp(&'static str),
-    /// Only jobs that wait can be cancelled.
+    /// Only a waiting job can be cancelled.
     #[error("Only a job that waits can be cancelled; this one is {0}")]
     NotWaiting(&'static str),
-    /// The same work is going to be done anyway.
+    /// A newer job does the same work.
     #[error("A newer job for the same work waits already")]
     AlreadyWaiting,
     /// The database failed.
@@ -28,11 +28,11 @@ pub enum JobsError {
     Storage(#[from] StorageError),
 }
 
-/// Some jobs, newest first.
+/// A page of jobs, newest first.
 pub struct JobPage {
     /// The jobs.
     pub jobs: Vec<JobRecord>,
-    /// Where older ones begin; `None` if there are none.
+    /// The start of the next page, which has older jobs; `None` if there is none.
     pub next: Option<JobId>,
 }
 
@@ -49,19 +49,16 @@ impl BackgroundJobs {
         Self { database, clock }
     }
 
-    /// The time by which the age of jobs is told.
+    /// The time from which the age of jobs is computed.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Jobs that the filter lets through, at most `limit`, and never more than 500.
-    ///
-    /// # Errors
-    /// [`JobsError::Storage`].
+    /// The jobs that pass the filter, at most `limit`, and never more than 500.
     pub async fn list(&self, filter: &JobFilter, limit: u32) -> Result<JobPage, JobsError> {
         let limit = limit.clamp(1, MAX_LISTED) as usize;
-        // One more than is shown, to know whether there are more.
+        // One job more than the page shows whether there is a next page.
         let mut jobs = self.database.jobs(filter, i64::try_from(limit).unwrap_or(i64::MAX) + 1).await?;
         let has_more = jobs.len() > limit;
         jobs.truncate(limit);
@@ -77,10 +74,10 @@ impl BackgroundJobs {
         self.database.job(job_id).await?.ok_or(JobsError::NoSuchJob)
     }
 
-    /// Has a job that was given up tried again.
+    /// Tries a job again that was given up.
     ///
     /// # Errors
-    /// [`JobsError`].
+    /// [`JobsError::NoSuchJob`], [`JobsError::NotGivenUp`], [`JobsError::AlreadyWaiting`].
     pub async fn retry(&self, job_id: JobId) -> Result<JobRecord, JobsError> {
         match self.database.revive_job(job_id, self.clock.now()).await {
             Ok(true) => self.job(job_id).await,
@@ -90,10 +87,10 @@ impl BackgroundJobs {
         }
     }
 
-    /// Cancels a job that waits.
+    /// Cancels a waiting job.
     ///
     /// # Errors
-    /// [`JobsError`].
+    /// [`JobsError::NoSuchJob`], [`JobsError::NotWaiting`].
     pub async fn cancel(&self, job_id: JobId) -> Result<JobRecord, JobsError> {
         if self.database.cancel_job(job_id, self.clock.now()).await? {
             return self.job(job_id).await;
@@ -101,7 +98,7 @@ impl BackgroundJobs {
         Err(JobsError::NotWaiting(self.job(job_id).await?.state.as_str()))
     }
 
-    /// The state that a word stands for.
+    /// The state of this name.
     #[must_use]
     pub fn state(word: &str) -> Option<JobState> {
         JobState::from_word(word)

@@ -1,11 +1,11 @@
-//! What is done in the background, by jobs.
+//! The jobs that run in the background.
 //!
-//! A job is scheduled in the transaction of what causes it, or by the clock. Jobs that follow from a change of an account or of a
-//! room are declared where they are scheduled (`accounts::jobs`, `rooms::jobs`); the others, and who does the work of all, are
-//! here. The `tasks` crate runs them. [`BackgroundJobs`] shows jobs to administrators. Begin with [`CleanUp`], which is typical:
-//! work in small steps, with a rest between them.
+//! A job is scheduled in the transaction that causes it, or by the clock. Jobs that follow from a change of an account or a room
+//! are declared where they are scheduled (`accounts::jobs`, `rooms::jobs`). The other jobs, and the handlers of all, are here.
+//! The `tasks` crate runs them. [`BackgroundJobs`] shows jobs to administrators. Begin reading with [`CleanUp`], a typical
+//! handler: it works in small steps, with a rest between them.
 //!
-//! Nothing is kept in memory but the step that is being worked on.
+//! Only the current step is in memory.
 
 mod clean_up;
 mod erasure;
@@ -29,5 +29,5 @@ pub use self::statistics::{CountStatistics, Counting, Statistics};
 pub use storage::{JobFilter, JobId, JobRecord, JobState, ServerStatistics};
 pub use tasks::queue::Priority;
 
-/// The pause after a step of work that nobody waits for, so that the writer is free for others.
+/// The pause after a step of a job, so that requests get the writer.
 const REST: Duration = Duration::from_millis(20);

@@ -7,12 +7,12 @@ use tasks::queue::{Handle, Job, JobError, Priority, Run};
 
 use super::REST;
 
-/// Rooms that one step looks at.
+/// One step looks at so many rooms.
 const ROOMS_AT_ONCE: i64 = 200;
-/// Rows of each table that one step removes.
+/// One step removes so many rows of each table.
 const ROWS_AT_ONCE: i64 = 200;
 
-/// Rooms that all users of this server have left and forgotten are to be removed.
+/// Removes rooms that all users of this server have left and forgotten.
 #[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
 pub struct PurgeForgottenRooms {}
 
@@ -22,7 +22,7 @@ impl Job for PurgeForgottenRooms {
     const IS_INTERRUPTIBLE: bool = true;
 }
 
-/// Removes them, in small steps. What is left when it is interrupted is removed the next time.
+/// Removes rooms in small steps. After an interruption the next run continues.
 pub struct RoomPurge {
     database: Database,
 }

@@ -1,4 +1,4 @@
-//! Removing the parts of rooms' states that nothing refers to any more.
+//! Removing chunks of rooms' states that nothing refers to.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use storage::{ChunkCollector, Database};
 use tasks::queue::{Handle, Job, JobError, Priority, Run};
 
-/// The parts of rooms' states that nothing refers to any more are to be removed.
+/// Removes chunks of states that nothing refers to.
 #[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
 pub struct CollectStateChunks {}
 
@@ -16,20 +16,20 @@ impl Job for CollectStateChunks {
     const IS_INTERRUPTIBLE: bool = true;
 }
 
-/// Is told what was removed; the metrics.
+/// Counts removed chunks, for the metrics.
 pub trait ChunkObserver: Send + Sync {
-    /// So many chunks of so many bytes together were removed.
+    /// Chunks with this number of bytes together were removed.
     fn chunks_removed(&self, chunks: u64, bytes: u64);
 }
 
-/// Removes them. Whatever it is doing can be dropped, which does no harm.
+/// Removes chunks. The work can be dropped at any time.
 pub struct ChunkRemoval {
     database: Database,
     observer: Arc<dyn ChunkObserver>,
 }
 
 impl ChunkRemoval {
-    /// Removes chunks from `database` and tells `observer`.
+    /// Removes chunks from `database`, and counts them with `observer`.
     #[must_use]
     pub fn new(database: Database, observer: Arc<dyn ChunkObserver>) -> Self {
         Self { database, observer }

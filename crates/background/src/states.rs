@@ -1,4 +1,4 @@
-//! Working out the states of rooms that are older than stored states.
+//! Deriving the states of rooms from a version of this server that stored none.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use storage::{Database, Interned, StorageError};
 use tasks::queue::{Handle, Job, JobError, Priority, Run};
 
-/// The states of rooms that are older than stored states are to be worked out. Until then nothing is sent into those rooms.
+/// Derives the states of rooms that have none. Until then no event can be sent into them.
 #[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
 pub struct WorkOutStates {}
 
@@ -24,9 +24,6 @@ impl Job for WorkOutStates {
 
 impl WorkOutStates {
     /// Schedules the work if there is any: after an upgrade from a version that did not store states.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the database fails.
     pub async fn schedule_if_needed(database: &Database, clock: &dyn Clock) -> Result<(), StorageError> {
         if database.rooms_without_state().await?.is_empty() {
             return Ok(());
@@ -36,14 +33,14 @@ impl WorkOutStates {
     }
 }
 
-/// Works them out, room by room. What is stored when it is interrupted stays.
+/// Derives states room by room. After an interruption it continues with the rooms that are left.
 pub struct StateCompletion {
     database: Database,
     check: RoomCheck,
 }
 
 impl StateCompletion {
-    /// Works out the states of rooms in `database`.
+    /// Derives the states of rooms in `database`.
     #[must_use]
     pub fn new(database: Database, interned: Arc<Interned>) -> Self {
         let check = RoomCheck::new(database.clone(), interned);
@@ -57,10 +54,10 @@ impl Handle<WorkOutStates> for StateCompletion {
         let total = rooms.len() as u64;
         let mut failed = Vec::new();
         for (done, room_sn) in (0..).zip(rooms) {
-            run.progress(done, total, "Working out the states of rooms").await;
-            // One room that cannot be read must not keep the others waiting.
+            run.progress(done, total, "Deriving the states of rooms").await;
+            // A room that cannot be read must not stop the others.
             if let Err(error) = self.check.complete(room_sn).await {
-                tracing::warn!(%room_sn, %error, "the states of a room could not be worked out");
+                tracing::warn!(%room_sn, %error, "the states of a room could not be derived");
                 failed.push(format!("room {room_sn}: {error}"));
             }
         }

@@ -1,4 +1,4 @@
-//! How much there is on the server, and how much happens.
+//! Statistics of the server: users, rooms and messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use tasks::queue::{Handle, Job, JobError, Priority, Run};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long what was counted is kept.
+/// Statistics are kept for so long.
 const KEEP: Duration = Duration::from_secs(90 * 24 * 3600);
-/// Positions of the log in which messages are counted at once.
+/// One statement counts the messages in so many positions of the log.
 const POSITIONS_AT_ONCE: i64 = 20_000;
-/// Most times of counting that are shown at once.
+/// The most counts that are shown at once.
 const MAX_SHOWN: u32 = 1_000;
 
-/// What there is on the server is to be counted.
+/// Counts users, rooms and messages.
 #[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
 pub struct CountStatistics {}
 
@@ -27,14 +27,14 @@ impl Job for CountStatistics {
     const IS_INTERRUPTIBLE: bool = true;
 }
 
-/// Counts.
+/// Counts users, rooms and messages.
 pub struct Counting {
     database: Database,
     clock: Arc<dyn Clock>,
 }
 
 impl Counting {
-    /// Counts what is in `database`.
+    /// Counts in `database`.
     #[must_use]
     pub fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
         Self { database, clock }
@@ -73,22 +73,19 @@ impl Handle<CountStatistics> for Counting {
     }
 }
 
-/// Shows what was counted.
+/// Shows the stored counts.
 pub struct Statistics {
     database: Database,
 }
 
 impl Statistics {
-    /// What was counted in `database`.
+    /// The counts in `database`.
     #[must_use]
     pub fn new(database: Database) -> Self {
         Self { database }
     }
 
-    /// What was counted the last `limit` times, newest first, and a thousand times at most.
-    ///
-    /// # Errors
-    /// [`StorageError`] if it cannot be read.
+    /// The last `limit` counts, newest first, and at most a thousand.
     pub async fn last(&self, limit: u32) -> Result<Vec<ServerStatistics>, StorageError> {
         self.database.statistics(limit.min(MAX_SHOWN).into()).await
     }

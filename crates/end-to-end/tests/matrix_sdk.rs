@@ -1,4 +1,4 @@
-//! Two people talk through the server with `matrix-sdk`, the library that Element X and Fractal are built on.
+//! Two users talk through the server with `matrix-sdk`, the library of Element X and Fractal.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -15,9 +15,9 @@ use testing::{TestServer, on_both_databases};
 
 use person::{Happening, Person};
 
-/// So many that they need several pages.
+/// Enough messages for several pages.
 const MESSAGES: usize = 25;
-/// The library syncs once a second at most, so that waiting for each of them would take long.
+/// The library syncs at most once a second, so only some messages wait for the sync.
 const WAITED_FOR: usize = 3;
 
 on_both_databases! {
@@ -52,7 +52,7 @@ on_both_databases! {
         room.send(person::text("Bye?")).await.unwrap();
         alice.hears(&Happening::Message(alice.id(), "Bye?".to_owned())).await;
         assert_eq!(bob.room(room.room_id()).state(), RoomState::Left);
-        assert_eq!(page_back(&bob.room(room.room_id())).await, said, "those who left see what was before");
+        assert_eq!(page_back(&bob.room(room.room_id())).await, said, "a former member sees the history before leaving");
 
         alice.log_out().await;
         bob.log_out().await;
@@ -87,14 +87,14 @@ on_both_databases! {
     }
 }
 
-/// What notifies in a room, and what of it is highlighted.
+/// The unread notifications and highlights of a room.
 fn counts(room: &Room) -> (u64, u64) {
     let counts = room.unread_notification_counts();
     (counts.notification_count, counts.highlight_count)
 }
 
-/// Both say something by turns, first waiting until both have heard it, then without; both hear all in the same order, what
-/// they have said themselves included.
+/// Both send messages in turn: at first each waits until both have received the last one, then they do not wait. Both receive
+/// all messages in the same order, with their own.
 async fn talk(alice: &mut Person, bob: &mut Person, of_alice: &Room, of_bob: &Room) -> Vec<String> {
     let mut unheard = Vec::new();
     let mut said = Vec::new();
@@ -114,7 +114,7 @@ async fn talk(alice: &mut Person, bob: &mut Person, of_alice: &Room, of_bob: &Ro
     said
 }
 
-/// The texts of all messages that can be read back, in the order in which they were sent.
+/// The texts of all readable messages, in the order of sending.
 async fn page_back(room: &Room) -> Vec<String> {
     let mut bodies = Vec::new();
     let mut options = MessagesOptions::backward();

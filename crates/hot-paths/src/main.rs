@@ -1,14 +1,14 @@
-//! What nearly every request passes through, one path at a time, for measuring.
+//! Measures the code that nearly every request runs, one path at a time.
 //!
 //! ```text
 //! hot-paths list               the names, one a line
-//! hot-paths run NAME COUNT     prepares, and takes the path that many times: for counting instructions
-//! hot-paths time MILLISECONDS  takes each path for about that long; prints name and nanoseconds each time
+//! hot-paths run NAME COUNT     prepares, and runs the path that many times: for counting instructions
+//! hot-paths time MILLISECONDS  runs each path for about that long; prints its name and the nanoseconds of one run
 //! ```
 //!
 //! `cargo xtask bench --compare` runs two revisions of this program against each other, so a path's work must stay the same
-//! from revision to revision: a path that is to do something else gets another name. What is random in the product is fixed
-//! here (keys, times, positions).
+//! from revision to revision: changed work needs a new name. Keys, times and positions, which are random in the product, are
+//! fixed here.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot be set up has to stop")]
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
                 return usage();
             };
             let mut path = prepare();
-            // Once before: what is made at the first use is not what is counted.
+            // One run before, so that work at the first use is not counted.
             path();
             (0_u64..count).for_each(|_| path());
         }
@@ -49,7 +49,7 @@ fn usage() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The quickest of ten parts of the time: whoever else uses the machine only ever makes one slower.
+/// The fastest of ten runs: other programs on the machine can only make a run slower.
 fn nanoseconds_each(prepare: &paths::Prepare, length: Duration) -> f64 {
     const PARTS: u32 = 10;
     let mut path = prepare();

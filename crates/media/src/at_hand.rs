@@ -1,11 +1,11 @@
-//! Files that the system has in memory, read without a visit to a thread that may wait for the disk.
+//! Reading files from the page cache, which does not block, so that no other thread is needed.
 
 use std::fs::File;
 use std::path::Path;
 
 use bytes::Bytes;
 
-/// Opens a file, unless the system would have to wait for the disk to find it. `None` does not tell whether there is one.
+/// Opens a file if that needs no access to the disk. `None` does not mean that there is no file.
 #[cfg(target_os = "linux")]
 pub(super) fn open(path: &Path) -> Option<File> {
     use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
@@ -14,7 +14,7 @@ pub(super) fn open(path: &Path) -> Option<File> {
     openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok().map(File::from)
 }
 
-/// `length` bytes of a file from `start`, if the system has all of them in memory.
+/// `length` bytes of a file from `start`, if all of them are in the page cache.
 #[cfg(target_os = "linux")]
 pub(super) fn read(file: &File, start: u64, length: u64) -> Option<Bytes> {
     use rustix::io::{ReadWriteFlags, preadv2};
@@ -32,13 +32,13 @@ pub(super) fn read(file: &File, start: u64, length: u64) -> Option<Bytes> {
     Some(bytes.into())
 }
 
-/// Other systems cannot tell.
+/// Other systems have no such call.
 #[cfg(not(target_os = "linux"))]
 pub(super) const fn open(_: &Path) -> Option<File> {
     None
 }
 
-/// Other systems cannot tell.
+/// Other systems have no such call.
 #[cfg(not(target_os = "linux"))]
 pub(super) const fn read(_: &File, _: u64, _: u64) -> Option<Bytes> {
     None

@@ -1,4 +1,4 @@
-//! Removing what is of no use any more.
+//! Removing media that is no longer needed.
 
 use std::time::Duration;
 
@@ -6,24 +6,18 @@ use homeserver_core::UserSn;
 
 use super::{ContentRepository, MediaError};
 
-/// Longer than any content is on its way.
+/// Longer than any upload takes.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// Uploads whose names are forgotten in one transaction.
+/// So many names of uploads are removed in one transaction.
 const NAMES_AT_ONCE: i64 = 200;
 
 impl ContentRepository {
-    /// Removes up to `limit` IDs whose content never came. Returns how many.
-    ///
-    /// # Errors
-    /// [`MediaError::Storage`].
+    /// Removes up to `limit` media IDs whose content never came. Returns how many.
     pub async fn remove_expired(&self, limit: i64) -> Result<u64, MediaError> {
         Ok(self.database.remove_expired_media(self.clock.now(), limit).await?)
     }
 
-    /// Removes up to `limit` contents of other servers that were fetched long ago, if they are not kept for good.
-    ///
-    /// # Errors
-    /// [`MediaError::Storage`].
+    /// Removes up to `limit` contents of other servers that are older than `keep_fetched_for`. Returns how many.
     pub async fn remove_fetched(&self, limit: i64) -> Result<u64, MediaError> {
         let Some(age) = self.options.read().keep_fetched_for else { return Ok(0) };
         let (media, files) = self.database.remove_media_of_others(self.clock.now().minus(age), limit).await?;
@@ -36,10 +30,7 @@ impl ContentRepository {
         Ok(media.len() as u64)
     }
 
-    /// Forgets what a user has called some of the uploads that still have a name. Returns how many these were.
-    ///
-    /// # Errors
-    /// [`MediaError::Storage`].
+    /// Removes the names of some uploads of a user. Returns how many; 0 if none has a name.
     pub async fn forget_names_of(&self, user_sn: UserSn) -> Result<usize, MediaError> {
         let media = self.database.forget_names_of_media(user_sn, NAMES_AT_ONCE).await?;
         for key in &media {
@@ -48,10 +39,7 @@ impl ContentRepository {
         Ok(media.len())
     }
 
-    /// Removes up to `limit` files that the database refers to no more. Returns how many.
-    ///
-    /// # Errors
-    /// [`MediaError::Storage`].
+    /// Removes up to `limit` files that the database no longer names. Returns how many.
     pub async fn remove_unneeded(&self, limit: i64) -> Result<u64, MediaError> {
         let files = self.database.media_files_to_remove(limit).await?;
         for file in &files {
@@ -64,10 +52,7 @@ impl ContentRepository {
         Ok(removed)
     }
 
-    /// Removes files that somebody had begun when the server was killed.
-    ///
-    /// # Errors
-    /// [`MediaError::File`].
+    /// Removes partial files that a killed server left.
     pub async fn remove_abandoned(&self) -> Result<u64, MediaError> {
         Ok(self.files.remove_abandoned(ABANDONED_AFTER).await?)
     }

@@ -1,4 +1,4 @@
-//! Reading contents.
+//! Reading the bytes of media.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -11,89 +11,89 @@ use tokio::task::spawn_blocking;
 
 use super::at_hand;
 
-/// A content of this size at most is read while its file is opened, because one visit to another thread costs more than the copy.
+/// A content of at most this size is read when its file is opened: another visit to a thread would cost more than the copy.
 const SMALL_BYTES: u64 = 128 << 10;
-/// How much of a larger content is read at once, and kept in memory for a client that reads slowly.
+/// A larger content is read in pieces of this size. A client that reads slowly keeps one in memory.
 const PIECE_BYTES: u64 = 256 << 10;
 
-/// The bytes of media, ready to be sent.
+/// The bytes of media, in memory or in an open file.
 #[derive(Debug)]
-pub struct Content {
+pub struct MediaBytes {
     size_bytes: u64,
-    held: Held,
+    source: Source,
 }
 
 #[derive(Debug)]
-enum Held {
+enum Source {
     Whole(Bytes),
     File(Arc<File>),
 }
 
-/// Some of a content, as it is sent.
+/// A range of the bytes, as it is sent.
 pub enum Part<S> {
-    /// All of it at once.
+    /// The bytes in one piece.
     Whole(Bytes),
     /// Piece by piece.
     Pieces(S),
 }
 
-impl Content {
+impl MediaBytes {
     /// Opens a file that has this size. Blocks.
     pub(super) fn open(path: &Path, size_bytes: u64) -> io::Result<Self> {
         let file = File::open(path)?;
-        let held = if size_bytes <= SMALL_BYTES {
-            Held::Whole(read(&file, 0, size_bytes)?)
+        let source = if size_bytes <= SMALL_BYTES {
+            Source::Whole(read(&file, 0, size_bytes)?)
         } else {
-            Held::File(Arc::new(file))
+            Source::File(Arc::new(file))
         };
-        Ok(Self { size_bytes, held })
+        Ok(Self { size_bytes, source })
     }
 
-    /// Opens a file that has this size, unless that could take long: the system has it in memory.
+    /// Opens a file that has this size, if it is in the page cache.
     pub(super) fn open_at_hand(path: &Path, size_bytes: u64) -> Option<Self> {
         let file = at_hand::open(path)?;
-        let held = if size_bytes <= SMALL_BYTES {
-            Held::Whole(at_hand::read(&file, 0, size_bytes)?)
+        let source = if size_bytes <= SMALL_BYTES {
+            Source::Whole(at_hand::read(&file, 0, size_bytes)?)
         } else {
-            Held::File(Arc::new(file))
+            Source::File(Arc::new(file))
         };
-        Some(Self { size_bytes, held })
+        Some(Self { size_bytes, source })
     }
 
-    /// A content that is in memory.
+    /// Bytes in memory.
     #[must_use]
     pub fn of(bytes: Bytes) -> Self {
-        Self { size_bytes: bytes.len() as u64, held: Held::Whole(bytes) }
+        Self { size_bytes: bytes.len() as u64, source: Source::Whole(bytes) }
     }
 
-    /// How long it is.
+    /// The number of bytes.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// All of it.
+    /// All bytes.
     pub fn into_whole(self) -> Part<impl Stream<Item = io::Result<Bytes>> + Send + 'static> {
         let size_bytes = self.size_bytes;
         self.into_part(0, size_bytes)
     }
 
-    /// `length` bytes of it from `start`, as far as it has them.
+    /// `length` bytes from `start`, or fewer at the end.
     pub fn into_part(self, start: u64, length: u64) -> Part<impl Stream<Item = io::Result<Bytes>> + Send + 'static> {
         let start = start.min(self.size_bytes);
         let end = start.saturating_add(length).min(self.size_bytes);
-        match self.held {
-            Held::Whole(bytes) => {
-                // As many as there are in memory, so they fit.
+        match self.source {
+            Source::Whole(bytes) => {
+                // The bytes are in memory, so their number fits.
                 let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
                 Part::Whole(bytes.slice(at(start)..at(end)))
             }
-            Held::File(file) => Part::Pieces(pieces(file, start, end)),
+            Source::File(file) => Part::Pieces(pieces(file, start, end)),
         }
     }
 }
 
-/// The bytes of a file between two places, each piece read on a thread that may wait for the disk, unless it is in memory.
+/// The bytes of a file between two positions. A piece that is not in the page cache is read on a thread that may block.
 fn pieces(file: Arc<File>, start: u64, end: u64) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     stream::try_unfold((file, start), move |(file, at)| async move {
         if at >= end {
@@ -149,9 +149,9 @@ mod tests {
                 (0_u32..).take(usize::try_from(size).unwrap()).map(|number| (number % 251) as u8).collect();
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), &content).unwrap();
-            let open = || Content::open(file.path(), size).unwrap();
+            let open = || MediaBytes::open(file.path(), size).unwrap();
             assert_eq!(bytes(open().into_whole()).await.unwrap(), content, "{size}");
-            if let Some(at_hand) = Content::open_at_hand(file.path(), size) {
+            if let Some(at_hand) = MediaBytes::open_at_hand(file.path(), size) {
                 assert_eq!(bytes(at_hand.into_whole()).await.unwrap(), content, "{size}");
             }
             for (start, length) in [(0, 1), (1, 5), (size / 2, size), (size, 1), (size + 1, 1), (size / 3, u64::MAX)] {
@@ -170,11 +170,11 @@ mod tests {
         }
     }
 
-    /// A file system that cannot tell what it has in memory gives nothing.
+    /// A file system without non-blocking reads gives nothing.
     #[test]
-    fn what_is_read_at_hand_is_all_of_it_or_nothing() {
+    fn a_read_from_the_page_cache_is_complete_or_nothing() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(Content::open_at_hand(&file.path().join("none"), 5).is_none());
+        assert!(MediaBytes::open_at_hand(&file.path().join("none"), 5).is_none());
         std::fs::write(file.path(), b"short").unwrap();
         let read = |start, length| at_hand::read(file.as_file(), start, length);
         assert!(read(1, 3).is_none_or(|bytes| *bytes == *b"hor"));
@@ -185,9 +185,9 @@ mod tests {
     async fn a_file_that_became_shorter_is_an_error_and_no_shorter_content() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"short").unwrap();
-        assert!(Content::open(file.path(), 6).is_err());
-        assert!(Content::open_at_hand(file.path(), 6).is_none());
-        let large = Content::open(file.path(), SMALL_BYTES + 1).unwrap();
+        assert!(MediaBytes::open(file.path(), 6).is_err());
+        assert!(MediaBytes::open_at_hand(file.path(), 6).is_none());
+        let large = MediaBytes::open(file.path(), SMALL_BYTES + 1).unwrap();
         assert!(bytes(large.into_whole()).await.is_err());
     }
 }

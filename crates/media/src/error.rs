@@ -7,13 +7,13 @@ use ruma::OwnedServerName;
 use storage::StorageError;
 use tasks::limits::Busy;
 
-/// Why media cannot be taken, found, or made smaller. The texts are sentences for the client.
+/// The reason why a request for media failed. The texts are sentences for the client.
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
-    /// More than is taken.
+    /// The content is over the limit.
     #[error("The content has more than {most_bytes} bytes, which is the most that this server takes")]
     TooLarge {
-        /// The most that is.
+        /// The limit.
         most_bytes: u64,
     },
     /// The upload ended before it was complete.
@@ -22,47 +22,47 @@ pub enum MediaError {
     /// The upload took too long.
     #[error("The content took too long to arrive")]
     TooSlow,
-    /// The user waits with too many.
+    /// The user has too many media IDs without content.
     #[error("You have {0} uploads that were announced and not made: make these first")]
     TooManyAnnounced(u32),
-    /// No such media.
+    /// There is no such media.
     #[error("There is no such media")]
     NotFound,
     /// The ID was given to another user.
     #[error("This media ID was not given to you")]
-    OfSomebodyElse,
-    /// It has content already.
+    OfOtherUser,
+    /// The media has content already.
     #[error("This media has content already")]
     AlreadyUploaded,
-    /// It has none yet.
+    /// The media has no content yet.
     #[error("The content was not uploaded yet: try again later")]
     NotYetUploaded,
-    /// No picture, or none that can be read.
+    /// The content is no picture, or a damaged one.
     #[error("No thumbnail can be made of this: it is not a JPEG, PNG, GIF or WebP picture, or is damaged")]
     NotAPicture,
-    /// Reading the picture would take too much.
+    /// The picture is too large for a thumbnail.
     #[error("The picture has more than {most_pixels} pixels: no thumbnail is made of it")]
     PictureTooLarge {
-        /// The most that are read.
+        /// The limit.
         most_pixels: u64,
-        /// Whether it is another server's.
+        /// Whether the picture is from another server.
         is_remote: bool,
     },
-    /// Another server has more than is taken.
+    /// The content of another server is over the limit.
     #[error("{server} has more than {most_bytes} bytes of it, which is the most that this server takes")]
     RemoteTooLarge {
         /// The other server.
         server: OwnedServerName,
-        /// The most that is taken.
+        /// The limit.
         most_bytes: u64,
     },
-    /// Another server could not be asked, or says something else.
+    /// The request to another server failed, or its answer was bad.
     #[error(transparent)]
     Remote(#[from] RequestError),
-    /// The requester does this too often.
+    /// The user sent too many requests of this kind.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
-    /// Too many do this at once.
+    /// The server has too many requests of this kind.
     #[error(transparent)]
     Busy(#[from] Busy),
     /// A file cannot be read or written.

@@ -1,4 +1,4 @@
-//! Media of other servers.
+//! Fetching media from other servers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,13 +19,13 @@ use tasks::limits::Limit;
 use super::uploading::{Received, receive};
 use super::{MediaError, MediaFiles};
 
-/// More than the headers of two parts and the first part take, with what of the content comes along with them.
+/// The most bytes before the content: the headers of two parts and the first part, with room for the start of the content.
 const AROUND_BYTES: u64 = 1 << 20;
 /// The longest boundary between parts, by RFC 2046.
 const MAX_BOUNDARY_BYTES: usize = 70;
 const NOT_YET_UPLOADED: &str = "M_NOT_YET_UPLOADED";
 
-/// Fetches media of other servers.
+/// Fetches media from other servers.
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#content-repository>
 #[derive(Clone)]
@@ -36,24 +36,23 @@ pub struct RemoteMedia {
 }
 
 impl RemoteMedia {
-    /// Fetches by `client`. `limit` bounds how much at once, and no asker takes more than a share of it: a server that sends
-    /// slowly must not keep others from being asked.
+    /// Fetches by `client`. `limit` bounds how many run at once, and a user gets a share of it, so that a server that sends
+    /// slowly does not block requests to others.
     #[must_use]
     pub fn new(client: Arc<Client>, limit: Arc<Limit>, rate_limits: Arc<RateLimits>) -> Self {
         let shares = Arc::new(Shares::new(Kind::RemoteMedia, rate_limits, limit.clone()));
         Self { client, limit, shares }
     }
 
-    /// Fetches a content into a file. If it was announced and not uploaded, the other server may wait for it for so long.
+    /// Fetches a content into a file. If the media ID has no content yet, the other server waits for it.
     pub(super) async fn fetch(
         &self,
         files: &MediaFiles,
         server: &ServerName,
         media_id: &str,
-        patience: (Asker<'_>, Duration),
+        (asker, wait): (Asker<'_>, Duration),
         most_bytes: u64,
     ) -> Result<Received, MediaError> {
-        let (asker, wait) = patience;
         let _share = self.shares.enter(asker).await?;
         let _permit = self.limit.enter().await?;
         let wait_ms = wait.as_millis();
@@ -65,10 +64,10 @@ impl RemoteMedia {
                     "/_matrix/media/v3/download/{server}/{media_id}?allow_remote=false&allow_redirect=false\
                      &timeout_ms={wait_ms}"
                 );
-                let answer = self.client.open(server, &uri, Signing::Plain, wait).await.map_err(told)?;
+                let answer = self.client.open(server, &uri, Signing::Plain, wait).await.map_err(media_error)?;
                 from_body(files, server, answer, most_bytes).await
             }
-            Err(error) => Err(told(error)),
+            Err(error) => Err(media_error(error)),
         };
         if let Err(error) = &fetched {
             tracing::debug!(%server, media_id, %error, "media was not fetched");
@@ -77,7 +76,7 @@ impl RemoteMedia {
     }
 }
 
-/// The content of an answer in two parts, of which the second one is it.
+/// The content of an answer in two parts: the second part.
 async fn from_parts(
     files: &MediaFiles,
     server: &ServerName,
@@ -86,7 +85,7 @@ async fn from_parts(
 ) -> Result<Received, MediaError> {
     let bad = |reason: &str| MediaError::from(RequestError::bad_answer(server, reason));
     let boundary = boundary(&answer.headers).ok_or_else(|| bad("its answer has no boundary between the parts"))?;
-    // What comes before the content is searched for its end again and again, and kept in memory until then.
+    // The parser keeps everything before the content in memory, and searches it again with each piece.
     let most_before = Arc::new(AtomicU64::new(AROUND_BYTES));
     let body = pieces(answer, most_before.clone());
     let mut parts = Multipart::new(body, boundary);
@@ -97,7 +96,7 @@ async fn from_parts(
         },
         error => bad(&error.to_string()),
     };
-    // The first part tells of the media; there is nothing in it so far.
+    // The first part is metadata, and empty so far.
     drop(parts.next_field().await.map_err(broken)?.ok_or_else(|| bad("its answer has no parts"))?);
     let part = parts.next_field().await.map_err(broken)?.ok_or_else(|| bad("its answer has one part only"))?;
     if part.headers().contains_key(LOCATION) {
@@ -108,11 +107,11 @@ async fn from_parts(
     let body =
         stream::try_unfold(part, async |mut part: Field<'static>| Ok(part.chunk().await?.map(|piece| (piece, part))));
     let body = futures::TryStreamExt::map_err(body, broken);
-    let draft = receive(files, body, most_bytes, || too_large(server, most_bytes)).await?;
-    Ok(Received { draft, content_type, file_name })
+    let file = receive(files, body, most_bytes, || too_large(server, most_bytes)).await?;
+    Ok(Received { file, content_type, file_name })
 }
 
-/// The content that is the whole answer.
+/// The content of an answer without parts.
 async fn from_body(
     files: &MediaFiles,
     server: &ServerName,
@@ -122,11 +121,11 @@ async fn from_body(
     let (content_type, file_name) = described(&answer.headers);
     let unlimited = Arc::new(AtomicU64::new(u64::MAX));
     let body = futures::TryStreamExt::map_err(pieces(answer, unlimited), MediaError::from);
-    let draft = receive(files, body, most_bytes, || too_large(server, most_bytes)).await?;
-    Ok(Received { draft, content_type, file_name })
+    let file = receive(files, body, most_bytes, || too_large(server, most_bytes)).await?;
+    Ok(Received { file, content_type, file_name })
 }
 
-/// The pieces of an answer, of which `most_bytes` at most are read until that is changed.
+/// The pieces of an answer. It fails after `most_bytes`, which may change meanwhile.
 fn pieces(
     answer: OpenAnswer,
     most_bytes: Arc<AtomicU64>,
@@ -134,10 +133,10 @@ fn pieces(
     stream::try_unfold((answer, 0), move |(mut answer, read)| {
         let most_bytes = most_bytes.clone();
         async move {
-            // The parser takes all that it can have without waiting, before it looks at any of it.
+            // The parser polls until it must wait, before it parses. Yielding gives it one piece at a time.
             tokio::task::yield_now().await;
             if read > most_bytes.load(Ordering::Relaxed) {
-                return Err(RequestError::bad_answer(answer.server(), "too much stands before the content"));
+                return Err(RequestError::bad_answer(answer.server(), "too much comes before the content"));
             }
             let piece = answer.piece().await?;
             Ok(piece.map(|piece| {
@@ -152,8 +151,8 @@ fn too_large(server: &ServerName, most_bytes: u64) -> MediaError {
     MediaError::RemoteTooLarge { server: server.to_owned(), most_bytes }
 }
 
-/// What the error of another server means.
-fn told(error: RequestError) -> MediaError {
+/// The error for the client of an error of another server.
+fn media_error(error: RequestError) -> MediaError {
     if error.has_code(NOT_YET_UPLOADED) {
         MediaError::NotYetUploaded
     } else if error.is_not_found() {
@@ -170,7 +169,7 @@ fn boundary(headers: &HeaderMap) -> Option<String> {
     (1..=MAX_BOUNDARY_BYTES).contains(&boundary.len()).then_some(boundary)
 }
 
-/// The type, and the name of the file.
+/// The type and the name of the file.
 fn described(headers: &HeaderMap) -> (Option<String>, Option<String>) {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let disposition = headers.get(CONTENT_DISPOSITION);

@@ -1,4 +1,4 @@
-//! The files of media. Each has a random name, so that nothing outside this server decides where anything is written.
+//! The files of media. Each has a random name, so that no client chooses where a file is written.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::spawn_blocking;
 
-use super::Content;
+use super::MediaBytes;
 
-/// The names of files: more than enough that no two ever are the same.
+/// The length of file names: long enough that no two are equal.
 const NAME_LENGTH: usize = 32;
 /// The folder of files that are not complete.
 const INCOMING: &str = "incoming";
@@ -23,53 +23,53 @@ pub struct MediaFiles {
 }
 
 /// A file that is being written. It is removed if it is dropped before it is kept.
-pub(super) struct Draft {
+pub(super) struct PartialFile {
     name: String,
     written: Written,
     file: File,
     size_bytes: u64,
 }
 
-/// Where a draft is, until it is kept.
+/// The path of a partial file, until it is kept.
 struct Written(Option<PathBuf>);
 
-/// A file that is complete.
+/// A complete file.
 pub(super) struct Kept {
     pub(super) name: String,
     pub(super) size_bytes: u64,
 }
 
 impl MediaFiles {
-    /// Files in `folder`, which is made with the first of them.
+    /// Files in `folder`, which is created with the first file.
     #[must_use]
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
 
     /// Begins a file.
-    pub(super) async fn begin(&self) -> io::Result<Draft> {
+    pub(super) async fn begin(&self) -> io::Result<PartialFile> {
         let name = random_string(NAME_LENGTH);
         let incoming = self.folder.join(INCOMING);
         fs::create_dir_all(&incoming).await?;
         let path = incoming.join(&name);
         let file = File::create_new(&path).await?;
-        Ok(Draft { name, written: Written(Some(path)), file, size_bytes: 0 })
+        Ok(PartialFile { name, written: Written(Some(path)), file, size_bytes: 0 })
     }
 
     /// Keeps what was written: it survives a power loss from now on.
-    pub(super) async fn keep(&self, draft: Draft) -> io::Result<Kept> {
-        let Draft { name, mut written, mut file, size_bytes } = draft;
+    pub(super) async fn keep(&self, partial: PartialFile) -> io::Result<Kept> {
+        let PartialFile { name, mut written, mut file, size_bytes } = partial;
         file.flush().await?;
         file.sync_all().await?;
         let path = self.path(&name)?;
         let folder = path.parent().unwrap_or(&self.folder).to_owned();
         fs::create_dir_all(&folder).await?;
-        if let Some(draft) = &written.0 {
-            fs::rename(draft, &path).await?;
+        if let Some(partial) = &written.0 {
+            fs::rename(partial, &path).await?;
         }
-        // There it is now, to be removed if the rest fails.
+        // The file is here now, and is removed if a later step fails.
         written.0 = Some(path);
-        // The entry of the file, and those of the folders that may be new.
+        // The entries of the file and of new folders must be on the disk too.
         for folder in folder.ancestors().take_while(|folder| folder.starts_with(&self.folder)) {
             File::open(folder).await?.sync_all().await?;
         }
@@ -78,15 +78,15 @@ impl MediaFiles {
     }
 
     /// Opens a file of this size.
-    pub(super) async fn open(&self, name: &str, size_bytes: u64) -> io::Result<Content> {
+    pub(super) async fn open(&self, name: &str, size_bytes: u64) -> io::Result<MediaBytes> {
         let path = self.path(name)?;
-        if let Some(content) = Content::open_at_hand(&path, size_bytes) {
+        if let Some(content) = MediaBytes::open_at_hand(&path, size_bytes) {
             return Ok(content);
         }
-        spawn_blocking(move || Content::open(&path, size_bytes)).await.map_err(io::Error::other)?
+        spawn_blocking(move || MediaBytes::open(&path, size_bytes)).await.map_err(io::Error::other)?
     }
 
-    /// Removes a file that nothing refers to. What cannot be removed takes room, and harms nobody.
+    /// Removes a file that nothing refers to. A failure is logged, and the file only takes space.
     pub(super) async fn remove(&self, name: &str) {
         let removed = match self.path(name) {
             Ok(path) => fs::remove_file(path).await,
@@ -99,7 +99,7 @@ impl MediaFiles {
         }
     }
 
-    /// Where a file is: in one of 3,844 folders of that many, so that none of them becomes too large.
+    /// The path of a file: two levels of 3,844 folders each keep the folders small.
     pub(super) fn path(&self, name: &str) -> io::Result<PathBuf> {
         let is_name = name.len() == NAME_LENGTH && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let parts = name.get(..2).zip(name.get(2..4)).filter(|_| is_name);
@@ -107,7 +107,7 @@ impl MediaFiles {
         Ok(self.folder.join(first).join(second).join(name))
     }
 
-    /// Removes what was begun longer than `age` ago and never finished: whoever wrote it was killed.
+    /// Removes partial files older than `age`, which a killed server left.
     pub(crate) async fn remove_abandoned(&self, age: Duration) -> io::Result<u64> {
         let mut removed = 0;
         let mut entries = match fs::read_dir(self.folder.join(INCOMING)).await {
@@ -127,13 +127,13 @@ impl MediaFiles {
     }
 }
 
-impl Draft {
-    /// How much was written.
+impl PartialFile {
+    /// The bytes written so far.
     pub(super) fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// Writes what comes next.
+    /// Appends bytes.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes).await?;
         self.size_bytes += bytes.len() as u64;
@@ -149,7 +149,7 @@ impl Drop for Written {
     }
 }
 
-/// Dropped is what nobody waits for any more, so there is nobody to await it either.
+/// Removes a file in `drop`, which cannot wait.
 fn remove_now(path: &Path) {
     if let Err(error) = std::fs::remove_file(path) {
         tracing::warn!(file = %path.display(), %error, "an unfinished file of media could not be removed");
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_killed_server_has_begun_is_removed() {
+    async fn partial_files_of_a_killed_server_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let media = MediaFiles::new(folder.path().to_owned());
         assert_eq!(media.remove_abandoned(Duration::ZERO).await.unwrap(), 0);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_but_the_name_of_a_file_is_looked_for() {
+    async fn only_names_of_files_have_a_path() {
         let media = MediaFiles::new(PathBuf::from("/nowhere"));
         for name in
             ["", "a", "../../../../../../../../../etc/pass", "/etc/passwd/etc/passwd/etc/passw", &"ä".repeat(16)]

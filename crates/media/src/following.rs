@@ -1,4 +1,4 @@
-//! Noticing what other nodes do with media.
+//! Following the changes of media by other nodes.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use storage::{LogEntry, LogObserver};
 use super::ContentRepository;
 
 impl ContentRepository {
-    /// Follows the log from now on: whoever waits for a content is told when it was uploaded to another node, and what was changed
-    /// there is forgotten here.
+    /// Follows the log from now on: an upload to another node wakes requests that wait for it, and a change there removes the
+    /// cached row here.
     pub fn follow(self: &Arc<Self>) {
         self.database.observe(self.clone());
     }

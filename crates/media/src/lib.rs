@@ -1,9 +1,9 @@
-//! The content repository: what users upload, what is fetched of other servers, and smaller pictures of both.
+//! The content repository: uploads, media fetched from other servers, and thumbnails of both.
 //!
-//! Contents are in [files](MediaFiles), what is known of them in the database. A file is complete, and on the disk, before the
-//! database tells of it. Contents never change, so what is known of them is remembered.
+//! Contents are [files](MediaFiles), and the database has their names, types and sizes. A file is complete and on the disk
+//! before the database names it. Contents never change, so these rows are cached.
 //!
-//! Begin with [`ContentRepository`], which every request for media goes to.
+//! Begin reading with [`ContentRepository`], which serves every request for media. Its methods fail with [`MediaError`].
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#content-repository>
 //!
@@ -11,7 +11,7 @@
 //!
 //! | kept | in the metrics | bounded by | kept up to date by |
 //! |---|---|---|---|
-//! | which files have a content, and its thumbnails | `media`, `thumbnails` | their shares of `caches.memory_budget` | never changes but for names, which the log of other nodes tells; a file that is gone is looked for again |
+//! | the rows of media and thumbnails | `media`, `thumbnails` | their shares of `caches.memory_budget` | only names change, and the log of other nodes reports that; if a file is gone, the row is read again |
 
 mod at_hand;
 mod cleaning;
@@ -28,7 +28,7 @@ mod uploading;
 
 use std::time::Duration;
 
-pub use self::content::{Content, Part};
+pub use self::content::{MediaBytes, Part};
 pub use self::error::MediaError;
 pub use self::fetching::RemoteMedia;
 pub use self::files::MediaFiles;
@@ -38,47 +38,47 @@ pub use self::thumbnail::ThumbnailRequest;
 pub use self::uploading::{Announced, Upload};
 use accounts::asking::Asker;
 
-/// What the content repository takes.
+/// The limits of the content repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MediaOptions {
-    /// The largest content, uploaded here or fetched of others.
+    /// The largest content, uploaded here or fetched from another server.
     pub most_bytes: u64,
-    /// The largest picture of which a thumbnail is made.
+    /// The largest picture that gets a thumbnail.
     pub most_pixels: u64,
-    /// Of the IDs that a user was given before the content, so many wait for it at most.
+    /// A user has at most so many media IDs without content.
     pub most_announced: u32,
-    /// How long they wait.
+    /// A media ID expires after so long without content.
     pub announced_for: Duration,
-    /// How long contents of other servers are kept; for good if that is not said.
+    /// Contents of other servers are kept for so long; without a limit if `None`.
     pub keep_fetched_for: Option<Duration>,
-    /// Whether downloads by the old paths, which need no token, are answered.
+    /// Whether the old paths, which need no token, serve downloads.
     pub allow_unauthenticated: bool,
 }
 
-/// Who asks for media, and how long they wait.
+/// The user behind a download, and how long the download may wait.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience<'a> {
-    /// Until something is there, if it was announced and not uploaded yet.
+pub struct DownloadOptions<'a> {
+    /// The wait for the content of a media ID that has none yet.
     pub wait: Duration,
-    /// On whose behalf another server may be asked; `None` if none may.
+    /// The user for whom another server is asked; `None` if no other server may be asked.
     pub asker: Option<Asker<'a>>,
 }
 
-/// Media, ready to be sent.
+/// Media whose file is open.
 #[derive(Debug)]
 pub struct OpenMedia {
-    /// The bytes.
-    pub content: Content,
-    /// A name of exactly these bytes, of letters and digits: no other content ever has it.
+    /// The content.
+    pub content: MediaBytes,
+    /// A unique name of these bytes, of letters and digits.
     pub version: String,
-    /// What it is. If it is an upload as it was made, this is what the uploader said: not to be believed.
+    /// The type. That of an upload is the claim of the uploader, and must not be trusted.
     pub content_type: Option<String>,
-    /// What they called it: any text.
+    /// The name that the uploader gave it: any text.
     pub file_name: Option<String>,
 }
 
 impl OpenMedia {
-    /// The same with a type that was found by looking at the bytes.
+    /// The same media with a type that was read from the bytes.
     fn with_type(self, content_type: &str) -> Self {
         Self { content_type: Some(content_type.to_owned()), ..self }
     }

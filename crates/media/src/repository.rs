@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::thumbnailing::{Thumbnail, ThumbnailOf};
 use super::uploading::to_the_end;
-use super::{MediaError, MediaFiles, MediaId, MediaOptions, OpenMedia, Patience, RemoteMedia};
+use super::{DownloadOptions, MediaError, MediaFiles, MediaId, MediaOptions, OpenMedia, RemoteMedia};
 
-/// How many arrivals are told before those who wait look for themselves.
+/// The channel holds so many arrivals; a waiting request that missed some looks at the database.
 const ARRIVALS: usize = 64;
-/// How often those who wait look for themselves: the content may have been uploaded to another node.
+/// A waiting request looks at the database so often: the content may have been uploaded to another node.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Media of this server's users, and of others'.
+/// Media of this server and of other servers.
 pub struct ContentRepository {
     pub(super) database: Database,
     pub(super) clock: Arc<dyn Clock>,
@@ -39,9 +39,9 @@ pub struct ContentRepository {
 }
 
 impl ContentRepository {
-    /// Media whose contents are in `files`. Those of other servers come by `remote`. `thumbnails` bounds how many are made at once, and no
-    /// user takes more than a share of it. Whoever waits is told that there is nothing when `stopping` is cancelled.
-    #[expect(clippy::too_many_arguments, reason = "it is what it touches")]
+    /// Media with contents in `files`; `remote` fetches those of other servers. `thumbnails` limits how many thumbnails are
+    /// made at once, and a user gets a share of it. When `stopping` is cancelled, waiting requests end without content.
+    #[expect(clippy::too_many_arguments, reason = "these are the parts that it uses")]
     #[must_use]
     pub fn new(
         database: Database,
@@ -75,7 +75,7 @@ impl ContentRepository {
         }
     }
 
-    /// Changes what is taken.
+    /// Replaces the limits.
     pub fn reconfigure(&self, options: MediaOptions) {
         self.options.replace(options);
     }
@@ -86,42 +86,39 @@ impl ContentRepository {
         self.options.read().most_bytes
     }
 
-    /// Whether downloads by the old paths, which need no token, are answered.
+    /// Whether the old paths, which need no token, serve downloads.
     #[must_use]
     pub fn allows_unauthenticated(&self) -> bool {
         self.options.read().allow_unauthenticated
     }
 
-    /// A content.
+    /// Media, once it has content.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownloadservernamemediaid>
-    ///
-    /// # Errors
-    /// [`MediaError`].
     pub async fn download(
         self: &Arc<Self>,
         server_name: &ServerName,
         media_id: MediaId,
-        patience: Patience<'_>,
+        options: DownloadOptions<'_>,
     ) -> Result<OpenMedia, MediaError> {
         let key = MediaKey { server_name: server_name.to_string(), media_id: media_id.into_string() };
-        Ok(self.opened(&key, server_name, patience).await?.1)
+        Ok(self.opened(&key, server_name, options).await?.1)
     }
 
-    /// What there is under `key`, once it is there, and its file.
+    /// The row and the open file of media, once it has content.
     pub(super) async fn opened(
         self: &Arc<Self>,
         key: &MediaKey,
         server_name: &ServerName,
-        patience: Patience<'_>,
+        options: DownloadOptions<'_>,
     ) -> Result<(Arc<MediaContent>, OpenMedia), MediaError> {
-        let content = self.content(key, server_name, patience).await?;
+        let content = self.content(key, server_name, options).await?;
         match self.open(key, &content).await {
             Err(MediaError::NotFound) => {}
             opened => return Ok((content, opened?)),
         }
-        // What was remembered may have been removed by another node; then it is looked for anew.
-        let found = self.content(key, server_name, patience).await?;
+        // Another node may have removed the cached content, so it is looked up again.
+        let found = self.content(key, server_name, options).await?;
         if found.file == content.file {
             return Err(MediaError::NotFound);
         }
@@ -129,18 +126,18 @@ impl ContentRepository {
         Ok((found, opened))
     }
 
-    /// What there is under `key`, once it is there.
+    /// The row of media, once it has content.
     pub(super) async fn content(
         self: &Arc<Self>,
         key: &MediaKey,
         server_name: &ServerName,
-        patience: Patience<'_>,
+        options: DownloadOptions<'_>,
     ) -> Result<Arc<MediaContent>, MediaError> {
         if let Some(content) = self.contents.get(key) {
             return Ok(content);
         }
         if server_name == self.identity.server_name {
-            let content = Arc::new(self.awaited(key, patience.wait).await?);
+            let content = Arc::new(self.awaited(key, options.wait).await?);
             self.contents.insert(key.clone(), content.clone());
             return Ok(content);
         }
@@ -148,14 +145,14 @@ impl ContentRepository {
             if let Some(content) = self.database.media(key).await?.and_then(|media| media.content) {
                 return Ok(Arc::new(content));
             }
-            let Some(asker) = patience.asker else { return Err(MediaError::NotFound) };
-            // Not in everybody's future: what is fetched is seldom, and takes much room.
-            Box::pin(self.fetch(key, server_name, asker, patience.wait)).await.map(Arc::new)
+            let Some(asker) = options.asker else { return Err(MediaError::NotFound) };
+            // Boxed, because fetching is rare and its future is large.
+            Box::pin(self.fetch(key, server_name, asker, options.wait)).await.map(Arc::new)
         };
         self.contents.load(key, load).await
     }
 
-    /// Media of this server, once its content is there.
+    /// Media of this server, once it has content.
     async fn awaited(&self, key: &MediaKey, wait: Duration) -> Result<MediaContent, MediaError> {
         let deadline = Instant::now() + wait;
         let mut arrivals = self.arrivals.subscribe();
@@ -171,7 +168,7 @@ impl ContentRepository {
             let look_at = deadline.min(Instant::now() + LOOK_EVERY);
             let _ = self.stopping.run_until_cancelled(tokio::time::timeout_at(look_at, arrival)).await;
             if Instant::now() >= deadline || self.stopping.is_cancelled() {
-                // What came at the last moment is there, too.
+                // The content may have come at the last moment.
                 let media = self.database.media(key).await?.ok_or(MediaError::NotFound)?;
                 return media.content.ok_or(MediaError::NotYetUploaded);
             }
@@ -194,7 +191,7 @@ impl ContentRepository {
             if matches!(inserted, Ok(true)) {
                 return Ok(content);
             }
-            // Another node was faster, or nothing can be written.
+            // Another node was faster, or the database failed.
             this.remove_unless_known(&key, &content.file).await;
             inserted?;
             let media = this.database.media(&key).await?;
@@ -203,9 +200,9 @@ impl ContentRepository {
         .await
     }
 
-    /// Tells those who wait.
+    /// Wakes requests that wait for this media.
     pub(super) fn arrived(&self, key: MediaKey) {
-        // Nobody may be waiting.
+        // An error means that no request waits.
         let _ = self.arrivals.send(key);
     }
 

@@ -1,4 +1,4 @@
-//! Makes pictures smaller. Everything here takes time on the processor, and is done under a limit, on a thread for such work.
+//! Making pictures smaller. These functions take processor time: they run on blocking threads, under a limit.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
@@ -12,19 +12,18 @@ use storage::ThumbnailKey;
 
 use super::MediaError;
 
-/// The sizes in which thumbnails are made, in the order in which they are looked through: the specification's list. Every
-/// content has at most one thumbnail of each.
+/// The sizes of thumbnails, smallest first: the list of the specification. A content has at most one thumbnail of each.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#thumbnails>
 const SIZES: [ThumbnailKey; 5] = [cropped(32), cropped(96), scaled(320, 240), scaled(640, 480), LARGEST];
 /// The largest of them.
 pub(super) const LARGEST: ThumbnailKey = scaled(800, 600);
-/// What photographs are written with, of 100.
+/// The quality of photographs, of 100.
 const JPEG_QUALITY: u8 = 80;
-/// Most that is allocated for each pixel: four channels of 16 bits.
+/// The most bytes that a pixel takes: four channels of 16 bits.
 const MOST_BYTES_PER_PIXEL: u64 = 8;
 
-/// A thumbnail that somebody asks for.
+/// A request for a thumbnail.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#thumbnails>
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,15 +32,15 @@ pub struct ThumbnailRequest {
     pub width: u32,
     /// In pixels, at least 1.
     pub height: u32,
-    /// Whether it is cut to the ratio of the two.
+    /// Whether the picture is cut to the ratio of the two.
     pub is_cropped: bool,
-    /// Whether it may move: then what moves is given as it is, however large.
+    /// Whether it may be animated: then an animated picture is served unchanged.
     pub may_move: bool,
 }
 
 impl ThumbnailRequest {
-    /// The first of the sizes that is as large as was asked for. A scaled picture is made where no cropped one is large enough.
-    /// `None` if no size is: then the picture stays as it is.
+    /// The first size that is large enough; a scaled size if no cropped one is. `None` if no size is: then the picture is served
+    /// unchanged.
     pub(super) fn size(self) -> Option<ThumbnailKey> {
         let is_method = |size: &ThumbnailKey| self.is_cropped || !size.is_cropped;
         let is_enough = |size: &ThumbnailKey| size.width >= self.width && size.height >= self.height;
@@ -57,18 +56,18 @@ const fn scaled(width: u32, height: u32) -> ThumbnailKey {
     ThumbnailKey { width, height, is_cropped: false }
 }
 
-/// What answers a request for a thumbnail.
+/// The picture for a request.
 #[derive(Debug)]
 pub(super) enum Picture {
-    /// The media as it is, which is no larger, with what it is by its first bytes.
+    /// The media is no larger than the size. This is the type in its first bytes.
     AsItIs { content_type: &'static str },
     /// A new picture.
     Made { bytes: Vec<u8>, content_type: &'static str },
 }
 
-/// Makes the picture in a file as small as `size`, unless it is already. If it moves, its first picture is taken.
+/// Makes the picture in a file as small as `size`, unless it is already. An animated picture gives its first frame.
 pub(super) fn make(path: &Path, size: ThumbnailKey, most_pixels: u64) -> Result<Picture, MediaError> {
-    let Look { format, moves } = look(path)?;
+    let PictureKind { format, is_animated } = kind_of(path)?;
     let mut reader = ImageReader::with_format(BufReader::new(File::open(path)?), format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(most_pixels.saturating_mul(MOST_BYTES_PER_PIXEL));
@@ -81,46 +80,46 @@ pub(super) fn make(path: &Path, size: ThumbnailKey, most_pixels: u64) -> Result<
     let orientation = decoder.orientation().map_err(unreadable)?;
     let is_small = |(width, height)| width <= size.width && height <= size.height;
     let turned = if is_upright(orientation) { (width, height) } else { (height, width) };
-    if is_small(turned) && !moves {
+    if is_small(turned) && !is_animated {
         return Ok(Picture::AsItIs { content_type: format.to_mime_type() });
     }
     let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     picture.apply_orientation(orientation);
     let picture = fitted(picture, size);
-    // Drawings and writing stay as sharp as they were.
+    // JPEG would blur drawings and text.
     let is_exact = matches!(format, ImageFormat::Png | ImageFormat::Gif) || picture.color().has_alpha();
     if is_exact { write_png(&picture) } else { write_jpeg(&picture) }
 }
 
-/// What a file is, by its first bytes.
-pub(super) struct Look {
+/// The kind of picture in a file, by its first bytes.
+pub(super) struct PictureKind {
     format: ImageFormat,
-    /// Whether it may hold several pictures.
-    pub(super) moves: bool,
+    /// Whether it may have several frames.
+    pub(super) is_animated: bool,
 }
 
-impl Look {
+impl PictureKind {
     pub(super) fn content_type(&self) -> &'static str {
         self.format.to_mime_type()
     }
 }
 
-/// Looks what a file is, whatever its uploader said.
-pub(super) fn look(path: &Path) -> Result<Look, MediaError> {
+/// The kind of picture in a file. The claim of the uploader does not count.
+pub(super) fn kind_of(path: &Path) -> Result<PictureKind, MediaError> {
     let open = || File::open(path).map(BufReader::new);
     let format = ImageReader::new(open()?).with_guessed_format()?.format();
     let format = format.ok_or(MediaError::NotAPicture)?;
-    let moves = match format {
+    let is_animated = match format {
         ImageFormat::Jpeg => false,
         ImageFormat::Gif => true,
-        ImageFormat::Png => png_moves(open()?).map_err(unreadable)?,
+        ImageFormat::Png => is_animated_png(open()?).map_err(unreadable)?,
         ImageFormat::WebP => WebPDecoder::new(open()?).map_err(unreadable)?.has_animation(),
         _ => return Err(MediaError::NotAPicture),
     };
-    Ok(Look { format, moves })
+    Ok(PictureKind { format, is_animated })
 }
 
-fn png_moves(file: impl BufRead + Seek) -> image::ImageResult<bool> {
+fn is_animated_png(file: impl BufRead + Seek) -> image::ImageResult<bool> {
     PngDecoder::new(file)?.is_apng()
 }
 
@@ -139,7 +138,7 @@ fn unreadable(error: image::ImageError) -> MediaError {
     }
 }
 
-/// Never larger than before.
+/// The picture in the size, and never larger than it is.
 fn fitted(picture: DynamicImage, size: ThumbnailKey) -> DynamicImage {
     let ThumbnailKey { width, height, is_cropped } = size;
     let picture = if is_cropped { cut(&picture, width, height) } else { picture };
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_asked_for_no_more_than_five_sizes_are_made() {
+    fn all_requests_together_make_at_most_five_sizes() {
         let sides = (1..=1000).step_by(7);
         let asked = sides.clone().flat_map(|width| sides.clone().map(move |height| (width, height)));
         let requests = asked.flat_map(|(width, height)| [true, false].map(|crop| request(width, height, crop)));
@@ -285,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_stands_still() {
+    fn an_animated_picture_gives_its_first_frame() {
         let mut bytes = Vec::new();
         let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);
         for _ in 0..2 {
@@ -294,12 +293,12 @@ mod tests {
         drop(encoder);
         let (still, _) = made(&bytes, request(32, 32, true)).unwrap();
         assert_eq!(still.dimensions(), (20, 20));
-        assert!(look(file(&bytes).path()).unwrap().moves);
-        assert!(!look(file(&written(&halves(20, 20), ImageFormat::Png)).path()).unwrap().moves);
+        assert!(kind_of(file(&bytes).path()).unwrap().is_animated);
+        assert!(!kind_of(file(&written(&halves(20, 20), ImageFormat::Png)).path()).unwrap().is_animated);
     }
 
     #[test]
-    fn what_is_no_picture_or_too_large_is_refused() {
+    fn other_content_and_large_pictures_are_refused() {
         let whole = written(&halves(1000, 500), ImageFormat::Png);
         let half = &whole[..whole.len() / 2];
         for bytes in [&b""[..], b"<svg/>", b"\x89PNG\r\n\x1a\n", b"GIF89a", &[0xff, 0xd8, 0xff], half] {

@@ -1,4 +1,4 @@
-//! Thumbnails: found, or made when somebody asks for them, and kept.
+//! Thumbnails are made at the first request, and kept.
 
 use std::sync::Arc;
 
@@ -7,23 +7,23 @@ use homeserver_core::HeapSize;
 use ruma::ServerName;
 use storage::{MediaContent, MediaKey, ThumbnailKey};
 
-use super::thumbnail::{LARGEST, Picture, look, make};
+use super::thumbnail::{LARGEST, Picture, kind_of, make};
 use super::uploading::{Received, to_the_end};
-use super::{ContentRepository, MediaError, MediaId, OpenMedia, Patience, ThumbnailRequest};
+use super::{ContentRepository, DownloadOptions, MediaError, MediaId, OpenMedia, ThumbnailRequest};
 
-/// Names one of the thumbnails of a content.
+/// The key of a thumbnail.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct ThumbnailOf {
     key: MediaKey,
     size: ThumbnailKey,
 }
 
-/// What a content looks like in a size. Contents never change, so this does not either.
+/// The thumbnail of a content in one size. It never changes.
 #[derive(Debug)]
 pub(super) enum Thumbnail {
-    /// The content is no larger. This is its type by its first bytes.
+    /// The content is no larger than the size. This is the type in its first bytes.
     AsItIs(&'static str),
-    /// Made and kept.
+    /// A smaller picture.
     Kept(MediaContent),
 }
 
@@ -43,30 +43,27 @@ impl HeapSize for Thumbnail {
 }
 
 impl ContentRepository {
-    /// A content as a small picture.
+    /// The thumbnail of a content.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediathumbnailservernamemediaid>
-    ///
-    /// # Errors
-    /// [`MediaError`].
     pub async fn thumbnail(
         self: &Arc<Self>,
         server_name: &ServerName,
         media_id: MediaId,
         request: ThumbnailRequest,
-        patience: Patience<'_>,
+        options: DownloadOptions<'_>,
     ) -> Result<OpenMedia, MediaError> {
         let key = MediaKey { server_name: server_name.to_string(), media_id: media_id.into_string() };
-        self.content(&key, server_name, patience).await?;
+        self.content(&key, server_name, options).await?;
         let size = match request.size() {
             Some(size) if !request.may_move => size,
             size => {
-                let (content, opened) = self.opened(&key, server_name, patience).await?;
+                let (content, opened) = self.opened(&key, server_name, options).await?;
                 let path = self.files.path(&content.file)?;
-                let look = self.heavily(patience.asker, move || look(&path)).await?;
-                let stays_as_it_is = if look.moves { request.may_move } else { size.is_none() };
-                if stays_as_it_is {
-                    return Ok(opened.with_type(look.content_type()));
+                let kind = self.compute(options.asker, move || kind_of(&path)).await?;
+                let is_unchanged = if kind.is_animated { request.may_move } else { size.is_none() };
+                if is_unchanged {
+                    return Ok(opened.with_type(kind.content_type()));
                 }
                 size.unwrap_or(LARGEST)
             }
@@ -75,10 +72,10 @@ impl ContentRepository {
         match self.known_thumbnail(&of).await?.as_deref() {
             None => {}
             Some(Thumbnail::AsItIs(content_type)) => {
-                return Ok(self.opened(&of.key, server_name, patience).await?.1.with_type(content_type));
+                return Ok(self.opened(&of.key, server_name, options).await?.1.with_type(content_type));
             }
             Some(Thumbnail::Kept(kept)) => match self.open(&of.key, kept).await {
-                // Somebody has removed the file, so another one is made.
+                // The file was removed, so a new one is made.
                 Err(MediaError::NotFound) => {
                     self.pictures.remove(&of);
                     self.database.remove_media_thumbnail(of.key.clone(), size, kept.file.clone()).await?;
@@ -86,7 +83,7 @@ impl ContentRepository {
                 opened => return opened,
             },
         }
-        self.new_thumbnail(of, server_name, patience).await
+        self.new_thumbnail(of, server_name, options).await
     }
 
     async fn known_thumbnail(&self, of: &ThumbnailOf) -> Result<Option<Arc<Thumbnail>>, MediaError> {
@@ -103,12 +100,12 @@ impl ContentRepository {
         self: &Arc<Self>,
         of: ThumbnailOf,
         server_name: &ServerName,
-        patience: Patience<'_>,
+        options: DownloadOptions<'_>,
     ) -> Result<OpenMedia, MediaError> {
-        let (content, opened) = self.opened(&of.key, server_name, patience).await?;
+        let (content, opened) = self.opened(&of.key, server_name, options).await?;
         let (path, size, most_pixels) = (self.files.path(&content.file)?, of.size, self.options.read().most_pixels);
         let is_remote = server_name != self.identity.server_name;
-        match self.heavily(patience.asker, move || make(&path, size, most_pixels)).await {
+        match self.compute(options.asker, move || make(&path, size, most_pixels)).await {
             Ok(Picture::AsItIs { content_type }) => {
                 self.pictures.insert(of, Arc::new(Thumbnail::AsItIs(content_type)));
                 Ok(opened.with_type(content_type))
@@ -121,9 +118,9 @@ impl ContentRepository {
         }
     }
 
-    /// Does what is heavy on a thread for such work, within the limit. A user who asks for much waits for places of a share, so that the
-    /// others are served in between.
-    async fn heavily<T: Send + 'static>(
+    /// Runs work that takes processor time on a blocking thread, within the limit. A user with many requests waits for a share
+    /// of it, so that requests of other users run in between.
+    async fn compute<T: Send + 'static>(
         &self,
         asker: Option<Asker<'_>>,
         work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
@@ -134,8 +131,8 @@ impl ContentRepository {
         };
         let permit = self.thumbnails.enter().await?;
         let done = tokio::task::spawn_blocking(move || {
-            // Until the work is done, whether or not anybody still waits for it.
-            let _places = (share, permit);
+            // The permits are held until the work is done, even if the request is dropped.
+            let _permits = (share, permit);
             work()
         });
         done.await.unwrap_or_else(|error| {
@@ -144,7 +141,7 @@ impl ContentRepository {
         })
     }
 
-    /// Keeps a thumbnail for the requests that follow.
+    /// Keeps a thumbnail for later requests.
     async fn keep(
         self: &Arc<Self>,
         of: ThumbnailOf,
@@ -153,14 +150,14 @@ impl ContentRepository {
     ) -> Result<OpenMedia, MediaError> {
         let (this, content_type) = (self.clone(), Some(content_type.to_owned()));
         to_the_end(async move {
-            let mut draft = this.files.begin().await?;
-            draft.write(&bytes).await?;
-            let made = Received { draft, content_type, file_name: None }.keep(&this.files).await?;
+            let mut file = this.files.begin().await?;
+            file.write(&bytes).await?;
+            let made = Received { file, content_type, file_name: None }.keep(&this.files).await?;
             let opened = this.open(&of.key, &made).await;
             if this.database.insert_media_thumbnail(of.key.clone(), of.size, made.clone()).await? {
                 this.pictures.insert(of, Arc::new(Thumbnail::Kept(made)));
             } else {
-                // Another request was faster. A request that has the file open still reads it.
+                // Another request was faster. This request still reads its open file.
                 this.files.remove(&made.file).await;
             }
             opened

@@ -1,4 +1,4 @@
-//! Taking contents in.
+//! Receiving contents.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,56 +12,53 @@ use ruma::ServerName;
 use storage::{Filled, MediaContent, MediaKey};
 use tracing::Instrument as _;
 
-use super::files::{Draft, MediaFiles};
+use super::files::{MediaFiles, PartialFile};
 use super::{ContentRepository, MediaError, MediaId};
 
-/// Random, so that nobody guesses what others have uploaded: 143 bits.
+/// Media IDs are random, so that they cannot be guessed: 143 bits.
 const ID_LENGTH: usize = 24;
-/// For how long nothing may come of a content that is on its way.
+/// An upload without a new byte for so long fails.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a content is on its way at most.
+/// An upload that takes longer fails.
 const TIMEOUT: Duration = Duration::from_secs(3600);
 /// The longest name and the longest type, in characters. Longer names are cut, longer types are not kept.
 const MAX_NAME_CHARS: usize = 255;
-/// The type of a content of which nobody has said what it is.
+/// The type of a content without one.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav3upload>
 const UNKNOWN_TYPE: &str = "application/octet-stream";
 
-/// What somebody uploads.
+/// An upload.
 pub struct Upload<B> {
-    /// What it is, as they say.
+    /// The type that the uploader claims.
     pub content_type: Option<String>,
-    /// What they call it.
+    /// The name of the file.
     pub file_name: Option<String>,
-    /// How long it is, as they say.
+    /// The length that the uploader claims, in bytes.
     pub announced_bytes: Option<u64>,
-    /// The content, piece by piece.
+    /// The content in pieces.
     pub body: B,
 }
 
-/// An ID that was given out before its content.
+/// A media ID without content.
 #[derive(Debug)]
 pub struct Announced {
     /// The `mxc://` URI.
     pub content_uri: String,
-    /// Until when the content can be uploaded.
+    /// The time until which the content can be uploaded.
     pub unused_expires_at: Timestamp,
 }
 
 impl ContentRepository {
-    /// Takes a content in. Returns its `mxc://` URI.
+    /// Stores an upload, and returns its `mxc://` URI.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav3upload>
-    ///
-    /// # Errors
-    /// [`MediaError`].
     pub async fn upload<B, E>(self: &Arc<Self>, requester: &Requester, upload: Upload<B>) -> Result<String, MediaError>
     where
         B: Stream<Item = Result<Bytes, E>>,
     {
         self.rate_limits.spend_by_user(Kind::MediaCreate, requester)?.keep();
-        let received = self.take_in(upload).await?;
+        let received = self.receive(upload).await?;
         let (this, user_sn) = (self.clone(), requester.user_sn);
         to_the_end(async move {
             let content = received.keep(&this.files).await?;
@@ -71,13 +68,13 @@ impl ContentRepository {
             if !matches!(written, Ok(true)) {
                 this.remove_unless_known(&key, &file).await;
             }
-            // An ID that was there before is as good as impossible; what is under it is somebody else's.
+            // A random ID that exists already belongs to another user. That is practically impossible.
             if written? { Ok(uri(&key)) } else { Err(MediaError::AlreadyUploaded) }
         })
         .await
     }
 
-    /// Gives out an ID whose content is uploaded later.
+    /// Creates a media ID whose content is uploaded later.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav1create>
     ///
@@ -96,12 +93,9 @@ impl ContentRepository {
         }
     }
 
-    /// Takes in the content for an ID that was given out before.
+    /// Stores the content of a media ID that was created before.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixmediav3uploadservernamemediaid>
-    ///
-    /// # Errors
-    /// [`MediaError`].
     pub async fn upload_to<B, E>(
         self: &Arc<Self>,
         requester: &Requester,
@@ -117,9 +111,9 @@ impl ContentRepository {
         }
         let key = MediaKey { server_name: server_name.to_string(), media_id: media_id.into_string() };
         let media = self.database.media(&key).await?.ok_or(MediaError::NotFound)?;
-        // Before the content comes, which may be large.
+        // This is checked before the content is received, which may be large.
         fillable(media.fillable_by(requester.user_sn, self.clock.now()))?;
-        let received = self.take_in(upload).await?;
+        let received = self.receive(upload).await?;
         let (this, user_sn) = (self.clone(), requester.user_sn);
         to_the_end(async move {
             let content = received.keep(&this.files).await?;
@@ -135,7 +129,7 @@ impl ContentRepository {
         .await
     }
 
-    async fn take_in<B, E>(&self, upload: Upload<B>) -> Result<Received, MediaError>
+    async fn receive<B, E>(&self, upload: Upload<B>) -> Result<Received, MediaError>
     where
         B: Stream<Item = Result<Bytes, E>>,
     {
@@ -144,12 +138,12 @@ impl ContentRepository {
             return Err(MediaError::TooLarge { most_bytes });
         }
         let body = upload.body.map(|piece| piece.map_err(|_| MediaError::Incomplete));
-        let draft = receive(&self.files, body, most_bytes, || MediaError::TooLarge { most_bytes }).await?;
-        Ok(Received { draft, content_type: upload.content_type, file_name: upload.file_name })
+        let file = receive(&self.files, body, most_bytes, || MediaError::TooLarge { most_bytes }).await?;
+        Ok(Received { file, content_type: upload.content_type, file_name: upload.file_name })
     }
 
-    /// Removes a file that was not needed after all. A transaction that seems to have failed may have been committed, so the
-    /// database is asked; where it does not tell, the file stays.
+    /// Removes a file unless the database names it: a transaction that seems to have failed may have been committed. If the
+    /// database does not answer, the file stays.
     pub(super) async fn remove_unless_known(&self, key: &MediaKey, file: &str) {
         match self.database.media(key).await {
             Ok(media) => {
@@ -157,7 +151,7 @@ impl ContentRepository {
                     self.files.remove(file).await;
                 }
             }
-            Err(error) => tracing::warn!(file, %error, "a file of media that may be of no use stays"),
+            Err(error) => tracing::warn!(file, %error, "a file of media stays that may be unneeded"),
         }
     }
 
@@ -166,15 +160,15 @@ impl ContentRepository {
     }
 }
 
-/// A content that has arrived, and is gone again unless it is kept.
+/// A received content. Its file is removed unless it is kept.
 pub(super) struct Received {
-    pub(super) draft: Draft,
+    pub(super) file: PartialFile,
     pub(super) content_type: Option<String>,
     pub(super) file_name: Option<String>,
 }
 
 impl Received {
-    /// The content, with what was said of it as far as that can be stored and sent.
+    /// Keeps the file, with the type and the name as far as they are valid.
     pub(super) async fn keep(self, files: &MediaFiles) -> Result<MediaContent, MediaError> {
         let is_type = |text: &&str| {
             !text.is_empty() && text.len() <= MAX_NAME_CHARS && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
@@ -182,7 +176,7 @@ impl Received {
         let content_type = self.content_type.as_deref().map(str::trim).filter(is_type).unwrap_or(UNKNOWN_TYPE);
         let name =
             |name: String| name.chars().filter(|character| !character.is_control()).take(MAX_NAME_CHARS).collect();
-        let kept = files.keep(self.draft).await?;
+        let kept = files.keep(self.file).await?;
         Ok(MediaContent {
             file: kept.name,
             size_bytes: kept.size_bytes,
@@ -192,8 +186,7 @@ impl Received {
     }
 }
 
-/// Does what puts a file and the database in step, also when whoever waits for it goes away: otherwise files would stay that
-/// nothing tells of.
+/// Completes work on a file and its row even if the request is dropped: otherwise files would stay without a row.
 pub(super) async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, MediaError>> + Send + 'static,
 ) -> Result<T, MediaError> {
@@ -207,26 +200,26 @@ pub(super) async fn to_the_end<T: Send + 'static>(
     }
 }
 
-/// Writes a content that comes in pieces into a file.
+/// Writes a content in pieces into a file.
 pub(super) async fn receive<B>(
     files: &MediaFiles,
     body: B,
     most_bytes: u64,
     too_large: impl Fn() -> MediaError,
-) -> Result<Draft, MediaError>
+) -> Result<PartialFile, MediaError>
 where
     B: Stream<Item = Result<Bytes, MediaError>>,
 {
     let writing = async {
-        let (mut draft, mut body) = (files.begin().await?, std::pin::pin!(body));
+        let (mut file, mut body) = (files.begin().await?, std::pin::pin!(body));
         loop {
             let piece = tokio::time::timeout(IDLE_TIMEOUT, body.next()).await.map_err(|_| MediaError::TooSlow)?;
-            let Some(piece) = piece else { return Ok(draft) };
+            let Some(piece) = piece else { return Ok(file) };
             let piece = piece?;
-            if draft.size_bytes() + piece.len() as u64 > most_bytes {
+            if file.size_bytes() + piece.len() as u64 > most_bytes {
                 return Err(too_large());
             }
-            draft.write(&piece).await?;
+            file.write(&piece).await?;
         }
     };
     tokio::time::timeout(TIMEOUT, writing).await.map_err(|_| MediaError::TooSlow)?
@@ -236,7 +229,7 @@ fn fillable(filled: Filled) -> Result<(), MediaError> {
     match filled {
         Filled::Done => Ok(()),
         Filled::NoSuchMedia => Err(MediaError::NotFound),
-        Filled::OfSomebodyElse => Err(MediaError::OfSomebodyElse),
+        Filled::OfSomebodyElse => Err(MediaError::OfOtherUser),
         Filled::Before => Err(MediaError::AlreadyUploaded),
     }
 }

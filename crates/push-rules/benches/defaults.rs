@@ -8,7 +8,7 @@ use allocation_counter::{AllocationInfo, measure};
 use criterion::{Criterion, criterion_group, criterion_main};
 use homeserver_core::UserSn;
 use push_rules::{
-    Audience, Compiler, Member, NewRule, Place, PreparedEvent, RoomContext, RuleKind, Ruleset, SenderPower,
+    Audience, Compiler, Member, NewRule, PreparedEvent, RoomContext, RuleKind, RulePosition, Ruleset, SenderPower,
 };
 use ruma::{OwnedUserId, push};
 
@@ -20,7 +20,7 @@ fn borrowed(own_rules: usize) -> Ruleset {
     let mut ruleset = Ruleset::default();
     for number in 0..own_rules {
         let rule = NewRule::parse(RuleKind::Content, br#"{"pattern":"cake","actions":["notify"]}"#).unwrap();
-        ruleset.put(RuleKind::Content, &number.to_string(), rule, Place::default()).unwrap();
+        ruleset.put(RuleKind::Content, &number.to_string(), rule, RulePosition::default()).unwrap();
     }
     ruleset
 }
@@ -76,7 +76,7 @@ fn memory(criterion: &mut Criterion) {
         println!("a user with {own_rules} rules of their own keeps");
         println!("  borrowed default rules: {}; compiled and shared: {} more", kept(&ours), kept(&compiled));
         println!("  baseline, owned text (ruma): {}", kept(&theirs));
-        // Those who have no rules of their own share the constants, so nothing at all may be kept.
+        // Users without rules of their own share the constants, so they must keep no memory.
         let name = format!("push rules of a user with {own_rules} of their own");
         let each = |info: &AllocationInfo| u64::try_from(info.count_current).unwrap() / u64::try_from(USERS).unwrap();
         println!("counted: {name}: {} against {} allocations", each(&ours), each(&theirs));

@@ -1,4 +1,4 @@
-//! What a rule does.
+//! The actions of a rule.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ pub enum Action {
     Sound(Cow<'static, str>),
     /// The `highlight` tweak; without a value it is true.
     Highlight(Option<bool>),
-    /// Everything else: other tweaks, which go to push gateways as they are, and actions of other times, which do nothing.
+    /// Other tweaks, which are sent to push gateways unchanged, and unknown actions, which do nothing.
     Other(Value),
 }
 
@@ -69,7 +69,7 @@ impl Serialize for Action {
     }
 }
 
-/// What becomes of an event for a user, by the actions of the rule that matched.
+/// The outcome of an event for a user, by the actions of the rule that matched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Outcome<'r> {
     /// Whether the user is notified, and the event counts as unread.

@@ -1,8 +1,8 @@
-//! All members of a room, for each of whom an event is evaluated.
+//! All members of a room: an event is evaluated for each of them.
 //!
-//! Members with the same rules form a group, and what an event is to somebody whom it does not name is found once for each
-//! group. The few whom it does name, by a mention, an invite or a display name, are found from the event, by index, and
-//! evaluated one by one. The cost is that of the groups and of the answer, not that of the members.
+//! Members with the same rules form a group. The outcome for a member whom the event does not name is found once for each group.
+//! The few members whom it names, by a mention, an invite or a display name, are found by an index and evaluated one by one.
+//! The cost grows with the groups and the answer, not with the members.
 
 mod names;
 #[cfg(test)]
@@ -31,7 +31,7 @@ pub struct Member<'m> {
     pub rules: Arc<CompiledRules>,
 }
 
-/// The members of a room who are users of this server. It can be kept, and changed as members come and go.
+/// The local members of a room. It can be kept, and changed when members join and leave.
 #[derive(Debug, Default)]
 pub struct Audience {
     seats: Vec<Option<Seat>>,
@@ -60,20 +60,20 @@ struct Group {
     members: Vec<(UserSn, usize)>,
 }
 
-/// Those who are notified of an event, in no particular order, each with the outcome.
+/// The members who are notified of an event, in no particular order, with their outcomes.
 #[derive(Debug, Default)]
 pub struct Notifications<'a> {
     outcomes: Vec<Outcome<'a>>,
     users: Vec<(UserSn, usize)>,
 }
 
-/// What an event is to those for whom it is not what it usually is.
+/// The members for whom the outcome of an event differs from the usual one.
 #[derive(Debug, Default)]
 pub struct Differences<'a> {
-    /// The outcome for those who are not among the members below.
+    /// The outcome for all other members.
     pub usual: Outcome<'a>,
-    /// Members who are notified where that is not usual, or not where it is, or for whom the event is highlighted and usually is
-    /// not, or the other way round; in no particular order.
+    /// The members who differ from the usual outcome in whether they are notified, or in whether the event is highlighted; in no
+    /// particular order.
     pub members: Vec<(UserSn, Outcome<'a>)>,
 }
 
@@ -93,7 +93,7 @@ impl Audience {
         self.by_id.is_empty()
     }
 
-    /// Adds a member, or replaces what is known of the user.
+    /// Adds a member, or replaces it.
     pub fn insert(&mut self, member: Member<'_>) {
         self.remove(member.user_id);
         let seat = self.free.pop().unwrap_or(self.seats.len());
@@ -155,7 +155,7 @@ impl Audience {
         }
     }
 
-    /// Evaluates an event for all members but its sender, and gives those whom it notifies.
+    /// Evaluates an event for all members but its sender, and returns the members whom it notifies.
     pub fn evaluate(&self, event: &PreparedEvent<'_>) -> Notifications<'_> {
         let mut notifications = Notifications::default();
         let (named, mut set_apart) = self.named(event);
@@ -176,8 +176,9 @@ impl Audience {
         notifications
     }
 
-    /// Evaluates an event for all members but its sender, and gives those for whom it is not what it is by the rules `usual`.
-    /// The cost is that of the groups and of the answer: where most members have the usual rules, it does not grow with them.
+    /// Evaluates an event for all members but its sender, and returns the members whose outcome differs from that of the rules
+    /// `usual`.
+    /// The cost grows with the groups and the answer, not with members who have the usual rules.
     pub fn differences<'a>(&'a self, event: &PreparedEvent<'_>, usual: &'a CompiledRules) -> Differences<'a> {
         let usual = usual.evaluate_with(event, Facts::NONE).map(|found| found.outcome()).unwrap_or_default();
         let differs = |outcome: &Outcome<'_>| {
@@ -210,7 +211,7 @@ impl Audience {
         Differences { usual, members }
     }
 
-    /// The seats of those whom the event says something of, each once.
+    /// The seats of the members that the event names, each once.
     fn named(&self, event: &PreparedEvent<'_>) -> (Vec<usize>, SeatSet) {
         let mut named = Vec::new();
         let mut set = SeatSet::new(self.seats.len());
@@ -234,10 +235,10 @@ impl Audience {
 }
 
 impl<'a> Notifications<'a> {
-    /// How many outcomes back an equal one is looked for.
+    /// An equal outcome is searched among so many earlier ones.
     const OUTCOMES_COMPARED: usize = 8;
 
-    /// Adds users with an outcome, if it notifies; there are at most so many of them.
+    /// Adds at most so many users with an outcome, if it notifies.
     fn extend(&mut self, outcome: Outcome<'a>, users: impl IntoIterator<Item = UserSn>, at_most: usize) {
         if !outcome.notify {
             return;

@@ -1,4 +1,4 @@
-//! When a rule matches.
+//! The conditions of a rule.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::{MAX_CONDITIONS, MAX_PATTERN_BYTES, MemberCountIs, RuleError, Scalar}
 /// [globs](https://spec.matrix.org/v1.19/appendices/#glob-style-matching).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Condition {
-    /// `event_match`: a glob on a property, of which `content.body` is searched for it word by word.
+    /// `event_match`: a glob on a property. `content.body` is searched for it word by word.
     EventMatch {
         /// The path of the property.
         key: Cow<'static, str>,
@@ -53,16 +53,16 @@ pub enum Condition {
         /// The key in the `notifications` of the room's power levels.
         key: Cow<'static, str>,
     },
-    /// One that this server does not know. It never matches, and is written back as it came.
+    /// An unknown condition. It never matches, and is written back unchanged.
     Unknown(Value),
 }
 
-/// What to do with a condition of a known kind whose parameters are wrong.
+/// The treatment of a known condition with wrong parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Malformed {
-    /// Refuse it: a client is setting the rule.
+    /// It is refused, because a client sets the rule.
     Refuse,
-    /// Keep it, as one that never matches: it is stored.
+    /// It is kept and never matches, because the rule is stored.
     Keep,
 }
 

@@ -18,7 +18,7 @@ use value::{Object, Text};
 /// The path of the list of users that an event mentions.
 const MENTIONS: &str = r"content.m\.mentions.user_ids";
 
-/// What rules ask of the room in which an event is, as it was at the event.
+/// The properties of the event's room that rules use, as they were at the event.
 #[derive(Debug, Clone, Copy)]
 pub struct RoomContext<'r> {
     /// The room's ID.
@@ -41,12 +41,12 @@ pub enum SenderPower {
     Creator,
 }
 
-/// Why an event cannot be prepared.
+/// The event is not a JSON object.
 #[derive(Debug, thiserror::Error)]
 #[error("the event is not a JSON object: {0}")]
 pub struct NotAnEvent(#[from] serde_json::Error);
 
-/// An event with what all users' rules ask of it: its properties by path, its body word by word, and which default rules
+/// An event prepared for the rules of all users: its properties by path, the words of its body, and the default rules that
 /// match it.
 #[derive(Debug)]
 pub struct PreparedEvent<'e> {
@@ -63,7 +63,7 @@ pub struct PreparedEvent<'e> {
     defaults: DefaultRules,
 }
 
-/// A property that a condition asks for; those of which many conditions ask are not searched.
+/// A property that a condition asks for. The properties in frequent conditions are found without a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Property {
     Type,
@@ -121,7 +121,7 @@ impl<'e> PreparedEvent<'e> {
         self.sender.as_ref().and_then(Value::as_text)
     }
 
-    /// Whom the event mentions, sorted.
+    /// The users whom the event mentions, sorted.
     pub(crate) fn mentions(&self) -> &[Scalar<'e>] {
         self.at_path(MENTIONS).and_then(Value::as_list).unwrap_or_default()
     }
@@ -187,8 +187,8 @@ impl<'e> PreparedEvent<'e> {
         }
     }
 
-    /// Whether the sender's power level is enough for a kind of notification. A kind of which the room says nothing, and
-    /// for which the specification has no default, is granted to nobody.
+    /// Whether the sender's power level is enough for a kind of notification. Nobody may send a kind that has neither a level in
+    /// the room nor a default in the specification.
     pub(crate) fn sender_may_notify(&self, key: &str) -> bool {
         let default = (key == "room").then_some(50);
         let required = self.room.notifications.get(key).copied().or(default);

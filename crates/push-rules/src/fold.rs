@@ -25,7 +25,7 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A character in one case. What most texts are made of needs no search in the tables of all letters.
+/// A character in one case. Frequent characters need no search in the tables of all letters.
 #[inline]
 pub(crate) fn fold_char(character: char) -> char {
     if character.is_ascii() { character.to_ascii_lowercase() } else { fold_beyond_ascii(character) }

@@ -1,12 +1,12 @@
 //! Patterns with `*` and `?`, compiled.
 //!
 //! A pattern is cut at its stars into *pieces*. The first piece must be at the start of the text, the last one at its end,
-//! and those between are looked for one after the other, each as far to the left as it goes: that leaves the most room to
-//! those after it, so nothing is ever tried twice. A piece without `?` is found by a substring search, one with it by an
+//! and the pieces between are searched one after the other, each as far to the left as possible: that leaves the most room for
+//! later pieces, so no search is repeated. A piece without `?` is found by a substring search, one with it by an
 //! automaton that is a row of bits. Matching is therefore linear in the text, whatever the pattern: a piece of up to 64 characters
 //! costs one machine word of work for each character of the text, and [`MAX_PATTERN_BYTES`] bounds the words.
 //!
-//! That is for text in one case. Text as it was written is first compared as it is, which decides nearly every text without a copy.
+//! This works on text in one case. A text is first compared as it was written, which decides nearly every text without a copy.
 //!
 //! [`MAX_PATTERN_BYTES`]: crate::MAX_PATTERN_BYTES
 
@@ -29,11 +29,11 @@ use raw::Raw;
 /// A [glob](https://spec.matrix.org/v1.19/appendices/#glob-style-matching), compiled. It disregards case.
 #[derive(Debug, Clone)]
 pub struct Glob {
-    /// What stands between stars.
+    /// The parts between stars.
     pieces: Box<[Piece]>,
     /// Boxed, because literal patterns have none, and there is one for every member of an active room.
     raw: Option<Box<Raw>>,
-    /// The hash of a word that is in every body which has the pattern in it.
+    /// The hash of a word that every matching body has.
     word: Option<u64>,
 }
 
@@ -50,7 +50,7 @@ impl Glob {
         }
     }
 
-    /// Compiles text in which `*` and `?` stand for themselves.
+    /// Compiles text in which `*` and `?` are ordinary characters.
     pub fn literal(text: &str) -> Self {
         let folded = fold(text);
         Self { pieces: Box::new([Piece::literal(&folded)]), raw: None, word: longest_word(&folded) }
@@ -69,7 +69,7 @@ impl Glob {
         known.unwrap_or_else(|| self.is_in_folded(&fold(text)))
     }
 
-    /// The hash of a word that every body has which the pattern matches, where there is one.
+    /// The hash of a word that every matching body has, if there is one.
     pub(crate) const fn word(&self) -> Option<u64> {
         self.word
     }
@@ -107,13 +107,13 @@ impl Glob {
         last.is_empty() || last.occurrences(text, at).any(|(_, end)| ends(end))
     }
 
-    /// The end of the last of the pieces, each of them found as far to the left as it goes.
+    /// The end of the last piece, each found as far to the left as possible.
     fn after_all(pieces: &[Piece], text: &str, from: usize) -> Option<usize> {
         pieces.iter().try_fold(from, |at, piece| piece.first_end(text, at))
     }
 }
 
-/// Whether a word does not go on across an offset inside of the text.
+/// Whether an offset inside of the text is between two words.
 fn is_boundary(text: &str, offset: usize) -> bool {
     let is_word = |offset: usize| text.as_bytes().get(offset).is_some_and(|byte| is_word_byte(*byte));
     !(is_word(offset.wrapping_sub(1)) && is_word(offset))

@@ -11,18 +11,18 @@
 //!
 //! 1. [`PreparedEvent`] reads the event once: its properties, the words of its body, and which default rules match it.
 //! 2. For one user, [`CompiledRules::evaluate`] gives the rule that matches, with its actions. For all members of a room,
-//!    [`Audience::evaluate`] gives those who are notified, in one pass that takes the members with equal rules together.
+//!    [`Audience::evaluate`] returns the members who are notified, in one pass that groups the members with equal rules.
 //!
 //! ```
 //! use std::collections::BTreeMap;
 //!
 //! use push_rules::{
-//!     Compiler, NewRule, Place, PreparedEvent, Recipient, RoomContext, RuleKind, Ruleset, SenderPower,
+//!     Compiler, NewRule, RulePosition, PreparedEvent, Recipient, RoomContext, RuleKind, Ruleset, SenderPower,
 //! };
 //!
 //! let mut ruleset = Ruleset::default();
 //! let cake = NewRule::parse(RuleKind::Content, br#"{"pattern":"cake","actions":["notify",{"set_tweak":"highlight"}]}"#)?;
-//! ruleset.put(RuleKind::Content, "cake", cake, Place::default())?;
+//! ruleset.put(RuleKind::Content, "cake", cake, RulePosition::default())?;
 //! let rules = Compiler::new(1024 * 1024).compile(&ruleset);
 //!
 //! let room = RoomContext {
@@ -83,5 +83,5 @@ pub use member_count::{Comparison, MemberCountIs};
 pub use patterns::PatternCache;
 pub use recipient::{DisplayName, Recipient};
 pub use rule::{NewRule, Rule, RuleJson, RuleTest, RuleView};
-pub use ruleset::{Place, Ruleset, RulesetJson};
+pub use ruleset::{RulePosition, Ruleset, RulesetJson};
 pub use scalar::Scalar;

@@ -35,7 +35,7 @@ mod tests {
 
     use homeserver_core::{MemoryBudget, MemoryUser as _, SystemClock};
 
-    use crate::{Compiler, NewRule, Place, RuleKind, Ruleset};
+    use crate::{Compiler, NewRule, RuleKind, RulePosition, Ruleset};
 
     #[test]
     fn a_compiler_keeps_to_its_share_of_the_budget() {
@@ -46,7 +46,7 @@ mod tests {
             let rule = format!(r#"{{"pattern":"word{number}","actions":["notify"]}}"#);
             let rule = NewRule::parse(RuleKind::Content, rule.as_bytes()).unwrap();
             let mut ruleset = Ruleset::default();
-            ruleset.put(RuleKind::Content, "mine", rule, Place::default()).unwrap();
+            ruleset.put(RuleKind::Content, "mine", rule, RulePosition::default()).unwrap();
             compiler.compile(&ruleset);
             compiler.compile(&ruleset);
         }

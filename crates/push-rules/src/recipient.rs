@@ -1,4 +1,4 @@
-//! Whom an event is for.
+//! The recipient of an event.
 
 use crate::{
     CompiledRules, Glob, MAX_PATTERN_BYTES, PreparedEvent, Scalar,
@@ -20,13 +20,13 @@ impl DisplayName {
         event.body().is_some_and(|body| self.0.is_in(body))
     }
 
-    /// The hash of a word that every body has which has the name in it.
+    /// The hash of a word that every body with the name has.
     pub(crate) const fn word(&self) -> Option<u64> {
         self.0.word()
     }
 }
 
-/// A user for whom an event is evaluated.
+/// The user for whom an event is evaluated.
 #[derive(Debug, Clone, Copy)]
 pub struct Recipient<'u> {
     /// The user's ID.
@@ -35,7 +35,7 @@ pub struct Recipient<'u> {
     pub display_name: Option<&'u DisplayName>,
 }
 
-/// What an event is to a user: all that the evaluation depends on beside the rules and the event.
+/// The relation of an event to a user: the input of the evaluation besides the rules and the event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     mentioned: bool,
@@ -44,10 +44,10 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// An event that says nothing of the user.
+    /// An event that does not name the user.
     pub(crate) const NONE: Self = Self { mentioned: false, invited: false, named: false };
 
-    /// What an event is to a user; `None` if the user sent it.
+    /// The relation of an event to a user; `None` if the user sent it.
     pub(crate) fn of(rules: &CompiledRules, event: &PreparedEvent<'_>, recipient: &Recipient<'_>) -> Option<Self> {
         if event.sender() == Some(recipient.user_id) {
             return None;
@@ -63,7 +63,7 @@ impl Facts {
         self.named
     }
 
-    /// Those of the default rules that match for the user.
+    /// The default rules that match for the user.
     pub(crate) const fn matching(self, mut defaults: DefaultRules) -> DefaultRules {
         if !self.mentioned {
             defaults = defaults.without(DefaultRule::IS_USER_MENTION);

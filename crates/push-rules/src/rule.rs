@@ -15,7 +15,7 @@ use crate::{
 /// Default rules are constants of the program: their text is borrowed, and nothing is allocated for them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rule {
-    /// Its ID, of which no other rule of the kind has the same.
+    /// Its ID, which is unique among the rules of its kind.
     pub id: Cow<'static, str>,
     /// Whether it is used.
     pub enabled: bool,

@@ -10,13 +10,13 @@ use crate::{
     defaults::{DefaultRules, default_rules},
 };
 
-pub use change::Place;
+pub use change::RulePosition;
 pub use json::RulesetJson;
 
 /// The [push rules](https://spec.matrix.org/v1.19/client-server-api/#push-rules) of a user: the default rules with what the
 /// user changed of them, and the user's own rules, from the most important one on.
 ///
-/// What a user leaves as it is takes no memory, and sets with the same rules are equal.
+/// Unchanged default rules take no memory, and sets with the same rules are equal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Ruleset {
     overrides: Vec<Rule>,

@@ -1,13 +1,13 @@
-//! What events are to those who have not read them.
+//! Unread events: notifications and highlights by push rules.
 //!
-//! The `push-rules` crate decides, without input or output, which events notify whom. [`unread::Audiences`] keeps the members of
-//! active rooms with their rules, and evaluates each event before it is written; `rooms` calls it for every event. Begin reading
+//! The `push-rules` crate evaluates push rules, without input or output. [`unread::Audiences`] keeps the members of active rooms
+//! with their rules in memory, and evaluates each event before it is written; `rooms` calls it for every event. Begin reading
 //! there.
 //!
 //! # What is kept in memory, and what bounds it
 //!
-//! All of it shares the budget `caches.memory_budget` with [all other caches](homeserver_core::MemoryBudget), and is read again
-//! from the database when it was dropped.
+//! Both share the budget `caches.memory_budget` with [all other caches](homeserver_core::MemoryBudget), and are read again
+//! from the database after they were dropped.
 //!
 //! | kept | in the metrics | kept up to date by |
 //! |---|---|---|

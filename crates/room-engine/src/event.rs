@@ -1,6 +1,7 @@
 //! Events: parsing, building, naming, and the two JSON texts that are stored of each.
 
 mod builder;
+mod fields;
 mod hash;
 mod pdu;
 mod stored;

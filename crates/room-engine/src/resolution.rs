@@ -1,31 +1,30 @@
-//! State resolution: which state holds where branches of a room meet.
+//! State resolution: the state of a room where branches merge.
 //!
 //! [`Resolution`] decides it for rooms of every version: by the algorithm of
 //! [version 1](https://spec.matrix.org/v1.19/rooms/v1/#state-resolution), that of
 //! [versions 2 to 11](https://spec.matrix.org/v1.19/rooms/v2/#state-resolution), or that of
 //! [version 12](https://spec.matrix.org/v1.19/rooms/v12/#state-resolution).
 //!
-//! It is given what the states do not agree on, as [`Conflict`]s, and gives back what becomes of that, as [`Change`]s.
-//! The rest of the state, on which all agree, may be large and is only asked for single keys. Auth chains are not passed
-//! either; they come from the index of [`auth_chain`](crate::auth_chain).
+//! It takes the conflicted state as [`Conflict`]s and returns the resolved state as [`Change`]s. The unconflicted state may be
+//! large, so only single keys of it are requested. Auth chains come from the index of [`auth_chain`](crate::auth_chain).
 //!
 //! # Loading
 //!
-//! Nothing is loaded here. [`Resolution::step`] goes as far as it can and says in a [`Need`] what it lacks, in as few and
-//! as large batches as it can: the caller loads that, hands it over and steps again.
+//! Nothing is loaded here. [`Resolution::step`] continues as far as it can and requests the missing events by a [`Need`], in few
+//! large batches: the caller loads them, adds them and steps again.
 //!
 //! ```text
 //! loop {
 //!     match resolution.step(&cover)? {
-//!         Step::Load(need) => { /* cover.add_…, resolution.add_… */ }
-//!         Step::Done(changes) => break changes,
+//!         ResolutionStep::Load(need) => { /* cover.add_…, resolution.add_… */ }
+//!         ResolutionStep::Done(changes) => break changes,
 //!     }
 //! }
 //! ```
 //!
-//! # Where implementations agree and the text is open
+//! # What implementations do where the text is open
 //!
-//! - The events of a state count as part of its auth chains, so that what all states have is never in the auth
+//! - The events of a state count as part of its auth chains, so that an event in all states is never in the auth
 //!   difference.
 //! - A rejected event may keep or win a place in the state, but authorises nothing.
 //! - Auth chains of power events are followed within the full conflicted set.
@@ -43,7 +42,7 @@ mod table;
 mod v1;
 
 pub use conflict::{Change, Conflict, ResolutionEvent, StateKey};
-pub use driver::{Resolution, Step};
+pub use driver::{Resolution, ResolutionStep};
 pub use need::{Need, ResolutionError};
 
 #[cfg(test)]

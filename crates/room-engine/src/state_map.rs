@@ -51,7 +51,7 @@ mod tree;
 
 pub use chunk::Chunk;
 pub use chunks::{Chunks, MemoryChunks};
-pub use diff::{Conflict, Difference};
+pub use diff::{Difference, PlaceConflict};
 pub use error::StateMapError;
 pub use id::ChunkId;
 pub use place::Place;
@@ -101,7 +101,7 @@ impl StateMap {
         self.root == ChunkId::EMPTY
     }
 
-    /// The number of entries, of which the root keeps count.
+    /// The number of entries, which the root counts.
     ///
     /// # Errors
     /// The root is missing or corrupt.
@@ -179,7 +179,7 @@ impl StateMap {
     ///
     /// # Errors
     /// A chunk is corrupt, or some are missing: all of one level that not all maps have.
-    pub fn conflicts<C: Chunks + ?Sized>(maps: &[Self], chunks: &C) -> Result<Vec<Conflict>, StateMapError> {
+    pub fn conflicts<C: Chunks + ?Sized>(maps: &[Self], chunks: &C) -> Result<Vec<PlaceConflict>, StateMapError> {
         let roots: Vec<ChunkId> = maps.iter().map(|map| map.root).collect();
         diff::conflicts(chunks, &roots)
     }

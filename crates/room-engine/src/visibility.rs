@@ -1,4 +1,4 @@
-//! Who may read an event: [room history visibility](https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility).
+//! The users who may read an event: [room history visibility](https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility).
 
 use crate::{CanonicalObject, Membership};
 
@@ -7,7 +7,7 @@ use crate::{CanonicalObject, Membership};
 pub enum HistoryVisibility {
     /// Anyone.
     WorldReadable,
-    /// Members, also of what was before they came.
+    /// Members, also events before they joined.
     Shared,
     /// Members, from their invite on.
     Invited,
@@ -16,7 +16,7 @@ pub enum HistoryVisibility {
 }
 
 impl HistoryVisibility {
-    /// The visibility of that name; `shared` for a name that is not known.
+    /// The visibility of that name; `shared` for an unknown name.
     pub fn parse(name: &str) -> Self {
         match name {
             "world_readable" => Self::WorldReadable,
@@ -42,7 +42,7 @@ impl HistoryVisibility {
     }
 }
 
-/// What decides whether a user may see an event.
+/// The input that decides whether a user may see an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Viewpoint {
     /// The visibility in the state before the event.

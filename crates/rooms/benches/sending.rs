@@ -88,13 +88,13 @@ impl Room {
             room.stage(*creator_sn, creator, &draft).await.unwrap();
         }
         let id = room.room_id().unwrap().to_owned();
-        room.commit(None).await.unwrap().stored().await.unwrap();
+        room.submit(None).await.unwrap().stored().await.unwrap();
         let sn = timeline.find(&id).await.unwrap();
         for (user_sn, user_id) in &members[1..] {
             let mut room = timeline.open(sn).await.unwrap();
             let join = draft("m.room.member", Some(user_id.as_str()), &joined);
             room.stage(*user_sn, user_id, &join).await.unwrap();
-            room.commit(None).await.unwrap().stored().await.unwrap();
+            room.submit(None).await.unwrap().stored().await.unwrap();
         }
         Self { database, timeline, sn, id, members, _directory: db }
     }
@@ -103,7 +103,7 @@ impl Room {
         let (user_sn, user_id) = self.members[0].clone();
         let mut room = self.timeline.open(self.sn).await.unwrap();
         room.stage(user_sn, &user_id, draft).await.unwrap();
-        room.commit(None).await.unwrap().stored().await.unwrap().pop().unwrap()
+        room.submit(None).await.unwrap().stored().await.unwrap().pop().unwrap()
     }
 }
 

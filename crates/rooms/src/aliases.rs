@@ -9,12 +9,12 @@ use ruma::{OwnedRoomId, RoomAliasId, RoomId, RoomOrAliasId};
 use serde_json::Value;
 use storage::{Database, Interned, RoomAlias, Step, Tx};
 
-use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
+use super::{Draft, OpenRoom, RoomChange, RoomError, StagedChange, Timeline};
 use crate::wire;
 
-/// Most bytes of an alias, as of every identifier.
+/// The most bytes of an alias, as of every identifier.
 const MAX_ALIAS_BYTES: usize = 255;
-/// Most aliases of this server that point to one room.
+/// The most aliases of this server that point to one room.
 const MAX_ALIASES_OF_ROOM: i64 = 1_000;
 
 /// The aliases of this server.
@@ -80,8 +80,8 @@ impl Aliases {
         self.check_own(alias)?;
         let no_room = || RoomError::NotFound(format!("There is no room {room_id}."));
         let room_sn = self.interned.find_room(room_id.as_str()).await?.ok_or_else(no_room)?;
-        let place = self.database.membership(room_sn, requester.user_sn).await?;
-        if !requester.is_admin && place.is_none_or(|place| place.membership != storage::Membership::Join) {
+        let member = self.database.membership(room_sn, requester.user_sn).await?;
+        if !requester.is_admin && member.is_none_or(|member| member.membership != Membership::Join) {
             return Err(RoomError::NotInRoom);
         }
         if self.database.count_aliases_of_room(room_sn).await? >= MAX_ALIASES_OF_ROOM {
@@ -113,7 +113,7 @@ impl Aliases {
     /// Removes an alias, also from the room's `m.room.canonical_alias` if the user may change that.
     ///
     /// # Errors
-    /// [`RoomError::NotFound`] if there is no such alias, [`RoomError::Forbidden`] if it is not the user's to remove.
+    /// [`RoomError::NotFound`] if there is no such alias, [`RoomError::Forbidden`] if the user may not remove it.
     pub async fn delete(&self, requester: &Requester, alias: &RoomAliasId) -> Result<(), RoomError> {
         self.check_own(alias)?;
         let found = self.find(alias).await?;
@@ -123,24 +123,24 @@ impl Aliases {
         drop(room);
         if found.creator_sn != requester.user_sn && !requester.is_admin && !may_change_state {
             return Err(RoomError::Forbidden(format!(
-                "Only who made {alias}, or who may change the aliases of {room_id}, can remove it."
+                "Only its creator, and users who may change the aliases of {room_id}, can remove {alias}."
             )));
         }
-        if may_change_state && self.timeline.change(found.room_sn, &Delete { requester, alias }).await? {
+        if may_change_state && self.timeline.change(found.room_sn, &RemoveAlias { requester, alias }).await? {
             return Ok(());
         }
         self.database.remove_room_alias(alias.to_string()).await?;
         Ok(())
     }
 
-    /// The aliases of this server that point to a room, for its members and, where everybody may read it, for all.
+    /// The aliases of this server that point to a room.
     ///
     /// # Errors
-    /// [`RoomError::NotInRoom`] for others.
+    /// [`RoomError::NotInRoom`] if the user is not joined and the room is not world-readable.
     pub async fn of_room(&self, requester: &Requester, room_id: &RoomId) -> Result<Vec<String>, RoomError> {
         let room_sn = self.timeline.find(room_id).await?;
-        let place = self.database.membership(room_sn, requester.user_sn).await?;
-        if place.is_none_or(|place| place.membership != storage::Membership::Join) {
+        let member = self.database.membership(room_sn, requester.user_sn).await?;
+        if member.is_none_or(|member| member.membership != Membership::Join) {
             let visibility = self.timeline.open(room_sn).await?.state("m.room.history_visibility", "").await?;
             let is_open =
                 |content: &CanonicalObject| content.string("history_visibility").as_deref() == Some("world_readable");
@@ -151,12 +151,12 @@ impl Aliases {
         Ok(self.database.aliases_of_room(room_sn).await?)
     }
 
-    /// Refuses a new content of `m.room.canonical_alias` that names an alias, and did not before, which does not point to the room.
+    /// Refuses a new content of `m.room.canonical_alias` that adds an alias which does not point to the room.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias>
     ///
     /// # Errors
-    /// [`RoomError::Invalid`] for what is no alias, [`RoomError::BadAlias`] for one that does not point here.
+    /// [`RoomError::Invalid`] if it is not an alias, [`RoomError::BadAlias`] if it does not point to the room.
     pub(super) async fn check_canonical(
         &self,
         room_id: &RoomId,
@@ -183,16 +183,17 @@ impl Aliases {
     }
 }
 
-/// Removes an alias together with its mention in the room's state; does nothing, and says so, if there is none.
-struct Delete<'a> {
+/// Removes an alias together with its entry in `m.room.canonical_alias`. Answers whether there was such an entry; without
+/// one nothing is removed.
+struct RemoveAlias<'a> {
     requester: &'a Requester,
     alias: &'a RoomAliasId,
 }
 
-impl RoomChange for Delete<'_> {
+impl RoomChange for RemoveAlias<'_> {
     type Answer = bool;
 
-    async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<bool>, RoomError> {
+    async fn stage(&self, room: &mut OpenRoom) -> Result<StagedChange<bool>, RoomError> {
         let current = room.state("m.room.canonical_alias", "").await?;
         let Some(content) = current.and_then(|event| without_aliases(event.content(), |it| it == self.alias)) else {
             return Ok((false, None));
@@ -258,7 +259,7 @@ fn aliases_of(content: &CanonicalObject) -> Result<Vec<String>, RoomError> {
     Ok(aliases)
 }
 
-/// The content without some aliases, or `None` if it has none of them.
+/// The content without the aliases that are `is_gone`; `None` if it has none of them.
 pub(super) fn without_aliases(content: &CanonicalObject, is_gone: impl Fn(&str) -> bool) -> Option<CanonicalObject> {
     let old = wire::values(content.as_bytes());
     let mut new = old.clone();

@@ -14,13 +14,13 @@ use tasks::limits::Limit;
 
 use super::aliases::Aliases;
 use super::initial_state;
-use super::member_content::{Content, canonical, fill_profile};
+use super::member_content::{ContentMap, canonical, fill_profile};
 use super::membership::no_other_servers;
 use super::{AuthError, Draft, OpenRoom, RoomError, Timeline};
 
-/// Most users invited while a room is created.
+/// The most users invited while a room is created.
 const MAX_INVITES: usize = 200;
-/// Most state events that a client can give a new room.
+/// The most state events in `initial_state`.
 const MAX_INITIAL_STATE: usize = 500;
 
 /// The versions that rooms here can have.
@@ -29,16 +29,16 @@ pub fn supported_versions() -> Vec<RoomVersionId> {
     RoomVersion::ALL.into_iter().map(RoomVersionId::from).collect()
 }
 
-/// Who a new room is for.
+/// The preset of a new room.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#creation>
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Preset {
-    /// Whoever is invited.
+    /// Users join by invitation.
     PrivateChat,
-    /// Whoever is invited, with the same rights as who created it.
+    /// Users join by invitation, and have the rights of the creator.
     TrustedPrivateChat,
-    /// Everybody.
+    /// Everybody may join.
     PublicChat,
 }
 
@@ -50,10 +50,10 @@ pub struct InitialState {
     /// Its state key.
     pub state_key: String,
     /// Its content.
-    pub content: Content,
+    pub content: ContentMap,
 }
 
-/// What a new room is to be like.
+/// A request for a new room.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>
 #[derive(Clone, Default, Debug)]
@@ -66,23 +66,23 @@ pub struct NewRoom {
     pub name: Option<String>,
     /// Its topic.
     pub topic: Option<String>,
-    /// Who is invited.
+    /// The users to invite.
     pub invite: Vec<OwnedUserId>,
-    /// Its version, unless it is the usual one.
+    /// Its version; the default of the server if `None`.
     pub room_version: Option<String>,
-    /// What the create event says besides what the server puts there.
-    pub creation_content: Content,
-    /// State that replaces, or comes on top of, that of the preset.
+    /// The keys of the create event that the server does not set.
+    pub creation_content: ContentMap,
+    /// State that replaces or completes the state of the preset.
     pub initial_state: Vec<InitialState>,
-    /// Who it is for; depends on `is_published` if it is not said.
+    /// Its preset; if `None`, it follows from `is_published`.
     pub preset: Option<Preset>,
     /// Whether the invitations say that it is a direct chat.
     pub is_direct: bool,
     /// Replaces top-level keys of the power levels.
-    pub power_level_content_override: Content,
+    pub power_level_content_override: ContentMap,
 }
 
-/// Creates rooms, also in place of others.
+/// Creates rooms, also as replacements of others.
 pub struct RoomCreation {
     pub(super) database: Database,
     pub(super) interned: Arc<Interned>,
@@ -96,7 +96,8 @@ pub struct RoomCreation {
 }
 
 impl RoomCreation {
-    /// Creates rooms in `database`, of `default_version` if nothing else is asked for; so many at once as `limit` allows.
+    /// Creates rooms in `database`, of `default_version` unless the request names another one. `limit` bounds how many are
+    /// created at once.
     #[must_use]
     #[expect(clippy::too_many_arguments, reason = "a room is made of people, names and limits that are kept apart")]
     pub fn new(
@@ -114,7 +115,7 @@ impl RoomCreation {
         Self { database, interned, identity, timeline, aliases, profiles, default_version, rate_limits, limit }
     }
 
-    /// Creates rooms of another version from now on if nothing else is asked for.
+    /// Replaces the default version.
     pub fn reconfigure(&self, default_version: RoomVersionId) {
         self.default_version.replace(default_version);
     }
@@ -129,13 +130,13 @@ impl RoomCreation {
         let spent = self.spend(requester)?;
         let mut created = Box::pin(self.create_within_limits(requester, new_room)).await;
         if matches!(created, Err(RoomError::Contended)) {
-            // Another server made an equal room in the same millisecond, and so one of the same ID.
+            // Another node created an equal room in the same millisecond, which has the same ID.
             created = Box::pin(self.create_within_limits(requester, new_room)).await;
         }
         spent.settle(created)
     }
 
-    /// Spends for a new room, or one in place of another.
+    /// Spends the rates of a new room.
     pub(super) fn spend(&self, requester: &Requester) -> Result<SpentOnce<'_>, RoomError> {
         let spent = SpentOnce::new(&self.rate_limits);
         spent.check(Kind::RoomCreation, requester)?;
@@ -159,10 +160,10 @@ impl RoomCreation {
             let staged = room.stage(requester.user_sn, &requester.user_id, draft).await;
             created_at = Timestamp(staged.map_err(|error| refusal(draft, error))?.origin_server_ts());
         }
-        self.commit(requester, new_room, room, alias, created_at).await
+        self.submit(requester, new_room, room, alias, created_at).await
     }
 
-    async fn commit(
+    async fn submit(
         &self,
         requester: &Requester,
         new_room: &NewRoom,
@@ -183,11 +184,11 @@ impl RoomCreation {
             Ok(())
         };
         let also = (taken.is_some() || is_published).then(|| Box::new(also) as Box<dyn Step>);
-        let staged = room.commit(also).await?;
+        let submitted = room.submit(also).await?;
         self.rate_limits.record(Kind::InvitesPerRoom, Key::room(room_sn), Some(requester), new_room.invite.len());
-        self.timeline.adopt(room_sn, &staged);
-        match (staged.stored().await, taken) {
-            // Somebody else was faster with the alias.
+        self.timeline.adopt(room_sn, &submitted);
+        match (submitted.stored().await, taken) {
+            // Another request took the alias first.
             (Err(RoomError::Storage(StorageError::Constraint(_))), Some(alias)) => Err(RoomError::AliasInUse(alias)),
             (Err(error), _) => Err(error),
             (Ok(_), _) => Ok(room_id),
@@ -195,7 +196,7 @@ impl RoomCreation {
     }
 
     fn check(&self, requester: &Requester, new_room: &NewRoom) -> Result<(), RoomError> {
-        // More than a burst would never be let through, however long the client waits.
+        // The rate limit would never admit more than a burst, however long the client waits.
         let burst = self.rate_limits.burst(Kind::InvitesPerRoom, Some(requester));
         let burst = burst.and_then(|burst| usize::try_from(burst).ok()).unwrap_or(MAX_INVITES);
         for (what, count, limit) in [
@@ -243,10 +244,10 @@ impl RoomCreation {
         let creator = &requester.user_id;
         let mut drafts = vec![
             Draft::state("m.room.create", "", initial_state::create_content(creator, version, new_room)?),
-            self.member(requester, creator, Membership::Join, Content::new()).await?,
+            self.member(requester, creator, Membership::Join, ContentMap::new()).await?,
         ];
         initial_state::push_state(&mut drafts, creator, version, new_room, alias)?;
-        let mut details = Content::new();
+        let mut details = ContentMap::new();
         if new_room.is_direct {
             details.insert("is_direct".to_owned(), true.into());
         }
@@ -262,7 +263,7 @@ impl RoomCreation {
         requester: &Requester,
         user_id: &UserId,
         membership: Membership,
-        mut content: Content,
+        mut content: ContentMap,
     ) -> Result<Draft, RoomError> {
         content.insert("membership".to_owned(), membership.as_str().into());
         let user_sn = if user_id == requester.user_id {
@@ -277,7 +278,7 @@ impl RoomCreation {
     }
 }
 
-/// What the rules of the room refuse is a mistake in what the client asked for, but for invitations.
+/// If the rules of the room refuse its state, the request was wrong; a refused invitation keeps its error.
 fn refusal(draft: &Draft, error: RoomError) -> RoomError {
     match error {
         RoomError::Refused(error)

@@ -12,25 +12,25 @@ use storage::{Database, DirectoryEntry, Interned};
 use tasks::limits::Limit;
 
 use super::aliases::may_set_canonical_alias;
-use super::member_content::Content;
+use super::member_content::ContentMap;
 use super::{RoomError, Timeline};
 use crate::wire;
 
-/// Rooms that are read at once.
+/// So many rooms are read at once.
 const BATCH: i64 = 200;
-/// Rooms that one search looks at; where it ends, the client can go on.
+/// One search looks at so many rooms; the client can continue where it ended.
 const MAX_SCANNED: usize = 5_000;
-/// Rooms that are counted for the estimate that comes with each page.
+/// So many rooms are counted for the estimate on each page.
 const MAX_COUNTED: i64 = 10_000;
-/// Rooms on a page if the client does not say.
+/// The rooms on a page if the client names no limit.
 const DEFAULT_LIMIT: usize = 100;
-/// Most rooms on a page.
+/// The most rooms on a page.
 const MAX_LIMIT: usize = 500;
 
-/// What somebody looks for in the directory.
+/// A search of the directory.
 #[derive(Clone, Default, Debug)]
 pub struct DirectoryQuery {
-    /// Rooms on the page.
+    /// The most rooms on the page.
     pub limit: Option<usize>,
     /// A token from another page.
     pub since: Option<String>,
@@ -59,16 +59,16 @@ pub struct PublicRoom {
     /// Its main alias.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canonical_alias: Option<String>,
-    /// Its joined members, as far as they are known here.
+    /// The number of its joined members that are known here.
     pub num_joined_members: i64,
     /// Whether everybody may read it.
     pub world_readable: bool,
     /// Whether guests may join it.
     pub guest_can_join: bool,
-    /// Who may join it.
+    /// Its join rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join_rule: Option<String>,
-    /// What kind of room it is.
+    /// Its type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub room_type: Option<String>,
 }
@@ -78,17 +78,17 @@ pub struct PublicRoom {
 pub struct DirectoryPage {
     /// The rooms, largest first.
     pub chunk: Vec<PublicRoom>,
-    /// Where the next page begins, if there is one.
+    /// The token of the next page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_batch: Option<String>,
-    /// Where the page before ends, if there is one.
+    /// The token of the previous page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prev_batch: Option<String>,
-    /// How many rooms the directory has.
+    /// The number of rooms in the directory, about.
     pub total_room_count_estimate: i64,
 }
 
-/// Which way a page lies from a place in the directory.
+/// The direction of a page from a place in the directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Direction {
     After,
@@ -106,7 +106,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The directory in `database`. So many read it at once as `limit` allows.
+    /// The directory in `database`. `limit` bounds how many requests read it at once.
     #[must_use]
     pub fn new(database: Database, interned: Arc<Interned>, timeline: Arc<Timeline>, limit: Arc<Limit>) -> Self {
         Self { database, interned, timeline, limit }
@@ -121,10 +121,11 @@ impl Directory {
         Ok(self.database.is_room_published(room_sn).await?)
     }
 
-    /// Lists a room, or takes it off the list: for those who may change its main alias, and administrators.
+    /// Adds a room to the directory, or removes it.
     ///
     /// # Errors
-    /// [`RoomError::NotFound`] if there is no such room, [`RoomError::Forbidden`] for others.
+    /// [`RoomError::NotFound`] if there is no such room, [`RoomError::Forbidden`] if the user may not change its main alias
+    /// and is no administrator.
     pub async fn publish(&self, requester: &Requester, room_id: &RoomId, is_published: bool) -> Result<(), RoomError> {
         let room_sn = self.find(room_id).await?;
         if !requester.is_admin {
@@ -146,7 +147,7 @@ impl Directory {
     /// A page of the directory.
     ///
     /// # Errors
-    /// [`RoomError::Invalid`] if the token is none of this server's.
+    /// [`RoomError::Invalid`] if the token is not from this server.
     #[tracing::instrument(name = "public_rooms", level = "debug", skip_all)]
     pub async fn page(&self, query: &DirectoryQuery) -> Result<DirectoryPage, RoomError> {
         let _permit = self.limit.enter().await?;
@@ -177,7 +178,7 @@ impl Directory {
         Ok(DirectoryPage { chunk, next_batch, prev_batch, total_room_count_estimate })
     }
 
-    /// Collects up to `limit` rooms that match, in the order in which they are met.
+    /// Collects up to `limit` rooms that match, in the order of the direction.
     async fn scan(
         &self,
         query: &DirectoryQuery,
@@ -214,22 +215,22 @@ impl Directory {
         Ok(scan)
     }
 
-    /// Reads what the directory says about rooms: all of them at once.
+    /// Reads the state of all these rooms that the directory shows.
     async fn describe(&self, entries: Vec<DirectoryEntry>) -> Result<Vec<(DirectoryEntry, PublicRoom)>, RoomError> {
-        let mut types: HashMap<TypeSn, Fact> = HashMap::new();
-        for (event_type, fact) in Fact::ALL {
+        let mut types: HashMap<TypeSn, ShownState> = HashMap::new();
+        for (event_type, shown) in ShownState::ALL {
             if let Some(type_sn) = self.interned.find_type(event_type).await? {
-                types.insert(type_sn, fact);
+                types.insert(type_sn, shown);
             }
         }
-        let mut facts: HashMap<RoomSn, Vec<(Fact, Content)>> = HashMap::new();
+        let mut shown_state: HashMap<RoomSn, Vec<(ShownState, ContentMap)>> = HashMap::new();
         if let Some(key_sn) = self.interned.find_key("").await? {
             let rooms: Vec<i64> = entries.iter().map(|entry| entry.room_sn.0).collect();
             let type_sns: Vec<i64> = types.keys().map(|type_sn| type_sn.0).collect();
             for (room_sn, type_sn, json) in self.database.state_json_of_rooms(&rooms, &type_sns, key_sn).await? {
-                if let Some(fact) = types.get(&type_sn) {
+                if let Some(shown) = types.get(&type_sn) {
                     let content = wire::values(wire::member(&json, "content").unwrap_or_default());
-                    facts.entry(room_sn).or_default().push((*fact, content));
+                    shown_state.entry(room_sn).or_default().push((*shown, content));
                 }
             }
         }
@@ -237,8 +238,8 @@ impl Directory {
         for entry in entries {
             let room_id = self.interned.room_id(entry.room_sn).await?;
             let Ok(room_id) = RoomId::parse(&*room_id) else { continue };
-            let facts = facts.remove(&entry.room_sn).unwrap_or_default();
-            rooms.push((entry, PublicRoom::new(room_id, entry.joined_count, &facts)));
+            let shown_state = shown_state.remove(&entry.room_sn).unwrap_or_default();
+            rooms.push((entry, PublicRoom::new(room_id, entry.joined_count, &shown_state)));
         }
         Ok(rooms)
     }
@@ -246,15 +247,15 @@ impl Directory {
 
 struct Scan {
     found: Vec<(DirectoryEntry, PublicRoom)>,
-    /// The last room that was looked at.
+    /// The last room of the scan.
     end: DirectoryEntry,
-    /// Whether there may be more behind it.
+    /// Whether there may be more rooms after it.
     goes_on: bool,
 }
 
-/// A piece of state that the directory shows.
+/// The state events that the directory shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fact {
+enum ShownState {
     Name,
     Topic,
     Avatar,
@@ -265,7 +266,7 @@ enum Fact {
     Create,
 }
 
-impl Fact {
+impl ShownState {
     const ALL: [(&'static str, Self); 8] = [
         ("m.room.name", Self::Name),
         ("m.room.topic", Self::Topic),
@@ -279,22 +280,23 @@ impl Fact {
 }
 
 impl PublicRoom {
-    fn new(room_id: OwnedRoomId, num_joined_members: i64, facts: &[(Fact, Content)]) -> Self {
-        let text = |fact, key| {
-            let (_, content) = facts.iter().find(|(known, _)| *known == fact)?;
+    fn new(room_id: OwnedRoomId, num_joined_members: i64, shown_state: &[(ShownState, ContentMap)]) -> Self {
+        let text = |shown, key| {
+            let (_, content) = shown_state.iter().find(|(known, _)| *known == shown)?;
             content.get(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
         };
         Self {
             room_id,
-            name: text(Fact::Name, "name"),
-            topic: text(Fact::Topic, "topic"),
-            avatar_url: text(Fact::Avatar, "url"),
-            canonical_alias: text(Fact::CanonicalAlias, "alias"),
+            name: text(ShownState::Name, "name"),
+            topic: text(ShownState::Topic, "topic"),
+            avatar_url: text(ShownState::Avatar, "url"),
+            canonical_alias: text(ShownState::CanonicalAlias, "alias"),
             num_joined_members,
-            world_readable: text(Fact::HistoryVisibility, "history_visibility").as_deref() == Some("world_readable"),
-            guest_can_join: text(Fact::GuestAccess, "guest_access").as_deref() == Some("can_join"),
-            join_rule: text(Fact::JoinRules, "join_rule"),
-            room_type: text(Fact::Create, "type"),
+            world_readable: text(ShownState::HistoryVisibility, "history_visibility").as_deref()
+                == Some("world_readable"),
+            guest_can_join: text(ShownState::GuestAccess, "guest_access").as_deref() == Some("can_join"),
+            join_rule: text(ShownState::JoinRules, "join_rule"),
+            room_type: text(ShownState::Create, "type"),
         }
     }
 }

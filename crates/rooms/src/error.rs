@@ -1,4 +1,4 @@
-//! Why something could not be done in a room.
+//! The errors of this crate.
 
 use accounts::rate_limits::{Failure, LimitExceeded};
 use room_engine::auth::AuthError;
@@ -7,10 +7,11 @@ use storage::{StillPartial, StorageError};
 use tasks::limits::Busy;
 use thiserror::Error;
 
-/// Why something could not be done in a room. The texts are sentences for the client.
+/// The reason why a request failed. The texts are sentences for the client.
 #[derive(Debug, Error)]
 pub enum RoomError {
-    /// The room is not known here. Clients cannot tell it from a room that they are not in.
+    /// The room is not known here. Its sentence is like that of [`RoomError::NotInRoom`], so that clients cannot tell which
+    /// rooms exist.
     #[error("You are not in this room, or it does not exist.")]
     NoSuchRoom,
     /// The user is not, or was never, in the room.
@@ -25,25 +26,25 @@ pub enum RoomError {
     /// A rule of the room refuses the event.
     #[error("{0}")]
     Refused(#[from] AuthError),
-    /// Something that the rules of the room allow, but this server does not.
+    /// The rules of the room would allow it, but this server does not.
     #[error("{0}")]
     Forbidden(String),
     /// The event is malformed or over a limit.
     #[error("{0}")]
     Event(#[from] EventError),
-    /// Something about the request is not possible as it is.
+    /// The request has an invalid value.
     #[error("{0}")]
     Invalid(String),
-    /// The content is JSON, but not what events of this type consist of.
+    /// The content is JSON, but not of the form that events of this type have.
     #[error("{0}")]
     Malformed(String),
-    /// An alias that was to be made known does not point to the room.
+    /// An alias in `m.room.canonical_alias` does not point to the room.
     #[error("{0}")]
     BadAlias(String),
-    /// The state that a new room was asked to have is not allowed by its own rules.
+    /// The rules of a new room do not allow its requested state.
     #[error("{0}")]
     InvalidState(String),
-    /// The thing asked for does not exist, or may not be seen.
+    /// The room, event or alias does not exist, or the user may not see it.
     #[error("{0}")]
     NotFound(String),
     /// The room version is not supported.
@@ -52,22 +53,22 @@ pub enum RoomError {
     /// The alias is taken.
     #[error("The alias {0} is already in use.")]
     AliasInUse(String),
-    /// The room changed again and again while the event was being made.
+    /// Other nodes changed the room in every attempt to build the event.
     #[error("The room is changing too quickly; try again.")]
     Contended,
     /// The room is older than stored states, which are still being worked out.
     #[error("The server is still working out the state of this room; try again later.")]
     StateUnknown,
-    /// What this server keeps in memory may be out of date.
+    /// The memory of this server may be out of date.
     #[error("This server has lost track of what other servers on its database write; try again in a while.")]
     LostLog,
-    /// Somebody does this too often.
+    /// The user sent too many requests of this kind.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
-    /// The server has too much of this to do.
+    /// The server has too many requests of this kind.
     #[error(transparent)]
     Busy(#[from] Busy),
-    /// It needs the whole state of the room, of which only a part is known.
+    /// The request needs the full state of a room whose state is partially known.
     #[error(transparent)]
     StillPartial(#[from] StillPartial),
     /// A stored event cannot be read.
@@ -86,9 +87,9 @@ pub enum RoomError {
 }
 
 impl RoomError {
-    /// Whether it is not the room that refuses, so that trying again later may succeed.
+    /// Whether the same request may succeed later.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Contended | Self::StateUnknown | Self::LostLog | Self::StillPartial(_) | Self::Storage(_))
     }
 }

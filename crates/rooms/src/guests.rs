@@ -1,4 +1,4 @@
-//! Rooms that guests may not be in any more.
+//! Guests, who must leave a room that no longer admits them.
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#guest-access>
 
@@ -8,9 +8,9 @@ use ruma::{OwnedUserId, UserId};
 use storage::{Step, Tx};
 use tasks::queue::Job as _;
 
-use super::member_content::{Content, canonical};
-use super::membership::{Memberships, Progress};
-use super::{Changed, Draft, OpenRoom, RoomChange, RoomError};
+use super::member_content::{ContentMap, canonical};
+use super::membership::{Memberships, ReportProgress};
+use super::{Draft, OpenRoom, RoomChange, RoomError, StagedChange};
 use crate::jobs::RemoveGuests;
 
 /// The type of the state event that says whether guests may be in a room.
@@ -31,7 +31,7 @@ pub(super) fn keeps_guests_out(event: &Pdu) -> bool {
     event.event_type() == GUEST_ACCESS && event.state_key() == Some("") && !lets_guests_in(event)
 }
 
-/// Adds the job that has the guests leave to what is written with the event that keeps them out.
+/// Adds the job that removes the guests to the transaction of the event that keeps them out.
 pub(super) fn with_removal_of_guests(room_sn: RoomSn, now: Timestamp, also: Option<Box<dyn Step>>) -> Box<dyn Step> {
     let job = RemoveGuests { room_sn: room_sn.0 };
     Box::new(async move |tx: &mut Tx| {
@@ -43,21 +43,20 @@ pub(super) fn with_removal_of_guests(room_sn: RoomSn, now: Timestamp, also: Opti
 }
 
 impl Memberships {
-    /// Has the guests of this server leave a room, unless it admits guests again. Tells `progress` how many have left, and how
-    /// many there were.
+    /// Has the guests of this server leave a room, unless it admits guests again.
     ///
     /// # Errors
     /// [`RoomError`] if some are left, or the guests cannot be listed.
-    pub async fn remove_guests(&self, room_sn: RoomSn, progress: &impl Progress) -> Result<(), RoomError> {
+    pub async fn remove_guests(&self, room_sn: RoomSn, progress: &impl ReportProgress) -> Result<(), RoomError> {
         let guests = self.database.guests_of_room(room_sn).await?;
         for (done, user_sn) in guests.iter().enumerate() {
-            progress.done(done, guests.len()).await;
+            progress.report(done, guests.len()).await;
             let user_id = self.interned.user_id(*user_sn).await?;
             let user_id = UserId::parse(&*user_id).map_err(|error| RoomError::Invalid(error.to_string()))?;
             let leaving = GuestLeaving { user_sn: *user_sn, user_id };
             match self.timeline.change(room_sn, &leaving).await {
                 Ok(()) => {}
-                Err(error) if !matches!(error, RoomError::Storage(_)) && !error.is_passing() => {
+                Err(error) if !matches!(error, RoomError::Storage(_)) && !error.is_retryable() => {
                     tracing::warn!(%error, %room_sn, user_id = %leaving.user_id, "a guest was not removed");
                 }
                 Err(error) => return Err(error),
@@ -67,7 +66,7 @@ impl Memberships {
     }
 }
 
-/// A guest leaves, if the room still keeps guests out when its turn comes.
+/// A guest leaves, unless the room admits guests again.
 struct GuestLeaving {
     user_sn: UserSn,
     user_id: OwnedUserId,
@@ -76,9 +75,9 @@ struct GuestLeaving {
 impl RoomChange for GuestLeaving {
     type Answer = ();
 
-    async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<()>, RoomError> {
+    async fn stage(&self, room: &mut OpenRoom) -> Result<StagedChange<()>, RoomError> {
         if !admits_guests(room).await? && room.membership(&self.user_id).await? == Some(Membership::Join) {
-            let content = Content::from_iter([("membership".to_owned(), Membership::Leave.as_str().into())]);
+            let content = ContentMap::from_iter([("membership".to_owned(), Membership::Leave.as_str().into())]);
             let draft = Draft::state("m.room.member", self.user_id.as_str(), canonical(&content)?);
             room.stage(self.user_sn, &self.user_id, &draft).await?;
         }

@@ -1,4 +1,4 @@
-//! The end of a room, in memory.
+//! The head of a room, in memory: what the next event is built on.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,18 +11,18 @@ use storage::{ClientTransaction, Database, EventNumber, Interned, StoredPdu};
 
 use super::RoomError;
 
-/// Places of the state that are remembered for each room; beyond that, those that every event needs, and what is on its way
-/// to the database.
+/// A head remembers so many places of the state, and beyond them only those that every event needs and those that are not
+/// stored yet.
 const REMEMBERED_STATE: usize = 2_000;
-/// Transactions remembered for each room while their commit may still be under way.
+/// A head remembers so many transactions whose commit may be under way.
 const REMEMBERED_TRANSACTIONS: usize = 256;
 
-/// What somebody wants to put into a room.
+/// An event that a user wants to send.
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// The event type.
     pub event_type: String,
-    /// The state key, if it is to be a state event.
+    /// The state key of a state event.
     pub state_key: Option<String>,
     /// The content.
     pub content: CanonicalObject,
@@ -44,59 +44,59 @@ impl Draft {
     }
 }
 
-/// A state event with the number it has or will have.
+/// A state event with its number, which it gets when it is stored.
 #[derive(Clone, Debug)]
 pub(super) struct StateEvent {
     pub(super) pdu: Pdu,
     pub(super) number: EventNumber,
 }
 
-/// An event that was built on the end of a room.
+/// An event that was built on a head.
 pub(super) struct HeadEvent {
     pub(super) event: BuiltEvent,
     pub(super) number: EventNumber,
     /// The numbers of its auth events.
     pub(super) auth_events: Vec<EventNumber>,
-    /// The one of them that has its type and state key.
+    /// The auth event with its type and state key.
     pub(super) previous_in_chain: Option<EventNumber>,
 }
 
 /// A place in a room's state: an event type and a state key.
 type StatePlace = (Box<str>, Box<str>);
 
-/// What a head knows of one place in the state.
+/// What a head remembers of one place in the state.
 struct Remembered {
     event: Option<StateEvent>,
-    /// The version of the head that its last change was built on, or [`UNCHANGED`] for what was read.
+    /// The version of the head that its last change was built on; [`UNCHANGED`] for an event that was read.
     changed_after: i64,
 }
 
 /// Less than every version of a head.
 const UNCHANGED: i64 = -1;
 
-/// The end of a room: what the next event is built on.
+/// The head of a room: its forward extremities and state, with all submitted events.
 pub(super) struct Head {
     pub(super) room_sn: RoomSn,
     pub(super) room_id: Option<OwnedRoomId>,
     pub(super) room_version: RoomVersion,
-    /// The version that the room comes to by all appends, those under way included.
+    /// The version that the room has once all submitted events are stored.
     pub(super) version: i64,
     depth: i64,
-    /// The state that is read where `state` has no entry, and the version of the stored head that it belongs to. Every
-    /// change after that version is in `state`.
+    /// The stored state, which is read where `state` has no entry, and the version of the stored head that it belongs to.
+    /// Every change after that version is in `state`.
     loaded_state: StateMap,
     loaded_version: i64,
     extremities: Vec<EventReference>,
     state: HashMap<StatePlace, Remembered>,
-    /// What the entries of `state` take on the heap.
+    /// The heap bytes of the entries of `state`.
     state_bytes: usize,
-    /// How many entries `state` has when those that can be dropped are.
+    /// Entries are dropped from `state` when it has so many.
     trimmed_at: usize,
     transactions: VecDeque<ClientTransaction>,
 }
 
 impl Head {
-    /// The head of a room that has no events yet. Its ID is known from the first event at the latest.
+    /// The head of a room that has no events yet. Its first event may make its ID.
     pub(super) fn of_new_room(room_id: Option<OwnedRoomId>, room_version: RoomVersion) -> Self {
         Self {
             room_sn: RoomSn(0),
@@ -167,7 +167,7 @@ impl Head {
         if let Some(known) = self.state.get(&place) {
             return Ok(known.event.clone());
         }
-        self.make_room(database).await?;
+        self.drop_old_entries(database).await?;
         let type_sn = interned.find_type(event_type).await?;
         let key_sn = interned.find_key(state_key).await?;
         let stored = match (type_sn, key_sn) {
@@ -187,8 +187,8 @@ impl Head {
         Ok(event)
     }
 
-    /// What the loaded state has at a place. Its chunks are mostly in memory, so that for what is not there, such as the
-    /// membership of somebody who comes for the first time, nothing is read.
+    /// The event that the loaded state has at a place. The chunks of the state are mostly in memory, so an empty place, such
+    /// as the membership of a user who joins for the first time, costs no read of the database.
     async fn stored_state(&self, database: &Database, place: Place) -> Result<Option<StoredPdu>, RoomError> {
         let state = self.loaded_state;
         let Some(sn) = database.with_chunks(|chunks| state.get(chunks, place)).await? else { return Ok(None) };
@@ -201,17 +201,17 @@ impl Head {
         stored.map(Some).ok_or_else(lost)
     }
 
-    /// Drops entries of `state` that can be read again, when they have become many.
-    async fn make_room(&mut self, database: &Database) -> Result<(), RoomError> {
+    /// Drops the entries of `state` that can be read again, if there are many.
+    async fn drop_old_entries(&mut self, database: &Database) -> Result<(), RoomError> {
         if self.state.len() < self.trimmed_at {
             return Ok(());
         }
         self.load_newest_state(database).await?;
-        // What every event needs has an empty state key. What changed after the loaded version cannot be read yet.
+        // Every event needs places with an empty state key. A change after the loaded version cannot be read yet.
         let loaded_version = self.loaded_version;
         self.state.retain(|(_, state_key), known| state_key.is_empty() || known.changed_after >= loaded_version);
         self.state_bytes = self.state.iter().map(|(place, known)| place_bytes(place, known)).sum();
-        // Where little can be dropped, looking through all of it for each event would be quadratic.
+        // If few entries can be dropped, looking through all of them for each event would be quadratic.
         self.trimmed_at = REMEMBERED_STATE.max(self.state.len() * 2);
         Ok(())
     }
@@ -240,11 +240,11 @@ impl Head {
         self.state.insert(place, known);
     }
 
-    /// What the head takes on the heap.
+    /// The heap bytes of the head.
     pub(super) fn heap_bytes(&self) -> usize {
         let room_id = self.room_id.as_ref().map_or(0, HeapSize::heap_bytes);
         let extremities = self.extremities.iter().map(|event| allocation_bytes(event.event_id.as_str().len()));
-        /// Of a transaction ID, about.
+        /// About the bytes of a transaction ID.
         const TRANSACTION_ID_BYTES: usize = 48;
         room_id
             + allocation_bytes(self.extremities.capacity() * size_of::<EventReference>())
@@ -255,7 +255,7 @@ impl Head {
             + self.transactions.len() * TRANSACTION_ID_BYTES
     }
 
-    /// Builds an event on the end of the room, checks that the room's rules allow it, and makes it the new end.
+    /// Builds an event on the head, checks that the room's rules allow it, and moves the head to it.
     pub(super) async fn build(
         &mut self,
         database: &Database,
@@ -286,11 +286,11 @@ impl Head {
                 auth_state.insert(event.pdu);
             }
         }
-        // The rules want the create event in every version, also where it is not among the auth events.
+        // The rules need the create event, which is not among the auth events of every version.
         if let Some(create) = self.state(database, interned, "m.room.create", "").await? {
             auth_state.insert(create.pdu);
         }
-        // Only the first versions do not derive it from the event.
+        // Room versions 1 and 2 do not derive the ID from the event.
         let event_id = self.room_version.event_id_in_pdu().then(|| EventId::new_v1(&identity.server_name));
         let builder = EventBuilder {
             version: self.room_version,
@@ -314,6 +314,7 @@ impl Head {
     }
 
     fn advance(&mut self, pdu: &Pdu, number: &EventNumber) {
+        debug_assert!(pdu.depth() >= self.depth, "the depth of a room grows");
         self.room_id.get_or_insert_with(|| pdu.room_id().to_owned());
         self.depth = pdu.depth();
         self.extremities = vec![pdu.reference()];
@@ -324,8 +325,8 @@ impl Head {
         }
     }
 
-    /// Replaces a state event by its redacted form, if it is (still) in the state. The place must have been asked for: a
-    /// place that is read before the redaction is stored has the event as it was.
+    /// Replaces a state event by its redacted form, if it is still in the state. Its place must have been read before: a read
+    /// after this, and before the redaction is stored, would give the event as it was.
     pub(super) fn redact(&mut self, redacted: &Pdu) {
         let Some(state_key) = redacted.state_key() else { return };
         let place = (redacted.event_type().into(), state_key.into());
@@ -338,7 +339,7 @@ impl Head {
         }
     }
 
-    /// Whether this transaction was used a moment ago. Its event may not be committed yet.
+    /// Whether an event was built with this transaction. It may not be stored yet.
     pub(super) fn knows_transaction(&self, key: &ClientTransaction) -> bool {
         self.transactions.contains(key)
     }
@@ -351,9 +352,9 @@ impl Head {
     }
 }
 
-/// What one place of the state takes on the heap, with the event in it.
+/// The heap bytes of one place of the state, with its event.
 fn place_bytes((event_type, state_key): &StatePlace, known: &Remembered) -> usize {
-    /// The number of an event, which is shared with the writer.
+    /// The bytes of the number, which the writer shares.
     const NUMBER_BYTES: usize = 32;
     let event = known.event.as_ref().map_or(0, |event| event.pdu.heap_bytes() + NUMBER_BYTES);
     event_type.heap_bytes() + state_key.heap_bytes() + event
@@ -372,12 +373,12 @@ mod tests {
         let federation = format!(
             r#"{{"auth_events":["$create","$levels","$rules"],"depth":7,"hashes":{{"sha256":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}},"prev_events":["$before{number}"],"room_id":"{room_id}","signatures":{{"example.org":{{"ed25519:a":"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"}}}}}}"#
         );
-        // As long as they are, like what is read from a database.
+        // Boxed to their length, like texts that are read from a database.
         [client, federation].map(|json| Bytes::from(json.into_bytes().into_boxed_slice())).into()
     }
 
     #[test]
-    fn what_is_counted_is_what_is_allocated() {
+    fn the_counted_bytes_are_the_allocated_bytes() {
         let room_id = OwnedRoomId::try_from("!room:example.org").unwrap();
         let version: RoomVersion = "11".parse().unwrap();
         let mut head = Head::of_new_room(Some(room_id.clone()), version);

@@ -1,4 +1,4 @@
-//! What a user has set for a room, in the room that replaced it.
+//! Copying a user's settings of a room to the room that replaced it.
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#server-behaviour-17>
 
@@ -10,15 +10,57 @@ use ruma::{OwnedRoomId, RoomId};
 use serde_json::Value;
 use storage::{Database, Interned, KnownState, RoomStates, StorageError, Tx};
 
-use super::member_content::Content;
+use super::RoomError;
+use super::member_content::ContentMap;
+use super::membership::{Memberships, ReportProgress};
 use crate::wire;
 
 /// The type of account data of a room's tags.
 const TAGS: &str = "m.tag";
 /// The type of account data that names direct chats.
 const DIRECT_CHATS: &str = "m.direct";
-/// Positions in the log that one user's settings take: tags, direct chats, push rules.
-const MOST_CHANGES: i64 = 3;
+/// The most positions in the log that one user's settings take: tags, direct chats, push rules.
+const MAX_CHANGES: i64 = 3;
+
+/// The progress is reported after so many members.
+const REPORT_EVERY: usize = 100;
+
+impl Memberships {
+    /// Copies the settings of a room for the users who were in the new room before it replaced the old one. It may run again.
+    ///
+    /// # Errors
+    /// [`RoomError::Storage`] if the settings cannot be read or written.
+    pub async fn inherit_all(
+        &self,
+        old_room_id: &RoomId,
+        new_room_id: &RoomId,
+        progress: &impl ReportProgress,
+    ) -> Result<(), RoomError> {
+        let Some(new_sn) = self.interned.find_room(new_room_id.as_str()).await? else { return Ok(()) };
+        // A tombstone may name any room. Only a room that also names the old one gets its settings.
+        let state = self.timeline.states().of(new_sn);
+        if !replaces(&self.database, &self.interned, &state, old_room_id).await? {
+            return Ok(());
+        }
+        let members = self.database.local_members(new_sn).await?;
+        for (done, user_sn) in members.iter().enumerate() {
+            if done % REPORT_EVERY == 0 {
+                progress.report(done, members.len()).await;
+            }
+            self.inherit(*user_sn, old_room_id, new_room_id).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn inherit(
+        &self,
+        user_sn: UserSn,
+        old_room_id: &RoomId,
+        new_room_id: &RoomId,
+    ) -> Result<(), StorageError> {
+        inherit(&self.database, &self.interned, self.timeline.states(), user_sn, old_room_id, new_room_id).await
+    }
+}
 
 /// The room that the room with this create event replaces.
 pub(super) fn predecessor_of(create: &Pdu) -> Option<OwnedRoomId> {
@@ -27,8 +69,8 @@ pub(super) fn predecessor_of(create: &Pdu) -> Option<OwnedRoomId> {
     RoomId::parse(&*room_id).ok()
 }
 
-/// Gives a user's tags and push rules of a room to the room that replaced it, and has it be a direct chat where the other one is.
-/// All of them or none, in one transaction. Nothing happens if the user was never in the old room, or the old room does not send people to the new one.
+/// Copies a user's tags and push rules of a room to the room that replaced it, and its place among the direct chats, in one
+/// transaction. Copies nothing if the user was never in the old room, or its tombstone does not name the new one.
 pub(super) async fn inherit(
     database: &Database,
     interned: &Interned,
@@ -44,13 +86,13 @@ pub(super) async fn inherit(
         return Ok(());
     }
     if !has_settings(database, user_sn, old_sn, old_room_id, new_room_id).await? {
-        // Most users have none, and need no write.
+        // Most users have no settings, and need no write.
         return Ok(());
     }
     let (old_room_id, new_room_id) = (old_room_id.to_owned(), new_room_id.to_owned());
     let inherited = database.write(async move |tx| {
-        // Before anything is read: what another node is writing of the user is read then.
-        tx.reserve_positions(MOST_CHANGES).await?;
+        // This takes the lock of the log before anything is read, so that another node's write is read whole.
+        tx.reserve_positions(MAX_CHANGES).await?;
         inherit_tags(tx, user_sn, old_sn, new_sn).await?;
         inherit_direct_chat(tx, user_sn, &old_room_id, &new_room_id).await?;
         push_rules::follow_upgrade(tx, user_sn, &old_room_id, &new_room_id).await
@@ -58,7 +100,7 @@ pub(super) async fn inherit(
     inherited.await
 }
 
-/// Whether there may be anything to inherit.
+/// Whether there may be settings to copy.
 async fn has_settings(
     database: &Database,
     user_sn: UserSn,
@@ -78,12 +120,12 @@ async fn has_settings(
 }
 
 fn has_direct_chat(content: &Bytes, room_id: &RoomId) -> bool {
-    let content = serde_json::from_slice::<Content>(content).unwrap_or_default();
+    let content = serde_json::from_slice::<ContentMap>(content).unwrap_or_default();
     content.values().filter_map(Value::as_array).flatten().any(|room| room == room_id.as_str())
 }
 
-/// Whether the room says that it replaces the other one. Any room can claim to be replaced by it.
-pub(super) async fn replaces(
+/// Whether the room's create event names the other room as its predecessor.
+async fn replaces(
     database: &Database,
     interned: &Interned,
     state: &KnownState,
@@ -98,7 +140,7 @@ pub(super) async fn replaces(
     Ok(named.is_some_and(|named| named == old_room_id.as_str()))
 }
 
-/// Whether a room's tombstone names another room. Any room can claim to replace it.
+/// Whether the room's tombstone names the other room as its replacement.
 async fn is_replaced_by(
     database: &Database,
     interned: &Interned,
@@ -119,7 +161,7 @@ async fn inherit_tags(tx: &mut Tx, user_sn: UserSn, old_sn: RoomSn, new_sn: Room
     let Some(Value::Object(mut tags)) = old.get("tags").cloned() else { return Ok(()) };
     let before = read(tx, user_sn, Some(new_sn), TAGS).await?.unwrap_or_default();
     let mut after = before.clone();
-    // Whatever the user has said of the new room counts.
+    // The user's own tags of the new room win.
     if let Some(Value::Object(own)) = after.remove("tags") {
         tags.extend(own);
     }
@@ -150,19 +192,19 @@ async fn read(
     user_sn: UserSn,
     room_sn: Option<RoomSn>,
     data_type: &str,
-) -> Result<Option<Content>, StorageError> {
+) -> Result<Option<ContentMap>, StorageError> {
     let content = tx.account_data(user_sn, room_sn, data_type).await?;
     Ok(content.and_then(|content| serde_json::from_slice(&content).ok()))
 }
 
-/// Writes what is not the same as before.
+/// Writes account data that has changed.
 async fn write(
     tx: &mut Tx,
     user_sn: UserSn,
     room_sn: Option<RoomSn>,
     data_type: &str,
-    before: &Content,
-    after: Content,
+    before: &ContentMap,
+    after: ContentMap,
 ) -> Result<(), StorageError> {
     if *before == after {
         return Ok(());

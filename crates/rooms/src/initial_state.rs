@@ -7,7 +7,7 @@ use ruma::{OwnedUserId, UserId};
 use serde_json::{Value, json};
 
 use super::create::{NewRoom, Preset};
-use super::member_content::{Content, VOUCHER, canonical};
+use super::member_content::{AUTHORISED_VIA, ContentMap, canonical};
 use super::{Draft, RoomError};
 
 impl Preset {
@@ -43,7 +43,7 @@ pub(super) fn create_content(
     canonical(&content)
 }
 
-fn check_type(content: &Content, key: &str, expected: &str, is_it: fn(&Value) -> bool) -> Result<(), RoomError> {
+fn check_type(content: &ContentMap, key: &str, expected: &str, is_it: fn(&Value) -> bool) -> Result<(), RoomError> {
     match content.get(key) {
         Some(value) if !is_it(value) => {
             Err(RoomError::Malformed(format!("creation_content.{key} must be {expected}.")))
@@ -52,8 +52,13 @@ fn check_type(content: &Content, key: &str, expected: &str, is_it: fn(&Value) ->
     }
 }
 
-/// Who has the rights of a creator besides the creator: whom the client names, and in a room among trusted people all who are invited.
-fn additional_creators(creator: &UserId, content: &Content, new_room: &NewRoom) -> Result<Vec<OwnedUserId>, RoomError> {
+/// The users with the rights of a creator: those named by the client, and with the preset `trusted_private_chat` all invited
+/// users.
+fn additional_creators(
+    creator: &UserId,
+    content: &ContentMap,
+    new_room: &NewRoom,
+) -> Result<Vec<OwnedUserId>, RoomError> {
     let named = content.get("additional_creators").cloned().unwrap_or_else(|| json!([]));
     let mut additional: Vec<OwnedUserId> = serde_json::from_value(named).map_err(|_| {
         RoomError::Malformed("creation_content.additional_creators must be a list of user IDs.".to_owned())
@@ -78,7 +83,7 @@ pub(super) fn push_state(
     let is_given = |event_type: &str| {
         new_room.initial_state.iter().any(|event| event.event_type == event_type && event.state_key.is_empty())
     };
-    let mut push = |event_type: &str, state_key: &str, content: &Content| {
+    let mut push = |event_type: &str, state_key: &str, content: &ContentMap| {
         drafts.push(Draft::state(event_type, state_key, canonical(content)?));
         Ok::<_, RoomError>(())
     };
@@ -98,8 +103,8 @@ pub(super) fn push_state(
     for event in &new_room.initial_state {
         let comes_later = (new_room.name.is_some() && is_at(event, "m.room.name"))
             || (new_room.topic.is_some() && is_at(event, "m.room.topic"));
-        if event.event_type == "m.room.member" && event.content.contains_key(VOUCHER) {
-            return Err(RoomError::Invalid(format!("A member event in `initial_state` cannot have {VOUCHER}.")));
+        if event.event_type == "m.room.member" && event.content.contains_key(AUTHORISED_VIA) {
+            return Err(RoomError::Invalid(format!("A member event in `initial_state` cannot have {AUTHORISED_VIA}.")));
         }
         if !comes_later && !is_at(event, "m.room.power_levels") {
             push(&event.event_type, &event.state_key, &event.content)?;
@@ -119,11 +124,11 @@ fn is_at(event: &super::InitialState, event_type: &str) -> bool {
     event.event_type == event_type && event.state_key.is_empty()
 }
 
-fn object<const N: usize>(entries: [(&str, Value); N]) -> Content {
+fn object<const N: usize>(entries: [(&str, Value); N]) -> ContentMap {
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// Type, key and value of the events that a preset stands for.
+/// The state of a preset: event type, key of the content, and value.
 fn of_preset(preset: Preset) -> [(&'static str, &'static str, &'static str); 3] {
     let is_public = preset == Preset::PublicChat;
     [
@@ -134,17 +139,17 @@ fn of_preset(preset: Preset) -> [(&'static str, &'static str, &'static str); 3] 
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels>
-fn power_levels(creator: &UserId, version: RoomVersion, new_room: &NewRoom) -> Content {
+fn power_levels(creator: &UserId, version: RoomVersion, new_room: &NewRoom) -> ContentMap {
     let creators_have_no_level = version.rules().authorization.explicitly_privilege_room_creators;
     let preset = Preset::of(new_room);
-    let mut users = Content::new();
+    let mut users = ContentMap::new();
     if !creators_have_no_level {
         users.insert(creator.to_string(), 100.into());
         if preset == Preset::TrustedPrivateChat {
             users.extend(new_room.invite.iter().map(|user_id| (user_id.to_string(), 100.into())));
         }
     }
-    // Replacing the room takes more than any level but a creator's, where creators are apart.
+    // Since version 12 only creators, who are above all levels, may replace the room.
     let tombstone = if creators_have_no_level { 150 } else { 100 };
     let levels = json!({
         "ban": 50,
@@ -166,7 +171,7 @@ fn power_levels(creator: &UserId, version: RoomVersion, new_room: &NewRoom) -> C
         "users": users,
         "users_default": 0,
     });
-    let mut levels = if let Value::Object(levels) = levels { levels } else { Content::new() };
+    let mut levels = if let Value::Object(levels) = levels { levels } else { ContentMap::new() };
     levels.extend(new_room.power_level_content_override.clone());
     levels
 }
@@ -188,7 +193,7 @@ mod tests {
     #[test]
     fn the_events_come_in_the_order_of_the_specification() {
         let custom =
-            InitialState { event_type: "org.a".to_owned(), state_key: "k".to_owned(), content: Content::new() };
+            InitialState { event_type: "org.a".to_owned(), state_key: "k".to_owned(), content: ContentMap::new() };
         let new_room = NewRoom {
             name: Some("N".to_owned()),
             topic: Some("T".to_owned()),
@@ -229,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_decides_cannot_be_set_by_creation_content() {
+    fn creation_content_cannot_set_the_creator_or_the_version() {
         let content = json!({ "creator": "@eve:a.org", "room_version": "x", "m.federate": false, "type": "m.space" });
         let Value::Object(creation_content) = content else { unreachable!() };
         let new_room = NewRoom { creation_content, ..NewRoom::default() };

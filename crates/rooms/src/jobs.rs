@@ -1,10 +1,10 @@
-//! What follows from a change of a room, as jobs: the `background` crate does their work.
+//! Jobs that follow from changes of rooms. The `background` crate runs them.
 
 use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
 use tasks::queue::{Job, Priority};
 
-/// The members of a room are to have what they have set for the room that it replaces.
+/// Copies the members' settings of a room to the room that replaces it.
 #[derive(Clone, Serialize, Deserialize, Debug)]
 pub struct InheritRoomSettings {
     /// The room that was replaced.
@@ -22,7 +22,7 @@ impl Job for InheritRoomSettings {
     }
 }
 
-/// The guests in a room are to leave it, because it does not admit guests any more.
+/// Removes the guests from a room that no longer admits them.
 #[derive(Clone, Copy, Serialize, Deserialize, Debug)]
 pub struct RemoveGuests {
     /// The room's number.

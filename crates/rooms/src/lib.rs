@@ -1,18 +1,23 @@
-//! Rooms: building events in order, what users do with rooms, and who may read what of them.
+//! Rooms: building events in order, what users do with rooms, and what they may read.
 //!
-//! [`Timeline`] is the one way by which events get into a room. It keeps the end of each active room in memory (its
-//! *head*), builds events on it one after the other, and hands them to the writer without waiting for the commit of the
-//! one before, so that many sends into one room share a commit. Begin reading there.
+//! [`Timeline`] is the one way by which events get into a room. It keeps the *head* of each active room in memory, builds
+//! events on it in order, and submits them to the writer without waiting for the commit of earlier ones, so that many sends
+//! into one room share a commit. Begin reading there.
 //!
 //! [`Memberships`], [`RoomCreation`], [`Sending`], [`Aliases`], [`Directory`] and [`Upgrade`] are what users do with rooms,
-//! [`Reception`] takes in events of other servers, [`reading`] is what members see, [`wire`] writes events for clients, and
-//! [`user_directory`] finds users by the rooms that they are in.
+//! [`Timeline::receive`] receives events of other servers, [`reading`] is what members see, [`wire`] writes events for
+//! clients, and [`user_directory`] finds users by the rooms that they are in.
+//!
+//! # Errors
+//!
+//! A method that returns [`RoomError`] fails with [`RoomError::Storage`] if the database cannot be read or written, and with
+//! [`RoomError::LostLog`] or [`RoomError::Contended`] while other nodes write faster. The methods name what else they refuse.
 //!
 //! # What is kept in memory, and what bounds it
 //!
 //! | kept | in the metrics | bounded by | kept up to date by |
 //! |---|---|---|---|
-//! | heads of rooms | `room_heads` | their share of `caches.memory_budget` | [`Timeline`], and the log of other nodes; the writer refuses what is built on an old one |
+//! | heads of rooms | `room_heads` | their share of `caches.memory_budget` | [`Timeline`], and the log of other nodes; the writer refuses events built on an old head |
 
 mod aliases;
 mod checking;
@@ -46,12 +51,12 @@ pub use create::{InitialState, NewRoom, Preset, RoomCreation, supported_versions
 pub use directory::{Directory, DirectoryPage, DirectoryQuery, PublicRoom};
 pub use error::RoomError;
 pub use head::Draft;
-pub use member_content::Content;
-pub use membership::{Memberships, Progress};
-pub use open_room::{OpenRoom, Staged};
+pub use member_content::ContentMap;
+pub use membership::{Memberships, ReportProgress};
+pub use open_room::{OpenRoom, Submitted};
 pub use receiving::Reception;
 pub use sending::Sending;
-pub use timeline::{Changed, RoomChange, Timeline};
+pub use timeline::{RoomChange, StagedChange, Timeline};
 pub use transaction_id::TransactionId;
 pub use upgrade::Upgrade;
 

@@ -7,24 +7,24 @@ use serde_json::{Map, Value};
 use super::RoomError;
 use crate::wire;
 
-/// A JSON object on its way to become the content of an event.
-pub type Content = Map<String, Value>;
+/// The content of an event, before it is made canonical.
+pub type ContentMap = Map<String, Value>;
 
-/// The key that names who vouched for a user who joined a restricted room.
+/// The key that names the user who authorised the join of a restricted room.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms>
-pub(super) const VOUCHER: &str = "join_authorised_via_users_server";
+pub(super) const AUTHORISED_VIA: &str = "join_authorised_via_users_server";
 
 /// The canonical form of an event's content.
 ///
 /// # Errors
 /// [`RoomError::Event`] if events cannot hold it.
-pub(super) fn canonical(content: &Content) -> Result<CanonicalObject, RoomError> {
+pub(super) fn canonical(content: &ContentMap) -> Result<CanonicalObject, RoomError> {
     Ok(CanonicalObject::from_serialize(content, Numbers::Strict)?)
 }
 
-/// Adds a profile to the content of a member event that does not have one of its own.
-pub(super) fn fill_profile(content: &mut Content, profile: &MemberProfile) {
+/// Adds the fields of a profile that the content of a member event does not have.
+pub(super) fn fill_profile(content: &mut ContentMap, profile: &MemberProfile) {
     for (key, value) in entries(profile) {
         if let (Some(value), false) = (value, content.contains_key(key)) {
             content.insert(key.to_owned(), value.into());
@@ -32,8 +32,8 @@ pub(super) fn fill_profile(content: &mut Content, profile: &MemberProfile) {
     }
 }
 
-/// Puts a profile, or one field of it, in place of what the content of a member event has.
-pub(super) fn replace_profile(content: &mut Content, profile: &MemberProfile, field: Option<&str>) {
+/// Replaces the profile in the content of a member event, or one field of it.
+pub(super) fn replace_profile(content: &mut ContentMap, profile: &MemberProfile, field: Option<&str>) {
     for (key, value) in entries(profile).into_iter().filter(|(key, _)| field.is_none_or(|field| field == *key)) {
         match value {
             Some(value) => content.insert(key.to_owned(), value.into()),
@@ -46,15 +46,15 @@ fn entries(profile: &MemberProfile) -> [(&'static str, Option<&str>); 2] {
     [("displayname", profile.display_name.as_deref()), ("avatar_url", profile.avatar_url.as_deref())]
 }
 
-/// Whether a member event with `content` would say nothing that `current` does not say.
-pub(super) fn says_the_same(current: &Pdu, membership: Membership, content: &Content) -> bool {
+/// Whether a member event with `content` would change nothing.
+pub(super) fn says_the_same(current: &Pdu, membership: Membership, content: &ContentMap) -> bool {
     let current = wire::values(current.content().as_bytes());
     if membership != Membership::Join {
         return current == *content;
     }
-    // Why and by whose help somebody joined does not change while they are in the room.
-    let of_joining = |key: &str| matches!(key, "reason" | VOUCHER);
-    let lasting = |content: &Content| content.iter().filter(|(key, _)| !of_joining(key)).count();
+    // The reason of a join and the user who authorised it stay while the user is in the room.
+    let of_joining = |key: &str| matches!(key, "reason" | AUTHORISED_VIA);
+    let lasting = |content: &ContentMap| content.iter().filter(|(key, _)| !of_joining(key)).count();
     lasting(&current) == lasting(content)
         && content.iter().filter(|(key, _)| !of_joining(key)).all(|(key, value)| current.get(key) == Some(value))
 }

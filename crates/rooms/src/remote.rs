@@ -1,4 +1,4 @@
-//! What other servers tell about what is theirs.
+//! Queries to other servers.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 use tasks::limits::Limit;
 use url::form_urlencoded;
 
-/// The longest answer: a profile has 64 KiB, and room for how it is written.
+/// The longest answer: a profile has at most 64 KiB, and JSON escapes may make it longer.
 const MAX_ANSWER_BYTES: usize = 256 << 10;
-/// Of the servers that an alias names, so many are told.
+/// The most servers of a [`RemoteAlias`].
 const MAX_SERVERS: usize = 100;
 
 /// Asks other servers about their users and aliases.
@@ -26,38 +26,38 @@ pub struct RemoteQueries {
     shares: Shares,
 }
 
-/// Where an alias of another server leads.
+/// The room of an alias of another server.
 #[derive(Debug)]
 pub struct RemoteAlias {
     /// The room.
     pub room_id: OwnedRoomId,
-    /// Servers that are in it, as the server of the alias says.
+    /// Servers in the room, as the server of the alias says.
     pub servers: Vec<OwnedServerName>,
 }
 
-/// Why another server does not tell.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// There is no such thing.
+    /// The other server does not have it.
     #[error("{0} knows nothing of this")]
     NotFound(OwnedServerName),
-    /// It is not asked.
+    /// The other server was not asked.
     #[error(transparent)]
     Asking(#[from] AskingError),
-    /// It could not be asked, or says something else.
+    /// The request failed, or its answer was bad.
     #[error(transparent)]
     Request(#[from] RequestError),
 }
 
 impl RemoteQueries {
-    /// Queries by `client`. `limit` bounds how many at once, and no asker takes more than a share of it.
+    /// Queries by `client`. `limit` bounds how many run at once, and an asker gets a share of it.
     #[must_use]
     pub fn new(client: Arc<Client>, limit: Arc<Limit>, rate_limits: Arc<RateLimits>) -> Self {
         let shares = Shares::new(Kind::RemoteQueries, rate_limits, limit.clone());
         Self { client, limit, shares }
     }
 
-    /// The profile of a user of another server; only that field of it, if one is named.
+    /// The profile of a user of another server, or one `field` of it.
     ///
     /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprofile>
     ///
@@ -80,7 +80,7 @@ impl RemoteQueries {
         }
     }
 
-    /// Where an alias of another server leads.
+    /// The room of an alias of another server.
     ///
     /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1querydirectory>
     ///
@@ -94,7 +94,7 @@ impl RemoteQueries {
         }
         let server = alias.server_name();
         let answer: Answer = self.ask(asker, server, "directory", &[("room_alias", alias.as_str())]).await?;
-        // What is no server cannot be asked for the room.
+        // Invalid server names are left out.
         let servers = answer.servers.iter().filter_map(|name| ServerName::parse(name.as_str()).ok());
         let servers = servers.take(MAX_SERVERS).collect();
         Ok(RemoteAlias { room_id: answer.room_id, servers })

@@ -1,30 +1,30 @@
-//! Which state holds where branches of a room meet: what the resolution in the engine needs is read here.
+//! State resolution: the engine resolves, and this module reads the events that it needs.
 
 use std::collections::{BTreeMap, HashMap};
 
 use homeserver_core::{EventSn, RoomSn};
 use room_engine::auth::{AuthState, auth_types_for_event};
 use room_engine::auth_chain::{ChainCover, IndexedEvent};
-use room_engine::resolution::{Conflict, Need, Resolution, ResolutionError, ResolutionEvent, StateKey, Step};
-use room_engine::state_map::{Conflict as StateConflict, Place, StateMap};
+use room_engine::resolution::{Conflict, Need, Resolution, ResolutionError, ResolutionEvent, ResolutionStep, StateKey};
+use room_engine::state_map::{Place, PlaceConflict, StateMap};
 use room_engine::{Pdu, RoomVersion};
 use ruma::OwnedRoomId;
 use storage::{Database, GraphEvent, Interned, RoomHead, StateBefore, StoredPdu};
 
 use super::RoomError;
 
-/// How often a resolution may ask for more before it counts as going round in circles.
+/// A resolution that still needs events after so many rounds is an error.
 const MAX_ROUNDS: usize = 10_000;
 
-/// What every event of a room is read with.
+/// What is needed to parse an event of a room.
 #[derive(Clone, Debug)]
-pub(super) struct RoomContext {
+pub(super) struct RoomIdentity {
     pub(super) room_sn: RoomSn,
     pub(super) room_id: OwnedRoomId,
     pub(super) version: RoomVersion,
 }
 
-impl RoomContext {
+impl RoomIdentity {
     pub(super) async fn load(interned: &Interned, room_sn: RoomSn, head: &RoomHead) -> Result<Self, RoomError> {
         let room_id = interned.room_id(room_sn).await?;
         let wrong =
@@ -52,7 +52,7 @@ impl RoomContext {
     }
 }
 
-/// A state event that is about to be stored, whose own state takes part in a resolution.
+/// A state event that is not stored yet and takes part in a resolution.
 #[derive(Clone, Debug)]
 pub(super) struct Unstored {
     pub(super) pdu: Pdu,
@@ -61,23 +61,20 @@ pub(super) struct Unstored {
     pub(super) previous_in_chain: Option<EventSn>,
 }
 
-/// The number that an [`Unstored`] event has in a resolution: later than all that are stored.
+/// The number of an [`Unstored`] event in a resolution: later than all stored events.
 pub(super) const UNSTORED: EventSn = EventSn(i64::MAX);
 
 /// Resolves states of one room.
 pub(super) struct Resolver<'a> {
     pub(super) database: &'a Database,
     pub(super) interned: &'a Interned,
-    pub(super) room: &'a RoomContext,
+    pub(super) room: &'a RoomIdentity,
 }
 
 impl Resolver<'_> {
-    /// The state where `states` meet, as changes of one of them.
+    /// The resolution of `states`, as changes of one of them.
     ///
     /// <https://spec.matrix.org/v1.19/rooms/v12/#state-resolution>
-    ///
-    /// # Errors
-    /// [`RoomError`] if something that is needed cannot be read.
     pub(super) async fn resolve(&self, states: &[StateMap]) -> Result<StateBefore, RoomError> {
         let mut distinct: Vec<StateMap> = Vec::with_capacity(states.len());
         for state in states {
@@ -90,14 +87,11 @@ impl Resolver<'_> {
             return Ok(StateBefore { base, changes: Vec::new() });
         }
         let conflicts = self.database.with_chunks(|chunks| StateMap::conflicts(&distinct, chunks)).await?;
-        self.settle(base, conflicts, None).await
+        self.resolve_conflicts(base, conflicts, None).await
     }
 
-    /// The state where `others` meet the state after an event that has yet to be stored: `before`, changed by it. In the
-    /// answer the event has the number [`UNSTORED`].
-    ///
-    /// # Errors
-    /// As [`Resolver::resolve`].
+    /// The resolution of `others` and the state after an event that is not stored yet: `before`, changed by that event. In
+    /// the answer the event has the number [`UNSTORED`].
     pub(super) async fn resolve_with(
         &self,
         others: &[StateMap],
@@ -115,11 +109,11 @@ impl Resolver<'_> {
         after.extend(unstored.map(|unstored| (unstored.place, Some(UNSTORED))));
 
         let found = self.database.with_chunks(|chunks| StateMap::conflicts(&states, chunks)).await?;
-        let mut conflicts: BTreeMap<Place, StateConflict> = found.into_iter().map(|it| (it.place, it)).collect();
+        let mut conflicts: BTreeMap<Place, PlaceConflict> = found.into_iter().map(|it| (it.place, it)).collect();
         let agreed: Vec<Place> = after.keys().filter(|place| !conflicts.contains_key(place)).copied().collect();
         let common = self.database.with_chunks(|chunks| before.base.get_many(chunks, &agreed)).await?;
         for (place, event) in agreed.into_iter().zip(common) {
-            conflicts.insert(place, StateConflict { place, events: states.iter().map(|_| event).collect() });
+            conflicts.insert(place, PlaceConflict { place, events: states.iter().map(|_| event).collect() });
         }
         for (place, event) in after {
             if let Some(last) = conflicts.get_mut(&place).and_then(|conflict| conflict.events.last_mut()) {
@@ -128,14 +122,14 @@ impl Resolver<'_> {
         }
         conflicts.retain(|_, conflict| conflict.events.windows(2).any(|pair| pair.first() != pair.last()));
         let base = states.first().copied().unwrap_or(before.base);
-        self.settle(base, conflicts.into_values().collect(), unstored).await
+        self.resolve_conflicts(base, conflicts.into_values().collect(), unstored).await
     }
 
-    /// Has the engine decide about the conflicts of states, of which `base` is one.
-    async fn settle(
+    /// Has the engine resolve the conflicts of states. `base` is one of the states.
+    async fn resolve_conflicts(
         &self,
         base: StateMap,
-        conflicts: Vec<StateConflict>,
+        conflicts: Vec<PlaceConflict>,
         unstored: Option<&Unstored>,
     ) -> Result<StateBefore, RoomError> {
         if conflicts.is_empty() {
@@ -157,8 +151,8 @@ impl Resolver<'_> {
         }
         for _ in 0..MAX_ROUNDS {
             match resolution.step(&cover).map_err(wrong)? {
-                Step::Load(need) => self.load(&mut resolution, &mut cover, base, &places, &need).await?,
-                Step::Done(changes) => {
+                ResolutionStep::Load(need) => self.load(&mut resolution, &mut cover, base, &places, &need).await?,
+                ResolutionStep::Done(changes) => {
                     let mut sorted = BTreeMap::new();
                     for change in changes {
                         let place = match places.get(&change.key) {
@@ -176,6 +170,7 @@ impl Resolver<'_> {
 
     /// The event at a place of a state.
     pub(super) async fn event_at(&self, state: &StateBefore, place: Place) -> Result<Option<GraphEvent>, RoomError> {
+        debug_assert!(state.changes.is_sorted_by(|(a, _), (b, _)| a < b), "changes of a state are in order");
         let sn = match state.changes.binary_search_by_key(&place, |(place, _)| *place) {
             Ok(index) => state.changes.get(index).and_then(|(_, event)| *event),
             Err(_) => self.database.with_chunks(|chunks| state.base.get(chunks, place)).await?,
@@ -187,7 +182,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// What the rules look at in a state to decide about an event.
+    /// The events of a state that the rules need to judge an event.
     pub(super) async fn auth_state(&self, event: &Pdu, state: &StateBefore) -> Result<AuthState, RoomError> {
         let needed = auth_types_for_event(
             event.version(),
@@ -196,8 +191,8 @@ impl Resolver<'_> {
             event.state_key(),
             event.content(),
         );
-        // The rules want the create event in every version, also where it is not among the auth events. What they cannot make
-        // sense of, they refuse by themselves.
+        // The rules need the create event, which is not among the auth events of every version. They refuse a malformed event
+        // themselves.
         let mut places = vec![self.place(&StateKey::new("m.room.create", "")).await?];
         for (event_type, state_key) in needed.unwrap_or_default() {
             places.push(self.place(&StateKey::new(event_type, &state_key)).await?);
@@ -293,7 +288,7 @@ impl Resolver<'_> {
         }
         let found = self.database.with_chunks(|chunks| base.get_many(chunks, &places)).await?;
         for ((counterpart_of, key), event) in keys.iter().zip(found) {
-            // What is in conflict is not in the state that all have in common, whatever `base` has there.
+            // A conflicted place is not part of the unconflicted state, even if `base` has an event there.
             let event = event.filter(|_| !conflicted.contains_key(key));
             match counterpart_of {
                 Some(sn) => resolution.add_counterpart(*sn, event),
@@ -318,7 +313,7 @@ impl Resolver<'_> {
         Ok(StateKey::new(&event_type, &state_key))
     }
 
-    /// A place that no event of this server has ever had gets no number: nothing is there.
+    /// The place of a type and state key. If no stored event has them, they have no numbers, and the place is empty.
     pub(super) async fn place(&self, key: &StateKey) -> Result<Place, RoomError> {
         let event_type = self.interned.find_type(&key.event_type).await?.unwrap_or(homeserver_core::TypeSn(0));
         let state_key = self.interned.find_key(&key.state_key).await?.unwrap_or(homeserver_core::KeySn(0));

@@ -1,4 +1,4 @@
-//! Joining a room by being in another one.
+//! Joining a restricted room as a member of another room.
 
 use std::sync::Arc;
 
@@ -12,24 +12,24 @@ use storage::{Database, Interned};
 use super::{OpenRoom, RoomError};
 use crate::wire;
 
-/// Conditions of a room that are looked at.
+/// The most conditions of `allow` that are looked at.
 const MAX_CONDITIONS: usize = 100;
-/// Ordinary members who are asked whether they may invite, where no one with a level of their own can.
+/// If no user with a level of their own may invite, so many other members are looked at.
 const MAX_ORDINARY_MEMBERS: i64 = 10;
 
-/// Finds somebody who vouches for a user.
+/// Finds the user who authorises the join of another user.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms>
-pub(super) struct Voucher<'a> {
+pub(super) struct RestrictedJoin<'a> {
     pub(super) database: &'a Database,
     pub(super) interned: &'a Arc<Interned>,
     pub(super) identity: &'a Arc<Identity>,
     pub(super) room_sn: RoomSn,
 }
 
-impl Voucher<'_> {
-    /// The member of this server on whose word the user may join; `None` if the room does not ask for one.
-    pub(super) async fn find(
+impl RestrictedJoin<'_> {
+    /// The user for `join_authorised_via_users_server`; `None` if the room is not restricted.
+    pub(super) async fn authorising_user(
         &self,
         room: &mut OpenRoom,
         requester: &Requester,
@@ -48,9 +48,9 @@ impl Voucher<'_> {
             let sentence = "You are not invited to this room, and not in a room whose members may join it.";
             return Err(RoomError::Forbidden(sentence.to_owned()));
         }
-        let voucher = self.member_who_may_invite(room).await?;
+        let member = self.member_who_may_invite(room).await?;
         let sentence = "You could join this room, but no member of it on this server may invite you.";
-        voucher.map(Some).ok_or_else(|| RoomError::Forbidden(sentence.to_owned()))
+        member.map(Some).ok_or_else(|| RoomError::Forbidden(sentence.to_owned()))
     }
 
     async fn meets_a_condition(&self, join_rules: &Pdu, requester: &Requester) -> Result<bool, RoomError> {
@@ -62,15 +62,15 @@ impl Voucher<'_> {
                 continue;
             }
             let Some(other_sn) = self.interned.find_room(&room_id).await? else { continue };
-            let place = self.database.membership(other_sn, requester.user_sn).await?;
-            if place.is_some_and(|place| place.membership == storage::Membership::Join) {
+            let in_other = self.database.membership(other_sn, requester.user_sn).await?;
+            if in_other.is_some_and(|it| it.membership == Membership::Join) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Looks at those who have a level of their own first, so that the members need not be listed.
+    /// Looks at users with a level of their own first, so that the members need not be listed.
     async fn member_who_may_invite(&self, room: &mut OpenRoom) -> Result<Option<OwnedUserId>, RoomError> {
         let levels = room.power_levels().await?;
         for user_id in self.privileged(room, &levels).await? {

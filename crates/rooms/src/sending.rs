@@ -12,13 +12,13 @@ use storage::{Step, Tx};
 use tasks::queue::Job as _;
 
 use super::aliases::Aliases;
-use super::member_content::Content;
+use super::member_content::ContentMap;
 use super::membership::Memberships;
 use super::transaction_id::TransactionId;
-use super::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
+use super::{Draft, OpenRoom, RoomChange, RoomError, StagedChange, Timeline};
 use crate::jobs::InheritRoomSettings;
 
-/// Sends what clients want to have in rooms.
+/// Sends events of clients, within their rate limits.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room>
 pub struct Sending {
@@ -30,7 +30,7 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// Sends by `timeline`, within `rate_limits`.
+    /// Sends events into `timeline`.
     #[must_use]
     pub fn new(
         timeline: Arc<Timeline>,
@@ -45,7 +45,7 @@ impl Sending {
     /// Sends an event that is not state, and returns its ID.
     ///
     /// # Errors
-    /// What the rules of the room refuse, and what events cannot hold.
+    /// [`RoomError::Refused`] if the rules of the room refuse the event, and others.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn send(
         &self,
@@ -70,7 +70,8 @@ impl Sending {
     /// Redacts an event, and returns the ID of the redaction.
     ///
     /// # Errors
-    /// [`RoomError::NotFound`] if the event is not in the room, and what its rules refuse.
+    /// [`RoomError::NotFound`] if the event is not in the room, [`RoomError::Refused`] if its rules refuse the redaction, and
+    /// others.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn redact(
         &self,
@@ -80,7 +81,7 @@ impl Sending {
         content: &RawValue,
         transaction_id: &str,
     ) -> Result<Box<str>, RoomError> {
-        let mut content: Content = serde_json::from_slice(parse(content)?.as_bytes()).unwrap_or_default();
+        let mut content: ContentMap = serde_json::from_slice(parse(content)?.as_bytes()).unwrap_or_default();
         content.remove("redacts");
         if content.get("reason").is_some_and(|reason| !reason.is_string()) {
             return Err(RoomError::Malformed("`reason` must be a string.".to_owned()));
@@ -94,7 +95,7 @@ impl Sending {
         Ok(spent.settle(sent)?.event_id.clone())
     }
 
-    /// Whoever tidies up after others may have a limit of their own.
+    /// Moderators who redact events of other users may have a rate limit of its own for it.
     async fn kind_of_redaction(&self, requester: &Requester, event_id: &EventId) -> Result<Kind, RoomError> {
         if !self.rate_limits.has(Kind::AdminRedaction) {
             return Ok(Kind::Message);
@@ -104,10 +105,10 @@ impl Sending {
         Ok(if is_of_others { Kind::AdminRedaction } else { Kind::Message })
     }
 
-    /// Sets state, and returns the ID of the event that is there afterwards: that of the present one if it says the same.
+    /// Sets state, and returns the ID of the state event; that of the present one if it says the same.
     ///
     /// # Errors
-    /// What the rules of the room refuse, and what events cannot hold.
+    /// [`RoomError::Refused`] if the rules of the room refuse the event, and others.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn set_state(
         &self,
@@ -122,29 +123,25 @@ impl Sending {
             let target = <&UserId>::try_from(state_key);
             let target = target.map_err(|_| RoomError::Invalid(format!("{state_key:?} is not a user ID.")))?;
             let content = serde_json::from_slice(content.as_bytes()).unwrap_or_default();
-            return self.memberships.put(requester, room_id, target, content).await;
+            return self.memberships.set(requester, room_id, target, content).await;
         }
         if event_type == "m.room.create" {
             return Err(RoomError::Invalid("A room is created once: its m.room.create cannot be replaced.".to_owned()));
         }
         let mut draft = Draft::state(event_type, state_key, content);
         draft.redacts = redacted_by(&draft)?;
-        self.put(requester, room_id, &draft).await
-    }
-
-    async fn put(&self, requester: &Requester, room_id: &RoomId, draft: &Draft) -> Result<OwnedEventId, RoomError> {
         let room_sn = self.timeline.find(room_id).await?;
         let spent = SpentOnce::new(&self.rate_limits);
         spent.check(Kind::Message, requester)?;
         let now = self.clock.now();
-        let put = Put { aliases: &self.aliases, requester, room_id, draft, spent: &spent, now };
-        let changed = self.timeline.change(room_sn, &put).await;
+        let set = SetState { aliases: &self.aliases, requester, room_id, draft: &draft, spent: &spent, now };
+        let changed = self.timeline.change(room_sn, &set).await;
         spent.settle(changed)
     }
 }
 
-/// Puts an event into the state, unless the one that is there says the same.
-struct Put<'a> {
+/// Sets a state event, unless the present one says the same.
+struct SetState<'a> {
     aliases: &'a Aliases,
     requester: &'a Requester,
     room_id: &'a RoomId,
@@ -153,14 +150,14 @@ struct Put<'a> {
     now: Timestamp,
 }
 
-impl RoomChange for Put<'_> {
+impl RoomChange for SetState<'_> {
     type Answer = OwnedEventId;
 
-    async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<OwnedEventId>, RoomError> {
+    async fn stage(&self, room: &mut OpenRoom) -> Result<StagedChange<OwnedEventId>, RoomError> {
         let Self { aliases, requester, room_id, draft, spent, now } = *self;
         let state_key = draft.state_key.as_deref().unwrap_or_default();
         let current = room.state(&draft.event_type, state_key).await?;
-        // Others learn from the rules that they may not.
+        // The rules refuse the event of a user who is not joined.
         let is_joined = room.membership(&requester.user_id).await? == Some(Membership::Join);
         if let Some(current) = &current
             && is_joined
@@ -180,8 +177,8 @@ impl RoomChange for Put<'_> {
     }
 }
 
-/// What follows if the event says that another room replaces this one: those who are in that room already had nothing to
-/// inherit when they came.
+/// The job that copies room settings if the event is a tombstone: users who joined the new room before could not copy them
+/// then.
 fn inheriting(room_id: &RoomId, draft: &Draft) -> Option<InheritRoomSettings> {
     let is_tombstone = draft.event_type == "m.room.tombstone" && draft.state_key.as_deref() == Some("");
     let replacement = draft.content.string("replacement_room").filter(|_| is_tombstone)?;
@@ -193,7 +190,7 @@ fn parse(content: &RawValue) -> Result<CanonicalObject, RoomError> {
     Ok(CanonicalObject::parse(content.get().as_bytes(), Numbers::Strict)?)
 }
 
-/// The event that a redaction written by hand redacts.
+/// The event that a redaction sent by `/send` or `/state` redacts.
 fn redacted_by(draft: &Draft) -> Result<Option<OwnedEventId>, RoomError> {
     if draft.event_type != "m.room.redaction" {
         return Ok(None);

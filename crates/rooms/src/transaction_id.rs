@@ -6,7 +6,7 @@ use ruma::EventId;
 use sha2::{Digest as _, Sha256};
 use storage::{ClientTransaction, TransactionEndpoint, TransactionSender};
 
-/// A client's transaction ID, with what in the path of its request tells it from equal ones in the same room.
+/// A client's transaction ID, with the parts of the request's path that scope it within a room.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers>
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ impl<'a> TransactionId<'a> {
         Self { id, redacts: Some(event_id) }
     }
 
-    /// With what else tells it apart, for an event of this type.
+    /// The transaction ID in its full scope: sender, endpoint and event type.
     pub(super) fn within_its_scope(self, requester: &Requester, type_sn: TypeSn) -> ClientTransaction {
         let endpoint = match self.redacts {
             Some(event_id) => TransactionEndpoint::Redact(hash(event_id)),
@@ -41,7 +41,7 @@ impl<'a> TransactionId<'a> {
     }
 }
 
-/// Stored, so the same in every version of the server.
+/// The hash is stored, so it must stay the same in all versions of the server.
 fn hash(event_id: &EventId) -> i64 {
     let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(Sha256::digest(event_id.as_bytes()));
     i64::from_be_bytes([a, b, c, d, e, f, g, h])

@@ -1,4 +1,4 @@
-//! What the events that are about to be written are to those who have not read them.
+//! Evaluating new events by the push rules of the members, which gives their unread counts.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use room_engine::{Pdu, string_value};
 use ruma::UserId;
 use storage::Unread;
 
-use super::resolving::RoomContext;
+use super::resolving::RoomIdentity;
 use super::{OpenRoom, RoomError, Timeline};
 use crate::wire;
 
 impl OpenRoom {
     /// Evaluates what is staged by the push rules of the members.
     pub(super) async fn evaluate_staged(&mut self) -> Result<(), RoomError> {
-        // In a room that is new nobody has missed anything.
+        // The first events of a room are unread for nobody.
         if self.head()?.version == 0 {
             return Ok(());
         }
@@ -42,7 +42,7 @@ impl OpenRoom {
 
 impl Timeline {
     /// Evaluates an event of another server by the push rules of the members.
-    pub(super) async fn evaluate_received(&self, room: &RoomContext, pdu: &Pdu) -> Result<Unread, RoomError> {
+    pub(super) async fn evaluate_received(&self, room: &RoomIdentity, pdu: &Pdu) -> Result<Unread, RoomError> {
         let create = self.stored_state(room, "m.room.create").await?;
         let power_levels = self.stored_state(room, "m.room.power_levels").await?;
         let event = UnwrittenEvent {

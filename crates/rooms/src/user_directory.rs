@@ -1,4 +1,4 @@
-//! Finds users by their names.
+//! The user directory: finding users by their names.
 
 mod query;
 
@@ -17,35 +17,36 @@ use tasks::limits::{Busy, Limit};
 use self::query::{Fit, Query};
 use crate::wire;
 
-/// Users in an answer if the client does not say.
+/// The users in an answer if the client names no limit.
 const DEFAULT_LIMIT: usize = 10;
-/// Most users in an answer.
+/// The most users in an answer.
 const MAX_LIMIT: usize = 100;
-/// The longest search term, in characters: a display name and a user ID.
+/// The longest search term, in characters: room for a display name and a user ID.
 const MAX_TERM_CHARS: usize = 512;
-/// Places in the requester's rooms that one search looks at. The smallest rooms come first; the rest is left to the search of all.
+/// One search looks at so many memberships of the requester's rooms, the smallest rooms first. Members of the other rooms are
+/// found by the search of all users.
 const MAX_SHARED_PLACES: i64 = 20_000;
-/// Users whose names are compared at once.
+/// So many users' names are compared at once.
 const WINDOW: i64 = 10_000;
-/// How many windows one search looks at.
+/// One search looks at so many windows.
 const MAX_WINDOWS: usize = 10;
-/// Users with the right name of whom one search finds out whether the requester may see them.
+/// For so many users with a matching name, one search checks whether the requester may see them.
 const MAX_MATCHES: usize = 2_000;
-/// Places of these users in rooms that it looks at.
+/// It looks at so many memberships of these users.
 const MAX_PLACES: i64 = 20_000;
-/// Rooms of theirs of which it finds out whether they are public; those that most of them are in come first.
+/// It checks whether so many of their rooms are public, the rooms with most of these users first.
 const MAX_ROOMS: usize = 2_000;
 
-/// Why the directory cannot be searched.
+/// The reason why a search failed.
 #[derive(Debug, thiserror::Error)]
 pub enum UserDirectoryError {
-    /// No name is so long.
+    /// The term is longer than any name.
     #[error("search_term: at most {MAX_TERM_CHARS} characters")]
     TermTooLong,
-    /// The requester searches too often.
+    /// The requester sent too many searches.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
-    /// Too many search.
+    /// The server has too many searches.
     #[error(transparent)]
     Busy(#[from] Busy),
     /// The database failed.
@@ -69,9 +70,9 @@ pub struct FoundUser {
 /// The answer to a search.
 #[derive(Clone, Default, Serialize, Debug)]
 pub struct FoundUsers {
-    /// Those who share a room with the requester first, then by how well the name fits.
+    /// Users who share a room with the requester come first, then users with the best matching names.
     pub results: Vec<FoundUser>,
-    /// Whether there may be more.
+    /// Whether there may be more users.
     pub limited: bool,
 }
 
@@ -81,7 +82,8 @@ struct Match {
     fit: Fit,
 }
 
-/// Finds users whom the requester can see: those who share a room with them, and those in rooms that everybody may join or read.
+/// Finds users whom the requester may see: users who share a room with the requester, and users in rooms that everybody may
+/// join or read.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#user-directory>
 pub struct UserDirectory {
@@ -92,7 +94,7 @@ pub struct UserDirectory {
 }
 
 impl UserDirectory {
-    /// The directory of the users in `database`. So many search at once as `limit` allows.
+    /// The directory of the users in `database`. `limit` bounds how many searches run at once.
     #[must_use]
     pub fn new(database: Database, interned: Arc<Interned>, rate_limits: Arc<RateLimits>, limit: Arc<Limit>) -> Self {
         Self { database, interned, rate_limits, limit }
@@ -123,7 +125,7 @@ impl UserDirectory {
         let mut found = self.sharing(requester.user_sn, &rooms, &query).await?;
         sort(&mut found);
         let mut is_cut = false;
-        // Others would come behind them.
+        // Other users come after them, so they are needed only if there is room.
         if found.len() <= limit {
             let known: HashSet<_> = found.iter().map(|it| it.user_sn).collect();
             let (mut others, is_incomplete) = self.others(requester.user_sn, &rooms, &query, &known).await?;
@@ -135,7 +137,7 @@ impl UserDirectory {
         Ok(FoundUsers { results: found.into_iter().take(limit).map(|it| it.user).collect(), limited })
     }
 
-    /// Those who are in the smaller ones of the requester's rooms.
+    /// Matching users in the smaller rooms of the requester.
     async fn sharing(&self, requester: UserSn, rooms: &[RoomSn], query: &Query) -> Result<Vec<Match>, StorageError> {
         let rooms: Vec<i64> = rooms.iter().map(|room| room.0).collect();
         let mut heads = self.database.room_heads(&rooms).await?;
@@ -152,7 +154,8 @@ impl UserDirectory {
         Ok(others.filter_map(|listing| matching(query, listing)).collect())
     }
 
-    /// Those who are in public rooms, or in a large one of the requester's, but for the `known`; and whether there may be more.
+    /// Matching users in public rooms or in large rooms of the requester, without the `known` ones; and whether there may be
+    /// more.
     async fn others(
         &self,
         requester: UserSn,
@@ -183,7 +186,7 @@ impl UserDirectory {
         Ok((matches, is_cut))
     }
 
-    /// Those among all users who have the right name, and whether there may be more.
+    /// All users with a matching name, without the `known` ones; and whether there may be more.
     async fn named(&self, query: &Query, known: &HashSet<UserSn>) -> Result<(Vec<Match>, bool), StorageError> {
         let mut matches = Vec::new();
         let mut after = UserSn(0);
@@ -205,7 +208,7 @@ impl UserDirectory {
         Ok((matches, true))
     }
 
-    /// Which of these rooms everybody may join or read.
+    /// The rooms among these that everybody may join or read.
     async fn public_rooms(&self, rooms: &[i64]) -> Result<HashSet<RoomSn>, StorageError> {
         let join_rules = self.interned.find_type("m.room.join_rules").await?;
         let history_visibility = self.interned.find_type("m.room.history_visibility").await?;
@@ -234,7 +237,7 @@ fn matching(query: &Query, listing: storage::UserListing) -> Option<Match> {
     Some(Match { user_sn, user, fit })
 }
 
-/// By how well the name fits, then by whether there is a profile, as the specification has it.
+/// Sorts by how well the name matches, then by whether there is a profile.
 fn sort(matches: &mut [Match]) {
     matches.sort_by(|a, b| {
         let key = |it: &Match| (it.fit, it.user.display_name.is_none(), it.user.avatar_url.is_none());

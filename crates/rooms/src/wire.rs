@@ -1,5 +1,5 @@
-//! Events as clients receive them: the stored bytes, copied, with what depends on the reader spliced in before the last
-//! brace. Nothing is parsed or serialised again.
+//! Events in the format of clients: the stored bytes are copied, and what depends on the reader is inserted before the last
+//! brace. No event is parsed or serialised again.
 
 use homeserver_core::{DeviceSn, Timestamp};
 pub use room_engine::member;
@@ -7,10 +7,10 @@ use room_engine::{MAX_NESTING, Members, nesting, string_value};
 use serde_json::{Map, Value};
 use storage::{Membership, StoredEvent};
 
-/// For whom and where an event is written.
+/// The reader of an event, and the place in the answer where it is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
-    /// The room ID, for places where the answer does not say it already.
+    /// The room ID, where the answer does not name it elsewhere.
     pub room_id: Option<&'a str>,
     /// The time, from which `unsigned.age` is computed.
     pub now: Timestamp,
@@ -18,7 +18,7 @@ pub struct Reader<'a> {
     pub device_sn: Option<DeviceSn>,
 }
 
-/// What [`write_event`] adds to an event's stored text, mostly; for those who make room for many events at once.
+/// About the bytes that [`write_event`] adds to an event's stored text, for reserving buffers.
 pub const ADDED_BYTES: usize = 192;
 
 /// Appends an event in the client format.
@@ -51,7 +51,7 @@ pub fn write_event(out: &mut Vec<u8>, event: &StoredEvent, reader: &Reader<'_>, 
     out.extend_from_slice(b"}}");
 }
 
-/// Appends an event with the few keys that somebody sees who is not in the room.
+/// Appends an event as stripped state, for users who are not in the room.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
 pub fn write_stripped(out: &mut Vec<u8>, client_json: &[u8]) {
@@ -97,8 +97,8 @@ pub fn push_number(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(number.to_string().as_bytes());
 }
 
-/// The values of a canonical JSON object, such as the content of an event of another server, but for those that are nested deeper
-/// than what clients may send: they are left out, and do not make the others unreadable.
+/// The values of a canonical JSON object, such as the content of an event. A value that is nested deeper than clients may
+/// send is left out, so that it does not make the others unreadable.
 #[must_use]
 pub fn values(object: &[u8]) -> Map<String, Value> {
     let members = Members::new(object).filter(|(_, value)| nesting(value) < MAX_NESTING);
@@ -129,7 +129,7 @@ struct RedactionParts<'a> {
 }
 
 fn redaction_parts(client_json: &[u8]) -> Option<RedactionParts<'_>> {
-    // The type is the last key of all events, and this is the only question that the others are asked.
+    // The type is the last key of every event, so this comparison is all that other events cost.
     if !client_json.ends_with(br#","type":"m.room.redaction"}"#) {
         return None;
     }
@@ -138,7 +138,7 @@ fn redaction_parts(client_json: &[u8]) -> Option<RedactionParts<'_>> {
     Some(RedactionParts { content, rest, redacts: member(client_json, "redacts")? })
 }
 
-/// Appends a redaction with `redacts` in its content too, where newer clients look for it in rooms of all versions.
+/// Appends a redaction with `redacts` in its content as well, where newer clients look for it in rooms of all versions.
 ///
 /// <https://spec.matrix.org/v1.19/rooms/v11/#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property>
 fn push_redaction(out: &mut Vec<u8>, RedactionParts { content, rest, redacts }: RedactionParts<'_>) {
@@ -191,7 +191,7 @@ mod tests {
         ] {
             assert_eq!(opened(&format!("{}}}", redaction(content, top))), redaction(expected, top));
         }
-        // What was redacted itself does not say it any more, and what is no redaction never does.
+        // A redacted redaction has no target, nor has any other event.
         for whole in
             [redaction("{}", ""), r#"{"content":{"type":"m.room.redaction"},"redacts":"$a","type":"m.x""#.to_owned()]
         {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_too_deep_does_not_hide_the_rest() {
+    fn a_value_nested_too_deep_does_not_hide_the_others() {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         let content = format!(r#"{{"a\"b":1,"deep":{},"deeper":{},"name":"x"}}"#, deep(MAX_NESTING), deep(30_000));
         assert_eq!(values(content.as_bytes()), *serde_json::json!({ "a\"b": 1, "name": "x" }).as_object().unwrap());

@@ -114,7 +114,7 @@ on_both_databases! {
         stopped.damage(&db, &[
             "UPDATE events SET state_root = (SELECT state_root FROM events WHERE event_sn = (SELECT MIN(event_sn) FROM events)) \
              WHERE event_sn = (SELECT MAX(event_sn) FROM events)",
-        ], &["is another one"]).await;
+        ], &["the stored state after"]).await;
         stopped.damage(&db, &[
             "DELETE FROM current_state WHERE type_sn = (SELECT type_sn FROM event_types WHERE event_type = 'm.room.topic')",
         ], &["has nothing at (m.room.topic", "belongs there"]).await;
@@ -125,7 +125,7 @@ on_both_databases! {
         stopped.damage(&db, &["UPDATE memberships SET membership = 4 WHERE membership = 1"], &["the membership of @alice"]).await;
         stopped.damage(&db, &[
             "UPDATE room_heads SET joined_count = 77, depth = 3, extremities = '1', state_root = NULL",
-        ], &["the number of joined members", "the depth", "the list of last events", "the current state"]).await;
+        ], &["the number of joined members", "the depth", "the list of forward extremities", "the current state"]).await;
         stopped.damage(&db, &[
             "DELETE FROM auth_chain_events WHERE event_sn = (SELECT MAX(event_sn) FROM auth_chain_events)",
         ], &["is not in its auth chain"]).await;

@@ -139,7 +139,10 @@ impl Database {
     pub async fn joined_member_events(&self, state: &FullState) -> Result<Vec<(Box<str>, Bytes)>, StorageError> {
         let sql = "SELECT u.user_id, e.client_json FROM memberships m JOIN users u ON u.user_sn = m.user_sn \
                    JOIN events e ON e.event_sn = m.event_sn WHERE m.room_sn = $1 AND m.membership = $2";
-        self.query(sql, params![state.room_sn(), Membership::Join.code()], |row| Ok((row.get(0)?, row.get(1)?))).await
+        self.query(sql, params![state.room_sn(), crate::membership::code(Membership::Join)], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .await
     }
 
     /// The IDs of the rooms to which a user is joined.
@@ -149,6 +152,6 @@ impl Database {
     pub async fn joined_room_ids(&self, user_sn: UserSn) -> Result<Vec<Box<str>>, StorageError> {
         let sql = "SELECT r.room_id FROM memberships m JOIN rooms r ON r.room_sn = m.room_sn \
                    WHERE m.user_sn = $1 AND m.membership = $2 ORDER BY m.event_sn";
-        self.query(sql, params![user_sn, Membership::Join.code()], |row| row.get(0)).await
+        self.query(sql, params![user_sn, crate::membership::code(Membership::Join)], |row| row.get(0)).await
     }
 }

@@ -7,62 +7,35 @@ use homeserver_core::{EventSn, Position, RoomSn, UserSn};
 
 use crate::{Database, Engine, FullState, KnownState, LogEntry, StorageError, Tx, params};
 
-/// A user's membership of a room, as in `m.room.member`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Membership {
-    /// Is in the room.
-    Join,
-    /// Was invited, and has not answered.
-    Invite,
-    /// Has asked to be let in.
-    Knock,
-    /// Has left, was kicked, or declined an invitation.
-    Leave,
-    /// Must not enter.
-    Ban,
+pub use room_engine::Membership;
+
+/// The number that a membership is stored as.
+pub(crate) const fn code(membership: Membership) -> i64 {
+    match membership {
+        Membership::Join => 1,
+        Membership::Invite => 2,
+        Membership::Knock => 3,
+        Membership::Leave => 4,
+        Membership::Ban => 5,
+    }
 }
 
-impl Membership {
-    /// The number it is stored as.
-    #[must_use]
-    pub fn code(self) -> i64 {
-        match self {
-            Self::Join => 1,
-            Self::Invite => 2,
-            Self::Knock => 3,
-            Self::Leave => 4,
-            Self::Ban => 5,
-        }
-    }
-
-    pub(crate) fn from_code(code: i64) -> Option<Self> {
-        [Self::Join, Self::Invite, Self::Knock, Self::Leave, Self::Ban].into_iter().find(|it| it.code() == code)
-    }
-
-    /// The word in an event's content.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Join => "join",
-            Self::Invite => "invite",
-            Self::Knock => "knock",
-            Self::Leave => "leave",
-            Self::Ban => "ban",
-        }
-    }
-
-    /// The membership that a word in an event's content names.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Join, Self::Invite, Self::Knock, Self::Leave, Self::Ban].into_iter().find(|it| it.as_str() == word)
+/// The membership that is stored as this number.
+pub(crate) const fn from_code(code: i64) -> Option<Membership> {
+    match code {
+        1 => Some(Membership::Join),
+        2 => Some(Membership::Invite),
+        3 => Some(Membership::Knock),
+        4 => Some(Membership::Leave),
+        5 => Some(Membership::Ban),
+        _ => None,
     }
 }
 
 /// The membership in a column.
 pub(crate) fn membership_at(row: &Row<'_>, column: usize) -> Result<Membership, StorageError> {
-    let code = row.get(column)?;
-    Membership::from_code(code)
-        .ok_or_else(|| StorageError::Value { column, reason: format!("{code} is no membership") })
+    let stored = row.get(column)?;
+    from_code(stored).ok_or_else(|| StorageError::Value { column, reason: format!("{stored} is no membership") })
 }
 
 /// A user's membership of a room.
@@ -179,7 +152,7 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn rooms_of_user(&self, user_sn: UserSn, membership: Membership) -> Result<Vec<RoomSn>, StorageError> {
         let sql = "SELECT room_sn FROM memberships WHERE user_sn = $1 AND membership = $2";
-        self.query(sql, params![user_sn, membership.code()], |row| row.get(0)).await
+        self.query(sql, params![user_sn, code(membership)], |row| row.get(0)).await
     }
 
     /// Everybody's place in a room.
@@ -256,7 +229,7 @@ impl Database {
                    AND position > (SELECT MAX(position) FROM membership_changes \
                    WHERE user_sn = $1 AND room_sn = $2 AND position < $3 AND membership = $4)";
         let departure =
-            self.query_optional(sql, params![user_sn, room_sn, at, Membership::Join.code()], |row| row.get(0)).await?;
+            self.query_optional(sql, params![user_sn, room_sn, at, code(Membership::Join)], |row| row.get(0)).await?;
         Ok(departure.flatten())
     }
 

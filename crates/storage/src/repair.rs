@@ -232,7 +232,13 @@ impl Tx {
         rows::write_removals(self, each()).await?;
         rows::mark_local_members(self, each()).await?;
         let rows = repair.memberships.iter().map(|(user_sn, membership, event_sn)| {
-            vec![room_sn.into(), (*user_sn).into(), membership.code().into(), (*event_sn).into(), false.into()]
+            vec![
+                room_sn.into(),
+                (*user_sn).into(),
+                crate::membership::code(*membership).into(),
+                (*event_sn).into(),
+                false.into(),
+            ]
         });
         let into = "memberships (room_sn, user_sn, membership, event_sn, is_forgotten) ON CONFLICT (room_sn, user_sn) \
                     DO UPDATE SET membership = excluded.membership, event_sn = excluded.event_sn";

@@ -10,7 +10,7 @@ use futures::{StreamExt as _, stream};
 use homeserver_core::{Identity, random_string};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use media::{ContentRepository, MediaId, OpenMedia, Patience};
+use media::{ContentRepository, DownloadOptions, MediaId, OpenMedia};
 
 use super::from_server::FromServer;
 use crate::error::ApiResult;
@@ -28,8 +28,8 @@ pub(crate) async fn download(
     State(identity): State<Arc<Identity>>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let patience = Patience { wait: waiting.wait(), asker: None };
-    Ok(in_parts(media.download(&identity.server_name, media_id, patience).await?))
+    let options = DownloadOptions { wait: waiting.wait(), asker: None };
+    Ok(in_parts(media.download(&identity.server_name, media_id, options).await?))
 }
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediathumbnailmediaid>
@@ -41,9 +41,9 @@ pub(crate) async fn thumbnail(
     State(identity): State<Arc<Identity>>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let patience = Patience { wait: waiting.wait(), asker: None };
+    let options = DownloadOptions { wait: waiting.wait(), asker: None };
     let request = thumbnail.request();
-    Ok(in_parts(media.thumbnail(&identity.server_name, media_id, request, patience).await?))
+    Ok(in_parts(media.thumbnail(&identity.server_name, media_id, request, options).await?))
 }
 
 /// What is known of the media, which is nothing so far, and the content.

@@ -166,13 +166,13 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
 
 #[cfg(test)]
 mod tests {
-    use media::Content;
+    use media::MediaBytes;
 
     use super::*;
 
     fn disposition(content_type: Option<&str>, file_name: Option<&str>) -> String {
         let text = |text: Option<&str>| text.map(str::to_owned);
-        let (content, version) = (Content::of(Bytes::new()), "version".to_owned());
+        let (content, version) = (MediaBytes::of(Bytes::new()), "version".to_owned());
         let media = OpenMedia { content, version, content_type: text(content_type), file_name: text(file_name) };
         described(&media)[CONTENT_DISPOSITION].to_str().unwrap().to_owned()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use accounts::asking::Asker;
 use axum::extract::State;
 use axum::response::Response;
-use media::{ContentRepository, MediaId, Patience};
+use media::{ContentRepository, DownloadOptions, MediaId};
 use ruma::OwnedServerName;
 use serde::Deserialize;
 
@@ -36,8 +36,8 @@ pub(super) async fn download(
     Query(waiting): Query<Waiting>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let patience = Patience { wait: waiting.wait(), asker: Some(Asker::User(&requester)) };
-    Ok(answer(media.download(&server_name, media_id, patience).await?, &asked, Reader::KnownHere))
+    let options = DownloadOptions { wait: waiting.wait(), asker: Some(Asker::User(&requester)) };
+    Ok(answer(media.download(&server_name, media_id, options).await?, &asked, Reader::KnownHere))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownloadservernamemediaidfilename>
@@ -48,8 +48,8 @@ pub(super) async fn named(
     Query(waiting): Query<Waiting>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let patience = Patience { wait: waiting.wait(), asker: Some(Asker::User(&requester)) };
-    let mut found = media.download(&server_name, media_id, patience).await?;
+    let options = DownloadOptions { wait: waiting.wait(), asker: Some(Asker::User(&requester)) };
+    let mut found = media.download(&server_name, media_id, options).await?;
     found.file_name = Some(file_name);
     Ok(answer(found, &asked, Reader::KnownHere))
 }

@@ -23,7 +23,7 @@ impl From<MediaError> for ApiError {
             MediaError::TooSlow => Self::unknown(sentence).with_status(StatusCode::REQUEST_TIMEOUT),
             MediaError::TooManyAnnounced(_) => Self::limit_exceeded(ANNOUNCE_AGAIN).with_sentence(sentence),
             MediaError::NotFound => Self::not_found(sentence),
-            MediaError::OfSomebodyElse => Self::forbidden(sentence),
+            MediaError::OfOtherUser => Self::forbidden(sentence),
             MediaError::AlreadyUploaded => Self::new(StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA", sentence),
             MediaError::NotYetUploaded => Self::new(StatusCode::GATEWAY_TIMEOUT, "M_NOT_YET_UPLOADED", sentence),
             MediaError::Remote(error) => error.into(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use media::{ContentRepository, MediaId, OpenMedia, Patience};
+use media::{ContentRepository, DownloadOptions, MediaId, OpenMedia};
 use ruma::OwnedServerName;
 use serde::Deserialize;
 
@@ -27,7 +27,7 @@ pub(super) async fn download(
     Query(fetching): Query<Fetching>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let found = find(&media, &server_name, media_id, patience(&waiting, &fetching, &asked_by)).await?;
+    let found = find(&media, &server_name, media_id, options(&waiting, &fetching, &asked_by)).await?;
     Ok(answer(found, &asked, Reader::Anybody))
 }
 
@@ -40,7 +40,7 @@ pub(super) async fn named(
     Query(fetching): Query<Fetching>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let mut found = find(&media, &server_name, media_id, patience(&waiting, &fetching, &asked_by)).await?;
+    let mut found = find(&media, &server_name, media_id, options(&waiting, &fetching, &asked_by)).await?;
     found.file_name = Some(file_name);
     Ok(answer(found, &asked, Reader::Anybody))
 }
@@ -56,8 +56,8 @@ pub(super) async fn thumbnail(
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
     must_be_open(&media)?;
-    let patience = patience(&waiting, &fetching, &asked_by);
-    let found = media.thumbnail(&server_name, media_id, thumbnail.request(), patience).await?;
+    let options = options(&waiting, &fetching, &asked_by);
+    let found = media.thumbnail(&server_name, media_id, thumbnail.request(), options).await?;
     Ok(answer(found, &asked, Reader::Anybody))
 }
 
@@ -65,15 +65,15 @@ async fn find(
     media: &Arc<ContentRepository>,
     server_name: &OwnedServerName,
     media_id: MediaId,
-    patience: Patience<'_>,
+    options: DownloadOptions<'_>,
 ) -> ApiResult<OpenMedia> {
     must_be_open(media)?;
-    Ok(media.download(server_name, media_id, patience).await?)
+    Ok(media.download(server_name, media_id, options).await?)
 }
 
-fn patience<'a>(waiting: &Waiting, fetching: &Fetching, asked_by: &'a AskedBy) -> Patience<'a> {
+fn options<'a>(waiting: &Waiting, fetching: &Fetching, asked_by: &'a AskedBy) -> DownloadOptions<'a> {
     let may_fetch = fetching.allow_remote.unwrap_or(true);
-    Patience { wait: waiting.wait(), asker: may_fetch.then(|| asked_by.asker()) }
+    DownloadOptions { wait: waiting.wait(), asker: may_fetch.then(|| asked_by.asker()) }
 }
 
 fn must_be_open(media: &ContentRepository) -> ApiResult<()> {

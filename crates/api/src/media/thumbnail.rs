@@ -4,7 +4,7 @@ use std::sync::Arc;
 use accounts::asking::Asker;
 use axum::extract::State;
 use axum::response::Response;
-use media::{ContentRepository, MediaId, Patience, ThumbnailRequest};
+use media::{ContentRepository, DownloadOptions, MediaId, ThumbnailRequest};
 use ruma::OwnedServerName;
 use serde::Deserialize;
 
@@ -51,7 +51,7 @@ pub(super) async fn thumbnail(
     Query(waiting): Query<Waiting>,
     State(media): State<Arc<ContentRepository>>,
 ) -> ApiResult<Response> {
-    let patience = Patience { wait: waiting.wait(), asker: Some(Asker::User(&requester)) };
-    let found = media.thumbnail(&server_name, media_id, thumbnail.request(), patience).await?;
+    let options = DownloadOptions { wait: waiting.wait(), asker: Some(Asker::User(&requester)) };
+    let found = media.thumbnail(&server_name, media_id, thumbnail.request(), options).await?;
     Ok(answer(found, &asked, Reader::KnownHere))
 }

@@ -1,4 +1,4 @@
-//! Somebody with a client that syncs all the time.
+//! A user with a client that syncs all the time.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Far more than anything takes, also on a slow machine.
+/// Far more time than any step takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a sync waits for something new. The one that waits when somebody logs out has to end too.
+/// The timeout of a sync. A sync that waits at the logout must end, too.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What somebody is told by their client.
+/// An update that the client reports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Happening {
     Invited(OwnedRoomId),
@@ -30,7 +30,7 @@ pub(crate) enum Happening {
     Message(OwnedUserId, String),
 }
 
-/// Somebody who is logged in.
+/// A logged-in user.
 pub(crate) struct Person {
     client: Client,
     happenings: UnboundedReceiver<Happening>,
@@ -42,7 +42,7 @@ pub(crate) fn text(body: &str) -> RoomMessageEventContent {
     RoomMessageEventContent::text_plain(body)
 }
 
-/// Waits until `holds` does, as what a client keeps changes while it syncs.
+/// Waits until `holds` is true: the client's data changes while it syncs.
 pub(crate) async fn comes_to(holds: impl Fn() -> bool) {
     let waiting = timeout(PATIENCE, async {
         while !holds() {
@@ -53,7 +53,7 @@ pub(crate) async fn comes_to(holds: impl Fn() -> bool) {
 }
 
 impl Person {
-    /// Makes an account, as an application does it that asks for what the server wants.
+    /// Registers an account by the stages that the server requires.
     pub(crate) async fn register(url: &str, name: &str) {
         let client = client(url).await;
         let mut request = Registration::new();
@@ -80,7 +80,7 @@ impl Person {
         let syncing = client.clone();
         let sync = tokio::spawn(async move {
             let mut filter = FilterDefinition::with_lazy_loading();
-            // As many as are sent at once: who wants more than the timeline has reads back.
+            // As many events as are sent at once. Older ones are read by pages.
             filter.room.timeline.limit = Some(uint!(50));
             let settings = SyncSettings::new().timeout(SYNC_TIMEOUT).filter(filter.into());
             Box::pin(syncing.sync(settings)).await
@@ -96,7 +96,7 @@ impl Person {
         self.client.get_room(room_id).unwrap()
     }
 
-    /// Makes a room with a name, and invites somebody.
+    /// Creates a room with a name, and invites a user.
     pub(crate) async fn create_room(&self, name: &str, invited: &UserId) -> Room {
         let mut request = RoomCreation::new();
         request.name = Some(name.to_owned());
@@ -104,7 +104,7 @@ impl Person {
         Box::pin(self.client.create_room(request)).await.unwrap()
     }
 
-    /// Waits until the client tells of `expected`.
+    /// Waits until the client reports `expected`.
     pub(crate) async fn hears(&mut self, expected: &Happening) {
         let mut others = Vec::new();
         let heard = timeout(PATIENCE, async {
@@ -138,7 +138,7 @@ fn password(name: &str) -> String {
     format!("password of {name}")
 }
 
-/// Has `heard` told what happens.
+/// Sends the client's updates to `heard`.
 fn listen(client: &Client, heard: &UnboundedSender<Happening>) {
     let invitations = heard.clone();
     client.add_event_handler(async move |event: StrippedRoomMemberEvent, room: Room| {

@@ -5,7 +5,8 @@ use std::hint::black_box;
 
 use homeserver_core::UserSn;
 use push_rules::{
-    Audience, Compiler, Member, NewRule, Place, PreparedEvent, Recipient, RoomContext, RuleKind, Ruleset, SenderPower,
+    Audience, Compiler, Member, NewRule, PreparedEvent, Recipient, RoomContext, RuleKind, RulePosition, Ruleset,
+    SenderPower,
 };
 
 const MEMBERS: i64 = 1_000;
@@ -30,7 +31,7 @@ fn with_keywords() -> Ruleset {
     for keyword in KEYWORDS {
         let rule = format!(r#"{{"pattern":"{keyword}","actions":["notify"]}}"#);
         let rule = NewRule::parse(RuleKind::Content, rule.as_bytes()).unwrap();
-        ruleset.put(RuleKind::Content, keyword, rule, Place::default()).unwrap();
+        ruleset.put(RuleKind::Content, keyword, rule, RulePosition::default()).unwrap();
     }
     ruleset
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use push_rules::{NewRule, Place, PreparedEvent, RoomContext, RuleKind, Ruleset, SenderPower};
+use push_rules::{NewRule, PreparedEvent, RoomContext, RuleKind, RulePosition, Ruleset, SenderPower};
 use serde_json::{Value, json};
 
 pub(crate) static NOTIFICATIONS: BTreeMap<String, i64> = BTreeMap::new();
@@ -15,7 +15,7 @@ const KEYWORDS: [&str; 10] =
 
 fn put(ruleset: &mut Ruleset, kind: RuleKind, id: &str, rule: &Value) {
     let rule = NewRule::parse(kind, rule.to_string().as_bytes()).unwrap();
-    ruleset.put(kind, id, rule, Place::default()).unwrap();
+    ruleset.put(kind, id, rule, RulePosition::default()).unwrap();
 }
 
 /// Twenty rules beside the default ones: 4 override rules, 10 keywords, 3 rooms and 3 senders. The number makes them

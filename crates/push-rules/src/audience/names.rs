@@ -33,7 +33,7 @@ impl Names {
         }
     }
 
-    /// The seats of those whose name may be in the body, each once.
+    /// The seats of the members whose name may be in the body, each once.
     pub(super) fn candidates(&self, body: &Body<'_>) -> impl Iterator<Item = usize> {
         let words = if self.by_word.is_empty() { &[] } else { body.words() };
         let worded = words.iter().filter_map(|word| self.by_word.get(word)).flatten();

@@ -1,18 +1,18 @@
-//! Where in a text a piece can be, whatever case the text is in.
+//! Finding the places in a text where a piece may be, in any case.
 
 use super::variants::variants;
 
-/// What is looked for first of a piece: what is seldom in other texts.
+/// The part of a piece that is searched for first: the part that is rarest in other texts.
 #[derive(Debug, Clone)]
 pub(super) struct Anchor {
-    /// How many units are before it.
+    /// The number of units before it.
     pub(super) place: usize,
     needle: Needle,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Needle {
-    /// Two units of ASCII, one after the other, that are of ASCII in both cases. Few texts have both.
+    /// Two neighbouring units that are ASCII in both cases. Few texts have both.
     Pair(Lane, Lane),
     /// The last bytes of a unit in all cases.
     One(u8),
@@ -20,15 +20,15 @@ enum Needle {
     Three(u8, u8, u8),
 }
 
-/// A byte of ASCII in both cases, eight times over.
+/// A byte of ASCII in both cases, repeated eight times.
 #[derive(Debug, Clone, Copy)]
 struct Lane {
     small: u64,
-    /// The bit by which a capital letter differs, where it is a letter.
+    /// The bit by which a capital letter differs; 0 if it is no letter.
     case: u64,
 }
 
-/// What is seldom in texts and IDs first. What is not here comes after `z`, `q`, `x` and `j`.
+/// The characters of texts and IDs, the rarest first. A character that is not here comes after `z`, `q`, `x` and `j`.
 const BY_FREQUENCY: &[u8] = b"zqxj0kvbpygfwmucdlhrsinoate ";
 const SELDOM: usize = 4;
 
@@ -61,7 +61,7 @@ impl Anchor {
         anchors.min_by_key(|(cost, _)| *cost).map(|(_, anchor)| anchor)
     }
 
-    /// The next place where it may be: the last byte of its first unit.
+    /// The next place where the piece may be: the last byte of the anchor's first unit.
     #[inline]
     pub(super) fn find(&self, bytes: &[u8]) -> Option<usize> {
         match self.needle {
@@ -74,7 +74,7 @@ impl Anchor {
 }
 
 impl Needle {
-    /// With the number of bytes that are looked for.
+    /// The needle, and the number of bytes that it searches for.
     fn single(unit: char) -> Option<(Self, usize)> {
         let last_byte = |unit: char| unit.encode_utf8(&mut [0; 4]).bytes().last();
         let mut ends: Vec<u8> = variants(unit)?.filter_map(last_byte).collect();
@@ -105,7 +105,7 @@ impl Lane {
     }
 }
 
-/// How often a character is met, about: what is not ASCII least of all, because most texts have none of it.
+/// About how frequent a character is. Most texts are ASCII, so other characters are the rarest.
 fn frequency(unit: char) -> usize {
     if !unit.is_ascii() {
         return 0;

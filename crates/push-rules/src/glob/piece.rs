@@ -1,4 +1,4 @@
-//! What stands between the stars of a pattern.
+//! The parts of a pattern between its stars.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use memchr::memmem::Finder;
 
 use super::automaton::{Automaton, Progress};
 
-/// How often a substring search is started anew, after occurrences that were not at word boundaries. Beyond that an
+/// A substring search starts again so often after occurrences that were not at word boundaries. After that an
 /// automaton goes on, which reads each character once where the search could read overlapping occurrences again and again.
 const MAX_SEARCHES: usize = 16;
 
@@ -43,8 +43,8 @@ impl Piece {
         matches!(self, Self::Literal(finder) if finder.needle().is_empty())
     }
 
-    /// Where the piece ends if it starts at `start`. Nothing is compared with an empty piece: its pointer leads nowhere, and where
-    /// comparing loads whole vectors under a mask, the processor takes a hundred nanoseconds to find out that it needs none of it.
+    /// The end of the piece if it starts at `start`. An empty piece is not compared: its dangling pointer makes a masked load of
+    /// vectors cost a hundred nanoseconds.
     pub(super) fn end_at(&self, text: &str, start: usize) -> Option<usize> {
         let rest = text.get(start..)?;
         match self {
@@ -72,7 +72,7 @@ impl Piece {
         }
     }
 
-    /// Where the leftmost occurrence at or after `from` ends.
+    /// The end of the leftmost occurrence at or after `from`.
     pub(super) fn first_end(&self, text: &str, from: usize) -> Option<usize> {
         match self {
             Self::Literal(finder) => {
@@ -83,7 +83,7 @@ impl Piece {
         }
     }
 
-    /// Where the piece is at or after `from`, from left to right, as pairs of start and end; also where it overlaps itself.
+    /// The occurrences at or after `from`, from left to right, as pairs of start and end. They may overlap.
     pub(super) fn occurrences<'t>(&'t self, text: &'t str, from: usize) -> Occurrences<'t> {
         let search = match self {
             Self::Literal(finder) => Search::Substring { finder, from, searches: 0 },

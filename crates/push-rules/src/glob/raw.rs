@@ -1,7 +1,7 @@
-//! A pattern, compared with text that is in any case.
+//! A pattern that is compared with text in any case.
 //!
 //! Nothing of the text is copied. Each piece is looked for by one of its characters, in all cases that this has, and compared
-//! where it is found. What is compared in vain is bounded by the length of the text. Beyond that the text is brought into one
+//! where it is found. The length of the text bounds the comparisons that fail. Beyond that the text is brought into one
 //! case and read once.
 
 use super::anchor::Anchor;
@@ -9,7 +9,7 @@ use super::window::Window;
 use crate::fold::fold_char;
 use crate::words::is_word_char;
 
-/// Whether the text matches cannot be told without bringing it into one case.
+/// The text must be brought into one case to decide whether it matches.
 #[derive(Debug)]
 pub(super) struct Undecided;
 
@@ -25,7 +25,7 @@ pub(super) struct Raw {
     max_bytes: usize,
 }
 
-/// What stands between stars.
+/// The part of a pattern between two stars.
 #[derive(Debug, Clone)]
 struct Piece {
     /// In one case; `?` is `None`.
@@ -34,10 +34,10 @@ struct Piece {
     anchor: Option<Anchor>,
 }
 
-/// How many units may still be compared.
+/// The number of units that may still be compared.
 struct Effort(usize);
 
-/// What may be compared beside two units for each byte of the text.
+/// The comparisons that are allowed in addition to two units for each byte of the text.
 const LEAST_EFFORT: usize = 256;
 
 impl Raw {
@@ -87,7 +87,7 @@ impl Raw {
         Ok(last.is_empty() || last.find_where(text, at, &mut effort, |_, end| is_boundary(text, end))?.is_some())
     }
 
-    /// The end of the last piece between the ends, each of them found as far to the left as it goes.
+    /// The end of the last middle piece, each found as far to the left as possible.
     fn after_middle(&self, text: &str, from: usize, effort: &mut Effort) -> Result<Option<usize>, Undecided> {
         let mut at = from;
         for piece in &self.middle {
@@ -212,7 +212,7 @@ impl Piece {
         Ok(fits.then(|| (from + before.as_str().len(), text.len() - after.as_str().len())))
     }
 
-    /// As [`Self::find`], where there is nothing to look for.
+    /// As [`Self::find`], for a piece without an anchor.
     fn find_anything(&self, text: &str, from: usize) -> Result<Option<(usize, usize)>, Undecided> {
         if self.units.iter().any(Option::is_some) {
             return Err(Undecided);
@@ -235,12 +235,12 @@ impl Effort {
     }
 }
 
-/// Whether a unit is a character of the text, in whatever case that is.
+/// Whether a unit fits a character of the text, in any case.
 fn fits(unit: Option<char>, character: char) -> bool {
     unit.is_none_or(|unit| unit == character || unit == fold_char(character))
 }
 
-/// How long a character may be that a unit fits.
+/// The most bytes of a character that a unit fits.
 const fn max_bytes(unit: Option<char>) -> usize {
     match unit {
         // The others of ASCII are as long in both cases.
@@ -251,7 +251,7 @@ const fn max_bytes(unit: Option<char>) -> usize {
     }
 }
 
-/// Whether a word does not go on across an offset.
+/// Whether an offset is between two words.
 fn is_boundary(text: &str, offset: usize) -> bool {
     let (before, after) = text.split_at_checked(offset).unwrap_or((text, ""));
     !(before.chars().next_back().is_some_and(is_word_char) && after.chars().next().is_some_and(is_word_char))

@@ -1,19 +1,19 @@
-//! A piece of ASCII, compared with text that is in any case.
+//! A piece of ASCII that is compared with text in any case.
 
 /// Bytes that are compared at once.
 const WORD: usize = 8;
 const ONES: u64 = 0x0101_0101_0101_0101;
-/// The bit by which what is not ASCII is known.
+/// The bit that bytes beyond ASCII have.
 const HIGH: u64 = 0x80 * ONES;
 
-/// A piece in words, with a mask that leaves `?` out. What is not ASCII in the text is left to others: a character may have
-/// another length in the other case.
+/// A piece in words, with a mask that leaves `?` out. Text beyond ASCII is left to the slower comparison, because a character
+/// may have another length in the other case.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
     length: usize,
-    /// Those in front of the last one, which are at the multiples of their size.
+    /// The words before the last one, at the multiples of their size.
     whole: Box<[Masked]>,
-    /// At the end. It has some bytes again, of itself or of the one in front of it.
+    /// The last word, at the end. It may repeat bytes of itself or of the word before it.
     last: Masked,
 }
 
@@ -35,12 +35,12 @@ impl Window {
         Some(Self { length: bytes.len(), whole: whole.collect(), last })
     }
 
-    /// In bytes.
+    /// The length in bytes.
     pub(super) const fn length(&self) -> usize {
         self.length
     }
 
-    /// Whether bytes, as many as the piece has, are what they should be in either case; unknown if one of them is not ASCII.
+    /// Whether bytes, as many as the piece has, fit the piece in either case; `None` if one of them is not ASCII.
     #[inline]
     pub(super) fn fits(&self, bytes: &[u8]) -> Option<bool> {
         let last = last_word(bytes);
@@ -68,7 +68,7 @@ const fn word(bytes: &[u8; WORD]) -> u64 {
     u64::from_le_bytes(*bytes)
 }
 
-/// The last bytes as a word. Fewer than it holds are all in it, some of them twice.
+/// The last bytes as a word. If there are fewer bytes than it holds, it has all of them, some of them twice.
 #[inline]
 fn last_word(bytes: &[u8]) -> u64 {
     if let Some(last) = bytes.last_chunk() {

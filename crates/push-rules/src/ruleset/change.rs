@@ -1,14 +1,14 @@
-//! Changing rules, as clients ask for it.
+//! Changing rules by requests of clients.
 
 use std::borrow::Cow;
 
 use super::{ChangedDefault, Ruleset};
 use crate::{Action, DefaultRule, MAX_RULE_ID_BYTES, MAX_RULES, MAX_RULESET_BYTES, NewRule, Rule, RuleError, RuleKind};
 
-/// Where a client wants a rule among the user's own rules of its kind.
+/// The position of a rule among the user's own rules of its kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Place<'i> {
-    /// Directly above the rule of this ID; it decides where `after` is there as well.
+pub struct RulePosition<'i> {
+    /// Directly above the rule of this ID. It wins over `after`.
     pub before: Option<&'i str>,
     /// Directly below the rule of this ID.
     pub after: Option<&'i str>,
@@ -23,12 +23,18 @@ impl Ruleset {
     ///
     /// # Errors
     /// When the ID is not one of a user's rule, the place does not exist, or the user has too many rules.
-    pub fn put(&mut self, kind: RuleKind, id: &str, new: NewRule, place: Place<'_>) -> Result<(), RuleError> {
+    pub fn put(&mut self, kind: RuleKind, id: &str, new: NewRule, place: RulePosition<'_>) -> Result<(), RuleError> {
         check_id(id)?;
         self.change(|changed| changed.put_unchecked(kind, id, new, place))
     }
 
-    fn put_unchecked(&mut self, kind: RuleKind, id: &str, new: NewRule, place: Place<'_>) -> Result<(), RuleError> {
+    fn put_unchecked(
+        &mut self,
+        kind: RuleKind,
+        id: &str,
+        new: NewRule,
+        place: RulePosition<'_>,
+    ) -> Result<(), RuleError> {
         let old = self.own(kind).iter().position(|rule| rule.id == id);
         let index = self.index_of(kind, place)?;
         let rules = self.own_mut(kind);
@@ -161,7 +167,7 @@ impl Ruleset {
     }
 
     /// The index among the user's own rules of a kind that a place is.
-    fn index_of(&self, kind: RuleKind, place: Place<'_>) -> Result<Option<usize>, RuleError> {
+    fn index_of(&self, kind: RuleKind, place: RulePosition<'_>) -> Result<Option<usize>, RuleError> {
         let find = |id: &str| {
             if id.starts_with('.') {
                 return Err(RuleError::DefaultNeighbour { id: id.to_owned() });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::world::with_rule;
-use crate::{Compiler, MAX_PATTERN_BYTES, PatternCache, Place, RuleKind, Ruleset};
+use crate::{Compiler, MAX_PATTERN_BYTES, PatternCache, RuleKind, RulePosition, Ruleset};
 
 #[test]
 fn users_with_equal_rules_share_them() {
@@ -46,7 +46,7 @@ fn what_is_remembered_is_bounded() {
         let mut ruleset = Ruleset::default();
         let rule = json!({ "pattern": pattern, "actions": [] }).to_string();
         let rule = crate::NewRule::parse(RuleKind::Content, rule.as_bytes()).unwrap();
-        ruleset.put(RuleKind::Content, "x", rule, Place::default()).unwrap();
+        ruleset.put(RuleKind::Content, "x", rule, RulePosition::default()).unwrap();
         compiler.compile(&ruleset);
     }
     assert!(!Arc::ptr_eq(&compiled, &compiler.compile(&first)), "nothing was forgotten");

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*};
 use serde_json::{Map, Value, json};
 
 use super::world::World;
-use crate::{NewRule, Place, RuleKind, Ruleset, SenderPower};
+use crate::{NewRule, RuleKind, RulePosition, Ruleset, SenderPower};
 
 pub(crate) const USERS: [&str; 4] =
     ["@alice:example.org", "@bob:example.org", "@carol:example.org", "@dan:example.org"];
@@ -133,7 +133,7 @@ fn apply(ruleset: &mut Ruleset, change: &Change) {
     match change {
         Change::Put(kind, id, rule) => {
             let rule = NewRule::parse(*kind, rule.to_string().as_bytes()).unwrap();
-            ruleset.put(*kind, id, rule, Place::default()).unwrap();
+            ruleset.put(*kind, id, rule, RulePosition::default()).unwrap();
         }
         Change::Enable(kind, index, enabled) => {
             if let Some(id) = id_at(ruleset, *kind, *index) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
-    Compiler, DisplayName, NewRule, Place, PreparedEvent, Recipient, RoomContext, RuleKind, Ruleset, SenderPower,
+    Compiler, DisplayName, NewRule, PreparedEvent, Recipient, RoomContext, RuleKind, RulePosition, Ruleset, SenderPower,
 };
 
 pub(crate) const ALICE: &str = "@alice:example.org";
@@ -71,7 +71,7 @@ impl World {
 pub(crate) fn with_rule(kind: RuleKind, id: &str, rule: &Value) -> Ruleset {
     let mut ruleset = Ruleset::default();
     let rule = NewRule::parse(kind, rule.to_string().as_bytes()).unwrap();
-    ruleset.put(kind, id, rule, Place::default()).unwrap();
+    ruleset.put(kind, id, rule, RulePosition::default()).unwrap();
     ruleset
 }
 

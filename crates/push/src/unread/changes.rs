@@ -1,16 +1,16 @@
-//! What has changed since the members of a room were read.
+//! The changes since the members of a room were read.
 
 use std::collections::{HashSet, VecDeque};
 
 use homeserver_core::UserSn;
 use parking_lot::RwLock;
 
-/// Members of one room whose change is noted; when there are more, all are read again.
+/// A room notes so many changed members; if there are more, all members are read again.
 const MAX_PENDING: usize = 1_000;
-/// Changes of rules that are remembered for rooms in which nothing was said in the meantime.
+/// So many changes of rules are remembered for rooms without events in the meantime.
 const MAX_RULE_CHANGES: usize = 20_000;
 
-/// Those whose membership of a room, or display name there, changed. `None` inside if they are too many.
+/// The users whose membership of a room, or display name there, changed. `None` inside if they are too many.
 pub(super) struct Pending(Option<HashSet<UserSn>>);
 
 impl Default for Pending {
@@ -29,19 +29,19 @@ impl Pending {
         }
     }
 
-    /// Takes them; `None` if all members have to be read again.
+    /// Takes the changed users; `None` if all members must be read again.
     pub(super) fn take(&mut self) -> Option<HashSet<UserSn>> {
         self.0.replace(HashSet::new())
     }
 }
 
-/// The users of this server whose rules changed lately, in order.
+/// The local users whose rules changed recently, in order.
 #[derive(Default)]
 pub(super) struct RuleChanges(RwLock<Recent>);
 
 #[derive(Default)]
 struct Recent {
-    /// How many there were before those in `users`.
+    /// The number of changes before those in `users`.
     forgotten: u64,
     users: VecDeque<UserSn>,
 }
@@ -62,12 +62,12 @@ impl RuleChanges {
         }
     }
 
-    /// How many there ever were.
+    /// The number of all changes so far.
     pub(super) fn end(&self) -> u64 {
         self.0.read().end()
     }
 
-    /// Those after the first `seen`; `None` if they are not remembered any more.
+    /// The changes after the first `seen`; `None` if some are no longer remembered.
     pub(super) fn since(&self, seen: u64) -> Option<impl Iterator<Item = UserSn> + use<>> {
         let recent = self.0.read();
         let known = usize::try_from(seen.checked_sub(recent.forgotten)?).ok()?;
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_is_behind_too_far_has_to_read_everything() {
+    fn a_reader_that_is_too_far_behind_must_read_everything() {
         let changes = RuleChanges::default();
         changes.push(UserSn(1));
         let seen = changes.end();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn members_who_change_are_noted_until_they_are_too_many() {
+    fn changed_members_are_noted_until_they_are_too_many() {
         let mut pending = Pending::default();
         pending.add(UserSn(1));
         pending.add(UserSn(1));

@@ -1,4 +1,4 @@
-//! The members of a room who are users of this server, with their push rules.
+//! The local members of a room, with their push rules.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use storage::{AudienceMember, Notice, StorageError, Unread};
 
 use super::Audiences;
 
-/// What a member takes.
+/// The heap bytes of a member.
 const MEMBER_BYTES: usize = 250;
-/// What the members of a room take, however few they are.
+/// The heap bytes of a room with few members.
 const ROOM_BYTES: usize = 600;
 
-/// The members of a room who are users of this server.
+/// The local members of a room.
 pub(super) struct Members {
     audience: Audience,
     users: HashSet<UserSn>,
-    /// Who ignores a user, by that user's ID.
+    /// The members who ignore a user, by that user's ID.
     ignored_by: HashMap<Box<str>, HashSet<UserSn>>,
-    /// Those who ignore somebody.
+    /// The members who ignore any user.
     ignoring: HashSet<UserSn>,
-    /// All joined members, those of other servers included.
+    /// The number of all joined members, with those of other servers.
     joined_count: u64,
-    /// How many changes of rules are regarded in this.
+    /// The number of changes of rules that these members include.
     rules_seen: u64,
-    /// Those whom the last event was silent for: mostly the same whom the next one is.
+    /// The members who were not notified of the last event: the next event mostly has the same.
     last_silent: Arc<[UserSn]>,
 }
 
@@ -55,7 +55,7 @@ impl Members {
         Ok(members)
     }
 
-    /// Reads again what is known of some users, who may have come or gone.
+    /// Reads some users again, who may have joined or left.
     pub(super) async fn read_again(
         &mut self,
         audiences: &Audiences,
@@ -106,7 +106,7 @@ impl Members {
         Ok(())
     }
 
-    /// What so many members take, about, with rules by reference. What is allocated for few grows by steps, so it is a bound.
+    /// A bound on the heap bytes of so many members, without their shared rules.
     pub(super) fn heap_bytes_of(members: usize) -> usize {
         if members == 0 { 0 } else { ROOM_BYTES + members * MEMBER_BYTES }
     }
@@ -140,7 +140,7 @@ impl Members {
         self.rules_seen = rules_seen;
     }
 
-    /// What an event is to the members, its thread and its sender not yet regarded.
+    /// The outcome of an event for the members, without its thread and its sender.
     pub(super) fn evaluate(&mut self, event: &PreparedEvent<'_>, usual: &CompiledRules, sender: &UserId) -> Unread {
         let Differences { usual, members } = self.audience.differences(event, usual);
         let mut unread = Unread { usual: notice(&usual), ..Unread::default() };
@@ -168,7 +168,7 @@ impl Members {
     }
 }
 
-/// Highlights count only among what notifies.
+/// An event highlights only if it notifies.
 fn notice(outcome: &Outcome<'_>) -> Notice {
     Notice { notify: outcome.notify, highlight: outcome.notify && outcome.highlight }
 }
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_counted_is_what_is_allocated() {
+    fn the_counted_bytes_bound_the_allocated_bytes() {
         let rules = Compiler::new(1 << 20).compile(&Ruleset::default());
         for members in [1, 2, 3, 5, 10, 100, 1_000, 10_000] {
             let user_ids: Vec<String> =

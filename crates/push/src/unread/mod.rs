@@ -1,8 +1,8 @@
-//! What events are to those who have not read them, by the push rules of a room's members.
+//! Evaluating events by the push rules of a room's members.
 //!
-//! An event is evaluated for all members at once, before it is written, and the outcome is written with it: see
-//! [`storage::Unread`]. For each active room the members with their rules are kept in memory; what changes of them is told by
-//! the log. An event that is built while a member or a member's rules change is evaluated by what was last committed.
+//! An event is evaluated for all members at once before it is written, and the outcome is written with it: see
+//! [`storage::Unread`]. The members of each active room are kept in memory with their rules, and the log reports changes. An
+//! event that is built during a change of a member or of rules is evaluated by the last committed ones.
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications>
 
@@ -27,32 +27,31 @@ use self::changes::{Pending, RuleChanges};
 use self::members::Members;
 pub use self::thread::{Root, Threads};
 
-/// Bytes of compiled rules and patterns that are remembered for users who have others than the default ones, before they have
-/// a share of the memory for all caches.
+/// The cache of compiled rules may have so many bytes before it gets its share of the memory for all caches.
 const FIRST_RULE_BYTES: u64 = 32 * 1024 * 1024;
 
-/// Evaluates events by the push rules of those who are in the room.
+/// Evaluates events by the push rules of the members of their rooms.
 pub struct Audiences {
     database: Database,
     interned: Arc<Interned>,
     threads: Threads,
     compiler: Arc<Compiler>,
-    /// The default rules, which decide what an event usually is.
+    /// The default rules, which give the usual outcome of an event.
     usual: Arc<CompiledRules>,
-    rooms: Cache<RoomSn, Arc<Slot>>,
+    rooms: Cache<RoomSn, Arc<RoomSlot>>,
     rule_changes: RuleChanges,
 }
 
-/// The members of a room, once they are read. Found by the log before that, so that nothing is missed.
+/// The members of a room, once they are read. The log finds the slot before that, so that no change is missed.
 #[derive(Default)]
-struct Slot {
+struct RoomSlot {
     members: Mutex<Option<Members>>,
-    /// How many they are, as last read.
+    /// The number of members at the last read.
     count: AtomicUsize,
     pending: SyncMutex<Pending>,
 }
 
-impl HeapSize for Slot {
+impl HeapSize for RoomSlot {
     fn heap_bytes(&self) -> usize {
         Members::heap_bytes_of(self.count.load(Ordering::Relaxed))
     }
@@ -69,7 +68,7 @@ pub struct UnwrittenEvent<'a> {
     pub sender: &'a UserId,
     /// The sender, if that is a user of this server.
     pub local_sender: Option<UserSn>,
-    /// What clients see of it.
+    /// Its JSON for clients.
     pub client_json: &'a [u8],
     /// The room's `m.room.create`.
     pub create: Option<&'a Pdu>,
@@ -78,13 +77,13 @@ pub struct UnwrittenEvent<'a> {
 }
 
 impl Audiences {
-    /// The members of the rooms in `database`, whose log is followed from now on.
+    /// Keeps the members of rooms in `database`, and follows its log from now on.
     #[must_use]
     pub fn follow(database: &Database, interned: Arc<Interned>) -> Arc<Self> {
         let compiler = Arc::new(Compiler::new(FIRST_RULE_BYTES));
         database.memory().join("push_rules", &compiler);
-        // The log keeps the members up to date for as long as they are there.
-        // A room of 50,000 members must find room, and one whose members are read for each event would be slow.
+        // The log keeps the members up to date, so they do not expire. A room of 50,000 members must fit: to read its members
+        // for each event would be slow.
         let options = CacheOptions { typical_bytes: 8 << 10, large_bytes: 16 << 20, expires: false };
         let rooms = Cache::with(database.memory(), "audiences", options);
         let audiences = Arc::new(Self {
@@ -100,7 +99,7 @@ impl Audiences {
         audiences
     }
 
-    /// What an event is to the members of its room who have not read it.
+    /// The outcome of an event for the members of its room.
     ///
     /// # Errors
     /// [`StorageError`] if the members cannot be read.
@@ -108,7 +107,7 @@ impl Audiences {
         let slot = self.slot(event.room_sn);
         let mut members = slot.members.lock().await;
         if !self.is_current(event.room_sn, &slot) {
-            // It was dropped while it was waited for: since then the log has told it nothing.
+            // The slot was dropped while we waited, so the log has not reported changes to it since.
             *members = None;
         }
         let members = self.up_to_date(event.room_sn, &slot, &mut members).await?;
@@ -123,7 +122,7 @@ impl Audiences {
                 .map_or(&none, |levels| &levels.notifications),
         };
         let Ok(prepared) = PreparedEvent::new(event.client_json, context) else {
-            // Nobody has rules for what is no event.
+            // No rule matches invalid JSON.
             return Ok(Unread { local_sender: event.local_sender, ..Unread::default() });
         };
         let mut unread = members.evaluate(&prepared, &self.usual, event.sender);
@@ -134,31 +133,31 @@ impl Audiences {
         Ok(unread)
     }
 
-    fn slot(&self, room_sn: RoomSn) -> Arc<Slot> {
+    fn slot(&self, room_sn: RoomSn) -> Arc<RoomSlot> {
         self.rooms.get_or_insert_with(&room_sn, Arc::default)
     }
 
-    /// Has the slot count with so many members. Returns whether it is still the one that the log finds.
-    fn weigh(&self, room_sn: RoomSn, slot: &Arc<Slot>, members: usize) -> bool {
+    /// Tells the cache the size of the slot. Returns whether the log still finds the slot.
+    fn weigh(&self, room_sn: RoomSn, slot: &Arc<RoomSlot>, members: usize) -> bool {
         if slot.count.swap(members, Ordering::Relaxed) != members {
             self.rooms.reweigh(&room_sn);
         }
         self.is_current(room_sn, slot)
     }
 
-    /// Whether the slot is the one that the log finds.
-    fn is_current(&self, room_sn: RoomSn, slot: &Arc<Slot>) -> bool {
+    /// Whether the log finds this slot.
+    fn is_current(&self, room_sn: RoomSn, slot: &Arc<RoomSlot>) -> bool {
         self.rooms.peek(&room_sn).is_some_and(|found| Arc::ptr_eq(&found, slot))
     }
 
-    /// The members with what has changed since they were last asked for.
+    /// The members, with all changes since the last event.
     async fn up_to_date<'m>(
         &self,
         room_sn: RoomSn,
-        slot: &Arc<Slot>,
+        slot: &Arc<RoomSlot>,
         members: &'m mut Option<Members>,
     ) -> Result<&'m mut Members, StorageError> {
-        // Taken before anything is read: what changes meanwhile is read again the next time.
+        // This is taken before the members are read, so that a change meanwhile is read the next time.
         let rules_seen = self.rule_changes.end();
         let mut changed = slot.pending.lock().take();
         if let (Some(known), Some(users)) = (&*members, &mut changed) {
@@ -177,7 +176,7 @@ impl Audiences {
             }
             (_, _) => {
                 let read = Members::read(self, room_sn).await?;
-                // If it was dropped in between, the log may have told of changes that it does not know of.
+                // If the slot was dropped meanwhile, the log may have missed it, so the members count for this event only.
                 if !self.weigh(room_sn, slot, read.len()) {
                     return Ok(members.insert(read));
                 }
@@ -209,7 +208,7 @@ impl LogObserver<LogEntry> for Audiences {
                 && let Some(user_sn) = event.redacts.as_ref().and_then(|redacted| redacted.member)
                 && let Some(slot) = self.rooms.peek(&event.room_sn)
             {
-                // The display name may be gone.
+                // The redaction may remove the display name.
                 slot.pending.lock().add(user_sn);
             }
             if let Some((room_sn, user_sn, _)) = entry.membership_change()

@@ -1,4 +1,4 @@
-//! Which thread an event is in.
+//! The threads of events.
 
 use bytes::Bytes;
 use homeserver_core::{EventSn, RoomSn};
@@ -32,8 +32,8 @@ impl Threads {
         Self { database }
     }
 
-    /// The root of the thread that an event is in; `None` if it is in the main timeline, as roots themselves are. An event of a
-    /// thread whose root is not known here counts as one of the main timeline.
+    /// The root of the thread that an event is in; `None` if it is in the main timeline. Roots are in the main timeline, and so
+    /// are events of a thread whose root is not known here.
     ///
     /// # Errors
     /// [`StorageError`] if an event that it is related to cannot be read.
@@ -50,7 +50,7 @@ impl Threads {
         Ok(None)
     }
 
-    /// Whether an event is in the thread of `root`, is the root, or is related to it: then a receipt in the thread can name it.
+    /// Whether a receipt in the thread of `root` can name an event: the event is in the thread, is the root, or relates to it.
     ///
     /// # Errors
     /// [`StorageError`] if an event that it is related to cannot be read.
@@ -82,7 +82,7 @@ impl Threads {
     }
 }
 
-/// The event that an event is related to, and whether that is as part of a thread.
+/// The event that an event relates to, and whether the relation is `m.thread`.
 fn relation(client_json: &[u8]) -> Option<(bool, String)> {
     let content = room_engine::member(client_json, "content")?;
     let relates_to: RelatesTo = serde_json::from_slice(room_engine::member(content, "m.relates_to")?).ok()?;
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_has_a_type_and_an_event_is_a_relation() {
+    fn a_relation_has_a_type_and_an_event() {
         let of = |content: &str| relation(format!(r#"{{"content":{content},"type":"m.room.message"}}"#).as_bytes());
         let thread = r#"{"m.relates_to":{"event_id":"$a","rel_type":"m.thread"}}"#;
         assert_eq!(of(thread), Some((true, "$a".to_owned())));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use homeserver_core::EventSn;
 use room_engine::{
     auth_chain::{ChainCover, ChainPosition, ChainRange},
-    resolution::{Conflict, Need, Resolution, StateKey, Step},
+    resolution::{Conflict, Need, Resolution, ResolutionStep, StateKey},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -61,7 +61,7 @@ impl<'a> Ours<'a> {
         let mut rounds = 0;
         loop {
             match resolution.step(&self.cover).unwrap() {
-                Step::Done(changes) => {
+                ResolutionStep::Done(changes) => {
                     return Resolved {
                         state: changes.into_iter().map(|change| (change.key, change.event)).collect(),
                         conflicted: conflicted.len(),
@@ -70,7 +70,7 @@ impl<'a> Ours<'a> {
                         rounds,
                     };
                 }
-                Step::Load(need) => {
+                ResolutionStep::Load(need) => {
                     rounds += 1;
                     self.load(&need, forks, &mut resolution);
                 }

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use homeserver_core::{EventSn, KeySn, TypeSn};
 use room_engine::state_map::{
-    Applied, Chunk, ChunkId, Chunks, Conflict, Difference, MemoryChunks, Place, StateMap, StateMapError,
+    Applied, Chunk, ChunkId, Chunks, Difference, MemoryChunks, Place, PlaceConflict, StateMap, StateMapError,
 };
 
 use crate::choices::Choices;
@@ -16,13 +16,13 @@ use crate::choices::Choices;
 const MAX_STEPS: usize = 16;
 /// 256 children with four numbers and an ID each, should every number take its 64 bits.
 const MAX_CHUNK_BYTES: usize = 256 * (4 * 8 + ChunkId::BYTES) + 64;
-/// As many rounds of loading as any operation may take: a few for each level, of which there are at most eight.
+/// The most rounds of loading of an operation: a few for each of at most eight levels.
 const MAX_ROUNDS: usize = 40;
 
 type Model = BTreeMap<Place, EventSn>;
 type Changes = BTreeMap<Place, Option<EventSn>>;
 
-/// Places of which many begin a chunk, so that few entries make several levels, and places of which none does.
+/// Some places that begin a chunk, so that few entries make several levels, and some that do not.
 static PLACES: LazyLock<Vec<Place>> = LazyLock::new(|| {
     let with_zero_bits = |bits: std::ops::Range<u32>, count| {
         (1..).map(member).filter(move |place| bits.contains(&zero_bits(*place))).take(count)
@@ -190,12 +190,12 @@ fn check_conflicts(versions: &[Version], store: &MemoryChunks, choices: &mut Cho
     let chosen: Vec<&Version> = (0..1 + choices.below(4)).map(|_| &versions[choices.below(versions.len())]).collect();
     let maps: Vec<StateMap> = chosen.iter().map(|version| version.map).collect();
     let places: BTreeSet<Place> = chosen.iter().flat_map(|version| version.model.keys()).copied().collect();
-    let conflict = |place: Place| Conflict {
+    let conflict = |place: Place| PlaceConflict {
         place,
         events: chosen.iter().map(|version| version.model.get(&place).copied()).collect(),
     };
     let expected = places.into_iter().map(conflict);
-    let expected: Vec<Conflict> =
+    let expected: Vec<PlaceConflict> =
         expected.filter(|conflict| conflict.events.iter().any(|event| *event != conflict.events[0])).collect();
     assert_eq!(Cold::new(store).run(|chunks| StateMap::conflicts(&maps, chunks)), expected);
 }
@@ -227,7 +227,7 @@ fn check_damage(version: &Version, store: &MemoryChunks, choices: &mut Choices<'
     }
 }
 
-/// Does what there is to be done with a map of which the root is anything. Each outcome is good that is one.
+/// Runs every operation on a map with any root. Every outcome but a panic is good.
 fn use_damaged(root: Chunk, version: &Version, store: &MemoryChunks, choices: &mut Choices<'_>) {
     let map = StateMap::from_root(root.id());
     let mut chunks = store.clone();

@@ -12,7 +12,7 @@ pub struct AuthEvent<'a> {
     pub rejected: bool,
 }
 
-/// Checks the `auth_events` of an event, all of which the caller has looked up.
+/// Checks the `auth_events` of an event. The caller has looked up all of them.
 ///
 /// `create` is the create event of the room, which version 12 does not name in `auth_events`.
 ///

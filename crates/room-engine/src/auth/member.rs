@@ -1,4 +1,4 @@
-//! Rule 4: who may change whose membership.
+//! Rule 4: changes of memberships.
 
 use ruma::UserId;
 
@@ -79,7 +79,7 @@ fn check_restricted_join<S: StateLookup + ?Sized>(
     check_is_in_or_invited(target, room).or_else(|_| check_is_vouched_for(event, room))
 }
 
-/// Rule 4.3.5.2: a joined user who may invite vouches for the new one.
+/// Rule 4.3.5.2: a joined user who may invite authorises the join.
 fn check_is_vouched_for<S: StateLookup + ?Sized>(event: &Pdu, room: &Room<'_, S>) -> Result<(), AuthError> {
     let refused = |reason| Err(AuthError::RestrictedJoinRefused { reason });
     let authorising = event.member()?.join_authorised_via_users_server.as_ref();

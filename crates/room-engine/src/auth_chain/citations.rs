@@ -31,9 +31,9 @@ pub(crate) type Counterparts = FxHashMap<Chain, Option<EventSn>>;
 pub(crate) struct CitationSearch {
     ranges: Vec<RangeSearch>,
     nodes: FxHashMap<Chain, Node>,
-    /// Chains, the newest last, of which the state has not been asked.
+    /// Chains, the newest last, whose state has not been read.
     strangers: BTreeSet<Chain>,
-    /// Chains that have been entered, of which something cites what may matter.
+    /// Chains that were entered, and whose events may cite a wanted event.
     frontier: BTreeSet<Chain>,
     pub(super) page: usize,
 }

@@ -56,7 +56,7 @@ pub(super) struct ChainRecord {
     pub(super) links: SmallVec<[(u32, ChainPosition); 2]>,
 }
 
-/// The links to a chain, of which all with `to.seq` of at least `known_from` are here.
+/// The links to a chain: all links with a `to.seq` of at least `known_from`.
 #[derive(Debug, Clone)]
 struct Citations {
     known_from: u32,
@@ -78,7 +78,7 @@ impl HeapSize for ChainCover {
 }
 
 impl ChainCover {
-    /// An index without events, which is also one of which nothing has been loaded.
+    /// An index without events. An index that is stored, and not loaded yet, looks the same.
     pub fn new() -> Self {
         Self::default()
     }

@@ -16,7 +16,7 @@ const LAST_LINKS: usize = 16;
 pub struct IndexedEvent {
     /// The event.
     pub event_sn: EventSn,
-    /// Its auth events, all of which are in the index or before it in the same call.
+    /// Its auth events. All are in the index, or before it in the same call.
     pub auth_events: SmallVec<[EventSn; 5]>,
     /// The first of them that has the type and state key of this event.
     pub replaces: Option<EventSn>,

@@ -1,4 +1,4 @@
-//! How far auth chains reach.
+//! Finding auth chains.
 
 use homeserver_core::EventSn;
 use rustc_hash::FxHashMap;
@@ -8,7 +8,7 @@ use super::{Chain, ChainCover, ChainNeed, ChainPosition, ChainRange};
 
 /// The auth chains of several sets of events, found together. The events themselves count as part of them.
 ///
-/// It visits chains, not events, and keeps what it has found when something has to be loaded.
+/// It visits chains, not events. When something must be loaded, it keeps its progress.
 #[derive(Debug, Clone)]
 pub struct AuthChainWalk {
     sets: usize,
@@ -18,7 +18,7 @@ pub struct AuthChainWalk {
     queue: Vec<usize>,
 }
 
-/// A chain that was come upon, with two numbers for each set.
+/// A visited chain, with two numbers for each set.
 #[derive(Debug, Clone)]
 pub(super) struct Visit {
     pub(super) chain: Chain,
@@ -30,7 +30,7 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// How far the set that reaches furthest does.
+    /// The furthest number that any set reaches.
     pub(super) fn furthest(&self) -> u32 {
         self.reach.iter().copied().max().unwrap_or(0)
     }
@@ -54,7 +54,7 @@ impl AuthChainWalk {
     /// Walks to the end.
     ///
     /// # Errors
-    /// What has to be loaded first. The walk goes on from there when it is run again.
+    /// The part of the index that must be loaded first. The next run continues from there.
     pub fn run(&mut self, cover: &ChainCover) -> Result<(), ChainNeed> {
         self.run_until(cover, |_| false)
     }
@@ -86,7 +86,7 @@ impl AuthChainWalk {
         if need.is_empty() { Ok(()) } else { Err(need) }
     }
 
-    /// How many chains were visited.
+    /// The number of visited chains.
     pub fn chains(&self) -> usize {
         self.visits.len()
     }
@@ -97,8 +97,8 @@ impl AuthChainWalk {
         visit.and_then(|visit| visit.reach.get(set)).copied().unwrap_or(0)
     }
 
-    /// The [auth difference](https://spec.matrix.org/v1.19/rooms/v12/#definitions): what is in the auth chain of some
-    /// set and not of all.
+    /// The [auth difference](https://spec.matrix.org/v1.19/rooms/v12/#definitions): the events in the auth chain of
+    /// some sets and not of all.
     pub fn difference(&self) -> Vec<ChainRange> {
         let range = |visit: &Visit| {
             let of_all = visit.reach.iter().copied().min()?;
@@ -116,7 +116,7 @@ impl AuthChainWalk {
         self.indices.get(&chain).copied()
     }
 
-    /// Follows the links of a chain as far as the sets reach; `false` when the chain has to be loaded.
+    /// Follows the links of a chain as far as the sets reach; `false` if the chain must be loaded.
     fn follow(&mut self, cover: &ChainCover, index: usize) -> bool {
         let Some(visit) = self.visits.get_mut(index) else { return true };
         let Some(record) = cover.chains.get(&visit.chain) else { return false };

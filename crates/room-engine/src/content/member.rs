@@ -22,7 +22,7 @@ pub enum Membership {
     Leave,
     /// Banned.
     Ban,
-    /// Asked to be let in.
+    /// Has knocked.
     Knock,
 }
 
@@ -49,17 +49,17 @@ impl Membership {
 /// Who may join, from [`m.room.join_rules`](https://spec.matrix.org/v1.19/client-server-api/#mroomjoin_rules).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JoinRule {
-    /// Anyone.
+    /// Everybody.
     Public,
-    /// Whoever is invited.
+    /// Invited users.
     Invite,
-    /// Whoever is invited, and anyone may ask.
+    /// Invited users; everybody may knock.
     Knock,
     /// Members of other rooms.
     Restricted,
-    /// Members of other rooms, and anyone may ask.
+    /// Members of other rooms; everybody may knock.
     KnockRestricted,
-    /// `private`, or a name that is not in the specification: nobody.
+    /// Nobody: `private`, or a name that is not in the specification.
     Unknown,
 }
 
@@ -87,7 +87,7 @@ pub struct Malformed;
 pub struct MemberContent {
     /// The membership; `None` when it is absent or unknown.
     pub membership: Option<Membership>,
-    /// The user whose server vouches for a restricted join.
+    /// The user whose server authorises a restricted join.
     pub join_authorised_via_users_server: Result<Option<OwnedUserId>, Malformed>,
     /// The signed part of a third-party invite.
     pub third_party_invite: Result<Option<SignedInvite>, Malformed>,

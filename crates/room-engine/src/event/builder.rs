@@ -11,8 +11,9 @@ use ruma::{
 };
 
 use super::{
+    fields::{check_length, parse_id, room_id_of_create},
     hash::{reference_hash_of_redacted, sha256_base64},
-    pdu::{EventReference, Parts, Pdu, check_length, parse_id, room_id_of_create},
+    pdu::{EventReference, Parts, Pdu},
     stored::{CONTENT_OFFSET, ClientParts, redacts_of_content},
 };
 use crate::{

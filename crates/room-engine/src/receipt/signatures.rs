@@ -85,7 +85,7 @@ pub(super) fn signed_bytes(event: &Pdu) -> Vec<u8> {
     redact_for_signing(event.version(), &event.to_json())
 }
 
-/// Checks every signature of `server` by a key that is known and counts, of which there must be one at least.
+/// Checks every signature of `server` by a known key that is valid. There must be at least one.
 pub(super) fn check_signature<K: KeyLookup + ?Sized>(
     server: &ServerName,
     signatures: &[u8],

@@ -91,7 +91,7 @@ impl VerifiedPdu {
 
     /// Checks the event against the events that it says permit it.
     ///
-    /// `lookup` finds [needed events](Self::needed_events), all of which must have gone through this step themselves.
+    /// `lookup` finds the [needed events](Self::needed_events), which must have passed this step themselves.
     /// An event that cannot be had by then permits nothing.
     ///
     /// # Errors

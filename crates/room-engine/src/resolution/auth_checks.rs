@@ -41,7 +41,7 @@ impl AuthChecks<'_> {
             create: self.create,
             with_rejected: false,
         };
-        // A member event of which the selection can make nothing is not allowed, even where the rules would not look
+        // A member event that the selection cannot read is not allowed, even where the rules would not look
         // at what is wrong with it.
         auth_types(&event.pdu).is_ok() && check(&event.pdu, &state).is_ok()
     }

@@ -1,4 +1,4 @@
-//! The way through a resolution.
+//! The steps of a resolution.
 
 use homeserver_core::EventSn;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -18,7 +18,7 @@ use crate::{
     auth_chain::{Chain, ChainCover, ChainRange, Counterparts},
 };
 
-/// A resolution of states of a room, under way.
+/// A running resolution of states of a room.
 pub struct Resolution {
     version: RoomVersion,
     create: Pdu,
@@ -26,19 +26,19 @@ pub struct Resolution {
     conflicted_keys: StateTable<()>,
     records: Records,
     counterparts: Counterparts,
-    /// The ranges that were asked for and have not been answered.
+    /// The requested ranges that were not added yet.
     ranges: FxHashSet<ChainRange>,
     members: FxHashSet<EventSn>,
     stage: Stage,
     asked: Need,
 }
 
-/// What comes of a step.
+/// The outcome of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Something has to be loaded first.
+pub enum ResolutionStep {
+    /// The caller must load these first.
     Load(Need),
-    /// What becomes of the conflicts, in the order of type and state key.
+    /// The resolved conflicts, in the order of type and state key.
     Done(Vec<Change>),
 }
 
@@ -48,14 +48,14 @@ enum Stage {
     FullSet(FullSetSearch),
     /// Loading its events.
     Members,
-    /// Loading what they are checked against.
+    /// Loading the state that they are checked against.
     Surroundings,
-    /// Ordering what is left when the power events are resolved.
+    /// Ordering the other events after the power events.
     Mainline {
         resolved: StateTable<EventSn>,
         remaining: Vec<EventSn>,
     },
-    /// Finding out which places outside of the conflicts have been filled.
+    /// Finding the places outside of the conflicts that were filled.
     Places(StateTable<EventSn>),
 }
 
@@ -68,8 +68,8 @@ enum Advance {
 impl Resolution {
     /// Begins a resolution.
     ///
-    /// `create` is the create event of the room. The conflicts are all places in which the states do not have the same
-    /// event, among them those in which some have none.
+    /// `create` is the create event of the room. The conflicts are all places in which the states differ, including the
+    /// places in which some states have no event.
     ///
     /// # Errors
     /// When the conflicts do not all name the same number of states.
@@ -100,12 +100,12 @@ impl Resolution {
         })
     }
 
-    /// Adds an event that was asked for, or will be.
+    /// Adds an event, before or after it was requested.
     pub fn add_event(&mut self, event: ResolutionEvent) {
         self.records.add_event(event);
     }
 
-    /// Adds the events of a range that was asked for.
+    /// Adds the events of a requested range.
     pub fn add_range(&mut self, range: ChainRange, events: impl IntoIterator<Item = ResolutionEvent>) {
         if self.ranges.remove(&range) {
             for event in events {
@@ -115,43 +115,43 @@ impl Resolution {
         }
     }
 
-    /// Adds what the state that all have in common has in a place: `None` where they have nothing or do not agree.
+    /// Adds the event of the unconflicted state at a place; `None` if there is none or the place is conflicted.
     pub fn add_state(&mut self, key: &StateKey, event: Option<EventSn>) {
         self.records.add_state(&key.event_type, &key.state_key, event);
     }
 
-    /// Adds what the state that all have in common has at the type and state key of `event`: `None` where they have
-    /// nothing or do not agree.
+    /// Adds the event of the unconflicted state at the type and state key of `event`; `None` if there is none or the place is
+    /// conflicted.
     pub fn add_counterpart(&mut self, event: EventSn, counterpart: Option<EventSn>) {
         self.counterparts.insert(Chain(event), counterpart);
     }
 
-    /// How many events have been loaded.
+    /// The number of loaded events.
     pub fn events(&self) -> usize {
         self.records.len()
     }
 
-    /// How many events are in the full conflicted set, as far as it is known.
+    /// The number of events in the full conflicted set so far.
     pub fn full_conflicted_set(&self) -> usize {
         self.members.len()
     }
 
-    /// Goes on until something has to be loaded or all is decided. After the end, there is nothing more to be done.
+    /// Continues until the caller must load something or everything is resolved. After the end it does nothing.
     ///
     /// # Errors
-    /// When what the last step asked for was not added.
-    pub fn step(&mut self, cover: &ChainCover) -> Result<Step, ResolutionError> {
+    /// When the events that the last step requested were not added.
+    pub fn step(&mut self, cover: &ChainCover) -> Result<ResolutionStep, ResolutionError> {
         loop {
             match self.advance(cover) {
                 Ok(Advance::To(stage)) => self.stage = stage,
-                Ok(Advance::End(changes)) => return Ok(Step::Done(changes)),
+                Ok(Advance::End(changes)) => return Ok(ResolutionStep::Done(changes)),
                 Err(mut need) => {
                     need.tidy();
                     if *need == self.asked {
                         return Err(ResolutionError::Unanswered(need));
                     }
                     self.asked.clone_from(&need);
-                    return Ok(Step::Load(*need));
+                    return Ok(ResolutionStep::Load(*need));
                 }
             }
         }
@@ -190,7 +190,7 @@ impl Resolution {
         }
     }
 
-    /// The conflicted events are asked for along with the first part of the index.
+    /// The conflicted events are requested along with the first part of the index.
     fn find_full_set(&mut self, cover: &ChainCover) -> Result<Advance, Box<Need>> {
         let Stage::FullSet(search) = &mut self.stage else { return Ok(Advance::To(Stage::Members)) };
         let found = search.run(cover, &self.counterparts);

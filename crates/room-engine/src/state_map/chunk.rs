@@ -69,6 +69,8 @@ impl Chunk {
 
     /// The chunk of these rows, which are in order and not empty.
     pub(super) fn of_rows<R: Row>(level: u8, rows: &[(Place, R)]) -> Self {
+        debug_assert!(!rows.is_empty(), "no chunk is empty");
+        debug_assert!(rows.is_sorted_by(|(a, _), (b, _)| a < b), "the places of a chunk are in order");
         let values = |column: usize| {
             rows.iter().map(move |(place, row)| match column {
                 0 => place.event_type.0,
@@ -102,7 +104,7 @@ impl Chunk {
         }))
     }
 
-    /// The branch with the IDs of other children in some rows, of which it knows nothing else that is new.
+    /// The branch with other child IDs in some rows. The numbers of entries and children stay.
     pub(super) fn with_child_ids(&self, ids: &[(usize, ChunkId)]) -> Self {
         let mut bytes = Vec::from(self.0.bytes.as_ref());
         for (row, id) in ids {
@@ -139,7 +141,7 @@ impl Chunk {
         self.0.entries
     }
 
-    /// The chunks that this one refers to, for whoever looks for those that nothing refers to.
+    /// The chunks that this one refers to, for the collection of unused chunks.
     pub fn children(&self) -> impl Iterator<Item = ChunkId> {
         (0..if self.level() == 0 { 0 } else { self.rows() }).map(|row| self.child_id(row))
     }

@@ -1,4 +1,4 @@
-//! Comparing maps, level by level, without looking into what they share.
+//! Comparing maps, level by level, without reading the chunks that they share.
 
 use homeserver_core::EventSn;
 use smallvec::SmallVec;
@@ -16,17 +16,20 @@ pub struct Difference {
     pub after: Option<EventSn>,
 }
 
-/// A place at which not all of several maps agree.
+/// A place at which several maps differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conflict {
+pub struct PlaceConflict {
     /// The place.
     pub place: Place,
     /// The event of each map, in their order.
     pub events: SmallVec<[Option<EventSn>; 4]>,
 }
 
-/// The places at which not all maps agree, in order.
-pub(super) fn conflicts<C: Chunks + ?Sized>(chunks: &C, roots: &[ChunkId]) -> Result<Vec<Conflict>, StateMapError> {
+/// The places at which the maps differ, in order.
+pub(super) fn conflicts<C: Chunks + ?Sized>(
+    chunks: &C,
+    roots: &[ChunkId],
+) -> Result<Vec<PlaceConflict>, StateMapError> {
     let mut distinct = roots.to_vec();
     distinct.sort_unstable();
     distinct.dedup();
@@ -39,7 +42,7 @@ pub(super) fn conflicts<C: Chunks + ?Sized>(chunks: &C, roots: &[ChunkId]) -> Re
     let mut conflicts = Vec::new();
     merge(&maps, |place, events| {
         let events = map_of_root.iter().map(|map| events.get(*map).copied().flatten()).collect();
-        conflicts.push(Conflict { place, events });
+        conflicts.push(PlaceConflict { place, events });
     });
     Ok(conflicts)
 }
@@ -82,10 +85,10 @@ fn load_roots<C: Chunks + ?Sized>(chunks: &C, roots: &[ChunkId]) -> Result<Maps,
     Ok(maps)
 }
 
-/// Replaces the chunks one level higher by their children, and drops what all maps have.
+/// Replaces the chunks one level higher by their children, and drops the chunks that all maps have.
 ///
 /// A chunk that all of them have holds the same entries in all of them, and no map has its places twice, so they all
-/// agree on those. Equal contents are in equal chunks on the same level, so what is left does differ.
+/// agree on those. Equal contents are in equal chunks on the same level, so the remaining chunks differ.
 fn descend<C: Chunks + ?Sized>(chunks: &C, level: u8, maps: &mut Maps) -> Result<(), StateMapError> {
     let parts: Vec<Vec<Part<'_>>> = maps.iter().map(|map| parts(level, map)).collect();
     let mut shared: Vec<(Place, ChunkId)> = parts.first().into_iter().flatten().map(|part| part.name).collect();

@@ -1,4 +1,4 @@
-//! Which chunks of a level have to be cut anew.
+//! The chunks of a level that a change cuts again.
 
 use std::{collections::VecDeque, ops::Range};
 

@@ -1,4 +1,4 @@
-//! What is stored of a room's present, beside what follows from its events.
+//! Comparing the stored current state of a room with the derived one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,29 +8,29 @@ use ruma::UserId;
 use storage::{Database, EventNumber, Interned, Membership, RoomHead, RoomRepair, StateEffect};
 
 use super::super::RoomError;
-use super::super::resolving::{Resolver, RoomContext};
+use super::super::resolving::{Resolver, RoomIdentity};
 use super::deriving::Derived;
 use super::{Finding, RoomReport};
 
-/// Compares the present of a room, and says what to store if anything differs.
+/// Compares the current state of a room, and returns the repair if anything differs.
 pub(super) async fn compare(
     database: &Database,
     interned: &Interned,
-    room: &RoomContext,
+    room: &RoomIdentity,
     derived: &Derived,
     report: &mut RoomReport,
 ) -> Result<Option<RoomRepair>, RoomError> {
     let database = database.overlaid(derived.chunks.clone());
-    let present = Present { database: &database, interned, room };
+    let stored = Stored { database: &database, interned, room };
     let head = database.room_head(room.room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
     let expected: BTreeMap<Place, EventSn> =
         database.with_chunks(|chunks| derived.current.iter(chunks)).await?.collect();
-    let members = present.members(&expected).await?;
-    let effects = present.current_state(&expected, &members, report).await?;
-    let memberships = present.memberships(&members, &effects, report).await?;
+    let members = stored.members(&expected).await?;
+    let effects = stored.current_state(&expected, &members, report).await?;
+    let memberships = stored.memberships(&members, &effects, report).await?;
     let count = |which| i64::try_from(members.values().filter(|(it, _)| *it == which).count()).unwrap_or(i64::MAX);
     let (joined_count, invited_count) = (count(Membership::Join), count(Membership::Invite));
-    check_end(&head, derived, joined_count, invited_count, report);
+    check_head(&head, derived, joined_count, invited_count, report);
     if !report.is_damaged() {
         return Ok(None);
     }
@@ -50,32 +50,32 @@ pub(super) async fn compare(
     }))
 }
 
-fn check_end(head: &RoomHead, derived: &Derived, joined_count: i64, invited_count: i64, report: &mut RoomReport) {
-    let mut stored_ends = head.extremities.clone();
-    stored_ends.sort_unstable();
+fn check_head(head: &RoomHead, derived: &Derived, joined_count: i64, invited_count: i64, report: &mut RoomReport) {
+    let mut extremities = head.extremities.clone();
+    extremities.sort_unstable();
     for (what, is_wrong) in [
         ("the current state", head.state != Some(derived.current)),
-        ("the list of last events", stored_ends != derived.extremities),
+        ("the list of forward extremities", extremities != derived.extremities),
         ("the depth", head.depth != derived.depth),
         ("the number of joined members", head.known_members().joined != joined_count),
         ("the number of invited members", head.known_members().invited != invited_count),
     ] {
         if is_wrong {
-            report.add(Finding::WrongEnd { what });
+            report.add(Finding::WrongHead { what });
         }
     }
 }
 
 type Members = HashMap<UserSn, (Membership, EventSn)>;
 
-struct Present<'a> {
+struct Stored<'a> {
     database: &'a Database,
     interned: &'a Interned,
-    room: &'a RoomContext,
+    room: &'a RoomIdentity,
 }
 
-impl Present<'_> {
-    /// What the member events of a state say.
+impl Stored<'_> {
+    /// The memberships in the member events of a state.
     async fn members(&self, state: &BTreeMap<Place, EventSn>) -> Result<Members, RoomError> {
         let member_type = self.interned.event_type("m.room.member").await?;
         let of_members: Vec<EventSn> =
@@ -83,16 +83,15 @@ impl Present<'_> {
         let mut members = Members::with_capacity(of_members.len());
         for event in self.database.graph_events(&of_members).await? {
             let pdu = self.room.parse(&event)?;
-            let membership = pdu.membership().and_then(|it| Membership::from_word(it.as_str()));
             let user_id = pdu.state_key().and_then(|state_key| UserId::parse(state_key).ok());
-            if let (Some(membership), Some(user_id)) = (membership, user_id) {
+            if let (Some(membership), Some(user_id)) = (pdu.membership(), user_id) {
                 members.insert(self.interned.user(user_id.as_str()).await?, (membership, event.stored.sn));
             }
         }
         Ok(members)
     }
 
-    /// Where the table of the current state is wrong.
+    /// The places where the table of the current state is wrong.
     async fn current_state(
         &self,
         expected: &BTreeMap<Place, EventSn>,
@@ -144,7 +143,7 @@ impl Present<'_> {
         Ok(found.map(|event| event.stored.event_id).or_else(|| sn.map(|sn| format!("event {sn}").into())))
     }
 
-    /// Memberships that are wrong although the current state is right.
+    /// The memberships that are wrong although the current state is right.
     async fn memberships(
         &self,
         members: &Members,
@@ -153,17 +152,17 @@ impl Present<'_> {
     ) -> Result<Vec<(UserSn, Membership, EventSn)>, RoomError> {
         let stored = self.database.stored_memberships(self.room.room_sn).await?;
         let stored: Members = stored.into_iter().map(|(user_sn, membership, sn)| (user_sn, (membership, sn))).collect();
-        let told: HashSet<UserSn> =
+        let in_effects: HashSet<UserSn> =
             effects.iter().filter_map(|effect| effect.membership).map(|(user_sn, _)| user_sn).collect();
         let mut wrong = Vec::new();
         for (user_sn, (membership, event_sn)) in members {
-            if stored.get(user_sn) != Some(&(*membership, *event_sn)) && !told.contains(user_sn) {
+            if stored.get(user_sn) != Some(&(*membership, *event_sn)) && !in_effects.contains(user_sn) {
                 wrong.push((*user_sn, *membership, *event_sn));
             }
         }
         for (user_sn, (membership, event_sn)) in &stored {
             let is_in = !matches!(membership, Membership::Leave | Membership::Ban);
-            if is_in && !members.contains_key(user_sn) && !told.contains(user_sn) {
+            if is_in && !members.contains_key(user_sn) && !in_effects.contains(user_sn) {
                 wrong.push((*user_sn, Membership::Leave, *event_sn));
             }
         }

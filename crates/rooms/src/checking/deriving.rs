@@ -1,4 +1,4 @@
-//! From the events of a room to its state.
+//! Deriving the state of a room from its events.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,34 +14,34 @@ use room_engine::state_map::{Chunk, MemoryChunks, Place, StateMap};
 use storage::{Database, GraphEvent, Interned, RepairedState, Standing};
 
 use super::super::RoomError;
-use super::super::resolving::{Resolver, RoomContext};
+use super::super::resolving::{Resolver, RoomIdentity};
 use super::{Finding, RoomCheck, RoomReport};
 
-/// Events that are read at a time.
+/// So many events are read at once.
 const EVENTS_AT_ONCE: i64 = 500;
-/// State events that are kept parsed, because the next event is checked against them.
+/// So many state events stay parsed, because later events are checked against them.
 const REMEMBERED_EVENTS: usize = 20_000;
-/// How many earlier events one event is found to follow.
+/// At most so many earlier events count as followed by one event.
 const MAX_REACHED: usize = 1_000;
 
-/// What follows from a room's events.
+/// The state that follows from a room's events.
 pub(super) struct Derived {
     /// The version of the head before the events were read.
     pub(super) head_version: i64,
     pub(super) current: StateMap,
     pub(super) extremities: Vec<EventSn>,
     pub(super) depth: i64,
-    /// States after events that are not stored like that.
+    /// States after events that are stored wrong, or not at all.
     pub(super) states: Vec<RepairedState>,
-    /// Those chunks of the current state that the states after events may not have.
+    /// The chunks of the current state that may be in no state after an event.
     pub(super) current_chunks: Vec<Chunk>,
-    /// Events that are not what they count as.
+    /// Events whose standing is wrong.
     pub(super) standings: Vec<(EventSn, Standing)>,
-    /// Chunks of states that may not be stored.
+    /// Chunks of derived states, which may not be stored.
     pub(super) chunks: Arc<RwLock<MemoryChunks>>,
 }
 
-/// An event that was looked at.
+/// An event whose state was derived.
 #[derive(Clone, Copy)]
 struct Node {
     sn: EventSn,
@@ -52,14 +52,14 @@ struct Node {
 pub(super) struct Derivation<'a> {
     database: Database,
     interned: &'a Interned,
-    room: &'a RoomContext,
+    room: &'a RoomIdentity,
     nodes: HashMap<Box<str>, Node>,
-    /// Events that an event which is followed itself refers to.
+    /// Events that an accepted event follows.
     followed: HashSet<EventSn>,
-    /// What is reached from events that are not followed.
+    /// The events that rejected and soft-failed events follow.
     behind: HashMap<EventSn, Vec<EventSn>>,
     parsed: Cache<EventSn, Pdu>,
-    /// Chunks that the state which is being worked out has, and those before it may not have.
+    /// Chunks of the state that is being derived, which may be in no state before it.
     new_chunks: Vec<Chunk>,
     derived: Derived,
 }
@@ -68,7 +68,7 @@ impl<'a> Derivation<'a> {
     pub(super) async fn new(
         database: &Database,
         interned: &'a Interned,
-        room: &'a RoomContext,
+        room: &'a RoomIdentity,
     ) -> Result<Self, RoomError> {
         let head = database.room_head(room.room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
         let chunks = Arc::new(RwLock::new(MemoryChunks::default()));
@@ -105,15 +105,15 @@ impl<'a> Derivation<'a> {
                 }
             }
         }
-        let is_end = |node: &&Node| node.standing.is_followed() && !self.followed.contains(&node.sn);
-        let mut ends: Vec<Node> = self.nodes.values().filter(is_end).copied().collect();
-        ends.sort_unstable_by_key(|node| node.sn);
-        let states: Vec<StateMap> = ends.iter().map(|node| node.state).collect();
+        let is_extremity = |node: &&Node| node.standing.is_followed() && !self.followed.contains(&node.sn);
+        let mut extremities: Vec<Node> = self.nodes.values().filter(is_extremity).copied().collect();
+        extremities.sort_unstable_by_key(|node| node.sn);
+        let states: Vec<StateMap> = extremities.iter().map(|node| node.state).collect();
         let current = self.resolver().resolve(&states).await?;
         self.new_chunks.clear();
         self.derived.current = self.apply(current.base, &current.changes).await?;
         self.derived.current_chunks = std::mem::take(&mut self.new_chunks);
-        self.derived.extremities = ends.iter().map(|node| node.sn).collect();
+        self.derived.extremities = extremities.iter().map(|node| node.sn).collect();
         Ok(self.derived)
     }
 
@@ -125,7 +125,7 @@ impl<'a> Derivation<'a> {
             let count = pdu.prev_events().len() - before.len();
             report.add(Finding::UnknownEvents { event_id: event_id.clone(), count });
         }
-        // What follows nothing was rejected, and is no branch of the room.
+        // An event that followed nothing was rejected, and its empty state is no branch of the room.
         let states = before.iter().map(|node| node.state).filter(|state| *state != StateMap::EMPTY);
         let states: Vec<StateMap> = states.collect();
         let resolved = self.resolver().resolve(&states).await?;
@@ -154,13 +154,13 @@ impl<'a> Derivation<'a> {
         Ok(())
     }
 
-    /// What an event follows, directly or through events that are no ends of the room themselves.
+    /// The events that an event follows, directly or through rejected or soft-failed events.
     fn reached_from(&self, before: &[Node]) -> Vec<EventSn> {
         let behind = before.iter().filter_map(|node| self.behind.get(&node.sn)).flatten();
         before.iter().map(|node| node.sn).chain(behind.copied()).take(MAX_REACHED).collect()
     }
 
-    /// What the event should count as.
+    /// The standing that the event should have.
     async fn standing(
         &mut self,
         event: &GraphEvent,
@@ -168,7 +168,7 @@ impl<'a> Derivation<'a> {
         before: StateMap,
         report: &mut RoomReport,
     ) -> Result<Standing, RoomError> {
-        // What is left of a redacted event need not be what the rules allowed.
+        // The rules judged a redacted event as it was before.
         if event.standing == Standing::Rejected || !pdu.has_valid_content_hash() {
             return Ok(event.standing);
         }
@@ -223,10 +223,10 @@ impl<'a> Derivation<'a> {
 }
 
 impl RoomCheck {
-    /// All state events that count, with their auth events, if any of them is not in the index of auth chains like that.
+    /// All accepted state events with their auth events, if the index of auth chains is wrong about any of them.
     pub(super) async fn check_auth_chains(
         &self,
-        room: &RoomContext,
+        room: &RoomIdentity,
         report: &mut RoomReport,
     ) -> Result<Option<Vec<IndexedEvent>>, RoomError> {
         let mut after = EventSn(0);

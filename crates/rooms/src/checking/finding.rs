@@ -1,13 +1,13 @@
-//! What a check finds.
+//! The findings of a check.
 
 use std::fmt;
 
 use ruma::OwnedRoomId;
 
-/// Findings that are listed; further ones are counted.
+/// So many findings are listed; more are counted.
 const MAX_LISTED: usize = 1_000;
 
-/// Something stored that does not follow from the events of the room.
+/// A difference between the stored state and the events of the room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Finding {
     /// An event that cannot be read. It cannot be repaired.
@@ -17,7 +17,7 @@ pub enum Finding {
         /// What is wrong with it.
         reason: String,
     },
-    /// An event that names others which are not there. It cannot be repaired.
+    /// An event that follows events which are not stored. It cannot be repaired.
     UnknownEvents {
         /// The event.
         event_id: Box<str>,
@@ -31,19 +31,19 @@ pub enum Finding {
         /// The rule.
         reason: String,
     },
-    /// The state after an event is another one than the one that is stored, or none is stored.
+    /// The stored state after an event is wrong or missing.
     WrongState {
         /// The event.
         event_id: Box<str>,
-        /// Whether one is stored.
+        /// Whether a state is stored.
         is_stored: bool,
     },
-    /// A state event has no place in the index of auth chains, or not the auth events that it should.
+    /// A state event is missing in the index of auth chains, or has the wrong auth events there.
     WrongAuthChain {
         /// The event.
         event_id: Box<str>,
     },
-    /// The current state has another event, or none, at a place.
+    /// The current state has a wrong event, or none, at a place.
     WrongCurrentState {
         /// The event type.
         event_type: Box<str>,
@@ -54,20 +54,20 @@ pub enum Finding {
         /// The event that belongs there, if any.
         expected: Option<Box<str>>,
     },
-    /// A user's membership is not the one of the member event.
+    /// A user's membership differs from the member event.
     WrongMembership {
         /// The user.
         user_id: Box<str>,
     },
-    /// The room's end is another one: the last events, the depth, or the numbers of members.
-    WrongEnd {
+    /// The room's head is wrong: the forward extremities, the depth, or the numbers of members.
+    WrongHead {
         /// What is wrong about it.
         what: &'static str,
     },
 }
 
 impl Finding {
-    /// Whether it is put right by storing what follows from the events; what is wrong with the events themselves is not.
+    /// Whether a repair removes it. A repair does not change events.
     #[must_use]
     pub fn is_repairable(&self) -> bool {
         !matches!(self, Self::Unreadable { .. } | Self::UnknownEvents { .. })
@@ -82,7 +82,7 @@ impl fmt::Display for Finding {
                 write!(f, "{event_id} follows {count} events that are not here")
             }
             Self::NotAllowed { event_id, reason } => write!(f, "{event_id} is not allowed: {reason}"),
-            Self::WrongState { event_id, is_stored: true } => write!(f, "the state after {event_id} is another one"),
+            Self::WrongState { event_id, is_stored: true } => write!(f, "the stored state after {event_id} is wrong"),
             Self::WrongState { event_id, is_stored: false } => write!(f, "the state after {event_id} is not stored"),
             Self::WrongAuthChain { event_id } => write!(f, "{event_id} is not in its auth chain as it should be"),
             Self::WrongCurrentState { event_type, state_key, stored, expected } => {
@@ -93,23 +93,23 @@ impl fmt::Display for Finding {
             Self::WrongMembership { user_id } => {
                 write!(f, "the membership of {user_id} is not that of the member event")
             }
-            Self::WrongEnd { what } => write!(f, "{what} of the room is wrong"),
+            Self::WrongHead { what } => write!(f, "{what} of the room is wrong"),
         }
     }
 }
 
-/// What a check of a room found.
+/// The result of checking a room.
 #[derive(Clone, Debug)]
 pub struct RoomReport {
     /// The room.
     pub room_id: OwnedRoomId,
-    /// How many events were looked at.
+    /// The number of events.
     pub events: u64,
-    /// What was found, up to a bound.
+    /// The findings, up to a bound.
     pub findings: Vec<Finding>,
-    /// How many findings are not listed.
+    /// The number of findings that are not listed.
     pub more: u64,
-    /// Whether it was repaired, as far as that can be done.
+    /// Whether a repair was stored.
     pub is_repaired: bool,
 }
 
@@ -132,7 +132,7 @@ impl RoomReport {
         !self.findings.is_empty()
     }
 
-    /// Whether something that was found is still so.
+    /// Whether a finding remains after the repair.
     #[must_use]
     pub fn is_left_damaged(&self) -> bool {
         self.findings.iter().any(|finding| !(self.is_repaired && finding.is_repairable()))

@@ -1,7 +1,7 @@
-//! Working a room's state out anew from its events, and comparing it with what is stored.
+//! Deriving a room's state from its events again, and comparing it with the stored state.
 //!
-//! The events are the truth: what else is stored of a room follows from them. A check goes through them in the order in which
-//! they came and says where the two differ; a repair stores what follows from them.
+//! Everything else that is stored of a room follows from its events. A check goes through them in the order of their
+//! positions and reports where the stored state differs; a repair stores the derived state.
 
 mod comparing;
 mod deriving;
@@ -18,9 +18,9 @@ pub use finding::{Finding, RoomReport};
 use self::comparing::compare;
 use self::deriving::{Derivation, Derived};
 use super::RoomError;
-use super::resolving::RoomContext;
+use super::resolving::RoomIdentity;
 
-/// How often a room is worked out anew because it moved on while that was done.
+/// A repair is tried so often if the room moves on meanwhile.
 const ATTEMPTS: usize = 5;
 
 /// Checks rooms, and repairs them.
@@ -30,16 +30,16 @@ pub struct RoomCheck {
 }
 
 impl RoomCheck {
-    /// Checks of the rooms in `database`.
+    /// Checks rooms in `database`.
     #[must_use]
     pub fn new(database: Database, interned: Arc<Interned>) -> Self {
         Self { database, interned }
     }
 
-    /// Compares what is stored of a room with what follows from its events.
+    /// Compares the stored state of a room with the state that follows from its events.
     ///
     /// # Errors
-    /// [`RoomError::NoSuchRoom`] if it is not known here, and others if it cannot be read.
+    /// [`RoomError::NoSuchRoom`] if the room is not known here.
     pub async fn check(&self, room_id: &RoomId) -> Result<RoomReport, RoomError> {
         let room_sn = self.find(room_id).await?;
         let context = self.context(room_sn).await?;
@@ -50,10 +50,10 @@ impl RoomCheck {
         Ok(report)
     }
 
-    /// The same, and stores what follows from the events where anything differs.
+    /// Checks a room, and stores the derived state if anything differs.
     ///
     /// # Errors
-    /// As [`RoomCheck::check`]; [`RoomError::Contended`] if the room moved on again and again.
+    /// As [`RoomCheck::check`]; [`RoomError::Contended`] if the room moved on in every attempt.
     pub async fn repair(&self, room_id: &RoomId) -> Result<RoomReport, RoomError> {
         let room_sn = self.find(room_id).await?;
         let context = self.context(room_sn).await?;
@@ -79,14 +79,11 @@ impl RoomCheck {
         Err(RoomError::Contended)
     }
 
-    /// Works the states out of a room that is older than stored states.
-    ///
-    /// # Errors
-    /// [`RoomError`] if the room cannot be read or written.
+    /// Derives the states of a room from a version of this server that stored none.
     pub async fn complete(&self, room_sn: RoomSn) -> Result<(), RoomError> {
         let room_id = self.context(room_sn).await?.room_id;
         let report = self.repair(&room_id).await?;
-        tracing::info!(%room_id, events = report.events, "worked out the states of a room");
+        tracing::info!(%room_id, events = report.events, "derived the states of a room");
         Ok(())
     }
 
@@ -94,12 +91,12 @@ impl RoomCheck {
         self.interned.find_room(room_id.as_str()).await?.ok_or(RoomError::NoSuchRoom)
     }
 
-    async fn context(&self, room_sn: RoomSn) -> Result<RoomContext, RoomError> {
+    async fn context(&self, room_sn: RoomSn) -> Result<RoomIdentity, RoomError> {
         let head = self.database.room_head(room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
-        RoomContext::load(&self.interned, room_sn, &head).await
+        RoomIdentity::load(&self.interned, room_sn, &head).await
     }
 
-    async fn derive(&self, context: &RoomContext, report: &mut RoomReport) -> Result<Derived, RoomError> {
+    async fn derive(&self, context: &RoomIdentity, report: &mut RoomReport) -> Result<Derived, RoomError> {
         Derivation::new(&self.database, &self.interned, context).await?.run(report).await
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a user may look into a room at all.
+//! Whether a user may read a room at all.
 
 use accounts::sessions::Requester;
 use homeserver_core::{Position, RoomSn};
@@ -8,18 +8,18 @@ use storage::{Database, Interned, KnownState, Membership, RoomStates};
 use super::Visibility;
 use crate::RoomError;
 
-/// A room that a user may look into.
+/// A room that a user may read, at least in part.
 pub(super) struct Access<'a> {
     pub(super) requester: &'a Requester,
     pub(super) room_id: &'a RoomId,
     pub(super) room_sn: RoomSn,
-    /// What was known of the room's state when the user was let in.
+    /// The known state of the room.
     pub(super) state: KnownState,
     pub(super) visibility: Visibility,
 }
 
 impl<'a> Access<'a> {
-    /// Lets in those who are in the room, those who were and have not forgotten it, and everybody if it is world-readable.
+    /// Admits joined members, former members who have not forgotten the room, and everybody if it is world-readable.
     pub(super) async fn open(
         database: &Database,
         interned: &Interned,
@@ -46,7 +46,7 @@ impl<'a> Access<'a> {
         self.visibility.was_ever_joined() && !self.visibility.is_forgotten()
     }
 
-    /// When the user left, whose view of the state ends there; `None` for those who see the present one.
+    /// The position at which the user left and whose state the user sees; `None` if the user sees the current state.
     pub(super) fn ends_at(&self) -> Option<Position> {
         self.visibility.left_at().filter(|_| self.was_joined())
     }

@@ -1,4 +1,4 @@
-//! What happened around an event.
+//! The events around an event.
 
 use accounts::filters::RoomEventFilter;
 use accounts::sessions::Requester;
@@ -15,24 +15,23 @@ use super::writing::EventWriter;
 use crate::RoomError;
 use crate::wire::push_string;
 
-/// What a client wants to see around an event.
+/// A request for the events around an event.
 #[derive(Clone, Debug)]
 pub struct ContextRequest {
-    /// At most so many events, before and after together.
+    /// The most events, before and after together.
     pub limit: Option<u64>,
-    /// Which events.
+    /// The filter on the events.
     pub filter: RoomEventFilter,
 }
 
 impl History {
-    /// An event with what happened before and after it, and the state at the end of that: the JSON of the answer.
+    /// An event with the events before and after it, and the state after the last of them: the JSON of the answer.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid>
     ///
     /// # Errors
-    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::NotFound`] if there is no such event
-    /// that the user may read, [`RoomError::StillPartial`] if not all of its state is known and members are not to be loaded
-    /// lazily.
+    /// [`RoomError::NotInRoom`] if the user may not read the room, [`RoomError::NotFound`] if the user may not read the event or
+    /// there is none, [`RoomError::StillPartial`] if only a part of the state is known and members are not loaded lazily.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn context(
         &self,
@@ -72,7 +71,7 @@ impl History {
         Ok(out)
     }
 
-    /// The state at a position; with lazy loading, of the members those who sent what is shown.
+    /// The state at a position; with lazy loading, only the senders of the shown events among the members.
     async fn state_for<'e>(
         &self,
         access: &Access<'_>,

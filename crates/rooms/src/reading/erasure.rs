@@ -1,7 +1,7 @@
-//! What is left to see of events whose senders asked for their content to be erased.
+//! Redacted copies of events whose senders were deactivated with `erase`.
 //!
-//! A user who was in the room before the erasure sees whole events, as far as the user could read them then. Everybody else
-//! sees what a redaction would leave. The room itself does not change.
+//! A user who could read an event before the erasure still sees it whole. Every other user sees what a redaction would leave.
+//! The stored event does not change.
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>
 
@@ -16,11 +16,8 @@ use super::Visibility;
 use crate::RoomError;
 use crate::wire::member;
 
-/// Puts redacted copies in place of the events of erased users that the reader could not read before. `visibility` is the
-/// reader's view of the events' room.
-///
-/// # Errors
-/// [`RoomError`] if the database cannot be read, or an event not be redacted.
+/// Replaces events of erased users that the reader could not read before by redacted copies. `visibility` is the reader's
+/// view of the room.
 pub async fn redact_erased<E: Shown>(
     database: &Database,
     visibility: &Visibility,
@@ -29,11 +26,8 @@ pub async fn redact_erased<E: Shown>(
     redact_some(database, visibility, events, |_| true).await
 }
 
-/// The same for events of a room's state. Only member events are redacted: they are about their senders, and newcomers need
-/// the other state, such as the room's name.
-///
-/// # Errors
-/// [`RoomError`] if the database cannot be read, or an event not be redacted.
+/// As [`redact_erased`], for state events. Only member events are redacted, which are about their senders: newcomers need the
+/// other state, such as the room's name.
 pub async fn redact_erased_members<E: Shown>(
     database: &Database,
     visibility: &Visibility,
@@ -53,7 +47,7 @@ pub trait Shown: Borrow<StoredEvent> + From<StoredEvent> {}
 
 impl<E: Borrow<StoredEvent> + From<StoredEvent>> Shown for E {}
 
-/// Redacts the events that are of erased users if `is_redactable`, and what others carry of such events.
+/// Redacts the events of erased users that are `is_redactable`, and the copies of such events in `unsigned` of others.
 async fn redact_some<E: Shown>(
     database: &Database,
     visibility: &Visibility,

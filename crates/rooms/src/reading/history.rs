@@ -30,7 +30,7 @@ pub struct History {
 }
 
 impl History {
-    /// The timelines in `database`, up to the end of `tail`, without what users say whom the reader ignores.
+    /// The timelines in `database`, up to the end of `tail`, without events of users whom the reader ignores.
     #[must_use]
     pub fn new(
         database: Database,
@@ -48,7 +48,7 @@ impl History {
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
     ///
     /// # Errors
-    /// [`RoomError::NotInRoom`] if the user may not look into the room.
+    /// [`RoomError::NotInRoom`] if the user may not read the room.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn messages(
         &self,
@@ -105,7 +105,7 @@ impl History {
         room_id: &RoomId,
         event_id: &EventId,
     ) -> Result<Vec<u8>, RoomError> {
-        // Whoever may not read it does not learn that it is there either.
+        // A user who may not read the event does not learn that it exists.
         let hidden = |error| match error {
             RoomError::NoSuchRoom | RoomError::NotInRoom => no_such_event(),
             error => error,
@@ -118,7 +118,7 @@ impl History {
         Ok(out)
     }
 
-    /// A search for up to `limit` events that the reader may read and wants to.
+    /// A scan for up to `limit` events that pass the filter and that the reader may read.
     pub(super) async fn scan<'a>(
         &'a self,
         access: &'a Access<'a>,
@@ -145,7 +145,7 @@ impl History {
         Ok(event)
     }
 
-    /// The member events of those who sent `events`, as they were at the newest of them.
+    /// The member events of the senders of `events`, as they were at the newest event.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members>
     async fn members_of_senders(
@@ -163,7 +163,7 @@ impl History {
         Ok(members)
     }
 
-    /// The state keys of the member events of those who sent `events`.
+    /// The numbers of the senders' user IDs as state keys.
     pub(super) async fn keys_of_senders<'e>(
         &self,
         events: impl IntoIterator<Item = &'e StoredEvent>,

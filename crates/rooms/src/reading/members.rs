@@ -1,4 +1,4 @@
-//! Reading who is in a room.
+//! Reading the members of a room.
 
 use homeserver_core::Position;
 use ruma::RoomId;
@@ -13,14 +13,14 @@ use crate::RoomError;
 use crate::wire::{member, push_string, write_list};
 use accounts::sessions::Requester;
 
-/// Which member events a client wants.
+/// A filter on member events.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct MemberQuery {
     /// As they were at this position; now if absent.
     pub at: Option<Position>,
-    /// Those of this membership …
+    /// Only members of this membership …
     pub membership: Option<Membership>,
-    /// … or those of any but this one.
+    /// … or members of any other membership than this one.
     pub not_membership: Option<Membership>,
 }
 
@@ -28,7 +28,7 @@ impl MemberQuery {
     fn wants(&self, event: &StoredEvent) -> bool {
         let content = member(&event.client_json, "content").unwrap_or_default();
         let word = member(content, "membership").and_then(room_engine::string_value);
-        let membership = word.and_then(|word| Membership::from_word(&word));
+        let membership = word.and_then(|word| Membership::parse(&word));
         match (self.membership, self.not_membership) {
             (None, None) => true,
             (wanted, unwanted) => {
@@ -45,8 +45,8 @@ impl RoomState {
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmembers>
     ///
     /// # Errors
-    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::Forbidden`] if not at the time that was
-    /// asked for, [`RoomError::StillPartial`].
+    /// [`RoomError::NotInRoom`] if the user may not read the room, [`RoomError::Forbidden`] if the user may not read it at the
+    /// requested position, [`RoomError::StillPartial`].
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn members(
         &self,
@@ -62,8 +62,7 @@ impl RoomState {
             (None, _) => Vec::new(),
             (Some(member_type), None) => self.database.current_state_of_type(&full, member_type).await?,
             (Some(member_type), Some(at)) => {
-                // The token for the start of a room stands for before its first event. Nobody asks for nobody: they mean who
-                // was there when it began.
+                // A token may point before the first event of the room. The client then wants the first members.
                 let began = self.database.first_change_of_type(access.room_sn, member_type).await?;
                 let at = began.map_or(at, |began| began.max(at));
                 if query.at.is_some() && !access.visibility.may_see_state_at(at) {
@@ -82,7 +81,7 @@ impl RoomState {
         Ok(out)
     }
 
-    /// Those who are joined to a room, with the name and avatar that they have in it: the JSON of the answer.
+    /// The joined members of a room, with their display names and avatars in it: the JSON of the answer.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidjoined_members>
     ///
@@ -91,8 +90,8 @@ impl RoomState {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn joined_members(&self, requester: &Requester, room_id: &RoomId) -> Result<Vec<u8>, RoomError> {
         let room_sn = self.interned.find_room(room_id.as_str()).await?.ok_or(RoomError::NoSuchRoom)?;
-        let place = self.database.membership(room_sn, requester.user_sn).await?;
-        if place.is_none_or(|place| place.membership != Membership::Join) {
+        let own = self.database.membership(room_sn, requester.user_sn).await?;
+        if own.is_none_or(|own| own.membership != Membership::Join) {
             return Err(RoomError::NotInRoom);
         }
         let full = self.states.full(room_sn).await?;
@@ -115,9 +114,6 @@ impl RoomState {
     /// The rooms that a user is joined to: the JSON of the answer.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3joined_rooms>
-    ///
-    /// # Errors
-    /// [`RoomError::Storage`] if they cannot be read.
     pub async fn joined_rooms(&self, requester: &Requester) -> Result<Vec<u8>, RoomError> {
         let rooms = self.database.joined_room_ids(requester.user_sn).await?;
         let mut out = b"{\"joined_rooms\":".to_vec();
@@ -127,8 +123,8 @@ impl RoomState {
     }
 }
 
-/// The name and the avatar of a member event. Clients expect both keys with a text, which is empty if there is none. Anybody can
-/// put anything into their own member event: what is not text is none.
+/// Appends the display name and the avatar of a member event. Clients expect a string under both keys, so a missing value, or
+/// one of another type, is the empty string.
 fn push_profile(out: &mut Vec<u8>, content: &[u8]) {
     let text = |key| member(content, key).filter(|value| value.starts_with(b"\""));
     out.extend_from_slice(b"{\"display_name\":");

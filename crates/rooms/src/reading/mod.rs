@@ -1,7 +1,7 @@
 //! Reading rooms: who may see what, and the history, state and members of rooms.
 //!
 //! * [`Visibility`] decides for each event whether a user may read it.
-//! * `erasure` redacts what erased users sent, for readers who came later.
+//! * `erasure` redacts events of erased users, for readers who joined later.
 //! * [`History`] reads timelines: `/messages`, `/context`, `/event`.
 //! * [`RoomState`] reads state and members, as they are now or as they were when the user left.
 //!

@@ -9,16 +9,17 @@ use super::access::Access;
 use super::erasure::redact_erased;
 use crate::RoomError;
 
-/// Most events of a page.
+/// The most events of a page.
 const MAX_LIMIT: u64 = 1_000;
-/// Events of a page if the client does not say.
+/// The events of a page if the client names no limit.
 const DEFAULT_LIMIT: u64 = 10;
-/// Events that are looked at for one page. What a filter lets through so rarely is found by asking on.
+/// At most so many events are looked at for one page. If the filter passes fewer than the client wants, it can ask for the
+/// next page.
 const MAX_SCANNED: usize = 5_000;
-/// Events that are read at once while the filter lets too few through.
+/// So many events are read at once after the first read did not fill the page.
 const BATCH: usize = 500;
 
-/// The direction in which a client reads on.
+/// The direction in which a client reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
     /// From new to old.
@@ -27,35 +28,35 @@ pub enum Direction {
     Forwards,
 }
 
-/// What a client wants to read of a timeline.
+/// A request for a page of a timeline.
 #[derive(Clone, Debug)]
 pub struct MessagesRequest {
-    /// From where on; from the end of the timeline (or its start, for reading forwards) if absent.
+    /// The position to start from; if absent, the end of the timeline, or its start for reading forwards.
     pub from: Option<Position>,
-    /// Up to where.
+    /// The position to stop at.
     pub to: Option<Position>,
-    /// In which direction.
+    /// The direction.
     pub direction: Direction,
-    /// At most so many events.
+    /// The most events.
     pub limit: Option<u64>,
-    /// Which events.
+    /// The filter on the events.
     pub filter: RoomEventFilter,
 }
 
-/// The part of a timeline that was asked for.
+/// A page of a timeline.
 pub(super) struct Page {
     /// In the order of the direction.
     pub(super) events: Vec<StoredEvent>,
-    /// From where on to read for more; `None` if there is no more.
+    /// The position to continue from; `None` if there are no more events.
     pub(super) next: Option<Position>,
 }
 
-/// The number of events that a client is given who asks for `limit`.
+/// The most events of a page for a client's `limit`.
 pub(super) fn bounded(limit: Option<u64>) -> usize {
     usize::try_from(limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT)).unwrap_or(0)
 }
 
-/// A search for events that the user may read and wants to.
+/// A scan for events that pass the filter and that the user may read.
 pub(super) struct Scan<'a> {
     pub(super) database: &'a Database,
     pub(super) access: &'a Access<'a>,
@@ -72,7 +73,7 @@ impl Scan<'_> {
         if !self.filter.includes_room(self.access.room_id.as_str()) {
             return Ok(nothing);
         }
-        // Between these positions, the first one excluded, is what is left to look at.
+        // The events left to look at have positions above `after`, up to `until`.
         let (mut after, mut until) = match direction {
             Direction::Backwards => (to.max(first), from.min(last)),
             Direction::Forwards => (from.max(first), to.min(last)),
@@ -80,7 +81,7 @@ impl Scan<'_> {
         let mut events = Vec::with_capacity(self.limit);
         let (mut scanned, mut is_through) = (0, false);
         while after < until && scanned < MAX_SCANNED {
-            // One more than needed tells whether there is another page.
+            // One event more than the page holds shows that there is another page.
             let wanted = if scanned == 0 { self.limit + 1 } else { BATCH };
             let mut read = self.read(direction, after, until, wanted).await?;
             redact_erased(self.database, &self.access.visibility, &mut read).await?;
@@ -104,11 +105,11 @@ impl Scan<'_> {
                 break;
             }
         }
-        // What reads forwards to the end of the timeline goes on from there when there is more. A page with events leads on, as
-        // in other servers, though the next one may be empty.
+        // A client that read forwards to the end of the timeline can continue there. A page with events has a next page, as in
+        // other servers, though that one may be empty.
         let is_unfinished = after < until && !is_through;
-        let leads_on = is_unfinished || !events.is_empty() || (direction == Direction::Forwards && scanned > 0);
-        let next = leads_on.then(|| cursor(direction, after, until));
+        let has_next = is_unfinished || !events.is_empty() || (direction == Direction::Forwards && scanned > 0);
+        let next = has_next.then(|| cursor(direction, after, until));
         Ok(Page { events, next })
     }
 
@@ -129,7 +130,7 @@ impl Scan<'_> {
     }
 }
 
-/// Where reading goes on.
+/// The position at which the next page starts.
 fn cursor(direction: Direction, after: Position, until: Position) -> Position {
     match direction {
         Direction::Backwards => until,

@@ -14,10 +14,10 @@ use super::writing::EventWriter;
 use crate::RoomError;
 use crate::wire;
 
-/// A room with more joined members than these is large: reading all of it takes a place in the limit.
+/// A room with more joined members is large: `large_rooms` limits how many requests read its whole state at once.
 const LARGE_ROOM: i64 = 1_000;
 
-/// Reads the state and the members of rooms. Those who have left a room see it as it was when they left.
+/// Reads the state and the members of rooms. A user who has left a room sees its state at that time.
 pub struct RoomState {
     pub(super) database: Database,
     pub(super) interned: Arc<Interned>,
@@ -26,10 +26,10 @@ pub struct RoomState {
     large_rooms: Arc<Limit>,
 }
 
-/// What a client wants to have of a state event.
+/// The form in which a client wants a state event.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum StateFormat {
-    /// Its content.
+    /// Only its content.
     #[default]
     Content,
     /// The whole event.
@@ -37,7 +37,7 @@ pub enum StateFormat {
 }
 
 impl RoomState {
-    /// The state in `database`. So much of large rooms is read at once as `large_rooms` allows.
+    /// The state in `database`. `large_rooms` limits how many large rooms are read at once.
     #[must_use]
     pub fn new(
         database: Database,
@@ -49,7 +49,7 @@ impl RoomState {
         Self { database, interned, states, clock, large_rooms }
     }
 
-    /// Waits for a place if the room is large.
+    /// Waits for a permit if the room is large.
     pub(super) async fn enter(&self, room_sn: RoomSn) -> Result<Option<Permit>, RoomError> {
         let head = self.database.room_head(room_sn).await?;
         let is_large = head.is_some_and(|head| head.known_members().joined > LARGE_ROOM);
@@ -61,7 +61,7 @@ impl RoomState {
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate>
     ///
     /// # Errors
-    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::StillPartial`].
+    /// [`RoomError::NotInRoom`] if the user may not read the room, [`RoomError::StillPartial`].
     #[tracing::instrument(name = "room_state", level = "debug", skip_all)]
     pub async fn all(&self, requester: &Requester, room_id: &RoomId) -> Result<Vec<u8>, RoomError> {
         let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
@@ -82,13 +82,13 @@ impl RoomState {
         Ok(out)
     }
 
-    /// The state event of one type and state key: its JSON in the format wanted.
+    /// The state event of one type and state key: its JSON in the requested format.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstateeventtypestatekey>
     ///
     /// # Errors
-    /// [`RoomError::NotInRoom`] if the user may not look into the room, [`RoomError::NotFound`] if it has no such state,
-    /// [`RoomError::StillPartial`] if it is not known whether it has.
+    /// [`RoomError::NotInRoom`] if the user may not read the room, [`RoomError::NotFound`] if it has no such state,
+    /// [`RoomError::StillPartial`] if that part of its state is not known.
     pub async fn one(
         &self,
         requester: &Requester,

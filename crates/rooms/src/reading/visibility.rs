@@ -1,4 +1,4 @@
-//! What of a room's history a user may read.
+//! The part of a room's history that a user may read.
 
 use homeserver_core::{KeySn, Position, TypeSn, UserSn};
 use room_engine::visibility::{HistoryVisibility, Viewpoint};
@@ -6,33 +6,30 @@ use storage::{Database, Interned, KnownState, Membership, RoomView, StorageError
 
 use crate::wire;
 
-/// A user's view of one room: how the room's history visibility and the user's membership changed over time. Loaded once for
-/// an answer, asked for each event.
+/// A user's view of one room: how the room's history visibility and the user's membership changed over time. It is loaded
+/// once for an answer, and decides for each event.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>
 #[derive(Clone, Debug)]
 pub struct Visibility {
-    /// In order; the first begins with the room.
+    /// In the order of positions; the first span begins with the room.
     spans: Vec<Span>,
     memberships: Vec<(Position, Membership)>,
     is_forgotten: bool,
 }
 
-/// The time between two changes. The event that begins it changed what is different from the span before.
+/// The time between two changes. Its first event made the change.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     from: Position,
     membership: Membership,
     visibility: HistoryVisibility,
-    /// Whether the user may read what happens after `from` in the span.
+    /// Whether the user may read the events of the span after the first.
     is_visible: bool,
 }
 
 impl Visibility {
-    /// The view that `user_sn`, a user of this server, has of the room. Nothing is known of what was before `from`.
-    ///
-    /// # Errors
-    /// [`StorageError`] if it cannot be read.
+    /// The view that `user_sn`, a user of this server, has of the room, without changes before `from`.
     pub async fn load(
         database: &Database,
         interned: &Interned,
@@ -40,7 +37,7 @@ impl Visibility {
         user_sn: UserSn,
         from: Position,
     ) -> Result<Self, StorageError> {
-        // No row has the number 0, which stands for what was never seen.
+        // No row has the number 0, so it fits a type or state key that was never stored.
         let keys = ViewKeys {
             visibility_type: interned.find_type("m.room.history_visibility").await?.unwrap_or(TypeSn(0)),
             empty_key: interned.find_key("").await?.unwrap_or(KeySn(0)),
@@ -56,7 +53,7 @@ impl Visibility {
         Self { spans, memberships, is_forgotten }
     }
 
-    /// The view of the same events that the user had at a position: of the user's later changes it knows nothing.
+    /// The view that the user had at a position, without the user's later changes.
     #[must_use]
     pub(crate) fn as_of(&self, at: Position) -> Self {
         let known = self.memberships.partition_point(|(position, _)| *position <= at);
@@ -73,12 +70,12 @@ impl Visibility {
 
     fn may_see_at(&self, at: Position) -> bool {
         let (before, span) = self.spans_at(at);
-        // The event that changes the visibility or the user's own membership is seen from either side of the change.
+        // An event that changes the visibility or the user's membership is visible if either side of the change is.
         span.is_some_and(|span| span.is_visible || (span.from == at && before.is_some_and(|before| before.is_visible)))
     }
 
-    /// Whether the user may read the state that a room had at a position: it is the state after an event that the user may read,
-    /// or right before one.
+    /// Whether the user may read the state that a room had at a position: the state after an event that the user may read, or
+    /// before one.
     #[must_use]
     pub fn may_see_state_at(&self, at: Position) -> bool {
         let next = Position(at.0.saturating_add(1));
@@ -86,32 +83,32 @@ impl Visibility {
         self.may_see_at(at) || following.is_some_and(|span| span.is_visible && span.from == next)
     }
 
-    /// The user's membership when the event had happened; leave before there was any.
+    /// The user's membership after the event; `Leave` before the first member event.
     #[must_use]
     pub fn membership_at(&self, event: &StoredEvent) -> Membership {
         let (_, span) = self.spans_at(event.sn.position());
         span.map_or(Membership::Leave, |span| span.membership)
     }
 
-    /// The user's membership now; `None` if there was never any.
+    /// The user's current membership; `None` if there was never a member event.
     #[must_use]
     pub fn current_membership(&self) -> Option<Membership> {
         self.memberships.last().map(|(_, membership)| *membership)
     }
 
-    /// When the user got the present membership.
+    /// The position at which the user got the current membership.
     #[must_use]
     pub fn member_since(&self) -> Option<Position> {
         self.memberships.last().map(|(position, _)| *position)
     }
 
-    /// Whether the user was in the room at any time.
+    /// Whether the user was ever joined.
     #[must_use]
     pub fn was_ever_joined(&self) -> bool {
         self.memberships.iter().any(|(_, membership)| *membership == Membership::Join)
     }
 
-    /// When the user stopped being in the room, the last time; `None` for those who are in it or never were.
+    /// The position at which the user last left the room; `None` for a joined user, and one who never joined.
     #[must_use]
     pub fn left_at(&self) -> Option<Position> {
         let joined = self.memberships.iter().rposition(|(_, membership)| *membership == Membership::Join)?;
@@ -124,24 +121,24 @@ impl Visibility {
         self.is_forgotten
     }
 
-    /// Whether anybody may read what happens in the room now.
+    /// Whether the room is world-readable now.
     #[must_use]
     pub fn is_world_readable(&self) -> bool {
         self.spans.last().is_some_and(|span| span.visibility == HistoryVisibility::WorldReadable)
     }
 
-    /// The positions between which everything is that the user may read: after the first, up to the second. `None` if there
-    /// is nothing.
+    /// The range of positions that holds all events that the user may read: after the first, up to the second. `None` if the
+    /// user may read none.
     #[must_use]
     pub fn readable(&self) -> Option<(Position, Position)> {
         let first = self.spans.iter().find(|span| span.is_visible)?;
         let last = self.spans.iter().rposition(|span| span.is_visible)?;
-        // The events that begin and end a readable time can be seen as well.
+        // The events that begin and end a visible span are visible as well.
         let end = self.spans.get(last + 1).map_or(Position(i64::MAX), |next| next.from);
         Some((Position(first.from.0.saturating_sub(1)), end))
     }
 
-    /// The span that an event is in, or begins, and the one before.
+    /// The span before the one that contains an event, and the one that contains it.
     fn spans_at(&self, at: Position) -> (Option<&Span>, Option<&Span>) {
         let after = self.spans.partition_point(|span| span.from <= at);
         let nth = |back: usize| after.checked_sub(back).and_then(|index| self.spans.get(index));
@@ -160,7 +157,7 @@ fn spans(memberships: &[(Position, Membership)], visibilities: &[(Position, Hist
         let membership = value_at(memberships, from).unwrap_or(Membership::Leave);
         let visibility = value_at(visibilities, from).unwrap_or(HistoryVisibility::Shared);
         let joined_later = last_join.is_some_and(|join| join > from);
-        let viewpoint = Viewpoint::unchanged(visibility, engine_membership(membership), joined_later);
+        let viewpoint = Viewpoint::unchanged(visibility, membership, joined_later);
         Span { from, membership, visibility, is_visible: viewpoint.may_see() }
     };
     starts.into_iter().map(span).collect()
@@ -177,21 +174,11 @@ fn visibility_of(client_json: &[u8]) -> HistoryVisibility {
     word.map_or(HistoryVisibility::Shared, |word| HistoryVisibility::parse(&word))
 }
 
-fn engine_membership(membership: Membership) -> room_engine::Membership {
-    match membership {
-        Membership::Join => room_engine::Membership::Join,
-        Membership::Invite => room_engine::Membership::Invite,
-        Membership::Knock => room_engine::Membership::Knock,
-        Membership::Leave => room_engine::Membership::Leave,
-        Membership::Ban => room_engine::Membership::Ban,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use homeserver_core::{EventSn, RoomSn, Timestamp, UserSn};
-    use storage::Membership::{Ban, Invite, Join, Leave};
+    use room_engine::Membership::{Ban, Invite, Join, Leave};
 
     use super::*;
 
@@ -271,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_see_what_was_world_readable_and_the_changes_around_it() {
+    fn strangers_see_world_readable_history_and_the_changes_around_it() {
         let view = view(&[], &[(2, "shared"), (5, "world_readable"), (8, "joined")]);
         assert_eq!(seen(&view, 1..=10), [5, 6, 7, 8]);
         assert_eq!(view.readable(), Some((Position(4), Position(8))));
@@ -280,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_may_read_nothing_has_no_readable_range() {
+    fn a_user_who_may_read_nothing_has_no_readable_range() {
         assert_eq!(view(&[(5, Invite), (6, Leave)], &[(2, "shared")]).readable(), None);
         assert_eq!(view(&[], &[]).readable(), None);
     }
@@ -317,8 +304,8 @@ mod tests {
                         let expected = Viewpoint {
                             visibility_before: HistoryVisibility::parse(word(sn - 1)),
                             visibility_after: HistoryVisibility::parse(word(sn)),
-                            membership_before: engine_membership(as_of(sn - 1)),
-                            membership_after: engine_membership(as_of(sn)),
+                            membership_before: as_of(sn - 1),
+                            membership_after: as_of(sn),
                             joined_later: memberships.iter().any(|(at, it)| *at > sn && *it == Join),
                         };
                         let found = view.may_see(&event(sn));

@@ -1,4 +1,4 @@
-//! Events for one reader.
+//! Writing events as one user sees them.
 
 use accounts::sessions::Requester;
 use homeserver_core::Timestamp;
@@ -20,7 +20,7 @@ impl<'a> EventWriter<'a> {
         Self { reader: Reader { room_id, now, device_sn: access.requester.device_sn }, visibility: &access.visibility }
     }
 
-    /// An event of the timeline, with the reader's membership at the time.
+    /// An event of the timeline, with the reader's membership at that time.
     pub(super) fn event(&self, out: &mut Vec<u8>, event: &StoredEvent) {
         write_event(out, event, &self.reader, Some(self.visibility.membership_at(event)));
     }
@@ -29,7 +29,7 @@ impl<'a> EventWriter<'a> {
         write_list(out, events, |out, event| self.event(out, event));
     }
 
-    /// Events as part of the state, to which the reader's membership at the time says nothing.
+    /// State events, which have no membership of the reader.
     pub(super) fn state<'e>(&self, out: &mut Vec<u8>, events: impl IntoIterator<Item = &'e StoredEvent>) {
         write_list(out, events, |out, event| write_event(out, event, &self.reader, None));
     }

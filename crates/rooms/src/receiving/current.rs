@@ -1,48 +1,49 @@
-//! What becomes of a room's end and current state by an event that was accepted.
+//! The changes of a room's forward extremities and current state by a received event.
 
 use std::collections::{BTreeMap, HashMap};
 
 use homeserver_core::EventSn;
-use room_engine::Pdu;
+use room_engine::Membership;
 use room_engine::state_map::{Place, StateMap};
 use ruma::UserId;
-use storage::{EventNumber, GraphEvent, Membership, StateBefore, StateEffect};
+use storage::{EventNumber, GraphEvent, StateBefore, StateEffect};
 
 use super::super::RoomError;
 use super::super::resolving::{Resolver, UNSTORED, Unstored};
-use super::surroundings::Here;
+use super::event_context::EventContext;
 
-/// The most ends that a room is left with; new events follow all of them, and an event follows 20 others at most.
+/// The most forward extremities of a room: a new event follows all of them, and it has at most 20 `prev_events`.
 const MAX_EXTREMITIES: usize = 20;
 
-/// A place of the current state, the event that was there, and the one that is.
+/// A place of the current state, the event there before, and the event there now.
 type Change = (Place, Option<EventSn>, Option<EventSn>);
 
-/// What changes in the room beside the event that is added.
-pub(super) struct Outcome {
+/// What a received event changes in its room.
+pub(super) struct RoomEffect {
     pub(super) extremities: Vec<EventNumber>,
     pub(super) effects: Vec<StateEffect>,
     pub(super) joined_change: i64,
     pub(super) invited_change: i64,
 }
 
-impl Outcome {
-    /// Nothing, for events that are not shown and not followed.
-    pub(super) fn unchanged(around: &Here) -> Self {
-        let extremities = around.extremities.iter().map(|event| EventNumber::known(event.stored.sn)).collect();
+impl RoomEffect {
+    /// The effect of a rejected or soft-failed event: none.
+    pub(super) fn none(context: &EventContext) -> Self {
+        let extremities = context.extremities.iter().map(|event| EventNumber::known(event.stored.sn)).collect();
         Self { extremities, effects: Vec::new(), joined_change: 0, invited_change: 0 }
     }
 
-    /// The event is an end of the room, beside those that it does not follow; the current state is where they meet.
+    /// The effect of an accepted event: it is a forward extremity beside those that it does not follow, and the current
+    /// state is resolved from all of them.
     pub(super) async fn of_accepted(
         resolver: &Resolver<'_>,
-        around: &Here,
+        context: &EventContext,
         number: &EventNumber,
         before: &StateBefore,
         unstored: Option<&Unstored>,
     ) -> Result<Self, RoomError> {
-        let mut others: Vec<&GraphEvent> = around.other_extremities.iter().collect();
-        // Of too many ends the oldest are given up: what they lead to stays in the room, and nothing is built on it.
+        let mut others: Vec<&GraphEvent> = context.other_extremities.iter().collect();
+        // The oldest of too many extremities are given up: their events stay in the room, and no event is built on them.
         others.sort_unstable_by_key(|event| std::cmp::Reverse(event.stored.sn));
         others.truncate(MAX_EXTREMITIES - 1);
         let after = if others.is_empty() {
@@ -50,21 +51,21 @@ impl Outcome {
             changes.extend(unstored.map(|unstored| (unstored.place, Some(UNSTORED))));
             StateBefore { base: before.base, changes: changes.into_iter().collect() }
         } else {
-            resolver.resolve_ends(&others, before, unstored).await?
+            resolver.resolve_extremities(&others, before, unstored).await?
         };
         let mut extremities: Vec<EventNumber> =
             others.iter().map(|event| EventNumber::known(event.stored.sn)).collect();
         extremities.push(number.clone());
-        let mut outcome = Self { extremities, effects: Vec::new(), joined_change: 0, invited_change: 0 };
-        let differences = resolver.differences(around.current, &after).await?;
+        let mut effect = Self { extremities, effects: Vec::new(), joined_change: 0, invited_change: 0 };
+        let differences = resolver.differences(context.current, &after).await?;
         let memberships = resolver.memberships_by(&differences, unstored).await?;
         for difference in differences {
-            outcome.add_effect(resolver, number, &memberships, difference).await?;
+            effect.add(resolver, number, &memberships, difference).await?;
         }
-        Ok(outcome)
+        Ok(effect)
     }
 
-    async fn add_effect(
+    async fn add(
         &mut self,
         resolver: &Resolver<'_>,
         number: &EventNumber,
@@ -88,8 +89,8 @@ impl Outcome {
 }
 
 impl Resolver<'_> {
-    /// The state where other ends of the room and a new event meet.
-    async fn resolve_ends(
+    /// The state resolved from the other forward extremities and the new event.
+    async fn resolve_extremities(
         &self,
         others: &[&GraphEvent],
         before: &StateBefore,
@@ -97,12 +98,12 @@ impl Resolver<'_> {
     ) -> Result<StateBefore, RoomError> {
         let states: Vec<StateMap> = others.iter().filter_map(|event| event.state).collect();
         if states.len() < others.len() {
-            return Err(self.room.corrupt("the state after one of its ends is not known"));
+            return Err(self.room.corrupt("the state after a forward extremity is not known"));
         }
         self.resolve_with(&states, before, unstored).await
     }
 
-    /// Where a state differs from the current one, and what is there.
+    /// The places where a state differs from the current one.
     async fn differences(&self, current: StateMap, after: &StateBefore) -> Result<Vec<Change>, RoomError> {
         let base = after.base;
         let differences = self.database.with_chunks(|chunks| current.diff(base, chunks)).await?;
@@ -114,7 +115,7 @@ impl Resolver<'_> {
         Ok(all.filter(|(_, was, is)| was != is).collect())
     }
 
-    /// Whose membership is at a place, if it is a place of memberships.
+    /// The user whose member event is at a place, if it is a place of member events.
     async fn member_at(&self, place: Place) -> Result<Option<ruma::OwnedUserId>, RoomError> {
         if &*self.interned.type_name(place.event_type).await? != "m.room.member" {
             return Ok(None);
@@ -122,7 +123,7 @@ impl Resolver<'_> {
         Ok(UserId::parse(&*self.interned.key_text(place.state_key).await?).ok())
     }
 
-    /// The memberships that the member events among the differences give.
+    /// The memberships in the member events among the differences.
     async fn memberships_by(
         &self,
         differences: &[Change],
@@ -134,11 +135,10 @@ impl Resolver<'_> {
                 sns.extend(was.iter().chain(is).copied().filter(|sn| *sn != UNSTORED));
             }
         }
-        let given = |pdu: &Pdu| pdu.membership().and_then(|it| Membership::from_word(it.as_str()));
         let mut memberships = HashMap::with_capacity(sns.len() + 1);
-        memberships.extend(unstored.and_then(|unstored| Some((UNSTORED, given(&unstored.pdu)?))));
+        memberships.extend(unstored.and_then(|unstored| Some((UNSTORED, unstored.pdu.membership()?))));
         for event in self.database.graph_events(&sns).await? {
-            memberships.extend(given(&self.room.parse(&event)?).map(|membership| (event.stored.sn, membership)));
+            memberships.extend(self.room.parse(&event)?.membership().map(|membership| (event.stored.sn, membership)));
         }
         Ok(memberships)
     }

@@ -1,4 +1,4 @@
-//! What a new room takes over from the one that it replaces.
+//! The state that a new room copies from the room that it replaces.
 
 use room_engine::{CanonicalObject, Membership, ParseLimits, Pdu, RoomVersion, string_value};
 use ruma::EventId;
@@ -8,11 +8,11 @@ use storage::{FullState, StoredEvent};
 use super::{Replacing, levels};
 use crate::create::{NewRoom, RoomCreation};
 use crate::initial_state::create_content;
-use crate::member_content::{Content, canonical};
+use crate::member_content::{ContentMap, canonical};
 use crate::wire;
 use crate::{Draft, OpenRoom, RoomError};
 
-/// State with an empty state key that the new room has as well.
+/// The types of state events with an empty state key that are copied.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#server-behaviour-17>
 const COPIED: [&str; 9] = [
@@ -26,28 +26,28 @@ const COPIED: [&str; 9] = [
     "m.room.avatar",
     "m.room.canonical_alias",
 ];
-/// Most links to other rooms of one kind, and most bans, that are taken over: the newest ones.
+/// The most links to other rooms of one type, and the most bans, that are copied: the newest ones.
 const MAX_COPIED: usize = 5_000;
 
-/// What a new room begins with.
+/// The first events of a new room.
 pub(super) struct Blueprint {
-    /// What the create event says besides what an upgrade puts there.
-    creation: Content,
-    /// The joining of the upgrader.
+    /// The keys of the create event that an upgrade does not set.
+    creation: ContentMap,
+    /// The join of the upgrader.
     pub(super) upgrader: Draft,
-    /// What follows. The power levels come last: until then the creator may set everything.
+    /// The other state. The power levels come last: until then the creator may set everything.
     pub(super) state: Vec<Draft>,
 }
 
 impl Blueprint {
-    /// The content of the create event. `tombstone` is the last event of the old room, where it can be known.
+    /// The content of the create event. `tombstone` is the tombstone of the old room, if it was built before.
     pub(super) fn create_content(
         &self,
         replacing: &Replacing<'_>,
         tombstone: Option<&EventId>,
     ) -> Result<CanonicalObject, RoomError> {
         let mut creation_content = self.creation.clone();
-        let mut predecessor = Content::new();
+        let mut predecessor = ContentMap::new();
         predecessor.insert("room_id".to_owned(), replacing.room_id.as_str().into());
         if let Some(event_id) = tombstone {
             predecessor.insert("event_id".to_owned(), event_id.as_str().into());
@@ -62,7 +62,7 @@ impl Blueprint {
 }
 
 impl RoomCreation {
-    /// Reads what the new room takes over.
+    /// Reads the state that is copied.
     pub(super) async fn blueprint(
         &self,
         old: &mut OpenRoom,
@@ -90,11 +90,11 @@ impl RoomCreation {
         let levels = levels::for_version(levels, &create, version, creators)?;
         state.push(Draft::state("m.room.power_levels", "", canonical(&levels)?));
 
-        let upgrader = self.member(requester, &requester.user_id, Membership::Join, Content::new()).await?;
+        let upgrader = self.member(requester, &requester.user_id, Membership::Join, ContentMap::new()).await?;
         Ok(Blueprint { creation, upgrader, state })
     }
 
-    /// Adds the events of a type that link to other rooms, but for those that were taken back.
+    /// Adds the events of a type that link to other rooms, without withdrawn links.
     async fn copy_links(
         &self,
         old: &FullState,
@@ -114,10 +114,10 @@ impl RoomCreation {
         Ok(())
     }
 
-    /// Adds the bans. Nobody can ban those who are to be creators.
+    /// Adds the bans, without those of the new creators, who cannot be banned.
     async fn copy_bans(&self, replacing: &Replacing<'_>, state: &mut Vec<Draft>) -> Result<(), RoomError> {
         let members = self.database.memberships_of_room(&replacing.state).await?;
-        let banned = members.into_iter().filter(|member| member.membership == storage::Membership::Ban);
+        let banned = members.into_iter().filter(|member| member.membership == Membership::Ban);
         let mut sns: Vec<i64> = banned.map(|member| member.event_sn.0).collect();
         sns.sort_unstable();
         let sns = newest(sns).collect::<Vec<_>>();
@@ -128,7 +128,7 @@ impl RoomCreation {
             }
             let content = wire::member(&ban.client_json, "content").unwrap_or(b"{}");
             let mut content = wire::values(content);
-            // What explained an earlier membership was signed for the old room.
+            // Other keys were signed for the old room.
             content.retain(|key, _| matches!(key.as_str(), "membership" | "reason" | "displayname" | "avatar_url"));
             state.push(Draft::state("m.room.member", user_id, canonical(&content)?));
         }
@@ -136,19 +136,19 @@ impl RoomCreation {
     }
 }
 
-/// The last [`MAX_COPIED`] of what is in order.
+/// The last [`MAX_COPIED`] elements.
 fn newest<T>(all: Vec<T>) -> impl Iterator<Item = T> {
     let surplus = all.len().saturating_sub(MAX_COPIED);
     all.into_iter().skip(surplus)
 }
 
-/// What clients put into the create event, without what belongs to that room alone.
-fn creation(create: &Pdu) -> Content {
+/// The keys of the create event that clients set, without those that belong to the old room alone.
+fn creation(create: &Pdu) -> ContentMap {
     let mut creation = wire::values(create.content().as_bytes());
     for key in ["creator", "room_version", "predecessor", "additional_creators"] {
         creation.remove(key);
     }
-    // Other servers may have created the room with anything here.
+    // The server that created the room may have accepted values of any type.
     creation.retain(|key, value| match key.as_str() {
         "type" => value.is_string(),
         "m.federate" => value.is_boolean(),
@@ -169,8 +169,8 @@ fn content_for(version: RoomVersion, event: &Pdu) -> Result<CanonicalObject, Roo
     Ok(CanonicalObject::parse_within(event.content().as_bytes(), ParseLimits::event(version.numbers()))?)
 }
 
-/// Join rules with what the version does not know replaced by the next stricter that it does.
-fn join_rules_for(version: RoomVersion, mut content: Content) -> Content {
+/// Join rules for a room version: a rule that the version does not have is replaced by the next stricter one.
+fn join_rules_for(version: RoomVersion, mut content: ContentMap) -> ContentMap {
     let rules = &version.rules().authorization;
     let known = match content.get("join_rule").and_then(Value::as_str) {
         Some("knock_restricted") if !rules.knock_restricted_join_rule && rules.restricted_join_rule => "restricted",
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn join_rules_become_what_the_version_knows_and_never_more_open() {
+    fn join_rules_become_rules_of_the_version_and_never_more_open() {
         use RoomVersion::{V6, V7, V8, V9, V10};
         for (version, rule, expected, keeps_conditions) in [
             (V6, "knock", "invite", false),

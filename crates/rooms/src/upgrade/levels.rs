@@ -1,50 +1,50 @@
-//! Power levels on their way from one room version to another.
+//! Converting power levels from one room version to another.
 
 use room_engine::{MAX_CANONICAL_INTEGER, Pdu, RoomVersion};
 use ruma::{OwnedUserId, UserId};
 use serde_json::{Number, Value, json};
 
 use crate::RoomError;
-use crate::member_content::Content;
+use crate::member_content::ContentMap;
 use crate::wire;
 
-/// The level of those who have all rights, where creators are not apart.
+/// The level of administrators.
 const ADMINISTRATOR: i64 = 100;
 /// The level of moderators.
 const MODERATOR: i64 = 50;
-/// The level that replacing a room takes where creators are apart: more than anybody's but theirs.
+/// The level to replace a room since version 12: only creators, who are above all levels, have it.
 const TOMBSTONE: i64 = 150;
 
-/// Keys whose values are levels that something requires.
+/// Keys whose values are required levels.
 const REQUIREMENTS: [&str; 6] = ["ban", "events_default", "invite", "kick", "redact", "state_default"];
 /// Keys whose values are maps to levels.
 const MAPS: [&str; 3] = ["events", "notifications", "users"];
 
-/// The power levels of a room as content, also where it has no such event; each level is an integer.
-pub(super) fn in_force(create: &Pdu, power_levels: Option<&Pdu>) -> Result<Content, RoomError> {
+/// The power levels of a room as content with integer levels, also if it has no such event.
+pub(super) fn in_force(create: &Pdu, power_levels: Option<&Pdu>) -> Result<ContentMap, RoomError> {
     let mut levels = match power_levels {
         Some(event) => wire::values(event.content().as_bytes()),
-        None if creators_are_apart(create.version()) => Content::new(),
+        None if privileges_creators(create.version()) => ContentMap::new(),
         None => {
-            let users: Content =
+            let users: ContentMap =
                 creators(create)?.into_iter().map(|user_id| (user_id.to_string(), ADMINISTRATOR.into())).collect();
-            Content::from_iter([("users".to_owned(), users.into())])
+            ContentMap::from_iter([("users".to_owned(), users.into())])
         }
     };
     normalise(&mut levels);
     Ok(levels)
 }
 
-/// The levels of the room that `create` made, as they are in a room of another version with these creators.
+/// The levels of the room that `create` created, converted for a room of another version with `new_creators`.
 pub(super) fn for_version<'a>(
-    mut levels: Content,
+    mut levels: ContentMap,
     create: &Pdu,
     version: RoomVersion,
     new_creators: impl Iterator<Item = &'a UserId>,
-) -> Result<Content, RoomError> {
-    match (creators_are_apart(create.version()), creators_are_apart(version)) {
+) -> Result<ContentMap, RoomError> {
+    match (privileges_creators(create.version()), privileges_creators(version)) {
         (false, true) => {
-            // With any other level somebody has chosen who may.
+            // Another level was chosen by a user, and stays.
             if let Some(events) = map(&mut levels, "events")
                 && events.get("m.room.tombstone").and_then(level).is_none_or(|level| level == ADMINISTRATOR)
             {
@@ -54,7 +54,7 @@ pub(super) fn for_version<'a>(
         (true, false) => give_levels(&mut levels, &creators(create)?),
         (true, true) | (false, false) => {}
     }
-    if creators_are_apart(version)
+    if privileges_creators(version)
         && let Some(users) = map(&mut levels, "users")
     {
         for user_id in new_creators {
@@ -64,8 +64,8 @@ pub(super) fn for_version<'a>(
     Ok(levels)
 }
 
-/// The levels of a room in which only moderators are to speak and invite; `None` if it is so already.
-pub(super) fn closed(mut levels: Content) -> Option<Content> {
+/// The levels with which only moderators may send messages and invite; `None` if the room has them already.
+pub(super) fn closed(mut levels: ContentMap) -> Option<ContentMap> {
     let current = |key: &str| levels.get(key).and_then(level).unwrap_or(0);
     let needed = MODERATOR.max(current("users_default").saturating_add(1)).min(MAX_CANONICAL_INTEGER);
     let open: Vec<_> = ["events_default", "invite"].into_iter().filter(|key| current(key) < needed).collect();
@@ -75,8 +75,8 @@ pub(super) fn closed(mut levels: Content) -> Option<Content> {
     (!open.is_empty()).then_some(levels)
 }
 
-/// Gives those levels who were above all, and lowers what nobody could reach any more.
-fn give_levels(levels: &mut Content, creators: &[OwnedUserId]) {
+/// Gives creators, who were above all levels, the highest level, and lowers required levels above it.
+fn give_levels(levels: &mut ContentMap, creators: &[OwnedUserId]) {
     let default = levels.get("users_default").and_then(level).unwrap_or(0);
     let Some(users) = map(levels, "users") else { return };
     let highest = users.values().filter_map(level).fold(ADMINISTRATOR.max(default), i64::max);
@@ -88,7 +88,7 @@ fn give_levels(levels: &mut Content, creators: &[OwnedUserId]) {
             *value = highest.into();
         }
     };
-    map(levels, "events").into_iter().flat_map(Content::values_mut).for_each(lower);
+    map(levels, "events").into_iter().flat_map(ContentMap::values_mut).for_each(lower);
     for key in REQUIREMENTS {
         if let Some(value) = levels.get_mut(key) {
             lower(value);
@@ -96,8 +96,8 @@ fn give_levels(levels: &mut Content, creators: &[OwnedUserId]) {
     }
 }
 
-/// Makes integers of all levels, as every version takes them, and drops what is no level.
-fn normalise(levels: &mut Content) {
+/// Makes all levels integers, which every version accepts, and drops values that are no levels.
+fn normalise(levels: &mut ContentMap) {
     levels.retain(|key, value| {
         if MAPS.contains(&key.as_str()) {
             let Value::Object(map) = value else { return false };
@@ -117,7 +117,7 @@ fn make_integer(value: &mut Value) -> bool {
     true
 }
 
-/// The level that a value stands for: versions up to 9 also take strings and numbers with a fraction.
+/// The level in a value: versions up to 9 also accept strings and numbers with a fraction.
 fn level(value: &Value) -> Option<i64> {
     let level = match value {
         Value::Number(number) => number.as_i64().or_else(|| whole_part(number))?,
@@ -131,15 +131,15 @@ fn whole_part(number: &Number) -> Option<i64> {
     format!("{:.0}", number.as_f64()?.trunc()).parse().ok()
 }
 
-fn map<'a>(levels: &'a mut Content, key: &str) -> Option<&'a mut Content> {
+fn map<'a>(levels: &'a mut ContentMap, key: &str) -> Option<&'a mut ContentMap> {
     levels.entry(key).or_insert_with(|| json!({})).as_object_mut()
 }
 
-fn creators_are_apart(version: RoomVersion) -> bool {
+fn privileges_creators(version: RoomVersion) -> bool {
     version.rules().authorization.explicitly_privilege_room_creators
 }
 
-/// Those who created the room.
+/// The creators of a room.
 fn creators(create: &Pdu) -> Result<Vec<OwnedUserId>, RoomError> {
     let rules = &create.version().rules().authorization;
     let content = create.create()?;
@@ -152,12 +152,12 @@ fn creators(create: &Pdu) -> Result<Vec<OwnedUserId>, RoomError> {
 mod tests {
     use super::*;
 
-    fn content(json: Value) -> Content {
+    fn content(json: Value) -> ContentMap {
         json.as_object().unwrap().clone()
     }
 
     #[test]
-    fn levels_of_all_forms_become_integers_and_what_is_no_level_goes() {
+    fn levels_of_all_forms_become_integers_and_other_values_are_dropped() {
         let mut levels = content(json!({
             "ban": "60", "kick": 50.9, "users_default": " 1 ", "redact": [], "org.example": "kept",
             "users": { "@a:x": "100", "nobody": 5, "@b:x": null }, "notifications": { "room": {} }, "events": 5,
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_room_is_for_those_above_the_default() {
+    fn a_closed_room_requires_a_level_above_the_default() {
         let closed_with =
             |json| closed(content(json)).map(|levels| [levels["events_default"].clone(), levels["invite"].clone()]);
         assert_eq!(closed_with(json!({})), Some([json!(50), json!(50)]));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn creators_without_a_level_get_the_highest_and_what_is_above_it_comes_down() {
+    fn creators_without_a_level_get_the_highest_and_higher_requirements_are_lowered() {
         let creators = [UserId::parse("@creator:x").unwrap()];
         let given = |users: Value| {
             let mut levels = content(json!({ "users": users, "events": { "m.room.tombstone": 150 }, "ban": 200 }));

@@ -1,13 +1,13 @@
 //! Replacing a room by one of another version.
 //!
-//! 1. The new room with all its state is made from the old one ([`blueprint`], [`levels`]): one transaction.
-//! 2. The old room gets its tombstone ([`retirement`]), and its aliases and its place in the directory go to the new one:
-//!    another transaction. The old room is locked until it is written.
-//! 3. Rooms that name the old one are told of the new one ([`spaces`]), and the upgrader's settings follow
+//! 1. The new room is created with state from the old one ([`blueprint`], [`levels`]): one transaction.
+//! 2. The old room gets its tombstone ([`retirement`]), and its aliases and its entry in the directory move to the new one:
+//!    another transaction. The old room stays locked until it is stored.
+//! 3. Spaces that name the old room get the new one ([`spaces`]), and the upgrader's settings are copied
 //!    ([`inheritance`](super::inheritance)).
 //!
-//! Whoever is interrupted before the second transaction has the old room as it was, and may be alone in a room that
-//! nobody was sent to. After it the upgrade stands: the same request has the same answer, and makes up for what is missing.
+//! If the upgrade is interrupted before the second transaction, the old room is unchanged, and the upgrader may be alone in a
+//! new room that no tombstone names. After it, a repeated request has the same answer and completes the third step.
 
 mod blueprint;
 mod levels;
@@ -30,34 +30,34 @@ use super::inheritance::inherit;
 use super::{Draft, OpenRoom, RoomChange, RoomError};
 use crate::wire;
 
-/// What a room is to be replaced by.
+/// A request to replace a room.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidupgrade>
 #[derive(Clone, Debug)]
 pub struct Upgrade {
     /// The version of the new room.
     pub new_version: String,
-    /// The user IDs of those who are its creators besides the upgrader; ignored where the version knows of no others.
+    /// The user IDs of its creators besides the upgrader; ignored if the version has none.
     pub additional_creators: Vec<String>,
 }
 
-/// A room on its way to be replaced.
+/// A room that is being replaced.
 struct Replacing<'a> {
     requester: &'a Requester,
     room_id: &'a RoomId,
     room_sn: RoomSn,
     version: RoomVersion,
-    /// The key to what is taken over.
+    /// Proof that the room's full state is known.
     state: FullState,
-    /// In order, each once, without the upgrader.
+    /// Sorted, without duplicates and without the upgrader.
     additional_creators: Vec<OwnedUserId>,
 }
 
 impl RoomCreation {
-    /// Replaces a room by a new one, and returns the ID of that.
+    /// Replaces a room by a new one, and returns the ID of the new room.
     ///
     /// # Errors
-    /// [`RoomError::UnsupportedVersion`], [`RoomError::NotInRoom`], [`RoomError::Forbidden`] for those who may not send
+    /// [`RoomError::UnsupportedVersion`], [`RoomError::NotInRoom`], [`RoomError::Forbidden`] if the user may not send
     /// `m.room.tombstone`, [`RoomError::StillPartial`], and others.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn upgrade(
@@ -95,7 +95,7 @@ impl RoomCreation {
         };
         let new_room_id = match earlier {
             Some(new_room_id) => {
-                // What follows locks other rooms, one at a time.
+                // The third step locks other rooms, one at a time.
                 drop(old);
                 new_room_id
             }
@@ -105,7 +105,7 @@ impl RoomCreation {
         Ok(new_room_id)
     }
 
-    /// The room by which the same request has replaced this one before, if the upgrader is still in it.
+    /// The new room of an earlier equal request, if the upgrader is still in it.
     async fn earlier_replacement(
         &self,
         replacing: &Replacing<'_>,
@@ -115,12 +115,12 @@ impl RoomCreation {
         let named = tombstone.content().string("replacement_room").and_then(|id| RoomId::parse(&*id).ok());
         let Some(new_room_id) = named.filter(|_| tombstone.sender() == requester.user_id) else { return Ok(None) };
         let Some(new_sn) = self.interned.find_room(new_room_id.as_str()).await? else { return Ok(None) };
-        let place = self.database.membership(new_sn, requester.user_sn).await?;
+        let member = self.database.membership(new_sn, requester.user_sn).await?;
         let Some(create) = self.stored_state(new_sn, "m.room.create").await? else { return Ok(None) };
         let content = wire::member(&create.client_json, "content").unwrap_or_default();
         let content = wire::values(content);
         let creators = content.get("additional_creators").cloned().unwrap_or_else(|| json!([]));
-        let is_it = place.is_some_and(|place| place.membership == storage::Membership::Join)
+        let is_it = member.is_some_and(|member| member.membership == Membership::Join)
             && create.sender_sn == requester.user_sn
             && content.get("room_version").and_then(Value::as_str) == Some(replacing.version.as_str())
             && content.get("predecessor").and_then(|it| it.get("room_id")?.as_str())
@@ -129,7 +129,7 @@ impl RoomCreation {
         Ok(is_it.then_some(new_room_id))
     }
 
-    /// Makes the new room, and sends everybody there.
+    /// Creates the new room, and the tombstone of the old one.
     async fn replace(&self, replacing: &Replacing<'_>, mut old: OpenRoom) -> Result<OwnedRoomId, RoomError> {
         let Replacing { requester, room_sn, version, .. } = *replacing;
         let blueprint = self.blueprint(&mut old, replacing).await?;
@@ -145,7 +145,8 @@ impl RoomCreation {
 
         let given_id = (!version.room_id_is_create_hash()).then(|| RoomId::new_v1(&self.identity.server_name));
         let mut new = self.timeline.open_new(given_id.clone(), version).await;
-        // Each of the two events would name the other; where the room's ID is a hash of the create event, it cannot.
+        // The create event names the tombstone, and the tombstone names the new room. If the new room's ID is a hash of its
+        // create event, the create event must come first and cannot name the tombstone.
         let (retirement, also) = if let Some(new_room_id) = given_id {
             let new_sn = self.interned.room(new_room_id.as_str()).await?;
             let retirement = retirement(new_room_id, new_sn);
@@ -164,19 +165,19 @@ impl RoomCreation {
             new.stage(requester.user_sn, &requester.user_id, &draft).await?;
         }
 
-        let staged = new.commit(None).await?;
-        self.timeline.adopt(retirement.new_sn, &staged);
-        staged.stored().await?;
-        match old.commit(also).await?.stored().await {
+        let submitted = new.submit(None).await?;
+        self.timeline.adopt(retirement.new_sn, &submitted);
+        submitted.stored().await?;
+        match old.submit(also).await?.stored().await {
             Ok(_) => {}
-            // Another process was faster. The new room is there, so the tombstone is made once more for it.
+            // Another node was faster. The new room exists, so the tombstone is built again for it.
             Err(RoomError::Contended) => self.timeline.change(room_sn, &retirement).await.map(drop)?,
             Err(error) => return Err(error),
         }
         Ok(retirement.new_room_id)
     }
 
-    /// What can be done, and done again, once the upgrade stands.
+    /// The third step, which can be repeated.
     async fn follow_up(&self, replacing: &Replacing<'_>, new_room_id: &RoomId) -> Result<(), RoomError> {
         let Replacing { requester, room_id, room_sn, .. } = *replacing;
         let new_sn = self.timeline.find(new_room_id).await?;
@@ -206,7 +207,7 @@ impl RoomCreation {
     }
 }
 
-/// Who is to be a creator besides the upgrader.
+/// The creators of the new room besides the upgrader.
 fn additional_creators(
     version: RoomVersion,
     upgrader: &UserId,

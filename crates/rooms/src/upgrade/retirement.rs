@@ -1,4 +1,4 @@
-//! What happens in a room that is replaced.
+//! The last events of a room that is replaced.
 
 use std::collections::HashSet;
 
@@ -11,25 +11,25 @@ use storage::{Step, Tx};
 use super::levels;
 use crate::aliases::without_aliases;
 use crate::create::RoomCreation;
-use crate::member_content::{Content, canonical};
-use crate::{Changed, Draft, OpenRoom, RoomChange, RoomError};
+use crate::member_content::{ContentMap, canonical};
+use crate::{Draft, OpenRoom, RoomChange, RoomError, StagedChange};
 
-/// Sends everybody from a room to its replacement. Its aliases, and the place in the directory, go there in the same transaction.
+/// Adds a tombstone to a room. The same transaction moves its aliases and its entry in the directory to the new room.
 pub(super) struct Retirement<'a> {
     pub(super) requester: &'a Requester,
     pub(super) new_room_id: OwnedRoomId,
     pub(super) new_sn: RoomSn,
-    /// The aliases of the room, with those who made them.
+    /// The aliases of the room, with their creators.
     pub(super) aliases: &'a [(String, UserSn)],
     /// Whether the room is in the directory.
     pub(super) is_published: bool,
 }
 
 impl RoomChange for Retirement<'_> {
-    /// The tombstone.
+    /// The ID of the tombstone.
     type Answer = OwnedEventId;
 
-    async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<OwnedEventId>, RoomError> {
+    async fn stage(&self, room: &mut OpenRoom) -> Result<StagedChange<OwnedEventId>, RoomError> {
         let canonical_alias = room.state("m.room.canonical_alias", "").await?;
         let create = room.state("m.room.create", "").await?.ok_or(RoomError::NoSuchRoom)?;
         let levels = levels::in_force(&create, room.state("m.room.power_levels", "").await?.as_ref())?;
@@ -51,17 +51,17 @@ impl RoomChange for Retirement<'_> {
 
 impl Retirement<'_> {
     fn tombstone(&self) -> Result<CanonicalObject, RoomError> {
-        let mut content = Content::new();
+        let mut content = ContentMap::new();
         content.insert("body".to_owned(), "This room has been replaced".into());
         content.insert("replacement_room".to_owned(), self.new_room_id.as_str().into());
         canonical(&content)
     }
 
-    /// Whoever may replace the room may not be allowed to do the rest.
+    /// Stages an event, unless the rules refuse it: a user may send the tombstone, and not the other events.
     async fn stage_if_allowed(&self, room: &mut OpenRoom, draft: &Draft) -> Result<(), RoomError> {
         match room.stage(self.requester.user_sn, &self.requester.user_id, draft).await {
             Err(RoomError::Refused(reason)) => {
-                tracing::debug!(%reason, event_type = draft.event_type, "left as it was in a room that is replaced");
+                tracing::debug!(%reason, event_type = draft.event_type, "the rules refuse an event in a room that is replaced");
                 Ok(())
             }
             result => result.map(drop),
@@ -72,7 +72,7 @@ impl Retirement<'_> {
         let (aliases, new_sn, is_published) = (self.aliases.to_vec(), self.new_sn, self.is_published);
         Box::new(async move |tx: &mut Tx| {
             for (alias, creator_sn) in &aliases {
-                // An alias that was removed a moment ago does not come back.
+                // Another request may have removed the alias, which must not bring it back.
                 if tx.remove_room_alias(alias).await? {
                     tx.add_room_alias(alias, new_sn, *creator_sn, now).await?;
                 }
@@ -86,7 +86,7 @@ impl Retirement<'_> {
 }
 
 impl RoomCreation {
-    /// The aliases that point to a room, with those who made them.
+    /// The aliases that point to a room, with their creators.
     pub(super) async fn local_aliases(&self, room_sn: RoomSn) -> Result<Vec<(String, UserSn)>, RoomError> {
         let mut aliases = Vec::new();
         for alias in self.database.aliases_of_room(room_sn).await? {

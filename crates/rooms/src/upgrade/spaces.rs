@@ -10,19 +10,19 @@ use ruma::{RoomId, ServerName};
 use serde_json::{Value, json};
 use storage::{Database, Interned};
 
-use crate::member_content::{Content, canonical};
+use crate::member_content::{ContentMap, canonical};
 use crate::wire;
-use crate::{Changed, Draft, OpenRoom, RoomChange, RoomError, Timeline};
+use crate::{Draft, OpenRoom, RoomChange, RoomError, StagedChange, Timeline};
 
-/// Rooms that are looked at together.
+/// So many rooms are read at once.
 const ROOMS_AT_ONCE: usize = 500;
-/// Most links that are changed.
+/// The most links that are changed.
 const MAX_LINKS: usize = 1_000;
-/// Rooms that are changed at the same time.
+/// So many rooms are changed at the same time.
 const ROOM_CONCURRENCY: usize = 8;
 
-/// Has the spaces that a replaced room is in, and the rooms of a replaced space, name the new room instead: those that the
-/// upgrader is in and may change so.
+/// Replaces a room by its new version in the spaces that name it, and in the rooms of a space: in rooms that the upgrader is
+/// in and may change.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#spaces>
 pub(super) struct Relinking<'a> {
@@ -35,7 +35,7 @@ pub(super) struct Relinking<'a> {
     pub(super) new_room_id: &'a RoomId,
 }
 
-/// A room that names the old one, and by which type of event.
+/// A room with an event that names the old room.
 struct Link {
     room_sn: RoomSn,
     event_type: &'static str,
@@ -51,7 +51,7 @@ impl Relinking<'_> {
         let child = self.interned.event_type("m.space.child").await?;
         let parent = self.interned.event_type("m.space.parent").await?;
         let Some(key_sn) = self.interned.find_key(self.old_room_id.as_str()).await? else { return Ok(Vec::new()) };
-        let rooms = self.database.rooms_of_user(self.requester.user_sn, storage::Membership::Join).await?;
+        let rooms = self.database.rooms_of_user(self.requester.user_sn, Membership::Join).await?;
         let rooms: Vec<i64> = rooms.into_iter().map(|room_sn| room_sn.0).collect();
         let mut links = Vec::new();
         for rooms in rooms.chunks(ROOMS_AT_ONCE) {
@@ -79,7 +79,7 @@ impl Relinking<'_> {
     }
 }
 
-/// Puts the new room in the place of the old one.
+/// Replaces the old room by the new one in one link.
 struct Relink<'a> {
     relinking: &'a Relinking<'a>,
     event_type: &'static str,
@@ -88,25 +88,25 @@ struct Relink<'a> {
 impl RoomChange for Relink<'_> {
     type Answer = ();
 
-    async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<()>, RoomError> {
+    async fn stage(&self, room: &mut OpenRoom) -> Result<StagedChange<()>, RoomError> {
         let Self { relinking: &Relinking { requester, old_room_id, new_room_id, server_name, .. }, event_type } = *self;
         let is_joined = room.membership(&requester.user_id).await? == Some(Membership::Join);
         let old = room.state(event_type, old_room_id.as_str()).await?;
         let Some(mut link) = old.as_ref().and_then(link_of).filter(|_| is_joined) else { return Ok(((), None)) };
         if room.state(event_type, new_room_id.as_str()).await?.as_ref().and_then(link_of).is_none() {
-            // Nobody else is in the new room yet.
+            // Only this server is in the new room yet.
             link.insert("via".to_owned(), json!([server_name]));
             let draft = Draft::state(event_type, new_room_id.as_str(), canonical(&link)?);
             room.stage(requester.user_sn, &requester.user_id, &draft).await?;
         }
-        let draft = Draft::state(event_type, old_room_id.as_str(), canonical(&Content::new())?);
+        let draft = Draft::state(event_type, old_room_id.as_str(), canonical(&ContentMap::new())?);
         room.stage(requester.user_sn, &requester.user_id, &draft).await?;
         Ok(((), None))
     }
 }
 
-/// What links to another room, unless it was taken back.
-fn link_of(event: &Pdu) -> Option<Content> {
+/// The content of a link to another room, unless the link was withdrawn.
+fn link_of(event: &Pdu) -> Option<ContentMap> {
     let content = wire::values(event.content().as_bytes());
     content.get("via").is_some_and(Value::is_array).then_some(content)
 }

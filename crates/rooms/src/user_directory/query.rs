@@ -1,17 +1,17 @@
-//! What somebody looks for, and how well a user fits.
+//! Search terms, and how well a user matches them.
 
 use accounts::unicode::folded;
 use storage::UserListing;
 
 use super::FoundUser;
 
-/// What somebody looks for: all of some words.
+/// The words of a search term. A user must match all of them.
 pub(super) struct Query {
     text: String,
     words: Vec<String>,
 }
 
-/// How well a user fits; the best is the least.
+/// How well a user matches; the best is the least.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Fit {
     Whole,
@@ -27,18 +27,18 @@ impl Query {
         if words.is_empty() { None } else { Some(Self { text, words }) }
     }
 
-    /// The longest text that the database is sure to find in everybody who fits and whose name has only ASCII characters; it also
-    /// finds everybody whose name has others, which are left to [`fit`](Self::fit): it cannot fold them.
+    /// The longest part of the term that the database compares. It cannot fold characters outside ASCII, so it returns every
+    /// user whose name has such characters, and leaves the comparison to [`fit`](Self::fit).
     ///
-    /// Display names are stored as JSON, so what JSON escapes is left to `fit`, too. Empty if nothing remains, which everybody has
-    /// in their name. A text with other characters is found in no name of ASCII characters.
+    /// Display names are stored as JSON, so characters that JSON escapes are left to `fit` too. If nothing remains, the part is
+    /// empty and every user has it.
     pub(super) fn sure_part(&self) -> &str {
         let parts = self.words.iter().flat_map(|word| word.split(is_escaped));
         parts.max_by_key(|part| (!part.is_ascii(), part.len())).unwrap_or_default()
     }
 
-    /// How well a user fits; `None` if not all words are there. A server name counts as a whole, or with what is before it: two
-    /// letters of it would find everybody who is on the server.
+    /// How well a user matches; `None` if a word is missing. A word matches a server name only as a whole, or together with
+    /// the end of the localpart: two letters of the server name would otherwise find every user of that server.
     pub(super) fn fit(&self, user: &FoundUser) -> Option<Fit> {
         let user_id = folded(&user.user_id);
         let name = folded(user.display_name.as_deref().unwrap_or_default());
@@ -63,7 +63,7 @@ impl Query {
     }
 }
 
-/// Whether the JSON of a text has something else for this character.
+/// Whether JSON escapes this character.
 fn is_escaped(character: char) -> bool {
     character.is_ascii_control() || matches!(character, '"' | '\\')
 }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_database_gets_the_part_that_it_compares_as_this_does() {
+    fn the_database_gets_a_part_that_it_can_compare() {
         for (term, part) in [
             ("Alice Cooper", "cooper"),
             ("JÜRGEN", "jürgen"),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_has_to_be_in_the_name_or_the_user_id() {
+    fn every_word_must_be_in_the_name_or_the_user_id() {
         assert_eq!(fit("alice COOPER", "@a:hs", "Alice Cooper"), Some(Fit::Whole));
         assert_eq!(fit("cooper ali", "@a:hs", "Alice Cooper"), Some(Fit::Within));
         assert_eq!(fit("alice mallory", "@a:hs", "Alice Cooper"), None);

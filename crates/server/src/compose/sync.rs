@@ -40,8 +40,7 @@ pub(super) async fn components(
         presences: presences.clone(),
     };
     let initial = foundation.heavy_work.initial_sync.clone();
-    let sync =
-        Arc::new(Sync::new(providers, clock.clone(), log.wakeups.clone(), initial, foundation.stopping.clone()));
+    let sync = Arc::new(Sync::new(providers, clock.clone(), log.wakeups.clone(), initial, foundation.stopping.clone()));
     observing::observe_sync(&foundation.metrics, sync.clone());
     let receipts = Arc::new(Receipts::new(database.clone(), interned.clone(), clock.clone()));
     Ok(SyncComponents { sync, receipts, typing: log.typing.clone(), presences })

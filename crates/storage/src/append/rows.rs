@@ -113,7 +113,7 @@ pub(crate) fn memberships<'a>(effects: impl Iterator<Item = (RoomSn, &'a Effect)
     let mut current = HashMap::new();
     for (room_sn, effect) in effects {
         let Some((user_sn, membership)) = effect.membership else { continue };
-        let code = membership.code();
+        let code = crate::membership::code(membership);
         if !effect.stays_joined {
             changes.push(vec![user_sn.into(), effect.position.into(), room_sn.into(), code.into()]);
         }

@@ -19,7 +19,7 @@ use self::users::{WrittenPresence, WrittenReceipt};
 use super::LogEntry;
 use crate::events::{StoredEvent, event_query, read_event};
 use crate::media::MediaKey;
-use crate::{Membership, StorageError, params};
+use crate::{Membership, StorageError, membership, params};
 
 /// An entry as it is written.
 #[derive(Serialize, Deserialize)]
@@ -144,11 +144,11 @@ impl WrittenEntry {
 }
 
 fn written_membership((user_sn, membership): (UserSn, Membership)) -> WrittenMembership {
-    (user_sn, membership.code())
+    (user_sn, membership::code(membership))
 }
 
 fn read_membership((user_sn, code): WrittenMembership) -> Result<(UserSn, Membership), StorageError> {
-    let membership = Membership::from_code(code).ok_or_else(|| unknown("membership", code))?;
+    let membership = membership::from_code(code).ok_or_else(|| unknown("membership", code))?;
     Ok((user_sn, membership))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use homeserver_core::UserSn;
 use room_engine::RoomVersion;
-use rooms::{Changed, Draft, OpenRoom, Reception, RoomChange, RoomError};
+use rooms::{Draft, OpenRoom, Reception, RoomChange, RoomError, StagedChange};
 use ruma::OwnedUserId;
 use serde_json::json;
 use storage::{Membership, Standing};
@@ -23,7 +23,7 @@ struct Send {
 impl RoomChange for Send {
     type Answer = String;
 
-    async fn stage(&self, room: &mut OpenRoom) -> Result<Changed<String>, RoomError> {
+    async fn stage(&self, room: &mut OpenRoom) -> Result<StagedChange<String>, RoomError> {
         let pdu = room.stage(self.user.0, &self.user.1, &self.draft).await?;
         Ok((pdu.event_id().to_string(), None))
     }

@@ -44,7 +44,7 @@ impl Room {
         let mut of_state = BTreeMap::new();
         for (place, pdu) in self.current_state().await {
             if place.0 == "m.room.member" {
-                of_state.insert(place.1, Membership::from_word(pdu.membership().unwrap().as_str()).unwrap());
+                of_state.insert(place.1, pdu.membership().unwrap());
             }
         }
         let mut stored = BTreeMap::new();

@@ -42,7 +42,7 @@ async fn fill(room: &Room) {
         let draft = Draft::state("org.example.entry", number.to_string(), canonical(&json!({ "number": number })));
         open.stage(room.alice.0, &room.alice.1, &draft).await.unwrap();
     }
-    open.commit(None).await.unwrap().stored().await.unwrap();
+    open.submit(None).await.unwrap().stored().await.unwrap();
 }
 
 async fn person(server: &Server, user_id: &str) -> Person {
@@ -125,7 +125,7 @@ on_both_databases! {
         let mut open = server.timeline.open(room.sn).await.unwrap();
         let draft = Draft::state("m.room.member", "@bob:one", canonical(&json!({ "membership": "join" })));
         open.stage(bob.0, &bob.1, &draft).await.unwrap();
-        let joined = open.commit(None).await.unwrap();
+        let joined = open.submit(None).await.unwrap();
         // What is staged and dropped has the head read again.
         assert!(refusal(&room, &bob, &hello).await.is_none(), "the head in memory has the join");
         let mut asked_again = pin!(refusal(&room, &bob, &hello));

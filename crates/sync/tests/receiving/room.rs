@@ -139,7 +139,7 @@ impl Room {
             room.stage(alice.0, &alice.1, &draft).await.unwrap();
         }
         let id = room.room_id().unwrap().to_owned();
-        room.commit(None).await.unwrap().stored().await.unwrap();
+        room.submit(None).await.unwrap().stored().await.unwrap();
         let sn = server.timeline.find(&id).await.unwrap();
         Self {
             server: server.clone(),
@@ -170,7 +170,7 @@ impl Room {
         let pdu = loop {
             let mut room = self.server.timeline.open(self.sn).await.unwrap();
             let pdu = room.stage(*user_sn, user_id, &draft).await.unwrap();
-            match room.commit(None).await.unwrap().stored().await {
+            match room.submit(None).await.unwrap().stored().await {
                 Ok(_) => break pdu,
                 Err(RoomError::Contended) => {}
                 Err(error) => panic!("{error}"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use rooms::{Content, InitialState, NewRoom, Preset, RoomCreation};
+use rooms::{ContentMap, InitialState, NewRoom, Preset, RoomCreation};
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -23,11 +23,11 @@ pub(crate) struct Body {
     #[serde(default)]
     invite_3pid: Option<Vec<IgnoredAny>>,
     room_version: Option<String>,
-    creation_content: Option<Content>,
+    creation_content: Option<ContentMap>,
     initial_state: Option<Vec<Object<StateEvent>>>,
     preset: Option<PresetName>,
     is_direct: Option<bool>,
-    power_level_content_override: Option<Content>,
+    power_level_content_override: Option<ContentMap>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -53,7 +53,7 @@ struct StateEvent {
     event_type: String,
     #[serde(default)]
     state_key: String,
-    content: Content,
+    content: ContentMap,
 }
 
 #[derive(Serialize)]

@@ -2,22 +2,22 @@ use proptest::{collection::vec, prelude::*};
 use ruma::push::{self, NewPatternedPushRule, NewPushRule};
 use serde_json::json;
 
-use crate::{Action, MAX_ACTIONS, MAX_RULES, NewRule, Place, RuleError, RuleErrorKind, RuleKind, Ruleset};
+use crate::{Action, MAX_ACTIONS, MAX_RULES, NewRule, RuleError, RuleErrorKind, RuleKind, RulePosition, Ruleset};
 
 fn cake() -> NewRule {
     NewRule::parse(RuleKind::Content, br#"{"pattern":"cake","actions":["notify"]}"#).unwrap()
 }
 
-fn put(ruleset: &mut Ruleset, id: &str, place: Place<'_>) -> Result<(), RuleError> {
+fn put(ruleset: &mut Ruleset, id: &str, place: RulePosition<'_>) -> Result<(), RuleError> {
     ruleset.put(RuleKind::Content, id, cake(), place)
 }
 
-fn before(id: &str) -> Place<'_> {
-    Place { before: Some(id), after: None }
+fn before(id: &str) -> RulePosition<'_> {
+    RulePosition { before: Some(id), after: None }
 }
 
-fn after(id: &str) -> Place<'_> {
-    Place { before: None, after: Some(id) }
+fn after(id: &str) -> RulePosition<'_> {
+    RulePosition { before: None, after: Some(id) }
 }
 
 fn ids(ruleset: &Ruleset, kind: RuleKind) -> Vec<&str> {
@@ -28,7 +28,7 @@ fn ids(ruleset: &Ruleset, kind: RuleKind) -> Vec<&str> {
 fn three() -> Ruleset {
     let mut ruleset = Ruleset::default();
     for id in ["c", "b", "a"] {
-        put(&mut ruleset, id, Place::default()).unwrap();
+        put(&mut ruleset, id, RulePosition::default()).unwrap();
     }
     ruleset
 }
@@ -44,7 +44,7 @@ fn a_new_rule_is_enabled_and_the_most_important_of_its_kind() {
 fn the_master_rule_stays_above_new_override_rules() {
     let mut ruleset = Ruleset::default();
     let rule = NewRule::parse(RuleKind::Override, br#"{"conditions":[],"actions":[]}"#).unwrap();
-    ruleset.put(RuleKind::Override, "mine", rule, Place::default()).unwrap();
+    ruleset.put(RuleKind::Override, "mine", rule, RulePosition::default()).unwrap();
     let ids = ids(&ruleset, RuleKind::Override);
     assert_eq!(ids[..3], [".m.rule.master", "mine", ".m.rule.suppress_notices"]);
     assert_eq!(ids.len(), 11);
@@ -62,14 +62,14 @@ fn a_rule_goes_directly_above_or_below_another() {
 #[test]
 fn before_decides_where_both_are_given() {
     let mut ruleset = three();
-    put(&mut ruleset, "x", Place { before: Some("c"), after: Some("a") }).unwrap();
+    put(&mut ruleset, "x", RulePosition { before: Some("c"), after: Some("a") }).unwrap();
     assert_eq!(ids(&ruleset, RuleKind::Content), ["a", "b", "x", "c"]);
 }
 
 #[test]
 fn a_rule_that_is_there_moves_only_to_a_place_that_is_named() {
     let mut ruleset = three();
-    put(&mut ruleset, "c", Place::default()).unwrap();
+    put(&mut ruleset, "c", RulePosition::default()).unwrap();
     assert_eq!(ids(&ruleset, RuleKind::Content), ["a", "b", "c"]);
     put(&mut ruleset, "a", after("c")).unwrap();
     assert_eq!(ids(&ruleset, RuleKind::Content), ["b", "c", "a"]);
@@ -87,7 +87,7 @@ fn a_rule_that_is_replaced_stays_disabled() {
     let mut ruleset = three();
     ruleset.set_enabled(RuleKind::Content, "b", false).unwrap();
     let pie = NewRule::parse(RuleKind::Content, br#"{"pattern":"pie","actions":[]}"#).unwrap();
-    ruleset.put(RuleKind::Content, "b", pie, Place::default()).unwrap();
+    ruleset.put(RuleKind::Content, "b", pie, RulePosition::default()).unwrap();
     let rule = ruleset.rule(RuleKind::Content, "b").unwrap();
     assert!(!rule.enabled && rule.actions.is_empty());
 }
@@ -95,10 +95,10 @@ fn a_rule_that_is_replaced_stays_disabled() {
 #[test]
 fn ids_of_default_rules_and_ids_that_break_paths_are_refused() {
     let mut ruleset = Ruleset::default();
-    let reserved = put(&mut ruleset, ".mine", Place::default()).unwrap_err();
+    let reserved = put(&mut ruleset, ".mine", RulePosition::default()).unwrap_err();
     assert_eq!(reserved, RuleError::ReservedId { id: ".mine".to_owned() });
     for id in ["", "a/b", r"a\b", "x".repeat(256).as_str()] {
-        assert_eq!(put(&mut ruleset, id, Place::default()), Err(RuleError::InvalidId), "{id}");
+        assert_eq!(put(&mut ruleset, id, RulePosition::default()), Err(RuleError::InvalidId), "{id}");
     }
     assert!(ruleset.is_default());
 }
@@ -151,7 +151,7 @@ fn the_number_and_the_size_of_rules_are_bounded() {
     let rules: Vec<_> = (0..MAX_RULES).map(|id| json!({ "rule_id": id.to_string(), "actions": [] })).collect();
     ruleset.clone_from(&Ruleset::parse(json!({ "room": rules }).to_string().as_bytes()).unwrap());
     assert_eq!(ruleset.own_rules(), MAX_RULES);
-    assert_eq!(put(&mut ruleset, "one more", Place::default()).unwrap_err().kind(), RuleErrorKind::TooLarge);
+    assert_eq!(put(&mut ruleset, "one more", RulePosition::default()).unwrap_err().kind(), RuleErrorKind::TooLarge);
     let large = Action::Other(json!({ "set_tweak": "x".repeat(1024 * 1024 / MAX_ACTIONS) }));
     let error = three().set_actions(RuleKind::Content, "a", vec![large; MAX_ACTIONS]).unwrap_err();
     assert_eq!(error.kind(), RuleErrorKind::TooLarge);
@@ -171,7 +171,7 @@ proptest! {
                 1 => (None, neighbour.as_deref()),
                 _ => (None, None),
             };
-            put(&mut ours, &id, Place { before, after }).unwrap();
+            put(&mut ours, &id, RulePosition { before, after }).unwrap();
             let rule = NewPushRule::Content(NewPatternedPushRule::new(id, "cake".to_owned(), vec![]));
             theirs.insert(rule, after, before).unwrap();
         }
@@ -196,7 +196,7 @@ fn rules_about_a_room_are_copied_for_the_one_that_replaces_it_and_nothing_else_i
         (RuleKind::Room, "!other:x", silent(RuleKind::Room, "")),
         (RuleKind::Sender, "@old:x", silent(RuleKind::Sender, "")),
     ] {
-        ruleset.put(kind, id, rule, Place::default()).unwrap();
+        ruleset.put(kind, id, rule, RulePosition::default()).unwrap();
     }
     ruleset.set_enabled(RuleKind::Room, "!old:x", false).unwrap();
     assert!(ruleset.follow_upgrade("!old:x", "!new:x").unwrap());
@@ -217,10 +217,10 @@ fn rules_about_a_room_are_copied_for_the_one_that_replaces_it_and_nothing_else_i
 fn too_many_rules_are_not_copied() {
     let mut ruleset = Ruleset::default();
     for number in 0..MAX_RULES - 1 {
-        put(&mut ruleset, &number.to_string(), Place::default()).unwrap();
+        put(&mut ruleset, &number.to_string(), RulePosition::default()).unwrap();
     }
     let rule = NewRule::parse(RuleKind::Room, br#"{"actions":[]}"#).unwrap();
-    ruleset.put(RuleKind::Room, "!old:x", rule, Place::default()).unwrap();
+    ruleset.put(RuleKind::Room, "!old:x", rule, RulePosition::default()).unwrap();
     let before = ruleset.clone();
     assert!(matches!(ruleset.follow_upgrade("!old:x", "!new:x"), Err(RuleError::TooMany { .. })));
     assert_eq!(ruleset, before);

@@ -30,7 +30,9 @@ fn default_rules_take_no_room_in_storage_and_name_the_user_to_clients() {
 fn what_clients_see_of_one_rule_is_what_the_specification_shows() {
     let mut ruleset = Ruleset::default();
     let rule = json!({ "pattern": "cake*lie", "actions": [] });
-    ruleset.put(RuleKind::Content, "nocake", new(RuleKind::Content, &rule).unwrap(), crate::Place::default()).unwrap();
+    ruleset
+        .put(RuleKind::Content, "nocake", new(RuleKind::Content, &rule).unwrap(), crate::RulePosition::default())
+        .unwrap();
     let shown = serde_json::to_value(ruleset.rule(RuleKind::Content, "nocake").unwrap().json(ALICE)).unwrap();
     let expected =
         json!({ "actions": [], "pattern": "cake*lie", "rule_id": "nocake", "enabled": true, "default": false });

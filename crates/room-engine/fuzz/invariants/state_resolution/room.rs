@@ -96,7 +96,7 @@ impl Room {
         self.closure(ends.iter().copied()).into_iter().filter(leads_to_one).collect()
     }
 
-    /// The first events, of which each may be missing but the create event.
+    /// The first events. Each but the create event may be missing.
     fn begin(&mut self, choices: &mut Choices<'_>) {
         let missing = Some(choices.byte()).filter(|missing| missing % 4 == 3).unwrap_or(0);
         let creator = USERS[0];

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use homeserver_core::EventSn;
 use room_engine::{
     auth_chain::ChainCover,
-    resolution::{Change, Conflict, Need, Resolution, StateKey, Step},
+    resolution::{Change, Conflict, Need, Resolution, ResolutionStep, StateKey},
 };
 
 use super::{
@@ -65,11 +65,11 @@ impl<'a> Source<'a> {
         let mut asked = Asked::default();
         for _ in 0..MAX_ROUNDS {
             match resolution.step(&cover).expect("what is asked for is given") {
-                Step::Load(need) => {
+                ResolutionStep::Load(need) => {
                     asked.note(&need);
                     self.load(&need, &mut cover, &mut resolution);
                 }
-                Step::Done(changes) => {
+                ResolutionStep::Done(changes) => {
                     let mut state = self.unconflicted.clone();
                     state.extend(changes.iter().filter_map(|change| Some((change.key.clone(), change.event?))));
                     return Answer { changes, state, full_set: resolution.full_conflicted_set() };
@@ -98,7 +98,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What was loaded so far, none of which is asked for again.
+/// The loaded events. None of them is asked for again.
 #[derive(Default)]
 struct Asked {
     events: BTreeSet<EventSn>,

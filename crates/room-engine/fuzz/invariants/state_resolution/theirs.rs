@@ -53,8 +53,8 @@ pub(super) fn resolve(room: &Room, forks: &[State]) -> Option<State> {
     Some(resolved.map(|((event_type, key), id)| (StateKey::new(&event_type.to_string(), &key), number(&id))).collect())
 }
 
-/// Whether what happens in the room is nothing of which the two are known to have different ideas, none of which the
-/// specification decides: what to make of events that no server would have let into the room.
+/// Whether the room is free of events on which the two are known to differ, and the specification does not decide: events that
+/// no server would have accepted into the room.
 fn is_comparable(room: &Room, forks: &[State]) -> bool {
     let below = room.closure(forks.iter().flat_map(State::values).copied());
     let is_plain = |sn: &EventSn| is_plain(room, &room.events[sn]);

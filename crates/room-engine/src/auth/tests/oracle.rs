@@ -64,7 +64,7 @@ fn any_power_levels(strict: bool) -> impl Strategy<Value = Value> {
     })
 }
 
-/// Power levels of which something may be wrong, and changes of the given ones.
+/// Power levels that may be malformed, and changes of the given ones.
 fn any_new_power_levels(current: Option<Value>, strict: bool) -> BoxedStrategy<Value> {
     let fresh = any_power_levels(strict).boxed();
     let broken = (

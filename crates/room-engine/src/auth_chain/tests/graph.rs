@@ -9,7 +9,7 @@ use crate::auth_chain::IndexedEvent;
 
 pub(super) type Events = BTreeSet<EventSn>;
 
-/// A graph in which each event has a place in the state, of which there are a few.
+/// A graph in which each event has one of a few places in the state.
 #[derive(Debug)]
 pub(super) struct TestGraph {
     pub(super) events: BTreeMap<EventSn, TestEvent>,

@@ -34,7 +34,7 @@ impl Rows {
         }
     }
 
-    /// Puts events into the index of which nothing is in memory.
+    /// Inserts events while nothing of the index is in memory.
     pub(crate) fn insert(&mut self, events: &[IndexedEvent]) -> NewRows {
         let mut cover = ChainCover::new();
         loop {

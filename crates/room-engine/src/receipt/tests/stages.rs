@@ -13,7 +13,7 @@ fn verified(pdu: &Pdu) -> VerifiedPdu {
     receive(pdu.version(), &value(pdu)).verify(&keys()).unwrap()
 }
 
-/// Lets an event through the step about its `auth_events`, of which `rejected` were rejected.
+/// Passes an event through the check of its `auth_events`. The events in `rejected` were rejected.
 fn permitted(event: VerifiedPdu, known: &[Pdu], rejected: &[Pdu]) -> Result<PermittedPdu, JudgedPdu> {
     event.check_auth_events(|event_id| {
         let event = known.iter().chain(rejected).find(|event| event.event_id() == event_id)?;

@@ -6,7 +6,7 @@ use super::{room::TestRoom, source::Source};
 use crate::{
     RoomVersion,
     auth_chain::ChainCover,
-    resolution::{Conflict, Resolution, ResolutionError, StateKey, Step},
+    resolution::{Conflict, Resolution, ResolutionError, ResolutionStep, StateKey},
 };
 
 #[test]
@@ -74,7 +74,7 @@ fn what_is_asked_for_and_not_given_ends_the_resolution() {
     let conflicts = Source::new(&room).conflicts;
     let mut resolution = Resolution::new(room.version, room.create().clone(), conflicts).unwrap();
     let cover = ChainCover::new();
-    let Ok(Step::Load(need)) = resolution.step(&cover) else { panic!("the events are asked for") };
+    let Ok(ResolutionStep::Load(need)) = resolution.step(&cover) else { panic!("the events are asked for") };
     assert_eq!(resolution.step(&cover), Err(ResolutionError::Unanswered(Box::new(need))));
 }
 
@@ -83,7 +83,7 @@ fn states_that_agree_are_left_as_they_are() {
     for version in RoomVersion::ALL {
         let room = TestRoom::random(version, 1, 10);
         let mut resolution = Resolution::new(version, room.create().clone(), Vec::new()).unwrap();
-        assert_eq!(resolution.step(&ChainCover::new()), Ok(Step::Done(Vec::new())));
+        assert_eq!(resolution.step(&ChainCover::new()), Ok(ResolutionStep::Done(Vec::new())));
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) const USERS: [&str; 6] =
 
 pub(super) type State = BTreeMap<StateKey, EventSn>;
 
-/// A room of which some states are to be resolved.
+/// A room with states to resolve.
 pub(super) struct TestRoom {
     pub(super) version: RoomVersion,
     room_id: OwnedRoomId,

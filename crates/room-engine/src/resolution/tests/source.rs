@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::room::{State, TestRoom};
 use crate::{
     auth_chain::{ChainCover, IndexedEvent, tests::rows::Rows},
-    resolution::{Conflict, Need, Resolution, StateKey, Step},
+    resolution::{Conflict, Need, Resolution, ResolutionStep, StateKey},
 };
 
 /// The rows of a room, and what of its states is in question.
@@ -56,8 +56,8 @@ impl<'a> Source<'a> {
         let (mut rounds, mut counterparts) = (0, 0);
         let changes = loop {
             match resolution.step(&cover).unwrap() {
-                Step::Done(changes) => break changes,
-                Step::Load(need) => {
+                ResolutionStep::Done(changes) => break changes,
+                ResolutionStep::Load(need) => {
                     rounds += 1;
                     counterparts += need.counterparts.len();
                     for event in &need.events {

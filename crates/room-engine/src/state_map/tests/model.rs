@@ -6,7 +6,7 @@ use homeserver_core::{EventSn, TypeSn};
 use proptest::prelude::*;
 
 use super::{
-    super::{Applied, ChunkId, Chunks, Conflict, Difference, Place, StateMap},
+    super::{Applied, ChunkId, Chunks, Difference, Place, PlaceConflict, StateMap},
     store::{ColdChunks, Model, PLACES, built, reachable},
 };
 
@@ -163,8 +163,8 @@ proptest! {
         let conflicts = cold.run(|chunks| StateMap::conflicts(&maps, chunks));
 
         let places: BTreeSet<Place> = models.iter().flat_map(Model::keys).copied().collect();
-        let expected: Vec<Conflict> = places.into_iter()
-            .map(|place| Conflict { place, events: models.iter().map(|model| model.get(&place).copied()).collect() })
+        let expected: Vec<PlaceConflict> = places.into_iter()
+            .map(|place| PlaceConflict { place, events: models.iter().map(|model| model.get(&place).copied()).collect() })
             .filter(|conflict| conflict.events.iter().any(|event| *event != conflict.events[0])).collect();
         prop_assert_eq!(conflicts, expected);
         let everywhere = maps.iter().map(|map| ids(*map, &store)).reduce(|all, ids| &all & &ids).unwrap_or_default();

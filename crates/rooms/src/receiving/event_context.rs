@@ -1,4 +1,4 @@
-//! The events around a new one: those that it names, and where the room ends.
+//! The context in which a received event is judged: the events that it names, and the room's forward extremities.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,42 +9,44 @@ use ruma::OwnedEventId;
 use storage::{Database, GraphEvent, RoomHead, Standing};
 
 use super::super::RoomError;
-use super::super::resolving::RoomContext;
+use super::super::resolving::RoomIdentity;
 
-/// How far back from a new event is looked for ends of the room behind events that do not count as such.
+/// So many rejected or soft-failed events before a new one are followed to find the forward extremities behind them.
 const MAX_HIDDEN_PREDECESSORS: usize = 100;
 
-pub(super) enum Surroundings {
-    /// The event is here already.
+/// Whether a received event can be judged.
+pub(super) enum Lookup {
+    /// The event was stored before.
     Known(Standing),
-    /// It cannot be taken in.
+    /// The event cannot be stored.
     Dropped(Dropped),
-    /// Events that it names are not.
+    /// These events that it names are not stored yet.
     Missing(Vec<OwnedEventId>),
-    Here(Here),
+    /// Everything is there that it is judged by.
+    Found(EventContext),
 }
 
-/// What an event is judged by.
-pub(super) struct Here {
-    /// The events that it follows.
+/// The stored events and state that an event is judged by.
+pub(super) struct EventContext {
+    /// Its `prev_events`.
     pub(super) prev_events: Vec<GraphEvent>,
-    /// The events that it says permit it, and the create event, by their IDs.
+    /// Its `auth_events` and the create event, by their IDs.
     auth_events: HashMap<OwnedEventId, GraphEvent>,
-    /// The same as the rules see them, and whether they were rejected.
+    /// The parsed `auth_events`, and whether they were rejected.
     pub(super) parsed: HashMap<OwnedEventId, (Pdu, bool)>,
-    /// Where the room ends before the event: the ends that the event does not follow.
+    /// The forward extremities that the event does not follow.
     pub(super) other_extremities: Vec<GraphEvent>,
-    /// All ends of the room before the event.
+    /// All forward extremities before the event.
     pub(super) extremities: Vec<GraphEvent>,
     /// The room's current state.
     pub(super) current: StateMap,
     pub(super) head_version: i64,
 }
 
-impl Surroundings {
+impl Lookup {
     pub(super) async fn load(
         database: &Database,
-        room: &RoomContext,
+        room: &RoomIdentity,
         head: &RoomHead,
         verified: &VerifiedPdu,
     ) -> Result<Self, RoomError> {
@@ -88,11 +90,19 @@ impl Surroundings {
             extremities.iter().filter(|event| !followed.contains(&*event.stored.event_id)).cloned().collect();
         let current = head.state.ok_or(RoomError::StateUnknown)?;
         let head_version = head.version;
-        Ok(Self::Here(Here { prev_events, auth_events, parsed, other_extremities, extremities, current, head_version }))
+        Ok(Self::Found(EventContext {
+            prev_events,
+            auth_events,
+            parsed,
+            other_extremities,
+            extremities,
+            current,
+            head_version,
+        }))
     }
 }
 
-impl Here {
+impl EventContext {
     /// The auth events of an event, in its order.
     pub(super) fn auth_events_of(&self, pdu: &Pdu) -> Vec<&GraphEvent> {
         pdu.auth_events().iter().filter_map(|id| self.auth_events.get(id)).collect()
@@ -108,19 +118,19 @@ impl Here {
     }
 }
 
-/// The IDs of the events that a new one follows, directly or through events that are no ends of the room themselves because
-/// they were rejected or soft-failed.
+/// The IDs of the events that a new one follows, directly or through rejected or soft-failed events, which are no forward
+/// extremities.
 async fn followed(
     database: &Database,
-    room: &RoomContext,
+    room: &RoomIdentity,
     prev_events: &[GraphEvent],
 ) -> Result<HashSet<Box<str>>, RoomError> {
     let mut followed: HashSet<Box<str>> = prev_events.iter().map(|event| event.stored.event_id.clone()).collect();
     let is_hidden = |event: &&GraphEvent| !event.standing.is_followed();
     let mut hidden: Vec<GraphEvent> = prev_events.iter().filter(is_hidden).cloned().collect();
-    let mut looked_at = 0;
-    while !hidden.is_empty() && looked_at < MAX_HIDDEN_PREDECESSORS {
-        looked_at += hidden.len();
+    let mut seen = 0;
+    while !hidden.is_empty() && seen < MAX_HIDDEN_PREDECESSORS {
+        seen += hidden.len();
         let mut next: Vec<String> = Vec::new();
         for event in hidden.drain(..) {
             let pdu = room.parse(&event)?;

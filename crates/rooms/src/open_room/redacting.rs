@@ -1,0 +1,61 @@
+//! Redactions of events in an open room.
+
+use room_engine::Pdu;
+use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
+use ruma::{EventId, UserId};
+use storage::{EventNumber, Interned, Redaction, StorageError};
+
+use super::OpenRoom;
+use crate::RoomError;
+
+impl OpenRoom {
+    /// The redacted form of the event that `sender` redacts.
+    ///
+    /// # Errors
+    /// [`RoomError::NotFound`] if it is not in this room, [`RoomError::Forbidden`] if the sender may not redact it.
+    pub(super) async fn redaction_of(
+        &mut self,
+        sender: &UserId,
+        target: &EventId,
+    ) -> Result<(Pdu, EventNumber), RoomError> {
+        let stored = self.database.stored_pdu_by_id(target.as_str()).await?;
+        let room_sn = self.head()?.room_sn;
+        let Some(stored) = stored.filter(|stored| stored.room_sn == room_sn) else {
+            return Err(RoomError::NotFound(format!("There is no event {target} in this room.")));
+        };
+        let levels = self.power_levels().await?;
+        let (pdu, number) = self.head()?.parse(stored)?;
+        if pdu.sender() != sender && !may_redact_others(&levels, sender, pdu.sender()) {
+            return Err(RoomError::Forbidden("You may not redact events of others in this room.".to_owned()));
+        }
+        if matches!(pdu.event_type(), "m.room.create" | "m.room.server_acl") {
+            return Err(RoomError::Forbidden(format!(
+                "{} cannot be redacted: the room would break.",
+                pdu.event_type()
+            )));
+        }
+        Ok((pdu.redacted()?, number))
+    }
+}
+
+/// The stored form of an event after a redaction, which leaves `redacted`.
+pub(crate) async fn redaction(
+    interned: &Interned,
+    redacted: &Pdu,
+    number: EventNumber,
+) -> Result<Redaction, StorageError> {
+    let member = match redacted.state_key() {
+        Some(user_id) if redacted.event_type() == "m.room.member" => Some(interned.user(user_id).await?),
+        _ => None,
+    };
+    let (client_json, federation_json) = (redacted.client_json().clone(), redacted.federation_json().clone());
+    Ok(Redaction { number, client_json, federation_json, member })
+}
+
+/// A local user needs the power level to redact the event of another local user: the rule that lets senders on the same
+/// server redact each other's events is for servers.
+fn may_redact_others(levels: &PowerLevels, sender: &UserId, redacted_sender: &UserId) -> bool {
+    let is_remote = sender.server_name() != redacted_sender.server_name();
+    (is_remote && may_redact(levels, sender, redacted_sender))
+        || levels.user_level(sender) >= PowerLevel::Finite(levels.redact())
+}
