@@ -47,6 +47,7 @@ mod database;
 mod devices;
 mod dialect;
 mod directory;
+mod encryption;
 mod erasure;
 mod error;
 mod events;
@@ -112,13 +113,18 @@ pub use database::Database;
 pub use devices::{Device, LastSeen};
 pub use dialect::Engine;
 pub use directory::DirectoryEntry;
+pub use encryption::{
+    BackedUpSession, ClaimedKey, CrossSigningKey, CrossSigningUsage, KeyBackup, KeyCounts, KeySignature, KeysUpload,
+    NewKey, NewKeySignature, NewToDeviceMessage, SessionFilter, StoredDeviceKeys, StoredSessions, ToDeviceDevice,
+    ToDeviceSend, UploadConflict, WantedKey,
+};
 pub use error::StorageError;
 pub use events::{RedactedEvent, Standing, StoredEvent, StoredPdu, TimelineReader};
 pub use history::{RoomView, ViewKeys};
 pub use interning::Interned;
 pub use jobs::{Claim, ClaimedJob, JobCounts, JobFilter, JobId, JobRecord, JobState, NewJob, Progress, Wanted};
 pub use leases::{HeldLease, Lease};
-pub use log::{LogEntry, LogObserver, LostLog};
+pub use log::{DeviceChange, LogEntry, LogObserver, LostLog};
 pub use media::{Filled, Media, MediaContent, MediaKey, ThumbnailKey};
 pub use membership::{FirstMember, Membership, RoomMembership};
 pub use migrations::MIGRATIONS;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use homeserver_core::{DeviceSn, EventSn, Position, RoomSn, Timestamp, UserSn};
 use serde::{Deserialize, Serialize};
 
-use super::LogEntry;
+use super::{DeviceChange, LogEntry};
 use crate::events::{RedactedEvent, StoredEvent};
 use crate::media::MediaKey;
 use crate::presence::{Presence, PresenceState};
@@ -41,6 +41,10 @@ pub(super) enum WrittenEntry {
     RoomForgotten(Position, RoomSn, UserSn),
     /// Position, server names and media IDs.
     Media(Position, Vec<(String, String)>),
+    /// Position, users with their devices, the code of what has changed.
+    Devices(Position, Vec<(UserSn, DeviceSn)>, u8),
+    /// Position, user, who alone sees it.
+    DeviceList(Position, UserSn, Option<UserSn>),
 }
 
 /// A user and the code of a membership.
@@ -136,6 +140,10 @@ impl From<&LogEntry> for WrittenEntry {
                 let keys = media.iter().map(|key| (key.server_name.clone(), key.media_id.clone()));
                 Self::Media(*position, keys.collect())
             }
+            LogEntry::Devices { position, devices, change } => {
+                Self::Devices(*position, devices.to_vec(), change.code())
+            }
+            LogEntry::DeviceList { position, user_sn, seen_by } => Self::DeviceList(*position, *user_sn, *seen_by),
         }
     }
 }
@@ -163,6 +171,12 @@ impl WrittenEntry {
                 let keys = keys.into_iter().map(|(server_name, media_id)| MediaKey { server_name, media_id });
                 LogEntry::Media { position, media: keys.collect() }
             }
+            Self::Devices(position, devices, code) => {
+                let unknown = || unknown("change of devices", code.into());
+                let change = DeviceChange::from_code(code).ok_or_else(unknown)?;
+                LogEntry::Devices { position, devices: devices.into(), change }
+            }
+            Self::DeviceList(position, user_sn, seen_by) => LogEntry::DeviceList { position, user_sn, seen_by },
         }))
     }
 }
@@ -336,6 +350,9 @@ mod tests {
             LogEntry::Account { position, user_sn, has_ended: false },
             LogEntry::RoomForgotten { position, room_sn, user_sn },
             LogEntry::Media { position, media: [key].into() },
+            LogEntry::Devices { position, devices: [(user_sn, DeviceSn(7))].into(), change: DeviceChange::OneTimeKeys },
+            LogEntry::DeviceList { position, user_sn, seen_by: None },
+            LogEntry::DeviceList { position, user_sn, seen_by: Some(UserSn(8)) },
         ]
     }
 
