@@ -15,9 +15,8 @@ const OF_DEVICES: [&str; 4] = [
     "DELETE FROM fallback_keys WHERE device_sn IN LIST($1)",
 ];
 
-/// What belongs to a user, beside the devices.
-const OF_USER: [&str; 4] = [
-    "DELETE FROM cross_signing_keys WHERE user_sn = $1",
+/// What belongs to a user, beside the devices and the keys that others see.
+const OF_USER: [&str; 3] = [
     "DELETE FROM key_signatures WHERE target_sn = $1",
     "DELETE FROM key_backup_sessions WHERE user_sn = $1",
     "DELETE FROM key_backups WHERE user_sn = $1",
@@ -54,6 +53,10 @@ impl Tx {
         for sql in OF_USER {
             self.execute(sql, params![user_sn]).await?;
         }
-        self.note_device_list_change(user_sn).await
+        let sql = "DELETE FROM cross_signing_keys WHERE user_sn = $1";
+        if self.execute(sql, params![user_sn]).await? > 0 {
+            self.note_device_list_change(user_sn).await?;
+        }
+        Ok(())
     }
 }
