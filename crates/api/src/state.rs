@@ -19,6 +19,10 @@ use accounts::threepids::ThirdPartyIdentifiers;
 use accounts::uia::UserInteractiveAuth;
 use axum::extract::FromRef;
 use background::{BackgroundJobs, Statistics};
+use encryption::backup::Backups;
+use encryption::device_lists::DeviceLists;
+use encryption::keys::Keys;
+use encryption::to_device::ToDevice;
 use federation::{Gate, OwnKeys};
 use homeserver_core::Identity;
 use media::ContentRepository;
@@ -120,6 +124,14 @@ components! {
     media: Arc<ContentRepository>,
     /// How often things may be done.
     rate_limits: Arc<RateLimits>,
+    /// Messages from device to device.
+    to_device: Arc<ToDevice>,
+    /// The keys of devices.
+    keys: Arc<Keys>,
+    /// Backups of keys.
+    backups: Arc<Backups>,
+    /// Whose keys have changed.
+    device_lists: Arc<DeviceLists>,
     /// What is new.
     sync: Arc<Sync>,
     /// Work in the background.

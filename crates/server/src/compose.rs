@@ -24,6 +24,10 @@ use api::{ApiState, Components, RequestObserver};
 use axum::Router;
 use background::{BackgroundJobs, Statistics, WorkOutStates};
 use config::{ClientTraces, Config, Resource, Sources};
+use encryption::backup::Backups;
+use encryption::device_lists::DeviceLists;
+use encryption::keys::Keys;
+use encryption::to_device::{QueueLimits, ToDevice};
 use event_log::{LogFollower, LogTail, UserRoomsCache, Wakeups};
 use homeserver_core::{Clock, Identity, MemoryBudget, SystemClock};
 use http::{Method, StatusCode};
@@ -36,7 +40,7 @@ use storage::{Database, DatabaseOptions, Interned, RoomStates, ServerLock, Stora
 use sync::presence::{PresenceOptions, Presences};
 use sync::receipts::Receipts;
 use sync::typing::Typing;
-use sync::v3::Sync;
+use sync::v3::{Sync, SyncedDevices};
 use tasks::limits::Limit;
 use tasks::{loops::Loops, queue::JobQueue};
 use telemetry::{HealthProbe, Metrics, RemoteTraces, SpanCounts};
@@ -128,6 +132,9 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let typing = Arc::new(typing);
     // Before the log's tail as well: whom a user ignores is what the log has told.
     let ignored_users = IgnoredUsers::follow(&database);
+    // And so is what waits for devices, and which keys they have.
+    let to_device = ToDevice::follow(&database, interned.clone(), clock.clone(), QueueLimits::default());
+    let keys = Keys::follow(&database, interned.clone(), server_name.clone());
     let log = metrics.log().clone();
     let lag = Box::new(move |lag| log.followed(lag));
     let progress = LogFollower::start_observed(&database, tail.clone(), user_rooms.clone(), wakeups.clone(), lag);
@@ -267,8 +274,10 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         mails: mails.as_ref(),
     };
     jobs::start(&queue, &needs, &loops);
+    let device_lists = DeviceLists::new(database.clone(), interned.clone(), tail.clone(), user_rooms.clone());
+    let device_lists = Arc::new(device_lists);
     let initial = heavy_work.initial_sync.clone();
-    let sync = Arc::new(Sync::new(
+    let sync = Sync::new(
         database.clone(),
         interned,
         states.clone(),
@@ -281,7 +290,12 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         presences.clone(),
         initial,
         stopping,
-    ));
+    );
+    let sync = Arc::new(sync.with_devices(SyncedDevices {
+        to_device: to_device.clone(),
+        keys: keys.clone(),
+        device_lists: device_lists.clone(),
+    }));
     observing::observe_sync(&metrics, sync.clone());
 
     let reconfigurable = Reconfigurable {
@@ -331,6 +345,10 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         remote,
         media,
         rate_limits: rate_limits.clone(),
+        to_device,
+        keys,
+        backups: Arc::new(Backups::new(database.clone())),
+        device_lists,
         sync,
         background_jobs,
         statistics,

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use event_log::tokens::parse_token;
+use event_log::tokens::{parse_to_device, parse_token};
 use futures::{Stream, StreamExt as _, stream};
 use rooms::RoomError;
 use serde::Deserialize;
@@ -53,6 +53,7 @@ pub(super) async fn sync(
     };
     let request = SyncRequest {
         since,
+        received_to_device: parameters.since.as_deref().and_then(parse_to_device),
         timeout: Duration::from_millis(parameters.timeout),
         filter: Box::pin(filter(&filters, &requester, parameters.filter.as_deref())).await?,
         full_state: parameters.full_state,

@@ -18,6 +18,7 @@
 mod answer;
 mod changes;
 mod counts;
+mod devices;
 mod form;
 mod hidden_state;
 mod joined;
@@ -52,6 +53,7 @@ use crate::typing::Typing;
 use answer::Answer;
 use changes::RoomUpdate;
 pub use counts::SyncCounts;
+pub use devices::SyncedDevices;
 use large_rooms::MEMBERS_AT_ONCE;
 use members::SentMembers;
 use whole::Pieces;
@@ -71,6 +73,8 @@ const MAX_TIMELINE_LIMIT: usize = 500;
 pub struct SyncRequest {
     /// What the client has seen; `None` at first.
     pub since: Option<Position>,
+    /// Up to where the client has the messages to its device, if that is not `since`.
+    pub received_to_device: Option<Position>,
     /// How long to wait for something new.
     pub timeout: Duration,
     /// What the client wants to see.
@@ -79,6 +83,14 @@ pub struct SyncRequest {
     pub full_state: bool,
     /// Whether state is to be that at the end of the timeline, in `state_after`.
     pub use_state_after: bool,
+}
+
+impl SyncRequest {
+    /// Up to where the client has the messages to its device, if it has seen everything up to `since`.
+    fn received(&self, since: Option<Position>) -> Option<Position> {
+        let own = self.received_to_device.filter(|_| since == self.since);
+        own.min(since).or(since)
+    }
 }
 
 /// Answers `/sync`.
@@ -98,6 +110,8 @@ pub struct Sync {
     members_at_once: usize,
     stopping: CancellationToken,
     counters: counts::Counters,
+    /// What devices are told of messages and keys.
+    devices: Option<SyncedDevices>,
 }
 
 /// One pass over what changed in `(from, to]`.
@@ -111,6 +125,8 @@ struct Pass<'a> {
     /// `None` for a first sync.
     from: Option<Position>,
     to: Position,
+    /// The messages to the device after this position are new.
+    received_to_device: Position,
 }
 
 impl Pass<'_> {
@@ -196,7 +212,14 @@ impl Sync {
             members_at_once: MEMBERS_AT_ONCE,
             stopping,
             counters,
+            devices: None,
         }
+    }
+
+    /// Tells devices of their messages, and of keys.
+    #[must_use]
+    pub fn with_devices(self, devices: SyncedDevices) -> Self {
+        Self { devices: Some(devices), ..self }
     }
 
     /// Has no more than so many members in memory together. A room with half as many is read in pages.
@@ -223,6 +246,7 @@ impl Sync {
             since => since,
         };
         self.counters.asked(since.is_none());
+        self.note_delivered(requester, request.received(since)).await?;
         let deadline = tokio::time::Instant::now() + request.timeout.min(MAX_WAIT);
         // The work is boxed, so that a request that only waits does not take the room that the work would need.
         let may_wait = !request.timeout.is_zero();
@@ -231,7 +255,7 @@ impl Sync {
         }
         let answer = Box::pin(self.answer(requester, request, since)).await?;
         if !may_wait || !answer.is_empty() {
-            return Ok(SyncBody::Whole(answer.into_json()));
+            return self.body(requester, answer).await;
         }
         // What was looked through in vain is not looked through again.
         let mut since = Some(answer.next_batch());
@@ -240,7 +264,7 @@ impl Sync {
             let entry = self.wakeups.enter(requester.user_sn);
             let answer = Box::pin(self.answer(requester, request, since)).await?;
             if !answer.is_empty() {
-                return Ok(SyncBody::Whole(answer.into_json()));
+                return self.body(requester, answer).await;
             }
             since = Some(answer.next_batch());
             let is_woken = tokio::select! {
@@ -255,9 +279,15 @@ impl Sync {
             if !is_woken {
                 self.wakeups.leave(requester.user_sn);
                 let answer = Box::pin(self.answer(requester, request, since)).await?;
-                return Ok(SyncBody::Whole(answer.into_json()));
+                return self.body(requester, answer).await;
             }
         }
+    }
+
+    /// The whole answer, with what is told every time.
+    async fn body(&self, requester: &Requester, mut answer: Answer) -> Result<SyncBody, RoomError> {
+        self.add_key_counts(requester, &mut answer).await?;
+        Ok(SyncBody::Whole(answer.into_json()))
     }
 
     /// Answers nothing while what other servers write is not known.
@@ -281,12 +311,14 @@ impl Sync {
     ) -> Result<Answer, RoomError> {
         self.check_log()?;
         let to = self.tail.end();
-        if since == Some(to) {
+        let received = request.received(since);
+        if since == Some(to) && received == since {
             return Ok(Answer::new(to));
         }
         let rooms = self.user_rooms.of(requester.user_sn).await?;
         let ignored = self.ignored_users.of(requester).await?;
-        let pass = Pass { requester, request, rooms: &rooms, ignored: &ignored, from: since, to };
+        let received_to_device = received.unwrap_or(Position::START);
+        let pass = Pass { requester, request, rooms: &rooms, ignored: &ignored, from: since, to, received_to_device };
         let (mut answer, mut updates) = self.begin_answer(&pass).await?;
         for part in self.divided(&pass, &mut updates).await? {
             self.add_rooms(&pass, part, &mut answer, None).await?;
@@ -306,6 +338,7 @@ impl Sync {
         if self.presences.is_enabled() && pass.wants_presence() {
             self.add_presence(pass, &mut changes, &mut answer).await?;
         }
+        self.add_device_news(pass, &mut answer).await?;
         Ok((answer, changes.rooms))
     }
 

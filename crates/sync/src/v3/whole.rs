@@ -165,8 +165,10 @@ impl Sync {
         let to = self.tail.end();
         let rooms = self.user_rooms.of(requester.user_sn).await?;
         let ignored = self.ignored_users.of(requester).await?;
-        let pass = Pass { requester, request, rooms: &rooms, ignored: &ignored, from: since, to };
+        let received_to_device = request.received(since).unwrap_or(Position::START);
+        let pass = Pass { requester, request, rooms: &rooms, ignored: &ignored, from: since, to, received_to_device };
         let (mut answer, mut updates) = self.begin_answer(&pass).await?;
+        self.add_key_counts(requester, &mut answer).await?;
         answer.write_start(&mut out.gathered);
         updates.sort_by_key(section);
         let joined = updates.partition_point(|update| update.membership == Membership::Join);

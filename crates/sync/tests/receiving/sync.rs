@@ -96,6 +96,7 @@ impl Client {
 fn everything() -> SyncRequest {
     SyncRequest {
         since: None,
+        received_to_device: None,
         timeout: Duration::ZERO,
         filter: Arc::new(FilterDefinition::default()),
         full_state: false,
