@@ -10,9 +10,6 @@ use crate::Empty;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Content, EventType, GuestOrUser, Json, Path, TransactionId};
 
-/// The largest body: clients send the keys of a room to many devices at once.
-const LIMIT_BYTES: usize = 4 << 20;
-
 #[derive(Deserialize)]
 pub(crate) struct Body {
     messages: ToDeviceMessages,
@@ -23,7 +20,7 @@ pub(crate) async fn send_to_device(
     GuestOrUser(requester): GuestOrUser,
     Path((event_type, transaction_id)): Path<(EventType, TransactionId)>,
     State(to_device): State<Arc<ToDevice>>,
-    Content(body): Content<Body, LIMIT_BYTES>,
+    Content(body): Content<Body>,
 ) -> ApiResult<Json<Empty>> {
     to_device.send(&requester, &event_type, &transaction_id, body.messages).await?;
     Ok(Json(Empty {}))

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use accounts::sessions::Requester;
 use homeserver_core::UserSn;
 use ruma::OwnedUserId;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use storage::{CrossSigningUsage, KeySignature, StorageError};
+use storage::{CrossSigningUsage, Engine, KeySignature, StorageError};
 
 use super::Keys;
 use super::signed::add_signature;
 use super::user_keys::{KnownUserKeys, UserKeys, parsed, raw};
+
+/// How long it is waited for what other nodes have written.
+const CATCH_UP: Duration = Duration::from_secs(10);
 
 /// Devices by user; none at all stands for all of a user's devices.
 pub type WantedDevices = BTreeMap<OwnedUserId, Vec<String>>;
@@ -39,6 +43,7 @@ impl Keys {
     /// # Errors
     /// [`StorageError`] if they cannot be read.
     pub async fn query(&self, requester: &Requester, wanted: WantedDevices) -> Result<QueryAnswer, StorageError> {
+        self.catch_up().await?;
         let mut answer = QueryAnswer::default();
         let (mut users, mut numbers) = (Vec::new(), Vec::new());
         for (user_id, devices) in wanted {
@@ -62,6 +67,16 @@ impl Keys {
         }
         self.add_signatures_of(requester, &users, &numbers, &mut answer).await?;
         Ok(answer)
+    }
+
+    /// Another node may have told the requester of a change that this one has not followed yet. What is in memory would be out of date,
+    /// and the requester would not be told again.
+    async fn catch_up(&self) -> Result<(), StorageError> {
+        if self.database.engine() == Engine::Postgres {
+            let end = self.database.position().await?;
+            self.database.catch_up(end, CATCH_UP).await?;
+        }
+        Ok(())
     }
 
     /// Adds the signatures that the requester has added to others' master keys, which nobody else sees.

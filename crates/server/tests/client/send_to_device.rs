@@ -64,7 +64,7 @@ on_both_databases! {
             send(&alice, "same", json!({ &bob.id: { "*": { "number": number } } })).await.ok();
         }
         // At once, too.
-        let same = || send(&alice, "at once", json!({ &bob.id: { "*": { "number": 3 } } }));
+        let same = || send(&alice, "at-once", json!({ &bob.id: { "*": { "number": 3 } } }));
         let answers = tokio::join!(same(), same(), same());
         for answer in [answers.0, answers.1, answers.2] {
             answer.ok();

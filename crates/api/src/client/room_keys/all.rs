@@ -9,15 +9,12 @@ use super::{ChangeAnswer, OfVersion};
 use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json, Query};
 
-/// The largest body: clients back up many keys at once.
-pub(super) const LIMIT_BYTES: usize = 8 << 20;
-
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3room_keyskeys>
 pub(crate) async fn put(
     Authenticated(requester): Authenticated,
     Query(of): Query<OfVersion>,
     State(backups): State<Arc<Backups>>,
-    Json(keys): Json<Rooms<UploadedKey>, LIMIT_BYTES>,
+    Json(keys): Json<Rooms<UploadedKey>>,
 ) -> ApiResult<Json<ChangeAnswer>> {
     Ok(Json(backups.put(requester.user_sn, &of.version, keys).await?.into()))
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use encryption::backup::{Backups, KeyData, RoomSessions, Rooms, SessionFilter, UploadedKey};
 
-use super::all::LIMIT_BYTES;
 use super::{ChangeAnswer, OfVersion};
 use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json, Path, Query};
@@ -16,7 +15,7 @@ pub(crate) async fn put(
     Path(room_id): Path<String>,
     Query(of): Query<OfVersion>,
     State(backups): State<Arc<Backups>>,
-    Json(keys): Json<RoomSessions<UploadedKey>, LIMIT_BYTES>,
+    Json(keys): Json<RoomSessions<UploadedKey>>,
 ) -> ApiResult<Json<ChangeAnswer>> {
     let keys = Rooms { rooms: [(room_id, keys)].into() };
     Ok(Json(backups.put(requester.user_sn, &of.version, keys).await?.into()))
