@@ -20,6 +20,10 @@ use accounts::uia::UserInteractiveAuth;
 use accounts::well_known::WellKnown;
 use axum::extract::FromRef;
 use background::{BackgroundJobs, Statistics};
+use encryption::backup::Backups;
+use encryption::device_lists::DeviceLists;
+use encryption::keys::Keys;
+use encryption::to_device::ToDevice;
 use federation::{Gate, OwnKeys};
 use homeserver_core::Identity;
 use media::ContentRepository;
@@ -109,6 +113,18 @@ components! {
         push_rules: Arc<PushRules>,
         /// Filters that users have stored.
         filters: Arc<Filters>,
+    }
+
+    /// End-to-end encryption.
+    encryption: EncryptionComponents {
+        /// To-device messages.
+        to_device: Arc<ToDevice>,
+        /// The keys of devices.
+        keys: Arc<Keys>,
+        /// Backups of keys.
+        backups: Arc<Backups>,
+        /// Users whose keys have changed.
+        device_lists: Arc<DeviceLists>,
     }
 
     /// Rooms, and what is in them.

@@ -107,6 +107,7 @@ impl Handle<RemoveExpired> for CleanUp {
         let sent_before = now.minus(KEEP_TRANSACTIONS);
         let what = "Removing transaction IDs";
         until_nothing_is_left(run, what, || database.remove_old_transactions(sent_before, AT_ONCE)).await?;
+        until_nothing_is_left(run, what, || database.remove_old_to_device_transactions(sent_before, AT_ONCE)).await?;
         let what = "Removing attempts to confirm e-mail addresses";
         until_nothing_is_left(run, what, || database.prune_validation_sessions(now, MAX_SESSIONS)).await?;
         let ended_before = now.minus(KEEP_TYPING);

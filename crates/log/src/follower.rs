@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use homeserver_core::{Cache, CacheOptions, HeapSize, Position, RoomSn, UserSn};
 use parking_lot::{Mutex, RwLock};
-use storage::{Database, LogEntry, LogObserver, Membership, ReceiptType, StorageError};
+use storage::{Database, DeviceChange, LogEntry, LogObserver, Membership, ReceiptType, StorageError};
 use tasks::bounded::{BoundedQueue, BoundedQueueOptions, WhenFull};
 use tokio::sync::OnceCell;
 
@@ -116,6 +116,7 @@ impl LogFollower {
         database.memory().join("log_tail", &tail);
         let reading = Arc::new(Reading {
             members: members.clone(),
+            user_rooms: user_rooms.clone(),
             wakeups: wakeups.clone(),
             progress: progress.clone(),
             observer,
@@ -156,6 +157,7 @@ impl LogObserver<LogEntry> for LogFollower {
 /// Wakes the readers of each transaction.
 struct Reading {
     members: Arc<LocalMembers>,
+    user_rooms: Arc<UserRoomsCache>,
     wakeups: Arc<Wakeups>,
     progress: Arc<LogProgress>,
     observer: FollowObserver,
@@ -164,7 +166,7 @@ struct Reading {
 impl Reading {
     async fn wake(&self, (since, entries): Committed) {
         self.progress.begins(since);
-        let woken = AssertUnwindSafe(wake_readers(&entries, &self.members, &self.wakeups)).catch_unwind().await;
+        let woken = AssertUnwindSafe(self.wake_readers(&entries)).catch_unwind().await;
         if woken.is_err() {
             tracing::error!("waking the readers of a transaction ended with a panic; waking everybody");
             self.wakeups.wake_all();
@@ -172,38 +174,55 @@ impl Reading {
         self.progress.ends(&entries);
         (self.observer)(since.elapsed());
     }
-}
 
-async fn wake_readers(entries: &[LogEntry], members: &LocalMembers, wakeups: &Wakeups) {
-    let mut rooms = HashSet::new();
-    for entry in entries {
-        match entry {
-            LogEntry::Event(_) | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => {
-                wakeups.wake(entry.membership_change().map(|(_, user_sn, _)| user_sn));
-                rooms.extend(entry.room_sn());
+    async fn wake_readers(&self, entries: &[LogEntry]) {
+        let (members, wakeups) = (&self.members, &self.wakeups);
+        let mut rooms = HashSet::new();
+        for entry in entries {
+            match entry {
+                LogEntry::Event(_) | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => {
+                    wakeups.wake(entry.membership_change().map(|(_, user_sn, _)| user_sn));
+                    rooms.extend(entry.room_sn());
+                }
+                LogEntry::Receipt(receipt) if receipt.receipt_type == ReceiptType::Read => {
+                    rooms.insert(receipt.room_sn);
+                }
+                LogEntry::Receipt(receipt) => wakeups.wake([receipt.user_sn]),
+                LogEntry::Typing { room_sn, .. } => {
+                    rooms.insert(*room_sn);
+                }
+                LogEntry::AccountData { user_sn, .. } => wakeups.wake([*user_sn]),
+                // Each is told as account data too.
+                LogEntry::NotificationRules { .. } => {}
+                // Nobody is shown it.
+                LogEntry::Account { .. } | LogEntry::RoomForgotten { .. } | LogEntry::Media { .. } => {}
+                LogEntry::Devices { devices, change: DeviceChange::Messages, .. } => {
+                    wakeups.wake(devices.iter().map(|(user_sn, _)| *user_sn));
+                }
+                // Clients are told with the next answer, whatever it is about.
+                LogEntry::Devices { change: DeviceChange::OneTimeKeys | DeviceChange::Deleted, .. } => {}
+                LogEntry::DeviceList { seen_by: Some(user_sn), .. } => wakeups.wake([*user_sn]),
+                LogEntry::DeviceList { user_sn, seen_by: None, .. } => {
+                    wakeups.wake([*user_sn]);
+                    match self.user_rooms.of(*user_sn).await {
+                        Ok(places) => rooms.extend(places.joined()),
+                        Err(error) => {
+                            tracing::warn!(%error, %user_sn, "the rooms of a user cannot be read; waking everybody");
+                            wakeups.wake_all();
+                        }
+                    }
+                }
+                // Not at once, and not for each: see `sync::presence`.
+                LogEntry::Presence(_) => {}
             }
-            LogEntry::Receipt(receipt) if receipt.receipt_type == ReceiptType::Read => {
-                rooms.insert(receipt.room_sn);
-            }
-            LogEntry::Receipt(receipt) => wakeups.wake([receipt.user_sn]),
-            LogEntry::Typing { room_sn, .. } => {
-                rooms.insert(*room_sn);
-            }
-            LogEntry::AccountData { user_sn, .. } => wakeups.wake([*user_sn]),
-            // Each is told as account data too.
-            LogEntry::NotificationRules { .. } => {}
-            // Nobody is shown it.
-            LogEntry::Account { .. } | LogEntry::RoomForgotten { .. } | LogEntry::Media { .. } => {}
-            // Not at once, and not for each: see `sync::presence`.
-            LogEntry::Presence(_) => {}
         }
-    }
-    for room_sn in rooms {
-        match members.of(room_sn).await {
-            Ok(room) => wakeups.wake_members(&room.users.read()),
-            Err(error) => {
-                tracing::warn!(%error, %room_sn, "the members of a room cannot be read; waking everybody");
-                wakeups.wake_all();
+        for room_sn in rooms {
+            match members.of(room_sn).await {
+                Ok(room) => wakeups.wake_members(&room.users.read()),
+                Err(error) => {
+                    tracing::warn!(%error, %room_sn, "the members of a room cannot be read; waking everybody");
+                    wakeups.wake_all();
+                }
             }
         }
     }

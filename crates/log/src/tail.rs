@@ -194,6 +194,8 @@ fn cost(entry: &LogEntry) -> u64 {
         | LogEntry::Account { .. }
         | LogEntry::RoomForgotten { .. }
         | LogEntry::Media { .. }
+        | LogEntry::Devices { .. }
+        | LogEntry::DeviceList { .. }
         | LogEntry::NotificationRules { .. }
         | LogEntry::Typing { .. }
         | LogEntry::StateResolved { .. }

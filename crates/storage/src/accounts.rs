@@ -223,6 +223,7 @@ impl Tx {
         if erase {
             self.erase_user(user_sn).await?;
         }
+        self.remove_encryption_of_user(user_sn).await?;
         self.delete_all_devices(user_sn, None).await
     }
 

@@ -89,7 +89,12 @@ impl Database {
         name: Option<String>,
     ) -> Result<bool, StorageError> {
         let sql = "UPDATE devices SET display_name = $3 WHERE user_sn = $1 AND device_id = $2";
-        self.write(async move |tx| Ok(tx.execute(sql, params![user_sn, &device_id, &name]).await? > 0)).await
+        self.write(async move |tx| {
+            tx.hold_log().await?;
+            tx.note_renamed_device(user_sn, &device_id).await?;
+            Ok(tx.execute(sql, params![user_sn, &device_id, &name]).await? > 0)
+        })
+        .await
     }
 
     /// Deletes those of the devices that exist, with their tokens. Returns the hashes of the access tokens.
@@ -194,6 +199,7 @@ impl Tx {
         }
         let tokens = self.delete_tokens(devices).await?;
         self.execute("DELETE FROM client_transactions WHERE sender IN LIST($1)", params![devices]).await?;
+        self.remove_encryption_of_devices(devices).await?;
         self.execute("DELETE FROM devices WHERE device_sn IN LIST($1)", params![devices]).await?;
         Ok(tokens)
     }

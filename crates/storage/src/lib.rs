@@ -43,6 +43,7 @@ mod client_transactions;
 mod database;
 mod devices;
 mod directory;
+mod encryption;
 mod erasure;
 mod events;
 mod filters;
@@ -100,12 +101,17 @@ pub use clean_up::Swept;
 pub use client_transactions::{ClientTransaction, TransactionEndpoint, TransactionSender};
 pub use devices::{Device, LastSeen};
 pub use directory::DirectoryEntry;
+pub use encryption::{
+    BackedUpSession, ClaimedKey, CrossSigningKey, CrossSigningUsage, KeyBackup, KeyCounts, KeySignature, KeysUpload,
+    NewKey, NewKeySignature, NewToDeviceMessage, SessionFilter, StoredDeviceKeys, StoredSessions, ToDeviceDevice,
+    ToDeviceSend, UploadConflict, WantedKey,
+};
 pub use events::{RedactedEvent, Standing, StoredEvent, StoredPdu, TimelineReader};
 pub use history::{RoomView, ViewKeys};
 pub use interning::Interned;
 pub use jobs::{Claim, ClaimedJob, JobCounts, JobFilter, JobId, JobRecord, JobState, NewJob, Progress, Wanted};
 pub use leases::{HeldLease, Lease};
-pub use log::LogEntry;
+pub use log::{DeviceChange, LogEntry};
 pub use media::{Filled, Media, MediaContent, MediaKey, ThumbnailKey};
 pub use membership::{FirstMember, Membership, RoomMembership};
 pub use migrations::MIGRATIONS;

@@ -7,7 +7,7 @@ mod written;
 use std::sync::Arc;
 
 use database::{Entry, Readers};
-use homeserver_core::{Position, RoomSn, UserSn};
+use homeserver_core::{DeviceSn, Position, RoomSn, UserSn};
 
 use crate::events::StoredEvent;
 use crate::media::MediaKey;
@@ -95,6 +95,50 @@ pub enum LogEntry {
         /// The media.
         media: Arc<[MediaKey]>,
     },
+    /// What is kept for devices has changed. Clients are not shown it from here: what they are shown is read.
+    Devices {
+        /// Where in the log.
+        position: Position,
+        /// Which devices, and whose they are.
+        devices: Arc<[(UserSn, DeviceSn)]>,
+        /// What has changed.
+        change: DeviceChange,
+    },
+    /// What others use to encrypt for a user, or to verify the user, has changed.
+    DeviceList {
+        /// Where in the log.
+        position: Position,
+        /// Whose.
+        user_sn: UserSn,
+        /// Who alone sees the change; `None` if all do who share a room with the user.
+        seen_by: Option<UserSn>,
+    },
+}
+
+/// What has changed of that which is kept for devices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeviceChange {
+    /// There are new messages for them.
+    Messages,
+    /// Others have other one-time keys or fallback keys of them.
+    OneTimeKeys,
+    /// They were deleted.
+    Deleted,
+}
+
+impl DeviceChange {
+    /// The number it is written down as.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Messages => 1,
+            Self::OneTimeKeys => 2,
+            Self::Deleted => 3,
+        }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        [Self::Messages, Self::OneTimeKeys, Self::Deleted].into_iter().find(|change| change.code() == code)
+    }
 }
 
 impl LogEntry {
@@ -112,14 +156,16 @@ impl LogEntry {
             | Self::StateKnown { position, .. }
             | Self::Account { position, .. }
             | Self::RoomForgotten { position, .. }
-            | Self::Media { position, .. } => *position,
+            | Self::Media { position, .. }
+            | Self::Devices { position, .. }
+            | Self::DeviceList { position, .. } => *position,
         }
     }
 
     /// Whether clients are shown it. What they are not shown is for what this process keeps in memory.
     #[must_use]
     pub fn is_shown(&self) -> bool {
-        !matches!(self, Self::Account { .. } | Self::RoomForgotten { .. } | Self::Media { .. })
+        !matches!(self, Self::Account { .. } | Self::RoomForgotten { .. } | Self::Media { .. } | Self::Devices { .. })
     }
 
     /// The room and the user whose membership changed, and the new membership.
@@ -136,6 +182,8 @@ impl LogEntry {
             | Self::Account { .. }
             | Self::RoomForgotten { .. }
             | Self::Media { .. }
+            | Self::Devices { .. }
+            | Self::DeviceList { .. }
             | Self::Typing { .. } => return None,
         };
         membership.map(|(user_sn, membership)| (room_sn, user_sn, membership))
@@ -155,7 +203,9 @@ impl LogEntry {
             | Self::Presence(_)
             | Self::Account { .. }
             | Self::RoomForgotten { .. }
-            | Self::Media { .. } => None,
+            | Self::Media { .. }
+            | Self::Devices { .. }
+            | Self::DeviceList { .. } => None,
         }
     }
 }

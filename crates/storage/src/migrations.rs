@@ -20,6 +20,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0016_signing_keys.sql"),
     include_str!("migrations/0017_accounts.sql"),
     include_str!("migrations/0018_nodes.sql"),
+    include_str!("migrations/0019_encryption.sql"),
 ];
 
 /// The last schema of the versions that allowed one server on a database.

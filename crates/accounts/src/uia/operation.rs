@@ -17,6 +17,8 @@ pub enum Operation {
     DeleteDevices,
     /// Adding a third-party identifier to an account.
     AddThreepid,
+    /// Replacing cross-signing keys.
+    ReplaceCrossSigningKeys,
 }
 
 impl Operation {
@@ -28,6 +30,7 @@ impl Operation {
             Self::Deactivate => "deactivate",
             Self::DeleteDevices => "delete devices",
             Self::AddThreepid => "add address",
+            Self::ReplaceCrossSigningKeys => "replace cross-signing keys",
         }
     }
 }

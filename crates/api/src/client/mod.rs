@@ -8,6 +8,7 @@ mod capabilities;
 mod devices;
 mod directory;
 mod filter;
+mod keys;
 mod login;
 mod logout;
 mod presence;
@@ -15,7 +16,9 @@ mod profile;
 mod push_rules;
 mod refresh;
 mod register;
+mod room_keys;
 mod rooms;
+mod send_to_device;
 mod session;
 mod sync;
 mod threepids;
@@ -41,6 +44,8 @@ pub(crate) fn routes() -> Router<ApiState> {
     let routes = reading_rooms(routes);
     let routes = directories(routes);
     let routes = notifications(routes);
+    let routes = encryption(routes);
+    let routes = key_backup(routes);
     routes.into_router()
 }
 
@@ -152,6 +157,28 @@ fn notifications(routes: Paths) -> Paths {
         .v3("/pushrules/global/{kind}/{ruleId}/actions", get(actions).put(set_actions))
         .v3("/rooms/{roomId}/receipt/{receiptType}/{eventId}", post(rooms::receipt::receipt))
         .v3("/rooms/{roomId}/read_markers", post(rooms::read_markers::read_markers))
+}
+
+fn encryption(routes: Paths) -> Paths {
+    use keys::{changes, claim, device_signing, query, signatures, upload};
+    routes
+        .v3("/sendToDevice/{eventType}/{txnId}", put(send_to_device::send_to_device))
+        .v3("/keys/upload", post(upload::upload))
+        .v3("/keys/query", post(query::query))
+        .v3("/keys/claim", post(claim::claim))
+        .v3("/keys/changes", get(changes::changes))
+        .v3("/keys/device_signing/upload", post(device_signing::upload))
+        .v3("/keys/signatures/upload", post(signatures::upload))
+}
+
+fn key_backup(routes: Paths) -> Paths {
+    use room_keys::{all, room, session, version};
+    routes
+        .v3("/room_keys/version", get(version::newest).post(version::create))
+        .v3("/room_keys/version/{version}", get(version::read).put(version::update).delete(version::delete))
+        .v3("/room_keys/keys", get(all::read).put(all::put).delete(all::delete))
+        .v3("/room_keys/keys/{roomId}", get(room::read).put(room::put).delete(room::delete))
+        .v3("/room_keys/keys/{roomId}/{sessionId}", get(session::read).put(session::put).delete(session::delete))
 }
 
 fn directories(routes: Paths) -> Paths {

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use event_log::tokens::parse_token;
+use event_log::tokens::{parse_to_device, parse_token};
 use futures::{Stream, StreamExt as _, stream};
 use rooms::RoomError;
 use serde::Deserialize;
@@ -57,7 +57,12 @@ pub(super) async fn sync(
         full_state: parameters.full_state,
         state_after: parameters.use_state_after.or(parameters.unstable_use_state_after).unwrap_or_default(),
     };
-    let request = SyncRequest { since, timeout: Duration::from_millis(parameters.timeout), wants };
+    let request = SyncRequest {
+        since,
+        received_to_device: parameters.since.as_deref().and_then(parse_to_device),
+        timeout: Duration::from_millis(parameters.timeout),
+        wants,
+    };
     let _connected = presences.connect(&requester, parameters.set_presence.into()).await;
     let answer = Box::pin(sync.sync(&requester, &request)).await?;
     if requester.has_left() {

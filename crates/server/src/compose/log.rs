@@ -3,6 +3,10 @@ use std::sync::Arc;
 use ::sync::typing::Typing;
 use accounts::ignoring::IgnoredUsers;
 use config::Config;
+use encryption::{
+    keys::Keys,
+    to_device::{QueueLimits, ToDevice},
+};
 use event_log::{LogFollower, LogProgress, LogTail, UserRoomsCache, Wakeups};
 use storage::RoomStates;
 
@@ -14,6 +18,8 @@ pub(crate) struct LogParts {
     pub(super) states: Arc<RoomStates>,
     pub(super) typing: Arc<Typing>,
     pub(super) ignored_users: Arc<IgnoredUsers>,
+    pub(super) to_device: Arc<ToDevice>,
+    pub(super) keys: Arc<Keys>,
     pub(super) tail: Arc<LogTail>,
     pub(super) user_rooms: Arc<UserRoomsCache>,
     pub(super) wakeups: Arc<Wakeups>,
@@ -29,14 +35,17 @@ impl LogParts {
         let tail = Arc::new(LogTail::new(database.settled_position().await?));
         let user_rooms = Arc::new(UserRoomsCache::new(database.clone()));
         let wakeups = Arc::new(Wakeups::default());
-        // These two come before the tail: a reader that finds their change in the tail asks them for the rest.
+        // These come before the tail: a reader that finds their change in the tail asks them for the rest.
         let typing = Typing::start(database.clone(), interned.clone(), clock.clone(), loops).await?;
         let ignored_users = IgnoredUsers::follow(database);
+        let to_device = ToDevice::follow(database, interned.clone(), clock.clone(), QueueLimits::default());
+        let keys = Keys::follow(database, interned.clone(), identity.server_name.clone());
         let log = metrics.log().clone();
         let lag = Box::new(move |lag| log.followed(lag));
         let progress = LogFollower::start_observed(database, tail.clone(), user_rooms.clone(), wakeups.clone(), lag);
         observing::observe_log(metrics, progress.clone());
-        Ok(Self { states, typing: Arc::new(typing), ignored_users, tail, user_rooms, wakeups, progress })
+        let typing = Arc::new(typing);
+        Ok(Self { states, typing, ignored_users, to_device, keys, tail, user_rooms, wakeups, progress })
     }
 
     /// Takes over how long a request waits for the whole state of a room.

@@ -7,6 +7,7 @@ mod accounts;
 mod application;
 mod database;
 mod email;
+mod encryption;
 mod federation;
 mod foundation;
 mod heavy_work;
@@ -60,12 +61,14 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let accounts = AccountsParts::new(config, &foundation)?;
     let rooms = RoomsParts::new(config, &foundation, &log, &accounts);
     let media = MediaParts::new(config, &foundation, &federation);
-    let sync = sync::components(config, &foundation, &log).await?;
+    let encryption = encryption::components(&foundation, &log);
+    let sync = sync::components(config, &foundation, &log, &encryption).await?;
     let operations = OperationsParts::new(config, &foundation, &log);
     jobs::start(config, &foundation, &accounts, &rooms, &media).await?;
     let state = ApiState::new(Components {
         operations: operations.components.clone(),
         accounts: accounts.components.clone(),
+        encryption,
         rooms: rooms.components.clone(),
         sync,
         media: media.components.clone(),

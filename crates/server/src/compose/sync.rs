@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use api::state::SyncComponents;
+use api::state::{EncryptionComponents, SyncComponents};
 use config::Config;
 use sync::{
     presence::{PresenceOptions, Presences},
@@ -9,7 +9,7 @@ use sync::{
     v3::Sync,
 };
 
-use super::{foundation::Foundation, log::LogParts, observing};
+use super::{encryption::synced_devices, foundation::Foundation, log::LogParts, observing};
 use crate::StartError;
 
 /// Makes the components of `/sync`. Presence follows the log from here on.
@@ -17,6 +17,7 @@ pub(super) async fn components(
     config: &Config,
     foundation: &Foundation,
     log: &LogParts,
+    encryption: &EncryptionComponents,
 ) -> Result<SyncComponents, StartError> {
     let Foundation { database, interned, clock, .. } = foundation;
     let presences = Presences::start(
@@ -40,7 +41,8 @@ pub(super) async fn components(
         presences: presences.clone(),
     };
     let initial = foundation.heavy_work.initial_sync.clone();
-    let sync = Arc::new(Sync::new(providers, clock.clone(), log.wakeups.clone(), initial, foundation.stopping.clone()));
+    let sync = Sync::new(providers, clock.clone(), log.wakeups.clone(), initial, foundation.stopping.clone());
+    let sync = Arc::new(sync.with_devices(synced_devices(encryption)));
     observing::observe_sync(&foundation.metrics, sync.clone());
     let receipts = Arc::new(Receipts::new(database.clone(), interned.clone(), clock.clone()));
     Ok(SyncComponents { sync, receipts, typing: log.typing.clone(), presences })

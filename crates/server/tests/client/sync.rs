@@ -37,6 +37,15 @@ fn next(answer: &Value) -> &str {
     answer["next_batch"].as_str().unwrap()
 }
 
+/// An answer that tells nothing but where the next one goes on, and that the device has no keys.
+fn nothing_but(next_batch: &str) -> Value {
+    json!({
+        "next_batch": next_batch,
+        "device_one_time_keys_count": { "signed_curve25519": 0 },
+        "device_unused_fallback_key_types": [],
+    })
+}
+
 fn joined<'a>(answer: &'a Value, room: &str) -> &'a Value {
     let joined = &answer["rooms"]["join"][room];
     assert!(joined.is_object(), "{room} is not joined in {answer}");

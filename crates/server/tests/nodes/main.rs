@@ -9,6 +9,7 @@
 
 mod agreement;
 mod conversation;
+mod encryption;
 mod failures;
 mod jobs;
 mod limits;

@@ -11,12 +11,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use database::Readers;
-use homeserver_core::{EventSn, Position, RoomSn, UserSn};
+use homeserver_core::{DeviceSn, EventSn, Position, RoomSn, UserSn};
 use serde::{Deserialize, Serialize};
 
 use self::event::WrittenEvent;
 use self::users::{WrittenPresence, WrittenReceipt};
-use super::LogEntry;
+use super::{DeviceChange, LogEntry};
 use crate::events::{StoredEvent, event_query, read_event};
 use crate::media::MediaKey;
 use crate::{Membership, StorageError, membership, params};
@@ -44,6 +44,10 @@ enum WrittenEntry {
     RoomForgotten(Position, RoomSn, UserSn),
     /// Position, server names and media IDs.
     Media(Position, Vec<(String, String)>),
+    /// Position, users with their devices, the code of what has changed.
+    Devices(Position, Vec<(UserSn, DeviceSn)>, u8),
+    /// Position, user, who alone sees it.
+    DeviceList(Position, UserSn, Option<UserSn>),
 }
 
 /// A user and the code of a membership.
@@ -112,6 +116,10 @@ impl From<&LogEntry> for WrittenEntry {
                 let keys = media.iter().map(|key| (key.server_name.clone(), key.media_id.clone()));
                 Self::Media(*position, keys.collect())
             }
+            LogEntry::Devices { position, devices, change } => {
+                Self::Devices(*position, devices.to_vec(), change.code())
+            }
+            LogEntry::DeviceList { position, user_sn, seen_by } => Self::DeviceList(*position, *user_sn, *seen_by),
         }
     }
 }
@@ -139,6 +147,12 @@ impl WrittenEntry {
                 let keys = keys.into_iter().map(|(server_name, media_id)| MediaKey { server_name, media_id });
                 LogEntry::Media { position, media: keys.collect() }
             }
+            Self::Devices(position, devices, code) => {
+                let unknown = || unknown("change of devices", code.into());
+                let change = DeviceChange::from_code(code).ok_or_else(unknown)?;
+                LogEntry::Devices { position, devices: devices.into(), change }
+            }
+            Self::DeviceList(position, user_sn, seen_by) => LogEntry::DeviceList { position, user_sn, seen_by },
         }))
     }
 }

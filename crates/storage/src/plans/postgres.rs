@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection, PgPool, Row as _};
 use testing::TestDatabase;
 
 use super::{EXCEPTIONS, SMALL, SOURCES, TRANSIENT, literals};
-use crate::{Database, DatabaseOptions, postgres};
+use crate::{Database, DatabaseOptions, Engine};
 
 /// Further indexes whose entries go away once they are dealt with, beside those that SQLite goes through.
 const MORE_TRANSIENT: [(&str, &str); 2] =

@@ -127,6 +127,8 @@ impl Providers {
             LogEntry::Presence(_) | LogEntry::NotificationRules { .. } => {}
             LogEntry::Event(_) | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => {}
             LogEntry::Account { .. } | LogEntry::RoomForgotten { .. } | LogEntry::Media { .. } => {}
+            // Devices are told by `devices`.
+            LogEntry::Devices { .. } | LogEntry::DeviceList { .. } => {}
             LogEntry::AccountData { user_sn, .. } => has_account_data |= *user_sn == pass.requester.user_sn,
         });
         if !is_in_memory {

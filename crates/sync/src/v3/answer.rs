@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use event_log::tokens::{history_token, sync_token};
+use bytes::Bytes;
+use encryption::device_lists::DeviceListChanges;
+use encryption::to_device::Delivery;
+use event_log::tokens::{history_token, partial_sync_token, sync_token};
 use homeserver_core::{Position, Timestamp};
 use rooms::wire::{ADDED_BYTES, Reader, push_number, push_string, write_list, write_stripped};
-use storage::{AccountDataEntry, Membership};
+use storage::{AccountDataEntry, KeyCounts, Membership};
 
+use super::devices::{write_device_lists, write_key_counts};
 use super::form::EventForm;
 use super::joined::RoomAnswer;
 use super::unread::write_unread;
@@ -23,6 +27,11 @@ pub(super) struct Answer {
     room_account_data: BTreeMap<Arc<str>, Vec<AccountDataEntry>>,
     /// Presence events, as JSON.
     presence: Vec<Vec<u8>>,
+    to_device: Vec<Bytes>,
+    /// Up to where the messages to the device are in it, if not all are.
+    to_device_cut_at: Option<Position>,
+    device_lists: DeviceListChanges,
+    key_counts: Option<Arc<KeyCounts>>,
     /// Members of the objects `rooms.join` and so on: `"!room:server":{…}`, separated by commas.
     joined: Vec<u8>,
     left: Vec<u8>,
@@ -37,6 +46,10 @@ impl Answer {
             account_data: Vec::new(),
             room_account_data: BTreeMap::new(),
             presence: Vec::new(),
+            to_device: Vec::new(),
+            to_device_cut_at: None,
+            device_lists: DeviceListChanges::default(),
+            key_counts: None,
             joined: Vec::new(),
             left: Vec::new(),
             invited: Vec::new(),
@@ -54,6 +67,8 @@ impl Answer {
         self.account_data.is_empty()
             && self.room_account_data.is_empty()
             && self.presence.is_empty()
+            && self.to_device.is_empty()
+            && self.device_lists.is_empty()
             && [&self.joined, &self.left, &self.invited, &self.knocked].iter().all(|section| section.is_empty())
     }
 
@@ -66,6 +81,19 @@ impl Answer {
         for (room_id, entry) in entries {
             self.room_account_data.entry(room_id).or_default().push(entry);
         }
+    }
+
+    pub(super) fn set_to_device(&mut self, delivery: Delivery) {
+        self.to_device = delivery.events;
+        self.to_device_cut_at = delivery.cut_at;
+    }
+
+    pub(super) fn set_device_lists(&mut self, changes: DeviceListChanges) {
+        self.device_lists = changes;
+    }
+
+    pub(super) fn set_key_counts(&mut self, counts: Arc<KeyCounts>) {
+        self.key_counts = Some(counts);
     }
 
     pub(super) fn add_presence(&mut self, events: Vec<Vec<u8>>) {
@@ -149,7 +177,8 @@ impl Answer {
     /// Writes the beginning of the answer: all that comes before the rooms.
     pub(super) fn write_start(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"next_batch\":");
-        push_string(out, &sync_token(self.next_batch));
+        let cut_at = self.to_device_cut_at.map(|cut_at| partial_sync_token(self.next_batch, cut_at));
+        push_string(out, &cut_at.unwrap_or_else(|| sync_token(self.next_batch)));
         if !self.account_data.is_empty() {
             out.extend_from_slice(b",\"account_data\":{\"events\":");
             write_account_data(out, &self.account_data);
@@ -159,6 +188,17 @@ impl Answer {
             out.extend_from_slice(b",\"presence\":{\"events\":");
             write_list(out, &self.presence, |out, event| out.extend_from_slice(event));
             out.push(b'}');
+        }
+        if !self.to_device.is_empty() {
+            out.extend_from_slice(b",\"to_device\":{\"events\":");
+            write_list(out, &self.to_device, |out, event| out.extend_from_slice(event));
+            out.push(b'}');
+        }
+        if !self.device_lists.is_empty() {
+            write_device_lists(out, &self.device_lists);
+        }
+        if let Some(counts) = &self.key_counts {
+            write_key_counts(out, counts);
         }
     }
 

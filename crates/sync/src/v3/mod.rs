@@ -16,6 +16,7 @@
 
 mod answer;
 mod counts;
+mod devices;
 mod form;
 mod joined;
 mod large_rooms;
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use answer::Answer;
 pub use counts::SyncCounts;
+pub use devices::SyncedDevices;
 use large_rooms::MEMBERS_AT_ONCE;
 use members::SentMembers;
 use whole::Pieces;
@@ -54,10 +56,20 @@ const CATCH_UP: Duration = Duration::from_secs(10);
 pub struct SyncRequest {
     /// What the client has seen; `None` at first.
     pub since: Option<Position>,
+    /// Up to where the client has the messages to its device, if that is not `since`.
+    pub received_to_device: Option<Position>,
     /// How long to wait for something new.
     pub timeout: Duration,
     /// What the client wants to be told.
     pub wants: Wants,
+}
+
+impl SyncRequest {
+    /// Up to where the client has the messages to its device, if it has seen everything up to `since`.
+    fn received(&self, since: Option<Position>) -> Option<Position> {
+        let own = self.received_to_device.filter(|_| since == self.since);
+        own.min(since).or(since)
+    }
 }
 
 /// Answers `/sync`.
@@ -70,6 +82,8 @@ pub struct Sync {
     members_at_once: usize,
     stopping: CancellationToken,
     counters: counts::Counters,
+    /// What devices are told of messages and keys.
+    devices: Option<SyncedDevices>,
 }
 
 impl Sync {
@@ -85,7 +99,14 @@ impl Sync {
     ) -> Self {
         let sent_members = SentMembers::new(providers.database.memory());
         let (members_at_once, counters) = (MEMBERS_AT_ONCE, counts::Counters::default());
-        Self { providers, clock, wakeups, sent_members, initial, members_at_once, stopping, counters }
+        let devices = None;
+        Self { providers, clock, wakeups, sent_members, initial, members_at_once, stopping, counters, devices }
+    }
+
+    /// Tells devices of their messages, and of keys.
+    #[must_use]
+    pub fn with_devices(self, devices: SyncedDevices) -> Self {
+        Self { devices: Some(devices), ..self }
     }
 
     /// Limits the members that are in memory together. A room with half as many is read in pages.
@@ -112,6 +133,7 @@ impl Sync {
             since => since,
         };
         self.counters.asked(since.is_none());
+        self.note_delivered(requester, request.received(since)).await?;
         let deadline = tokio::time::Instant::now() + request.timeout.min(MAX_WAIT);
         // The work is boxed, so that a request that only waits does not take the room that the work would need.
         let may_wait = !request.timeout.is_zero();
@@ -120,7 +142,7 @@ impl Sync {
         }
         let answer = Box::pin(self.answer(requester, request, since)).await?;
         if !may_wait || !answer.is_empty() {
-            return Ok(SyncBody::Whole(answer.into_json()));
+            return self.body(requester, answer).await;
         }
         // The next look begins where this one ended.
         let mut since = Some(answer.next_batch());
@@ -129,7 +151,7 @@ impl Sync {
             let entry = self.wakeups.enter(requester.user_sn);
             let answer = Box::pin(self.answer(requester, request, since)).await?;
             if !answer.is_empty() {
-                return Ok(SyncBody::Whole(answer.into_json()));
+                return self.body(requester, answer).await;
             }
             since = Some(answer.next_batch());
             let is_woken = tokio::select! {
@@ -144,9 +166,15 @@ impl Sync {
             if !is_woken {
                 self.wakeups.leave(requester.user_sn);
                 let answer = Box::pin(self.answer(requester, request, since)).await?;
-                return Ok(SyncBody::Whole(answer.into_json()));
+                return self.body(requester, answer).await;
             }
         }
+    }
+
+    /// The whole answer, with what every answer has.
+    async fn body(&self, requester: &Requester, mut answer: Answer) -> Result<SyncBody, RoomError> {
+        self.add_key_counts(requester, &mut answer).await?;
+        Ok(SyncBody::Whole(answer.into_json()))
     }
 
     /// Refuses to answer while it is not known what other nodes write.
@@ -170,11 +198,12 @@ impl Sync {
     ) -> Result<Answer, RoomError> {
         self.check_log()?;
         let end = self.providers.tail.end();
-        if since == Some(end) {
+        let received = request.received(since);
+        if since == Some(end) && received == since {
             return Ok(Answer::new(end));
         }
         let pass = self.providers.pass(requester, &request.wants, since).await?;
-        let (mut answer, mut updates) = self.begin_answer(&pass).await?;
+        let (mut answer, mut updates) = self.begin_answer(&pass, received).await?;
         for part in self.divided(&pass, &mut updates).await? {
             self.add_rooms(&pass, part, &mut answer, None).await?;
             // An answer of many rooms must not keep others waiting.
@@ -184,13 +213,19 @@ impl Sync {
     }
 
     /// The answer with all but the rooms, and the rooms that are to be added.
-    async fn begin_answer(&self, pass: &Pass<'_>) -> Result<(Answer, Vec<RoomUpdate>), RoomError> {
+    /// The client has the messages to its device up to `received`.
+    async fn begin_answer(
+        &self,
+        pass: &Pass<'_>,
+        received: Option<Position>,
+    ) -> Result<(Answer, Vec<RoomUpdate>), RoomError> {
         let mut answer = Answer::new(pass.to);
         let mut changes = self.providers.changes(pass).await?;
         if changes.has_account_data {
             answer.add_account_data(self.providers.account_data(pass).await?);
         }
         answer.add_presence(self.providers.presence_events(pass, &mut changes).await?);
+        self.add_device_news(pass, received, &mut answer).await?;
         Ok((answer, changes.rooms))
     }
 

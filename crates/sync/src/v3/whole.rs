@@ -164,7 +164,8 @@ impl Sync {
         out: &mut Pieces,
     ) -> Result<(), RoomError> {
         let pass = self.providers.pass(requester, &request.wants, since).await?;
-        let (mut answer, mut updates) = self.begin_answer(&pass).await?;
+        let (mut answer, mut updates) = self.begin_answer(&pass, request.received(since)).await?;
+        self.add_key_counts(requester, &mut answer).await?;
         answer.write_start(&mut out.gathered);
         updates.sort_by_key(section);
         let joined = updates.partition_point(|update| update.membership == Membership::Join);

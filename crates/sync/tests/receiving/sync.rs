@@ -97,6 +97,7 @@ impl Client {
 fn everything() -> SyncRequest {
     SyncRequest {
         since: None,
+        received_to_device: None,
         timeout: Duration::ZERO,
         wants: Wants { filter: Arc::new(FilterDefinition::default()), full_state: false, state_after: false },
     }

@@ -45,6 +45,9 @@ fn entries() -> Vec<LogEntry> {
         LogEntry::Account { position, user_sn, has_ended: false },
         LogEntry::RoomForgotten { position, room_sn, user_sn },
         LogEntry::Media { position, media: [key].into() },
+        LogEntry::Devices { position, devices: [(user_sn, DeviceSn(7))].into(), change: DeviceChange::OneTimeKeys },
+        LogEntry::DeviceList { position, user_sn, seen_by: None },
+        LogEntry::DeviceList { position, user_sn, seen_by: Some(UserSn(8)) },
     ]
 }
 

@@ -1,0 +1,25 @@
+use std::sync::Arc;
+
+use api::state::EncryptionComponents;
+use encryption::{backup::Backups, device_lists::DeviceLists};
+use sync::v3::SyncedDevices;
+
+use super::{foundation::Foundation, log::LogParts};
+
+/// Makes the components of end-to-end encryption.
+pub(super) fn components(foundation: &Foundation, log: &LogParts) -> EncryptionComponents {
+    let Foundation { database, interned, .. } = foundation;
+    let device_lists = DeviceLists::new(database.clone(), interned.clone(), log.tail.clone(), log.user_rooms.clone());
+    EncryptionComponents {
+        to_device: log.to_device.clone(),
+        keys: log.keys.clone(),
+        backups: Arc::new(Backups::new(database.clone())),
+        device_lists: Arc::new(device_lists),
+    }
+}
+
+/// What `/sync` tells devices.
+pub(super) fn synced_devices(components: &EncryptionComponents) -> SyncedDevices {
+    let EncryptionComponents { to_device, keys, device_lists, .. } = components;
+    SyncedDevices { to_device: to_device.clone(), keys: keys.clone(), device_lists: device_lists.clone() }
+}

@@ -1,0 +1,17 @@
+//! What clients need to encrypt for each other's devices.
+//!
+//! Writes that read first hold the log: all of them, on every node, come one after the other.
+
+mod cross_signing;
+mod device_keys;
+mod device_lists;
+mod key_backup;
+mod one_time_keys;
+mod removal;
+pub(crate) mod to_device;
+
+pub use cross_signing::{CrossSigningKey, CrossSigningUsage, KeySignature, NewKeySignature};
+pub use device_keys::{KeysUpload, StoredDeviceKeys, UploadConflict};
+pub use key_backup::{BackedUpSession, KeyBackup, SessionFilter, StoredSessions};
+pub use one_time_keys::{ClaimedKey, KeyCounts, NewKey, WantedKey};
+pub use to_device::{NewToDeviceMessage, ToDeviceDevice, ToDeviceSend};
