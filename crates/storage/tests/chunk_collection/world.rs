@@ -14,6 +14,9 @@ use testing::TestDatabase;
 
 pub(crate) type State = BTreeMap<Place, EventSn>;
 
+/// The ID of a chunk, as it is stored.
+type StoredId = [u8; ChunkId::BYTES];
+
 /// Places that change.
 const PLACES: i64 = 500;
 /// Events that can be in a place, from numbers that the log does not reach. There are so few that states often come back.
@@ -159,7 +162,7 @@ impl World {
 
     /// How many levels the largest state has.
     pub(crate) async fn levels(&self) -> u8 {
-        let read = |row: &storage::Row<'_>| Ok((row.get::<ChunkId>(0)?, row.get::<Bytes>(1)?));
+        let read = |row: &storage::Row<'_>| Ok((ChunkId::from(row.get::<StoredId>(0)?), row.get::<Bytes>(1)?));
         let stored = self.nodes[0].query("SELECT chunk_id, bytes FROM state_chunks", &[], read).await.unwrap();
         let levels = stored.into_iter().map(|(id, bytes)| Chunk::parse(id, bytes).unwrap().level() + 1);
         levels.max().unwrap_or_default()
@@ -169,8 +172,9 @@ impl World {
     pub(crate) async fn chunks(&self) -> (usize, usize) {
         let node = &self.nodes[0];
         let roots = "SELECT state_root FROM events UNION SELECT state_root FROM room_heads";
-        let mut unread: Vec<Option<ChunkId>> = node.query(roots, &[], |row| row.get(0)).await.unwrap();
-        let read = |row: &storage::Row<'_>| Ok((row.get::<ChunkId>(0)?, row.get::<Bytes>(1)?));
+        let read = |row: &storage::Row<'_>| Ok(row.get::<Option<StoredId>>(0)?.map(ChunkId::from));
+        let mut unread: Vec<Option<ChunkId>> = node.query(roots, &[], read).await.unwrap();
+        let read = |row: &storage::Row<'_>| Ok((ChunkId::from(row.get::<StoredId>(0)?), row.get::<Bytes>(1)?));
         let stored = node.query("SELECT chunk_id, bytes FROM state_chunks", &[], read).await.unwrap();
         let stored: HashMap<ChunkId, Bytes> = stored.into_iter().collect();
         let mut needed = HashSet::new();
