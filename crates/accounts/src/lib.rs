@@ -34,6 +34,7 @@ pub mod ignoring;
 pub mod jobs;
 pub mod mail;
 pub mod object;
+pub mod openid;
 pub mod passwords;
 pub mod profiles;
 pub mod push_rules;

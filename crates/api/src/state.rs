@@ -10,6 +10,7 @@ use accounts::capabilities::Capabilities;
 use accounts::devices::Devices;
 use accounts::filters::Filters;
 use accounts::mail::Templates;
+use accounts::openid::OpenIdTokens;
 use accounts::profiles::Profiles;
 use accounts::push_rules::PushRules;
 use accounts::rate_limits::RateLimits;
@@ -113,6 +114,8 @@ components! {
         push_rules: Arc<PushRules>,
         /// Filters that users have stored.
         filters: Arc<Filters>,
+        /// Tokens by which users show other services who they are.
+        openid_tokens: Arc<OpenIdTokens>,
     }
 
     /// End-to-end encryption.

@@ -113,6 +113,8 @@ impl Handle<RemoveExpired> for CleanUp {
         let ended_before = now.minus(KEEP_TYPING);
         let what = "Removing ended typing notices";
         until_nothing_is_left(run, what, || database.remove_ended_typing(ended_before, AT_ONCE)).await?;
+        let what = "Removing expired OpenID tokens";
+        until_nothing_is_left(run, what, || database.remove_expired_openid_tokens(now, AT_ONCE)).await?;
         let (what, media) = ("Removing media", &self.media);
         media.remove_abandoned().await?;
         until_nothing_is_left(run, what, || media.remove_expired(AT_ONCE)).await?;

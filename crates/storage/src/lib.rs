@@ -59,6 +59,7 @@ mod media;
 mod membership;
 mod migrations;
 mod nodes;
+mod openid_tokens;
 #[cfg(test)]
 mod plans;
 mod presence;

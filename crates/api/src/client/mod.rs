@@ -11,6 +11,7 @@ mod filter;
 mod keys;
 mod login;
 mod logout;
+mod openid;
 mod presence;
 mod profile;
 mod push_rules;
@@ -104,6 +105,7 @@ fn users(routes: Paths) -> Paths {
         .draft("/uk.tcpip.msc4133/profile/{userId}/{keyName}", put(profile::set).delete(profile::remove))
         .v3("/user/{userId}/account_data/{type}", global)
         .v3("/user/{userId}/rooms/{roomId}/account_data/{type}", room)
+        .v3("/user/{userId}/openid/request_token", post(openid::request_token))
         .v3("/user/{userId}/filter", post(filter::store))
         .v3("/user/{userId}/filter/{filterId}", get(filter::read))
 }

@@ -6,6 +6,7 @@ mod error;
 mod from_server;
 mod keys;
 mod media;
+mod openid;
 mod query;
 mod version;
 
@@ -22,6 +23,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/_matrix/federation/v1/version", get(version::version))
         .route("/_matrix/federation/v1/media/download/{mediaId}", get(media::download))
         .route("/_matrix/federation/v1/media/thumbnail/{mediaId}", get(media::thumbnail))
+        .route("/_matrix/federation/v1/openid/userinfo", get(openid::user_info))
         .route("/_matrix/federation/v1/query/directory", get(query::directory))
         .route("/_matrix/federation/v1/query/profile", get(query::profile))
 }

@@ -102,7 +102,7 @@ fn rewrite<R: Row>(
         if before.is_some_and(|before| before.rows() == rows.len() && !touches(rows, changes)) {
             continue;
         }
-        let chunk = Chunk::of_rows(level, rows);
+        let chunk = chunk_of(level, rows);
         if before.is_none_or(|before| before.id() != chunk.id()) {
             above.push((*place, Some(Child::of(&chunk))));
             new.chunks.push(chunk);
@@ -160,7 +160,7 @@ impl New {
     }
 
     fn add<R: Row>(&mut self, level: u8, rows: &[(Place, R)]) -> (Place, Child) {
-        let chunk = Chunk::of_rows(level, rows);
+        let chunk = chunk_of(level, rows);
         let child = (chunk.place(0), Child::of(&chunk));
         self.chunks.push(chunk);
         child
@@ -205,4 +205,10 @@ impl New {
         wanted.finish()?;
         Ok(taken)
     }
+}
+
+fn chunk_of<R: Row>(level: u8, rows: &[(Place, R)]) -> Chunk {
+    debug_assert!(!rows.is_empty(), "no chunk is empty");
+    debug_assert!(rows.is_sorted_by(|(a, _), (b, _)| a < b), "the places of a chunk are in order");
+    Chunk::of_rows(level, rows)
 }

@@ -69,8 +69,6 @@ impl Chunk {
 
     /// The chunk of these rows, which are in order and not empty.
     pub(super) fn of_rows<R: Row>(level: u8, rows: &[(Place, R)]) -> Self {
-        debug_assert!(!rows.is_empty(), "no chunk is empty");
-        debug_assert!(rows.is_sorted_by(|(a, _), (b, _)| a < b), "the places of a chunk are in order");
         let values = |column: usize| {
             rows.iter().map(move |(place, row)| match column {
                 0 => place.event_type.0,

@@ -8,6 +8,7 @@ use accounts::{
     devices::Devices,
     filters::Filters,
     mail::ValidationMails,
+    openid::OpenIdTokens,
     passwords::{HashCost, PasswordError, PasswordPolicy, Passwords},
     profiles::Profiles,
     push_rules::PushRules,
@@ -93,6 +94,7 @@ impl AccountsParts {
             account_data: Arc::new(AccountData::new(database.clone(), interned.clone())),
             push_rules: Arc::new(PushRules::new(database.clone())),
             filters: Arc::new(Filters::new(database.clone())),
+            openid_tokens: Arc::new(OpenIdTokens::new(database.clone(), clock.clone())),
         };
         let mails = email::mails(email, config, database, clock);
         Ok(Self { components, passwords, mails })

@@ -415,6 +415,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     },
     with("POST", "/rooms/{roomId}/receipt/{receiptType}/{eventId}", USER, r#"{"thread_id": "main"}"#),
     with("PUT", "/rooms/{roomId}/typing/{userId}", USER, r#"{"typing": true, "timeout": 30000}"#),
+    with("POST", "/user/{userId}/openid/request_token", USER, "{}"),
     get("/presence/{userId}/status", USER, ""),
     with("PUT", "/presence/{userId}/status", USER, r#"{"presence": "online", "status_msg": "here"}"#),
     with(
@@ -446,9 +447,8 @@ fn declared() -> Vec<String> {
     let others = [SHARED_SECRET_REGISTRATION, CREATE_MEDIA, MEDIA_CONFIG, DOWNLOAD, NAMED_DOWNLOAD, THUMBNAIL];
     let mut all = Vec::from(others.map(str::to_owned));
     all.extend(paths("v3", ""));
-    all.extend(paths("v1_and_v3", ""));
     all.extend(paths("v1", "/_matrix/client/v1"));
-    all.extend(paths("at", ""));
+    all.extend(paths("unversioned", "/_matrix/client"));
     all
 }
 

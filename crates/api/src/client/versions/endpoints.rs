@@ -125,7 +125,7 @@ pub const SPECIFIED_ENDPOINTS: &[SpecifiedEndpoint] = &[
     served(0, "PUT", "/_matrix/client/v3/user/{userId}/account_data/{type}"),
     served(0, "POST", "/_matrix/client/v3/user/{userId}/filter"),
     served(0, "GET", "/_matrix/client/v3/user/{userId}/filter/{filterId}"),
-    missing(0, "POST", "/_matrix/client/v3/user/{userId}/openid/request_token"),
+    served(0, "POST", "/_matrix/client/v3/user/{userId}/openid/request_token"),
     served(0, "GET", "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}"),
     served(0, "PUT", "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}"),
     missing(0, "GET", "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags"),
