@@ -17,6 +17,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, debug_span};
 
 use crate::StorageError;
@@ -87,9 +88,14 @@ pub(crate) struct Writer<D: Domain> {
 
 impl<D: Domain> Writer<D> {
     /// Serves writes until the queue is closed. Without it the process could only refuse, so a panic outside of a single
-    /// write ends the process, and its supervisor starts it again.
-    pub(crate) fn serve_or_abort(self, queue: mpsc::Receiver<Write<D>>) {
+    /// write ends the process, and its supervisor starts it again. Once nobody has the database any more (`closing`), the runtime may
+    /// shut down in the middle of a write, and timers panic then: that ends the thread alone, and the database rolls back.
+    pub(crate) fn serve_or_abort(self, queue: mpsc::Receiver<Write<D>>, closing: &CancellationToken) {
         if catch_unwind(AssertUnwindSafe(|| self.serve_all(queue))).is_err() {
+            if closing.is_cancelled() {
+                tracing::warn!("the last write ended with the runtime, before it was committed");
+                return;
+            }
             tracing::error!("the writer's thread ended with a panic; the server ends with it");
             std::process::abort();
         }

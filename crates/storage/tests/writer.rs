@@ -203,3 +203,27 @@ on_both_databases! {
         assert_eq!(settled, committing.await.unwrap());
     }
 }
+
+/// Ends the runtime while a write runs. The process would end with it if the writer took that for a fault of its own.
+#[test]
+fn a_runtime_that_ends_during_a_write_ends_nothing_else() {
+    let db = TestDatabase::sqlite();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let database = open(&db).await;
+        let (begun, is_begun) = tokio::sync::oneshot::channel();
+        let begun = Mutex::new(Some(begun));
+        tokio::spawn(async move {
+            let write = database.write(async move |_| {
+                begun.lock().unwrap().take().map(|begun| begun.send(()));
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                Ok(())
+            });
+            write.await
+        });
+        is_begun.await.unwrap();
+    });
+    drop(runtime);
+    // Long enough for the writer to notice.
+    std::thread::sleep(Duration::from_millis(500));
+}

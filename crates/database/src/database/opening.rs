@@ -67,7 +67,10 @@ impl<D: Domain> OpenDatabase<D> {
         let writer = Writer { domain, source, dialect, publisher: publisher.clone(), watch, runtime };
         let thread = std::thread::Builder::new()
             .name("synapse-writer".to_owned())
-            .spawn(move || writer.serve_or_abort(queue))
+            .spawn({
+                let closing = closing.clone();
+                move || writer.serve_or_abort(queue, &closing)
+            })
             .map_err(|error| StorageError::Unavailable(format!("cannot start the writer's thread: {error}")))?;
         let inner = Inner {
             readers,
