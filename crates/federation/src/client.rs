@@ -1,3 +1,5 @@
+mod error;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,13 +11,14 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use room_engine::EventError;
 use ruma::signatures::Ed25519KeyPair;
 use ruma::{OwnedServerName, ServerName};
-use serde::Deserialize;
-use tasks::limits::{Busy, Limit, Permit};
+use tasks::limits::{Limit, Permit};
 use tracing::Instrument as _;
 
+pub use self::error::RequestError;
+pub(crate) use self::error::excerpt;
+use self::error::refused;
 use crate::credentials::SignedRequest;
 use crate::discovery::Discovery;
 use crate::transport::{Connector, Dialler, KEPT_FOR, cause, connector, read_body};
@@ -35,94 +38,6 @@ const LONGEST: Duration = Duration::from_mins(30);
 const ERROR_STEP: Duration = Duration::from_secs(1);
 /// The longest body of an error that is read.
 const MAX_ERROR_BYTES: usize = 64 << 10;
-/// What another server says about an error is shown to users: not more of it than they read.
-const MAX_SENTENCE_CHARS: usize = 300;
-
-/// Why another server has not answered what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// The configuration says so.
-    #[error("This server does not talk to others: federation is turned off")]
-    Disabled,
-    /// A request to itself.
-    #[error("This server does not ask itself")]
-    Itself,
-    /// Too many requests run already.
-    #[error(transparent)]
-    Busy(#[from] Busy),
-    /// The request is longer than what is signed.
-    #[error("The request to {server} cannot be signed: {error}")]
-    Unsigned {
-        /// The other server.
-        server: OwnedServerName,
-        /// Why.
-        error: EventError,
-    },
-    /// It was not found, did not let itself be connected to, or did not answer in time. The text does not say which: who asks could
-    /// find out otherwise which names and ports there are in the networks that this server sees.
-    #[error("{server} cannot be reached")]
-    Unreachable {
-        /// The other server.
-        server: OwnedServerName,
-        /// What happened, for the log.
-        reason: String,
-    },
-    /// It sends its answer too slowly.
-    #[error("{server} sends its answer too slowly")]
-    TooSlow {
-        /// The other server.
-        server: OwnedServerName,
-    },
-    /// It answered with an error.
-    #[error("{server} refuses: {sentence}")]
-    Refused {
-        /// The other server.
-        server: OwnedServerName,
-        /// The status of its answer.
-        status: StatusCode,
-        /// The code of the error, if there is one.
-        errcode: Option<String>,
-        /// What it says.
-        sentence: String,
-    },
-    /// It answered with what nobody understands.
-    #[error("{server} answers with something else than what it was asked for: {reason}")]
-    BadAnswer {
-        /// The other server.
-        server: OwnedServerName,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-impl RequestError {
-    /// An answer that nobody understands, for that reason.
-    #[must_use]
-    pub fn bad_answer(server: &ServerName, reason: &str) -> Self {
-        Self::BadAnswer { server: server.to_owned(), reason: excerpt(reason) }
-    }
-
-    /// Whether the other server says that there is no such thing.
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
-    }
-
-    /// Whether the other server does not know the path: it says so, or what refuses is something else in front of it.
-    #[must_use]
-    pub fn is_unrecognized(&self) -> bool {
-        match self {
-            Self::Refused { status, errcode: None, .. } => status.is_client_error(),
-            error => error.has_code("M_UNRECOGNIZED"),
-        }
-    }
-
-    /// Whether the other server says, with this code, that it refuses.
-    #[must_use]
-    pub fn has_code(&self, code: &str) -> bool {
-        matches!(self, Self::Refused { errcode: Some(errcode), .. } if errcode == code)
-    }
-}
 
 /// How a request ended, for the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -400,22 +315,6 @@ struct Question<'a> {
 fn until_told(elapsed: Duration) -> Duration {
     let steps = elapsed.as_nanos().div_ceil(ERROR_STEP.as_nanos()).max(1);
     ERROR_STEP.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX)).saturating_sub(elapsed)
-}
-
-fn refused(server: &ServerName, status: StatusCode, body: Option<Bytes>) -> RequestError {
-    #[derive(Default, Deserialize)]
-    struct Body {
-        errcode: Option<String>,
-        error: Option<String>,
-    }
-    let body: Body = body.and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default();
-    let sentence = body.error.unwrap_or_else(|| format!("status {}", status.as_u16()));
-    RequestError::Refused { server: server.to_owned(), status, errcode: body.errcode, sentence: excerpt(&sentence) }
-}
-
-/// As much of what another server says, or of what is said about it, as people read. Some errors quote the whole of what is wrong.
-pub(crate) fn excerpt(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(MAX_SENTENCE_CHARS).collect()
 }
 
 #[cfg(test)]

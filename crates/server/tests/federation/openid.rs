@@ -28,7 +28,8 @@ on_both_databases! {
         bob.post(&path).json(&json!({})).await.error(403, "M_FORBIDDEN");
         server.client().post(&path).json(&json!({})).await.error(401, "M_MISSING_TOKEN");
         server.client().get(USER_INFO).await.error(400, "M_MISSING_PARAM");
-        server.client().get(format!("{USER_INFO}?access_token=x%00y")).await.error(401, "M_UNKNOWN_TOKEN");
+        server.client().get(format!("{USER_INFO}?access_token=x%00y")).await.error(400, "M_INVALID_PARAM");
+        server.client().get(format!("{USER_INFO}?access_token=unknown")).await.error(401, "M_UNKNOWN_TOKEN");
         server.client().get(format!("{USER_INFO}?access_token={}", alice.token)).await.error(401, "M_UNKNOWN_TOKEN");
 
         clock.advance(Duration::from_secs(3599));
