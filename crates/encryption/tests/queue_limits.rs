@@ -11,7 +11,7 @@ use ruma::UserId;
 use storage::{Database, DatabaseOptions, Interned, NewAccount};
 use testing::on_both_databases;
 
-const LIMITS: QueueLimits = QueueLimits { messages: 2, bytes: 400 };
+const LIMITS: QueueLimits = QueueLimits { messages: 2, bytes: 400, request_bytes: 500 };
 
 /// A user with a device of this ID.
 async fn register(database: &Database, user_id: &str, device_id: &'static str) -> (UserSn, DeviceSn) {
@@ -63,7 +63,10 @@ on_both_databases! {
         to_device.delivered(full, end).await.unwrap();
         let large = format!("{{\"text\":\"{}\"}}", "x".repeat(400));
         send("4", &["@bob:x"], &large).await.unwrap_err();
-        send("5", &["@bob:x", "@carol:x"], "{}").await.unwrap();
+        let half = format!("{{\"text\":\"{}\"}}", "x".repeat(250));
+        let refused = send("5", &["@bob:x", "@carol:x"], &half).await.unwrap_err();
+        assert!(matches!(refused, ToDeviceError::TooMuch { limit: 500 }), "{refused}");
+        send("6", &["@bob:x", "@carol:x"], "{}").await.unwrap();
         let end = database.position().await.unwrap();
         for device_sn in [full, empty] {
             assert_eq!(to_device.messages(device_sn, Position::START, end).await.unwrap().events.len(), 1);

@@ -30,7 +30,9 @@ impl From<ToDeviceError> for ApiError {
     fn from(error: ToDeviceError) -> Self {
         match error {
             ToDeviceError::NotAnObject { .. } => Self::bad_json(error.to_string()),
-            ToDeviceError::TooLarge { .. } | ToDeviceError::TooMany => Self::too_large(error.to_string()),
+            ToDeviceError::TooLarge { .. } | ToDeviceError::TooMany | ToDeviceError::TooMuch { .. } => {
+                Self::too_large(error.to_string())
+            }
             ToDeviceError::QueueFull { .. } => Self::resource_limit_exceeded(error.to_string()),
             ToDeviceError::Storage(error) => error.into(),
         }

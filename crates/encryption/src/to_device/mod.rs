@@ -20,18 +20,20 @@ const MAX_MESSAGES_AT_ONCE: i64 = 100;
 /// Bytes of messages in one answer to `/sync`, unless the first one is larger.
 const MAX_BYTES_AT_ONCE: usize = 512 << 10;
 
-/// What may wait for a device.
+/// What may wait for a device, and what one request may add for all.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueLimits {
-    /// Messages.
+    /// Messages that wait for a device.
     pub messages: i64,
-    /// Bytes of all of them together.
+    /// Bytes of all messages that wait for a device.
     pub bytes: i64,
+    /// Bytes that one request stores for all devices together: a short request can name many devices with `*`.
+    pub request_bytes: usize,
 }
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self { messages: 50_000, bytes: 64 << 20 }
+        Self { messages: 50_000, bytes: 64 << 20, request_bytes: 16 << 20 }
     }
 }
 

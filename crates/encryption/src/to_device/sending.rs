@@ -43,6 +43,12 @@ pub enum ToDeviceError {
     /// Too many devices at once.
     #[error("A request sends messages to at most {MAX_RECEIVERS} devices")]
     TooMany,
+    /// Too many bytes for all devices together.
+    #[error("A request sends at most {limit} bytes to all devices together: send to fewer devices at once")]
+    TooMuch {
+        /// How many bytes are allowed.
+        limit: usize,
+    },
     /// A device does not fetch its messages.
     #[error("Too many messages wait for device {device_id} of {user_id}, which does not fetch them")]
     QueueFull {
@@ -101,12 +107,16 @@ impl ToDevice {
             }
         }
         let numbers: Vec<i64> = users.keys().map(|user_sn| user_sn.0).collect();
-        let mut messages = Vec::new();
+        let (mut messages, mut bytes) = (Vec::new(), 0);
         for device in self.database.to_device_devices(&numbers).await? {
             let Some((user_id, events)) = users.get(&device.user_sn) else { continue };
             let Some(event) = events.get(&*device.device_id).or_else(|| events.get(ALL_DEVICES)) else { continue };
             if messages.len() == MAX_RECEIVERS {
                 return Err(ToDeviceError::TooMany);
+            }
+            bytes += event.len();
+            if bytes > self.limits.request_bytes {
+                return Err(ToDeviceError::TooMuch { limit: self.limits.request_bytes });
             }
             if self.is_full(&device, event.len()) {
                 return Err(ToDeviceError::QueueFull { user_id: user_id.clone(), device_id: device.device_id });
