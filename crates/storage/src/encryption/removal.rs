@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use homeserver_core::{DeviceSn, UserSn};
 
 use crate::log::{DeviceChange, LogEntry};
-use crate::{Row, StorageError, Tx, params};
+use crate::{Row, StorageError, Tx, Value, params};
 
 /// What belongs to a device.
 const OF_DEVICES: [&str; 4] = [
@@ -35,10 +35,12 @@ impl Tx {
         let sql = "DELETE FROM device_keys WHERE device_sn IN LIST($1) RETURNING user_sn";
         let changed: BTreeSet<UserSn> =
             self.query(sql, params![devices], |row| row.get(0)).await?.into_iter().collect();
-        let sql = "DELETE FROM key_signatures WHERE target_sn = $1 AND target = $2";
-        for (user_sn, _, device_id) in owned.iter().filter(|(user_sn, ..)| changed.contains(user_sn)) {
-            self.execute(sql, params![*user_sn, device_id]).await?;
-        }
+        let sql = "DELETE FROM key_signatures WHERE (target_sn, target) IN \
+                   (SELECT r.user_sn, r.device_id FROM ROWS(user_sn, device_id) r)";
+        let signed = owned.iter().filter(|(user_sn, ..)| changed.contains(user_sn));
+        let signed: Vec<Vec<Value<'_>>> =
+            signed.map(|(user_sn, _, device_id)| vec![(*user_sn).into(), device_id.into()]).collect();
+        self.execute_rows(sql, &signed).await?;
         let position = self.next_position().await?;
         let devices = owned.into_iter().map(|(user_sn, device_sn, _)| (user_sn, device_sn)).collect();
         self.publish(LogEntry::Devices { position, devices, change: DeviceChange::Deleted });
