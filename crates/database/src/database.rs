@@ -116,7 +116,7 @@ impl<D: Domain> OpenDatabase<D> {
         self.inner.publisher.note_others(has_others);
     }
 
-    /// The name of this process among those that use the database, while it runs.
+    /// The name of this process, which no other process on the database has.
     #[must_use]
     pub fn node(&self) -> &str {
         self.inner.publisher.node()
@@ -179,7 +179,7 @@ impl<D: Domain> OpenDatabase<D> {
         self.inner.readers.watch.last_commit()
     }
 
-    /// Connections that are open: those that read, and the writer's.
+    /// How many connections are open, the writer's included.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.inner.readers.state(0).open + 1

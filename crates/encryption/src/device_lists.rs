@@ -1,4 +1,4 @@
-//! Whose keys have changed, for those who share rooms with them.
+//! Tells a client which users who share a room with it have changed their keys.
 //!
 //! A change is one entry of the log, however many share rooms with the user: each reader finds out what concerns it. Besides changed
 //! keys, a reader is told who has come to share a room with it, and who no longer shares one.
@@ -144,7 +144,7 @@ impl DeviceLists {
         Ok(users.difference(&sharing).copied().collect())
     }
 
-    /// What happened, from the database: for those who were away for long.
+    /// Reads from the database what happened, when the newest part of the log in memory does not reach back to `from`.
     async fn read(
         &self,
         reader: UserSn,

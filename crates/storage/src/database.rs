@@ -175,7 +175,7 @@ impl Database {
         self.open.note_other_nodes(has_others);
     }
 
-    /// The name of this process among those that use the database, while it runs.
+    /// The name of this process, which no other process on the database has.
     #[must_use]
     pub fn node(&self) -> &str {
         self.open.node()

@@ -22,8 +22,8 @@ use crate::memory::{HeapSize, MemoryBudget, MemoryUsage, MemoryUser};
 
 /// A map of values that were read lately. Clones share it.
 ///
-/// Its capacity is its share of the budget. New entries displace those that were not used for long, by an algorithm that a
-/// long scan does not upset (see [`quick_cache`]). An entry counts with its bytes on the heap and in the table, as measured when it is
+/// Its capacity is its share of the budget. A new entry displaces entries that were not used for long; a long
+/// scan does not displace the entries in use (see [`quick_cache`]). An entry counts with its bytes on the heap and in the table, as measured when it is
 /// put in. If an entry grows later, its owner calls [`Cache::reweigh`].
 ///
 /// Each operation locks one of several shards for a moment. The counters of a shard are behind the same lock.

@@ -47,7 +47,7 @@ pub struct Rooms<K> {
 }
 
 impl Backups {
-    /// Puts keys into a version, where they are better than those that are there.
+    /// Stores keys in a version. A stored key is replaced only by a better one.
     ///
     /// # Errors
     /// [`BackupError::WrongVersion`] if another version is in use.

@@ -89,7 +89,7 @@ impl Keys {
         Ok(!stored.is_empty() && new.iter().any(|key| !stored.contains(key)))
     }
 
-    /// Stores keys in place of those that the user has. Only a user who has authenticated may replace some.
+    /// Stores a user's cross-signing keys. They replace stored ones only if the user `has_authenticated`.
     ///
     /// # Errors
     /// [`CrossSigningError`].

@@ -187,7 +187,7 @@ impl Database {
         }
     }
 
-    /// Puts keys into the version in use, where they are better than those that are there.
+    /// Stores keys in the version in use. A stored key is replaced only by a better one.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.

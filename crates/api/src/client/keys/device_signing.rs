@@ -43,7 +43,7 @@ impl Parameters for NewKeys {
     }
 }
 
-/// The first keys of a user need no authentication, nor do those that are stored already.
+/// Replacing stored keys needs authentication. Uploading the first keys, or the stored ones again, does not.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysdevice_signingupload>
 pub(crate) async fn upload(
