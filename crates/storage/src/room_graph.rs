@@ -1,5 +1,7 @@
 //! Events as parts of a room's graph: whole, with their standing, the state after them and their auth events.
 
+use std::collections::HashSet;
+
 use database::Row;
 use homeserver_core::{EventSn, RoomSn};
 use room_engine::state_map::StateMap;
@@ -98,6 +100,30 @@ impl Database {
             found.extend(self.query(sql, params![event_ids, room_sn], read_graph_event).await?);
         }
         Ok(found)
+    }
+
+    /// The auth events of state events, each once, in no order.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn auth_events_of(&self, events: &[EventSn]) -> Result<HashSet<EventSn>, StorageError> {
+        let sns: Vec<i64> = events.iter().map(|sn| sn.0).collect();
+        let sql = "SELECT auth_events FROM auth_chain_events WHERE event_sn IN LIST($1)";
+        let lists = self.query(sql, params![&sns], |row| row.get::<String>(0)).await?;
+        let mut found = HashSet::new();
+        for list in lists {
+            found.extend(numbers(&list)?);
+        }
+        Ok(found)
+    }
+
+    /// The state event that an event replaced.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn replaced_by(&self, event: EventSn) -> Result<Option<EventSn>, StorageError> {
+        let sql = "SELECT replaces_sn FROM events WHERE event_sn = $1";
+        Ok(self.query_optional(sql, params![event], |row| row.get(0)).await?.flatten())
     }
 
     /// Whether there is an event with this ID in any room.

@@ -16,7 +16,11 @@ impl From<RoomError> for ApiError {
     fn from(error: RoomError) -> Self {
         let sentence = error.to_string();
         match error {
-            RoomError::NoSuchRoom | RoomError::NotInRoom | RoomError::Forbidden(_) => Self::forbidden(sentence),
+            RoomError::NoSuchRoom
+            | RoomError::NotInRoom
+            | RoomError::Forbidden(_)
+            | RoomError::UnableToAuthoriseJoin
+            | RoomError::UnableToGrantJoin => Self::forbidden(sentence),
             // Nobody could send such an event, whatever their power.
             RoomError::Refused(AuthError::MalformedPowerLevels { .. } | AuthError::LevelOfCreator { .. })
             | RoomError::Malformed(_) => Self::bad_json(sentence),

@@ -1,0 +1,10 @@
+//! Several homeservers that share rooms, on both databases.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly in the functions around it too"
+)]
+
+mod finding;
+mod world;
