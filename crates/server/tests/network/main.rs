@@ -7,4 +7,9 @@
 )]
 
 mod finding;
+mod inviting;
+mod joining;
+mod knocking;
+mod leaving;
+mod restricted;
 mod world;

@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 use std::ops::Index;
 
 use rand::Rng as _;
-use testing::{RemoteServer, Setting, TestAuthority, TestDatabase, TestServer, User};
+use serde_json::{Value, json};
+use testing::{Answer, RemoteServer, Setting, TestAuthority, TestDatabase, TestServer, User, path_segment};
 use toml::{Table, toml};
 
 pub(crate) const V3: &str = "/_matrix/client/v3";
@@ -129,4 +130,26 @@ impl Homeserver {
 fn unused_address() -> Ipv4Addr {
     let mut random = rand::rng();
     Ipv4Addr::new(127, random.random_range(1..255), random.random(), random.random_range(1..255))
+}
+
+pub(crate) fn room_path(room_id: &str, rest: &str) -> String {
+    format!("{V3}/rooms/{}/{rest}", path_segment(room_id))
+}
+
+/// Joins a room by way of other homeservers.
+pub(crate) async fn join_via(user: &User, room: &str, via: &[&Homeserver]) -> Answer {
+    enter_via(user, "join", room, via, json!({})).await
+}
+
+/// The same with `join` or `knock`, and a body.
+pub(crate) async fn enter_via(user: &User, how: &str, room: &str, via: &[&Homeserver], body: Value) -> Answer {
+    let via: Vec<String> = via.iter().map(|homeserver| format!("via={}", homeserver.name)).collect();
+    user.post(format!("{V3}/{how}/{}?{}", path_segment(room), via.join("&"))).json(&body).await
+}
+
+/// The membership of a user, as the state of the room says at the homeserver of `reader`.
+pub(crate) async fn membership(reader: &User, room_id: &str, user_id: &str) -> Option<String> {
+    let path = room_path(room_id, &format!("state/m.room.member/{}", path_segment(user_id)));
+    let answer = reader.get(path).await;
+    answer.json["membership"].as_str().map(ToOwned::to_owned)
 }

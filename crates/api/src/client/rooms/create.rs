@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use replication::memberships::SharedMemberships;
 use rooms::{ContentMap, InitialState, NewRoom, Preset, RoomCreation};
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::de::IgnoredAny;
@@ -65,6 +66,7 @@ pub(crate) struct RoomAnswer {
 pub(crate) async fn create(
     Authenticated(requester): Authenticated,
     State(creation): State<Arc<RoomCreation>>,
+    State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Body>,
 ) -> ApiResult<Json<RoomAnswer>> {
     if body.invite_3pid.as_ref().is_some_and(|invites| !invites.is_empty()) {
@@ -72,7 +74,9 @@ pub(crate) async fn create(
             "Nobody can be invited by e-mail address or telephone number: this server uses no identity server",
         ));
     }
-    let room_id = creation.create(&requester, &body.into()).await?;
+    let new_room = body.into();
+    let room_id = creation.create(&requester, &new_room).await?;
+    memberships.invite_to_new_room(&requester, &room_id, &new_room).await;
     Ok(Json(RoomAnswer { room_id }))
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use rooms::Memberships;
+use replication::memberships::SharedMemberships;
+use rooms::{ContentMap, Memberships};
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -35,7 +36,7 @@ pub(crate) struct Invitee {
 pub(crate) async fn invite(
     Authenticated(requester): Authenticated,
     Path(room_id): Path<OwnedRoomId>,
-    State(memberships): State<Arc<Memberships>>,
+    State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Invitee>,
 ) -> ApiResult<Json<Empty>> {
     let Some(user_id) = body.user_id else {
@@ -46,7 +47,8 @@ pub(crate) async fn invite(
             None => ApiError::bad_json("user_id: missing field"),
         });
     };
-    memberships.invite(&requester, &room_id, &user_id, body.reason).await?;
+    let content: ContentMap = body.reason.map(|reason| ("reason".to_owned(), reason.into())).into_iter().collect();
+    memberships.invite(&requester, &room_id, &user_id, content).await?;
     Ok(Json(Empty {}))
 }
 
@@ -54,7 +56,7 @@ pub(crate) async fn invite(
 pub(crate) async fn leave(
     GuestOrUser(requester): GuestOrUser,
     Path(room_id): Path<OwnedRoomId>,
-    State(memberships): State<Arc<Memberships>>,
+    State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Reason>,
 ) -> ApiResult<Json<Empty>> {
     memberships.leave(&requester, &room_id, body.reason).await?;
