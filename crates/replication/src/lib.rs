@@ -4,6 +4,7 @@
 //! this server into rooms of others, and out of them; [`resident`] does for others what they need to get into rooms that this server
 //! is in.
 
+pub mod edus;
 pub mod memberships;
 pub mod requests;
 pub mod resident;

@@ -6,18 +6,17 @@ use std::time::Duration;
 use accounts::asking::Asker;
 use accounts::sessions::Requester;
 use bytes::Bytes;
-use federation::{NeededKeys, RequestError};
+use federation::RequestError;
 use room_engine::{EventTemplate, Pdu};
-use rooms::{ContentMap, Reception, RoomError, RoomImport};
+use rooms::{ContentMap, RoomError, RoomImport};
 use ruma::{OwnedServerName, RoomId, ServerName, UserId};
 use serde_json::value::RawValue;
-use storage::{Membership, RemoteMembership, Standing};
+use storage::{Membership, RemoteMembership};
 use tokio::time::Instant;
 
 use super::candidates::Attempts;
 use super::invited::stripped_state;
 use super::{MembershipError, SharedMemberships};
-use crate::event_keys::add_keys_of_text;
 use crate::requests::{Handshake, JoinAnswer, Template};
 
 /// How long one server may take to send the state of a room.
@@ -99,32 +98,15 @@ impl SharedMemberships {
         self.take_in(&event, server, answer).await
     }
 
-    /// Takes in the join, and the room if this server was not in it.
+    /// Takes in the join with what the other server told of the room.
     async fn take_in(&self, event: &Pdu, server: &ServerName, answer: JoinAnswer) -> Result<(), MembershipError> {
         let JoinAnswer { state, auth_chain, event: signed, members_omitted, servers_in_room } = answer;
         let member_event = signed_form(event, signed, server)?;
         let room_id = event.room_id();
-        let mut needed = NeededKeys::new();
-        for json in state.iter().chain(&auth_chain).chain([&member_event]) {
-            add_keys_of_text(&mut needed, json);
-        }
+        let told = [state.as_slice(), &auth_chain, std::slice::from_ref(&member_event)].concat();
+        let needed = self.parts.timeline.needed_keys(event.version(), &told).await?;
+        drop(told);
         let keys = self.parts.keys.for_events(&needed, Instant::now() + KEYS_LIMIT).await;
-        if let Some(room_sn) = self.parts.interned.find_room(room_id.as_str()).await?
-            && self.parts.database.is_in_room(room_sn).await?
-        {
-            match self.parts.timeline.receive(room_id, &member_event, &keys).await? {
-                Reception::Stored(Standing::Accepted, _) | Reception::Known(Standing::Accepted) => return Ok(()),
-                // What it follows is not here: the state that the other server told is.
-                Reception::Missing(_) => {}
-                Reception::Stored(_, reason) => {
-                    return Err(RoomError::Forbidden(reason.unwrap_or_default()).into());
-                }
-                Reception::Known(_) => return Err(RoomError::Forbidden("The join was refused.".to_owned()).into()),
-                Reception::Dropped(reason) => {
-                    return Err(RequestError::bad_answer(server, &reason.to_string()).into());
-                }
-            }
-        }
         let import = RoomImport {
             room_id: room_id.to_owned(),
             room_version: event.version(),
@@ -134,8 +116,11 @@ impl SharedMemberships {
             is_partial: members_omitted,
             servers_in_room,
         };
-        self.parts.timeline.import_room(import, &keys).await?;
-        Ok(())
+        match self.parts.timeline.import_room(&import, &keys).await {
+            Ok(_) => Ok(()),
+            Err(RoomError::Invalid(reason)) => Err(RequestError::bad_answer(server, &reason).into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn knock_via(

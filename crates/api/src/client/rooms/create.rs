@@ -9,7 +9,8 @@ use ruma::{OwnedRoomId, OwnedUserId};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::ClientResult;
+use crate::error::ApiError;
 use crate::extract::{Authenticated, Json, Object};
 
 /// What a client wants the room to be like. `null` stands for a key that is not there.
@@ -68,11 +69,12 @@ pub(crate) async fn create(
     State(creation): State<Arc<RoomCreation>>,
     State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<RoomAnswer>> {
+) -> ClientResult<Json<RoomAnswer>> {
     if body.invite_3pid.as_ref().is_some_and(|invites| !invites.is_empty()) {
         return Err(ApiError::forbidden(
             "Nobody can be invited by e-mail address or telephone number: this server uses no identity server",
-        ));
+        )
+        .into());
     }
     let new_room = body.into();
     let room_id = creation.create(&requester, &new_room).await?;

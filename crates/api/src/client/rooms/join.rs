@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::create::RoomAnswer;
 use super::via::Via;
+use crate::client::error::ClientResult;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{GuestOrUser, Json, Path, Query};
 
@@ -19,7 +20,7 @@ pub(crate) async fn join_by_id_or_alias(
     Query(via): Query<Via>,
     State(memberships): State<Arc<SharedMemberships>>,
     Json(content): Json<Map<String, Value>>,
-) -> ApiResult<Json<RoomAnswer>> {
+) -> ClientResult<Json<RoomAnswer>> {
     check(&content)?;
     let room_id = memberships.join(&requester, &room, via.servers(), content).await?;
     Ok(Json(RoomAnswer { room_id }))
@@ -32,7 +33,7 @@ pub(crate) async fn join(
     via: Query<Via>,
     memberships: State<Arc<SharedMemberships>>,
     content: Json<Map<String, Value>>,
-) -> ApiResult<Json<RoomAnswer>> {
+) -> ClientResult<Json<RoomAnswer>> {
     join_by_id_or_alias(requester, Path(room_id.into()), via, memberships, content).await
 }
 

@@ -9,7 +9,7 @@ use ruma::OwnedRoomOrAliasId;
 use super::create::RoomAnswer;
 use super::membership::Reason;
 use super::via::Via;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json, Path, Query};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias>
@@ -19,7 +19,7 @@ pub(crate) async fn knock(
     Query(via): Query<Via>,
     State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Reason>,
-) -> ApiResult<Json<RoomAnswer>> {
+) -> ClientResult<Json<RoomAnswer>> {
     let room_id = memberships.knock(&requester, &room, via.servers(), body.reason).await?;
     Ok(Json(RoomAnswer { room_id }))
 }

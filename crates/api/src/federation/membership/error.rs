@@ -2,7 +2,6 @@
 
 use replication::memberships::InviteError;
 use replication::resident::ResidentError;
-use rooms::RoomError;
 
 use crate::error::ApiError;
 use crate::federation::error::FederationError;
@@ -18,8 +17,6 @@ impl From<ResidentError> for FederationError {
             ResidentError::IncompatibleVersion(version) => ApiError::incompatible_room_version(version.as_str()),
             ResidentError::Invalid(_) => ApiError::invalid_param(sentence),
             ResidentError::Malformed(_) => ApiError::bad_json(sentence),
-            ResidentError::Room(RoomError::UnableToAuthoriseJoin) => ApiError::unable_to_authorise_join(sentence),
-            ResidentError::Room(RoomError::UnableToGrantJoin) => ApiError::unable_to_grant_join(sentence),
             ResidentError::Room(error) => return error.into(),
         })
     }
