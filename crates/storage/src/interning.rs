@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use homeserver_core::{Cache, KeySn, MemoryBudget, RoomSn, TypeSn, UserSn};
+use homeserver_core::{Cache, KeySn, MemoryBudget, RoomSn, ServerSn, TypeSn, UserSn};
 
 use crate::{Database, Row, StorageError, Tx, Value, params};
 
@@ -113,13 +113,14 @@ impl Names {
     }
 }
 
-/// Interned user IDs, room IDs, event types and state keys. What was looked up recently is answered from memory.
+/// Interned user IDs, room IDs, event types, state keys and servers. What was looked up recently is answered from memory.
 pub struct Interned {
     database: Database,
     users: Names,
     rooms: Names,
     types: Names,
     keys: Names,
+    servers: Names,
 }
 
 macro_rules! kinds {
@@ -240,6 +241,17 @@ impl Interned {
                     "state_keys (state_key) ON CONFLICT DO NOTHING",
                 ],
             ),
+            servers: Names::new(
+                &memory,
+                ["server_numbers", "server_names"],
+                [
+                    "SELECT server_sn FROM servers WHERE server_name = $1",
+                    "INSERT INTO servers (server_name) VALUES ($1) ON CONFLICT DO NOTHING",
+                    "SELECT server_name FROM servers WHERE server_sn = $1",
+                    "SELECT server_name, server_sn FROM servers WHERE server_name IN LIST($1)",
+                    "servers (server_name) ON CONFLICT DO NOTHING",
+                ],
+            ),
             database,
         }
     }
@@ -249,5 +261,6 @@ impl Interned {
         rooms: RoomSn, "a room ID", find_room, room, room_id;
         types: TypeSn, "an event type", find_type, event_type, type_name;
         keys: KeySn, "a state key", find_key, state_key, key_text;
+        servers: ServerSn, "a server", find_server, server, server_name;
     }
 }

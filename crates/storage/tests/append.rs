@@ -47,6 +47,7 @@ fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: 
             standing: Standing::Accepted,
             auth_events: Vec::new(),
             previous_in_chain: None,
+            follows_gap: false,
             state_before: None,
             arrival: Arrival::default(),
         }],

@@ -1,4 +1,4 @@
-//! What is particular to events of other servers: outliers that get their places, gaps, and redactions that came before their targets.
+//! What is particular to events of other servers: outliers that get their places, and redactions that came before their targets.
 
 use database::TableRows;
 
@@ -6,13 +6,6 @@ use super::rows::each_event;
 use super::{NumberedAppend, NumberedEvent};
 use crate::unread::MAIN_TIMELINE;
 use crate::{StorageError, Tx, Value};
-
-/// The gaps before events.
-pub(super) fn gaps<'a>(written: &'a [NumberedAppend<'a>]) -> TableRows<'a> {
-    let after_gaps = each_event(written).filter(|(_, written)| written.event.arrival.follows_gap);
-    let rows = after_gaps.map(|(append, written)| vec![append.room_sn.into(), written.stored.sn.into()]).collect();
-    TableRows { into: "room_gaps (room_sn, event_sn) ON CONFLICT DO NOTHING", rows }
-}
 
 /// The redactions that wait for their targets.
 pub(super) fn awaited<'a>(written: &'a [NumberedAppend<'a>]) -> TableRows<'a> {

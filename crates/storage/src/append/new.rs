@@ -77,6 +77,8 @@ pub struct NewEvent {
     pub auth_events: Vec<EventNumber>,
     /// Which of its auth events has its own type and state key.
     pub previous_in_chain: Option<EventNumber>,
+    /// Whether events that come before it are missing here.
+    pub follows_gap: bool,
     /// The room's state before it: changes of a state that is stored. `None` for the state after the event before it.
     pub state_before: Option<StateBefore>,
     /// What is particular to an event of another server.
@@ -90,8 +92,6 @@ pub struct Arrival {
     /// It is stored already, without a place in the room, and gets its place now. It keeps its number, so clients are told of what it
     /// changes in the state, and find the event itself in the past.
     pub was_outlier: bool,
-    /// Whether events are missing between it and what is stored.
-    pub follows_gap: bool,
     /// The event that redacted it before it came, with its client JSON. The texts of this event are what that leaves.
     pub redacted_by: Option<(EventSn, Bytes)>,
     /// The event that it redacts as soon as that comes.
