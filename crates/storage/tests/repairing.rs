@@ -63,6 +63,7 @@ fn event(number: usize) -> NewEvent {
         standing: Standing::Accepted,
         auth_events: Vec::new(),
         previous_in_chain: None,
+        follows_gap: false,
         state_before: None,
     }
 }

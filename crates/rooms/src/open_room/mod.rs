@@ -157,6 +157,7 @@ impl OpenRoom {
             standing: if is_dummy(&event.pdu) { Standing::Hidden } else { Standing::Accepted },
             auth_events,
             previous_in_chain,
+            follows_gap: false,
             state_before: None,
         });
         Ok(event.pdu)

@@ -99,6 +99,7 @@ impl Timeline {
             standing,
             auth_events: auth_events.into_iter().map(|event| known(event.stored.sn)).collect(),
             previous_in_chain: context.previous_in_chain(pdu).map(|event| known(event.stored.sn)),
+            follows_gap: false,
             state_before: Some(before),
         })
     }

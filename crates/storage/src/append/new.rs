@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use homeserver_core::{EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{EventSn, KeySn, RoomSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 use rand::Rng as _;
 use room_engine::state_map::{Place, StateMap};
 
@@ -77,6 +77,8 @@ pub struct NewEvent {
     pub auth_events: Vec<EventNumber>,
     /// Which of its auth events has its own type and state key.
     pub previous_in_chain: Option<EventNumber>,
+    /// Whether events that come before it are missing here.
+    pub follows_gap: bool,
     /// The room's state before it: changes of a state that is stored. `None` for the state after the event before it.
     pub state_before: Option<StateBefore>,
 }
@@ -212,6 +214,8 @@ impl Append {
     ) -> StoredEvent {
         StoredEvent {
             sn,
+            order: TimelineOrder::of(sn),
+            follows_gap: event.follows_gap,
             event_id: event.event_id.clone(),
             room_sn: self.room_sn,
             type_sn: event.type_sn,

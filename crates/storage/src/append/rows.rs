@@ -31,6 +31,7 @@ pub(super) fn of_all<'a>(
         memberships,
         transactions(written),
         room_heads(heads),
+        gaps(written),
     ]
 }
 
@@ -169,6 +170,27 @@ fn room_heads(heads: &HashMap<RoomSn, WriterHead>) -> TableRows<'_> {
                 countable_total = excluded.countable_total, joined_count = excluded.joined_count, \
                 invited_count = excluded.invited_count, state_root = excluded.state_root";
     TableRows { into, rows }
+}
+
+/// Where the timelines lack events from now on.
+fn gaps<'a>(written: &'a [NumberedAppend<'a>]) -> TableRows<'a> {
+    let rows = each_event(written)
+        .filter(|(_, event)| event.event.follows_gap)
+        .map(|(append, NumberedEvent { stored, .. })| {
+            vec![append.room_sn.into(), stored.order.into(), stored.sn.to_string().into()]
+        })
+        .collect();
+    TableRows { into: "room_gaps (room_sn, timeline_order, frontier)", rows }
+}
+
+/// Marks the events before which others are missing.
+pub(super) async fn mark_gaps(tx: &mut Tx, written: &[NumberedAppend<'_>]) -> Result<(), StorageError> {
+    let after_gaps = each_event(written).filter(|(_, event)| event.event.follows_gap);
+    let sns: Vec<i64> = after_gaps.map(|(_, event)| event.stored.sn.0).collect();
+    if sns.is_empty() {
+        return Ok(());
+    }
+    tx.execute("UPDATE events SET follows_gap = TRUE WHERE event_sn IN LIST($1)", params![&sns]).await.map(drop)
 }
 
 /// Takes places that have no event any more, after all that was appended, out of the current state.

@@ -209,6 +209,7 @@ fn message(number: u32, standing: Standing, before: StateBefore) -> NewEvent {
         standing,
         auth_events: Vec::new(),
         previous_in_chain: None,
+        follows_gap: false,
         state_before: Some(before),
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn message(room_sn: i64, version: i64) -> Append {
             standing: Standing::Accepted,
             auth_events: Vec::new(),
             previous_in_chain: None,
+            follows_gap: false,
             state_before: None,
         }],
         resolved: None,

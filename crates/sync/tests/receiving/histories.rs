@@ -176,6 +176,7 @@ impl Room {
             standing: Standing::Accepted,
             auth_events: Vec::new(),
             previous_in_chain: None,
+            follows_gap: false,
             state_before: None,
         };
         let sn = interned.room(self.id.as_str()).await.unwrap();
