@@ -25,7 +25,7 @@ use encryption::backup::Backups;
 use encryption::device_lists::DeviceLists;
 use encryption::keys::Keys;
 use encryption::to_device::ToDevice;
-use federation::{Gate, OwnKeys};
+use federation::{Gate, OwnKeys, ServerKeys};
 use homeserver_core::Identity;
 use media::ContentRepository;
 use rooms::reading::{History, RoomState};
@@ -176,6 +176,8 @@ components! {
         gate: Arc<Gate>,
         /// The keys of this server, for others.
         own_keys: Arc<OwnKeys>,
+        /// The keys of other servers.
+        server_keys: Arc<ServerKeys>,
         /// Limits how often this server asks another one for its keys.
         key_requests: Arc<Shares>,
         /// Asks other servers.

@@ -39,6 +39,8 @@ interned! {
     TypeSn;
     /// A state key, the empty one included.
     KeySn;
+    /// Another server.
+    ServerSn;
     /// A position in the log: the one total order in which everything that `/sync` can show became visible.
     /// Positions grow and become visible in order: a reader that has seen one has seen all before it.
     Position;

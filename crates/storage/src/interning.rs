@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use homeserver_core::{Cache, KeySn, MemoryBudget, RoomSn, TypeSn, UserSn};
+use homeserver_core::{Cache, KeySn, MemoryBudget, RoomSn, ServerSn, TypeSn, UserSn};
 
 use crate::{Database, StorageError, params};
 
@@ -70,13 +70,14 @@ impl Names {
     }
 }
 
-/// Interned user IDs, room IDs, event types and state keys. What was looked up recently is answered from memory.
+/// Interned user IDs, room IDs, event types, state keys and servers. What was looked up recently is answered from memory.
 pub struct Interned {
     database: Database,
     users: Names,
     rooms: Names,
     types: Names,
     keys: Names,
+    servers: Names,
 }
 
 macro_rules! kinds {
@@ -157,6 +158,15 @@ impl Interned {
                     "SELECT state_key FROM state_keys WHERE key_sn = $1",
                 ],
             ),
+            servers: Names::new(
+                &memory,
+                ["server_numbers", "server_names"],
+                [
+                    "SELECT server_sn FROM servers WHERE server_name = $1",
+                    "INSERT INTO servers (server_name) VALUES ($1) ON CONFLICT DO NOTHING",
+                    "SELECT server_name FROM servers WHERE server_sn = $1",
+                ],
+            ),
             database,
         }
     }
@@ -166,5 +176,6 @@ impl Interned {
         rooms: RoomSn, "a room ID", find_room, room, room_id;
         types: TypeSn, "an event type", find_type, event_type, type_name;
         keys: KeySn, "a state key", find_key, state_key, key_text;
+        servers: ServerSn, "a server", find_server, server, server_name;
     }
 }

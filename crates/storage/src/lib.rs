@@ -14,7 +14,7 @@
 //! * [`RoomStates`] knows for which rooms the whole state is known; reads that need it take a [`FullState`].
 //! * [`ChunkCollector`] removes the parts of rooms' states that nothing refers to any more.
 //! * [`Tx::schedule_job`] keeps work for later, in the transaction of what causes it.
-//! * [`Interned`] gives numbers to user IDs, room IDs, event types and state keys.
+//! * [`Interned`] gives numbers to user IDs, room IDs, event types, state keys and servers.
 //!
 //! # What is kept in memory, and what bounds it
 //!
@@ -75,6 +75,7 @@ mod room_purge;
 mod room_states;
 mod rooms;
 mod server_identity;
+mod servers;
 mod state_chunks;
 mod statistics;
 mod threepid_validation;
@@ -129,6 +130,7 @@ pub use room_graph::GraphEvent;
 pub use room_states::{FullState, KnownState, PartialState, RoomStates, StillPartial};
 pub use rooms::{MemberCounts, RoomHead, StateChange, StateEntry};
 pub use server_identity::SigningKey;
+pub use servers::{FailingServer, StoredServerKeys};
 pub use state_chunks::{ChunkView, WrittenState};
 pub use statistics::ServerStatistics;
 pub use threepid_validation::{ValidationRequest, ValidationSession};

@@ -22,6 +22,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0018_nodes.sql"),
     include_str!("migrations/0019_encryption.sql"),
     include_str!("migrations/0020_openid_tokens.sql"),
+    include_str!("migrations/0021_other_servers.sql"),
     include_str!("migrations/0022_timeline_order.sql"),
 ];
 

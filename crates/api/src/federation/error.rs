@@ -14,6 +14,9 @@ impl From<Refusal> for ApiError {
             Refusal::TooMany(TooMany { retry_after }) => {
                 Self::limit_exceeded(retry_after).with_sentence(refusal.to_string())
             }
+            Refusal::NotJson(_) => Self::not_json(refusal.to_string()),
+            Refusal::Body(_) => Self::bad_json(refusal.to_string()),
+            Refusal::Interrupted => Self::unknown(refusal.to_string()).with_status(StatusCode::SERVICE_UNAVAILABLE),
             _ => Self::new(StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED", refusal.to_string()),
         }
     }

@@ -8,10 +8,11 @@ mod keys;
 mod media;
 mod openid;
 mod query;
+mod signed;
 mod version;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::state::ApiState;
 
@@ -20,6 +21,10 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/_matrix/key/v2/server", get(keys::own))
         // Servers of old ask for one key.
         .route("/_matrix/key/v2/server/{keyId}", get(keys::own))
+        .route("/_matrix/key/v2/query/{serverName}", get(keys::of_server))
+        // Servers of old ask for one key.
+        .route("/_matrix/key/v2/query/{serverName}/{keyId}", get(keys::of_server))
+        .route("/_matrix/key/v2/query", post(keys::of_servers))
         .route("/_matrix/federation/v1/version", get(version::version))
         .route("/_matrix/federation/v1/media/download/{mediaId}", get(media::download))
         .route("/_matrix/federation/v1/media/thumbnail/{mediaId}", get(media::thumbnail))

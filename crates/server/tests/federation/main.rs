@@ -9,6 +9,7 @@
 mod asked;
 mod asking;
 mod media;
+mod notary;
 mod openid;
 
 use testing::{RemoteServer, Setting, TestDatabase, TestServer};
