@@ -23,6 +23,12 @@ pub enum Standing {
     Rejected,
     /// It is part of the room like any other event, but no client is shown it: it only joins branches.
     Hidden,
+    /// It was stored because others refer to it, and its place in the room is not known: a state event of another server that its auth
+    /// events allow. The state after it is not known either.
+    Outlier,
+    /// It is in the room's timeline, at a place in the past: this server learned of it after what follows it. No client is told of it
+    /// as something new.
+    Backfilled,
 }
 
 impl Standing {
@@ -34,17 +40,26 @@ impl Standing {
             Self::SoftFailed => 1,
             Self::Rejected => 2,
             Self::Hidden => 3,
+            Self::Outlier => 4,
+            Self::Backfilled => 5,
         }
     }
 
     /// Whether events are built on it.
     #[must_use]
     pub fn is_followed(self) -> bool {
-        matches!(self, Self::Accepted | Self::Hidden)
+        matches!(self, Self::Accepted | Self::Hidden | Self::Backfilled)
+    }
+
+    /// Whether it is in the room's timeline, now or in the past.
+    #[must_use]
+    pub fn is_in_timeline(self) -> bool {
+        matches!(self, Self::Accepted | Self::Backfilled)
     }
 
     pub(crate) fn from_code(code: i64) -> Option<Self> {
-        [Self::Accepted, Self::SoftFailed, Self::Rejected, Self::Hidden].into_iter().find(|it| it.code() == code)
+        let all = [Self::Accepted, Self::SoftFailed, Self::Rejected, Self::Hidden, Self::Outlier, Self::Backfilled];
+        all.into_iter().find(|it| it.code() == code)
     }
 }
 
@@ -247,7 +262,7 @@ macro_rules! pdu_query {
     };
 }
 
-fn read_pdu(row: &Row<'_>) -> Result<StoredPdu, StorageError> {
+pub(crate) fn read_pdu(row: &Row<'_>) -> Result<StoredPdu, StorageError> {
     Ok(StoredPdu {
         sn: row.get(0)?,
         event_id: row.get(1)?,
@@ -264,8 +279,8 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn event_by_id(&self, event_id: &str) -> Result<Option<StoredEvent>, StorageError> {
-        self.query_optional(event_query!("WHERE e.event_id = $1 AND e.standing IN (0, 5)"), params![event_id], read_event)
-            .await
+        let sql = event_query!("WHERE e.event_id = $1 AND e.standing IN (0, 5)");
+        self.query_optional(sql, params![event_id], read_event).await
     }
 
     /// The events with these numbers, in the order of the log.
@@ -419,7 +434,8 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn stored_pdu_by_id(&self, event_id: &str) -> Result<Option<StoredPdu>, StorageError> {
-        self.query_optional(pdu_query!("WHERE e.event_id = $1 AND e.standing IN (0, 5)"), params![event_id], read_pdu).await
+        let sql = pdu_query!("WHERE e.event_id = $1 AND e.standing IN (0, 5)");
+        self.query_optional(sql, params![event_id], read_pdu).await
     }
 
     /// The whole of the event at one place in a room's current state, for the room's rules: they judge by what is known.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use database::Row;
 use homeserver_core::{EventSn, RoomSn, TimelineOrder};
-use room_engine::state_map::StateMap;
+use room_engine::state_map::{Place, StateMap};
 
-use crate::events::{Standing, StoredPdu, order_of};
+use crate::events::{Standing, StoredPdu, order_of, read_pdu};
 use crate::state_chunks::read_state;
 use crate::{Database, StorageError, params};
 
@@ -43,8 +43,24 @@ macro_rules! graph_query {
     };
 }
 
+/// A state event, and its place in states.
+#[derive(Clone, Copy, Debug)]
+pub struct StateEventPlace {
+    /// The event.
+    pub event_sn: EventSn,
+    /// Its type and state key.
+    pub place: Place,
+    /// What became of it when it was checked.
+    pub standing: Standing,
+}
+
+fn read_standing(row: &Row<'_>, column: usize) -> Result<Standing, StorageError> {
+    let standing: i64 = row.get(column)?;
+    Standing::from_code(standing)
+        .ok_or_else(|| StorageError::Value { column, reason: format!("no standing is stored as {standing}") })
+}
+
 fn read_graph_event(row: &Row<'_>) -> Result<GraphEvent, StorageError> {
-    let standing: i64 = row.get(5)?;
     let list: Option<String> = row.get(7)?;
     Ok(GraphEvent {
         stored: StoredPdu {
@@ -55,8 +71,7 @@ fn read_graph_event(row: &Row<'_>) -> Result<GraphEvent, StorageError> {
             federation_json: row.get(4)?,
             order: row.get(9)?,
         },
-        standing: Standing::from_code(standing)
-            .ok_or_else(|| StorageError::Value { column: 5, reason: format!("no standing is stored as {standing}") })?,
+        standing: read_standing(row, 5)?,
         state: read_state(row, 6)?,
         auth_events: numbers(list.as_deref().unwrap_or_default())?,
         is_indexed: list.is_some(),
@@ -172,6 +187,68 @@ impl Database {
         let read = |row: &Row<'_>| Ok((row.get(0)?, read_state(row, 1)?));
         let states = self.query(sql, params![events], read).await?;
         Ok(states.into_iter().filter_map(|(sn, state)| Some((sn, state?))).collect())
+    }
+
+    /// Where the state events of a room with these IDs are in states, in no order, as far as they are known.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn state_event_places(
+        &self,
+        room_sn: RoomSn,
+        event_ids: &[String],
+    ) -> Result<Vec<StateEventPlace>, StorageError> {
+        let mut found = Vec::with_capacity(event_ids.len());
+        for event_ids in event_ids.chunks(EVENTS_AT_ONCE) {
+            let sql = "SELECT event_sn, type_sn, state_key_sn, standing FROM events \
+                       WHERE event_id IN LIST($1) AND room_sn = $2 AND state_key_sn IS NOT NULL";
+            let read = |row: &Row<'_>| {
+                let place = Place::new(row.get(1)?, row.get(2)?);
+                Ok(StateEventPlace { event_sn: row.get(0)?, place, standing: read_standing(row, 3)? })
+            };
+            found.extend(self.query(sql, params![event_ids, room_sn], read).await?);
+        }
+        Ok(found)
+    }
+
+    /// Which of these IDs are those of events of other rooms.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn ids_of_other_rooms(
+        &self,
+        room_sn: RoomSn,
+        event_ids: &[String],
+    ) -> Result<Vec<Box<str>>, StorageError> {
+        let mut found = Vec::new();
+        for event_ids in event_ids.chunks(EVENTS_AT_ONCE) {
+            let sql = "SELECT event_id FROM events WHERE event_id IN LIST($1) AND room_sn <> $2";
+            found.extend(self.query(sql, params![event_ids, room_sn], |row| row.get(0)).await?);
+        }
+        Ok(found)
+    }
+
+    /// The redactions of these events of a room that came before the events themselves: the event's ID, and the redaction.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn awaited_redactions(
+        &self,
+        room_sn: RoomSn,
+        event_ids: &[String],
+    ) -> Result<Vec<(Box<str>, StoredPdu)>, StorageError> {
+        let mut found = Vec::new();
+        for event_ids in event_ids.chunks(EVENTS_AT_ONCE) {
+            let sql = concat!(
+                "SELECT e.event_sn, e.event_id, e.room_sn, e.client_json, e.federation_json, ",
+                order_of!("e."),
+                ", a.target_id FROM awaited_redactions a JOIN events e ON e.event_sn = a.redaction_sn \
+                 WHERE a.room_sn = $2 AND a.target_id IN LIST($1) ORDER BY e.event_sn"
+            );
+            let read = |row: &Row<'_>| Ok((row.get(6)?, read_pdu(row)?));
+            found.extend(self.query(sql, params![event_ids, room_sn], read).await?);
+        }
+        Ok(found)
     }
 
     /// Whether there is an event with this ID in any room.

@@ -20,7 +20,7 @@ const IS_FORGOTTEN: &str = "SELECT h.room_sn FROM room_heads h WHERE h.room_sn =
 const SMALL: [&str; 2] = ["DELETE FROM room_aliases WHERE room_sn = $1", "DELETE FROM room_heads WHERE room_sn = $1"];
 
 /// What is removed a few rows at a time.
-const LARGE: [&str; 5] = [
+const LARGE: [&str; 6] = [
     "DELETE FROM current_state WHERE room_sn = $1 AND (type_sn, key_sn) IN \
      (SELECT type_sn, key_sn FROM current_state WHERE room_sn = $1 LIMIT $2)",
     "DELETE FROM state_changes WHERE room_sn = $1 AND position IN \
@@ -31,6 +31,8 @@ const LARGE: [&str; 5] = [
      (SELECT thread_sn FROM room_threads WHERE room_sn = $1 LIMIT $2)",
     "DELETE FROM room_gaps WHERE room_sn = $1 AND timeline_order IN \
      (SELECT timeline_order FROM room_gaps WHERE room_sn = $1 ORDER BY timeline_order LIMIT $2)",
+    "DELETE FROM awaited_redactions WHERE room_sn = $1 AND (target_id, redaction_sn) IN \
+     (SELECT target_id, redaction_sn FROM awaited_redactions WHERE room_sn = $1 LIMIT $2)",
 ];
 
 /// What belongs to users, by whose numbers it is found.

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use homeserver_core::{DeviceSn, KeySn, RoomSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 use room_engine::state_map::Place;
 use storage::{
-    Append, AppendOutcome, ClientTransaction, Database, DatabaseOptions, DirectoryEntry, EventNumber, Membership,
-    NewAccount, NewEvent, Notice, Standing, StateEffect, TransactionEndpoint, TransactionSender, Unread, later_version,
+    Append, AppendOutcome, Arrival, ClientTransaction, Database, DatabaseOptions, DirectoryEntry, EventNumber,
+    Membership, NewAccount, NewEvent, Notice, Standing, StateEffect, TransactionEndpoint, TransactionSender, Unread,
+    later_version,
 };
 use testing::{TestDatabase, on_both_databases};
 
@@ -46,8 +47,8 @@ fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: 
             standing: Standing::Accepted,
             auth_events: Vec::new(),
             previous_in_chain: None,
-            follows_gap: false,
             state_before: None,
+            arrival: Arrival::default(),
         }],
         resolved: None,
         extremities: None,
@@ -55,6 +56,7 @@ fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: 
         joined_change: 0,
         invited_change: 0,
         also: None,
+        is_entry: false,
     }
 }
 

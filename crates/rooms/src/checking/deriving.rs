@@ -105,7 +105,10 @@ impl<'a> Derivation<'a> {
                 }
             }
         }
-        let is_extremity = |node: &&Node| node.standing.is_followed() && !self.followed.contains(&node.sn);
+        // What is followed by a backfilled event may have been read before it.
+        let is_extremity = |node: &&Node| {
+            node.standing.is_followed() && node.standing != Standing::Backfilled && !self.followed.contains(&node.sn)
+        };
         let mut extremities: Vec<Node> = self.nodes.values().filter(is_extremity).copied().collect();
         extremities.sort_unstable_by_key(|node| node.sn);
         let states: Vec<StateMap> = extremities.iter().map(|node| node.state).collect();
@@ -118,10 +121,18 @@ impl<'a> Derivation<'a> {
     }
 
     async fn add(&mut self, event: &GraphEvent, pdu: Pdu, report: &mut RoomReport) -> Result<(), RoomError> {
+        // An outlier has no place in the room.
+        if event.standing == Standing::Outlier {
+            return Ok(());
+        }
         let event_id = &event.stored.event_id;
         let before: Vec<Node> =
             pdu.prev_events().iter().filter_map(|id| self.nodes.get(id.as_str())).copied().collect();
         if before.len() < pdu.prev_events().len() {
+            if let Some(state) = event.state {
+                self.add_as_told(event, &pdu, &before, state);
+                return Ok(());
+            }
             let count = pdu.prev_events().len() - before.len();
             report.add(Finding::UnknownEvents { event_id: event_id.clone(), count });
         }
@@ -152,6 +163,19 @@ impl<'a> Derivation<'a> {
         }
         self.nodes.insert(event_id.clone(), Node { sn: event.stored.sn, state, standing });
         Ok(())
+    }
+
+    /// Adds an event after others that are not all known here: the state after it is what another server told.
+    fn add_as_told(&mut self, event: &GraphEvent, pdu: &Pdu, before: &[Node], state: StateMap) {
+        let reached = self.reached_from(before);
+        if event.standing.is_followed() {
+            self.followed.extend(reached);
+            self.derived.depth = self.derived.depth.max(pdu.depth());
+        } else {
+            self.behind.insert(event.stored.sn, reached);
+        }
+        let node = Node { sn: event.stored.sn, state, standing: event.standing };
+        self.nodes.insert(event.stored.event_id.clone(), node);
     }
 
     /// The events that an event follows, directly or through rejected or soft-failed events.

@@ -11,7 +11,7 @@ use push::unread::Audiences;
 use room_engine::auth::PowerLevels;
 use room_engine::{Membership, Pdu, RoomVersion};
 use ruma::{OwnedUserId, RoomId, UserId};
-use storage::{ClientTransaction, Database, HeldLog, Interned, NewEvent, Standing};
+use storage::{Arrival, ClientTransaction, Database, HeldLog, Interned, NewEvent, Standing};
 use tokio::sync::OwnedMutexGuard;
 
 pub(super) use self::redacting::redaction;
@@ -157,8 +157,8 @@ impl OpenRoom {
             standing: if is_dummy(&event.pdu) { Standing::Hidden } else { Standing::Accepted },
             auth_events,
             previous_in_chain,
-            follows_gap: false,
             state_before: None,
+            arrival: Arrival::default(),
         });
         Ok(event.pdu)
     }

@@ -35,7 +35,7 @@ impl Providers {
             let gap = page.iter().position(|event| event.follows_gap);
             page.truncate(gap.map_or(page.len(), |gap| gap + 1));
             let end = match page.last() {
-                Some(oldest) if is_full || gap.is_some() => Position(oldest.sn.0 - 1),
+                Some(oldest) if is_full || gap.is_some() => oldest.order.before().position(),
                 _ => after,
             };
             let page = self.with_transaction_ids(pass, page).await?;
@@ -43,7 +43,7 @@ impl Providers {
             let is_cut = older.len() > missing;
             older.truncate(missing);
             let first = older.last().filter(|_| is_cut);
-            timeline.start = first.map_or(end, |first| Position(first.sn.0 - 1));
+            timeline.start = first.map_or(end, |first| first.order.before().position());
             timeline.is_limited = is_cut || end > after;
             older.reverse();
             older.append(&mut timeline.events);

@@ -54,7 +54,7 @@ impl Providers {
         let first = if cut > 0 { timeline.first() } else { contiguous.first() };
         let start = match first {
             _ if !is_limited => pass.after(),
-            Some(first) => Position(first.sn.0 - 1),
+            Some(first) => first.order.before().position(),
             None => pass.to,
         };
         let gap = events.iter().filter(|event| !timeline.iter().any(|shown| shown.sn == event.sn)).cloned().collect();
@@ -90,7 +90,7 @@ impl Providers {
             events.truncate(first.unwrap_or(events.len()));
             let is_limited = events.len() > limit || is_cut_at_gap;
             events.truncate(limit);
-            let start = events.last().filter(|_| is_limited).map_or(after, |oldest| Position(oldest.sn.0 - 1));
+            let start = events.last().filter(|_| is_limited).map_or(after, |oldest| oldest.order.before().position());
             events.reverse();
             let read = events.len();
             let events = self.filtered_timeline(pass, events, &update.room_id).await?;
@@ -142,7 +142,7 @@ impl Providers {
         redact_erased(&self.database, &visibility, &mut timeline.events).await?;
         timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
         if let Some(first) = timeline.events.first() {
-            timeline.start = Position(first.sn.0 - 1);
+            timeline.start = first.order.before().position();
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Providers {
         first: &StoredEvent,
     ) -> Result<Visibility, RoomError> {
         // The state just before the event also decides whether a change of visibility or membership is seen.
-        let from = Position(first.sn.0 - 1);
+        let from = first.order.before().position();
         Ok(Visibility::load(&self.database, &self.interned, &update.state, pass.requester.user_sn, from).await?)
     }
 }
