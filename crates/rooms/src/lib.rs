@@ -38,6 +38,7 @@ pub mod remote;
 mod resolving;
 mod restricted_join;
 mod sending;
+pub mod serving;
 mod timeline;
 mod transaction_id;
 mod unread;

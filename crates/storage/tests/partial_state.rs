@@ -44,7 +44,6 @@ fn event(type_sn: TypeSn, key: i64, replaces: Option<&EventNumber>) -> NewEvent 
         standing: Standing::Accepted,
         auth_events: Vec::new(),
         previous_in_chain: None,
-        follows_gap: false,
         state_before: None,
         arrival: Arrival::default(),
     }

@@ -63,7 +63,6 @@ fn event(number: usize) -> NewEvent {
         standing: Standing::Accepted,
         auth_events: Vec::new(),
         previous_in_chain: None,
-        follows_gap: false,
         state_before: None,
         arrival: Arrival::default(),
     }

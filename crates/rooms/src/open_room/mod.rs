@@ -157,7 +157,6 @@ impl OpenRoom {
             standing: if is_dummy(&event.pdu) { Standing::Hidden } else { Standing::Accepted },
             auth_events,
             previous_in_chain,
-            follows_gap: false,
             state_before: None,
             arrival: Arrival::default(),
         });

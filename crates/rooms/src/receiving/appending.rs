@@ -114,6 +114,7 @@ impl Timeline {
         let redacts = if is_accepted { self.redaction_by(resolver, pdu).await? } else { Redacts::Nothing };
         let arrival = Arrival {
             was_outlier: context.outlier.is_some(),
+            follows_gap: context.follows_gap,
             redacted_by: already.as_ref().map(|already| already.by.clone()),
             awaits: redacts.awaited(),
         };
@@ -139,7 +140,6 @@ impl Timeline {
             standing,
             auth_events: auth_events.into_iter().map(|event| known(event.stored.sn)).collect(),
             previous_in_chain: context.previous_in_chain(pdu).map(|event| known(event.stored.sn)),
-            follows_gap: context.follows_gap,
             state_before: Some(before),
             arrival,
         })

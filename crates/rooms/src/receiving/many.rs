@@ -174,7 +174,6 @@ impl Timeline {
             standing: Standing::Accepted,
             auth_events: Vec::new(),
             previous_in_chain: None,
-            follows_gap: false,
             state_before: None,
             arrival: Arrival::default(),
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use homeserver_core::{EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{EventSn, KeySn, Position, RoomSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 use rand::Rng as _;
 use room_engine::state_map::{Place, StateMap};
 
@@ -77,8 +77,6 @@ pub struct NewEvent {
     pub auth_events: Vec<EventNumber>,
     /// Which of its auth events has its own type and state key.
     pub previous_in_chain: Option<EventNumber>,
-    /// Whether events that come before it are missing here.
-    pub follows_gap: bool,
     /// The room's state before it: changes of a state that is stored. `None` for the state after the event before it.
     pub state_before: Option<StateBefore>,
     /// What is particular to an event of another server.
@@ -92,6 +90,8 @@ pub struct Arrival {
     /// It is stored already, without a place in the room, and gets its place now. It keeps its number, so clients are told of what it
     /// changes in the state, and find the event itself in the past.
     pub was_outlier: bool,
+    /// Whether events are missing between it and what is stored.
+    pub follows_gap: bool,
     /// The event that redacted it before it came, with its client JSON. The texts of this event are what that leaves.
     pub redacted_by: Option<(EventSn, Bytes)>,
     /// The event that it redacts as soon as that comes.
@@ -238,12 +238,14 @@ impl Append {
     pub(super) fn stored(
         &self,
         event: &NewEvent,
-        sn: EventSn,
+        (sn, position): (EventSn, Position),
         previous_sn: Option<EventSn>,
         countable_total: i64,
     ) -> StoredEvent {
         StoredEvent {
             sn,
+            order: TimelineOrder::of(EventSn(position.0)),
+            follows_gap: event.arrival.follows_gap,
             event_id: event.event_id.clone(),
             room_sn: self.room_sn,
             type_sn: event.type_sn,

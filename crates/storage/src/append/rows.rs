@@ -30,6 +30,7 @@ pub(super) fn of_all<'a>(
         membership_changes,
         memberships,
         transactions(written),
+        arrivals::gaps(written),
         arrivals::awaited(written),
         room_heads(heads),
     ]

@@ -109,7 +109,6 @@ pub(crate) fn state_event(room_sn: i64, event_id: &str, version: i64, auth_event
             standing: Standing::Accepted,
             auth_events: auth_event.cloned().into_iter().collect(),
             previous_in_chain: auth_event.cloned(),
-            follows_gap: false,
             state_before: None,
             arrival: Arrival::default(),
         }],

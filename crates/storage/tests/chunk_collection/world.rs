@@ -211,7 +211,6 @@ fn message(number: u32, standing: Standing, before: StateBefore) -> NewEvent {
         standing,
         auth_events: Vec::new(),
         previous_in_chain: None,
-        follows_gap: false,
         state_before: Some(before),
         arrival: Arrival::default(),
     }

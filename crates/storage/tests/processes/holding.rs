@@ -35,7 +35,6 @@ pub(crate) fn message(room_sn: i64, version: i64) -> Append {
             standing: Standing::Accepted,
             auth_events: Vec::new(),
             previous_in_chain: None,
-            follows_gap: false,
             state_before: None,
             arrival: Arrival::default(),
         }],

@@ -176,7 +176,6 @@ impl Room {
             standing: Standing::Accepted,
             auth_events: Vec::new(),
             previous_in_chain: None,
-            follows_gap: false,
             state_before: None,
             arrival: Arrival::default(),
         };

@@ -186,9 +186,8 @@ impl Entry<'_> {
             standing: Standing::Accepted,
             auth_events: batch.auth_events_of(pdu).map(|event| event.number.clone()).collect(),
             previous_in_chain: batch.previous_in_chain(pdu).map(|event| event.number.clone()),
-            follows_gap: true,
             state_before: Some(before),
-            arrival: Arrival::default(),
+            arrival: Arrival { follows_gap: true, ..Arrival::default() },
         })
     }
 }
