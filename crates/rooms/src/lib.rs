@@ -42,6 +42,7 @@ mod resolving;
 mod restricted_join;
 mod sending;
 mod server_acl;
+pub mod serving;
 mod timeline;
 mod transaction_id;
 mod unread;

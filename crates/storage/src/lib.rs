@@ -48,6 +48,7 @@ mod erasure;
 mod events;
 mod filters;
 mod frequent;
+mod gaps;
 mod history;
 mod homeserver;
 mod interning;
@@ -111,6 +112,7 @@ pub use encryption::{
     ToDeviceSend, UploadConflict, WantedKey,
 };
 pub use events::{RedactedEvent, Standing, StoredEvent, StoredPdu, TimelineReader};
+pub use gaps::Gap;
 pub use history::{RoomView, ViewKeys};
 pub use interning::{EventNames, Interned};
 pub use jobs::{Claim, ClaimedJob, JobCounts, JobFilter, JobId, JobRecord, JobState, NewJob, Progress, Wanted};

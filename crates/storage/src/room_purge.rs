@@ -29,8 +29,8 @@ const LARGE: [&str; 6] = [
      (SELECT thread_sn, event_sn FROM unread_totals WHERE room_sn = $1 LIMIT $2)",
     "DELETE FROM room_threads WHERE room_sn = $1 AND thread_sn IN \
      (SELECT thread_sn FROM room_threads WHERE room_sn = $1 LIMIT $2)",
-    "DELETE FROM room_gaps WHERE room_sn = $1 AND event_sn IN \
-     (SELECT event_sn FROM room_gaps WHERE room_sn = $1 LIMIT $2)",
+    "DELETE FROM room_gaps WHERE room_sn = $1 AND timeline_order IN \
+     (SELECT timeline_order FROM room_gaps WHERE room_sn = $1 ORDER BY timeline_order LIMIT $2)",
     "DELETE FROM awaited_redactions WHERE room_sn = $1 AND (target_id, redaction_sn) IN \
      (SELECT target_id, redaction_sn FROM awaited_redactions WHERE room_sn = $1 LIMIT $2)",
 ];
@@ -147,7 +147,7 @@ impl Tx {
     }
 
     async fn purge_events(&mut self, room_sn: RoomSn, limit: i64) -> Result<u64, StorageError> {
-        let find = "SELECT event_sn FROM events WHERE room_sn = $1 ORDER BY room_sn, event_sn LIMIT $2";
+        let find = "SELECT event_sn FROM events WHERE room_sn = $1 LIMIT $2";
         let events: Vec<i64> = self.query(find, params![room_sn, limit], |row| row.get(0)).await?;
         if events.is_empty() {
             return Ok(0);

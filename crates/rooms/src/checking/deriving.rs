@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use homeserver_core::EventSn;
+use homeserver_core::{EventSn, TimelineOrder};
 use parking_lot::RwLock;
 use quick_cache::unsync::Cache;
 use room_engine::Pdu;
@@ -89,11 +89,11 @@ impl<'a> Derivation<'a> {
     }
 
     pub(super) async fn run(mut self, report: &mut RoomReport) -> Result<Derived, RoomError> {
-        let mut after = EventSn(0);
+        let mut after = TimelineOrder(i64::MIN);
         loop {
             let events = self.database.graph_events_after(self.room.room_sn, after, EVENTS_AT_ONCE).await?;
             let Some(last) = events.last() else { break };
-            after = last.stored.sn;
+            after = last.stored.order;
             for event in events {
                 report.events += 1;
                 match self.room.parse(&event) {
@@ -253,14 +253,14 @@ impl RoomCheck {
         room: &RoomIdentity,
         report: &mut RoomReport,
     ) -> Result<Option<Vec<IndexedEvent>>, RoomError> {
-        let mut after = EventSn(0);
+        let mut after = TimelineOrder(i64::MIN);
         let mut is_damaged = false;
         let mut indexed = Vec::new();
         let mut places: HashMap<Box<str>, (EventSn, StateKey)> = HashMap::new();
         loop {
             let events = self.database.graph_events_after(room.room_sn, after, EVENTS_AT_ONCE).await?;
             let Some(last) = events.last() else { break };
-            after = last.stored.sn;
+            after = last.stored.order;
             for event in events.into_iter().filter(|event| event.standing != Standing::Rejected) {
                 let Ok(pdu) = room.parse(&event) else { continue };
                 let Some(state_key) = pdu.state_key() else { continue };

@@ -5,13 +5,27 @@ use database::TableRows;
 use super::rows::each_event;
 use super::{NumberedAppend, NumberedEvent};
 use crate::unread::MAIN_TIMELINE;
-use crate::{StorageError, Tx, Value};
+use crate::{StorageError, Tx, Value, params};
 
-/// The gaps before events.
+/// Where the timelines lack events from now on.
 pub(super) fn gaps<'a>(written: &'a [NumberedAppend<'a>]) -> TableRows<'a> {
     let after_gaps = each_event(written).filter(|(_, written)| written.event.arrival.follows_gap);
-    let rows = after_gaps.map(|(append, written)| vec![append.room_sn.into(), written.stored.sn.into()]).collect();
-    TableRows { into: "room_gaps (room_sn, event_sn) ON CONFLICT DO NOTHING", rows }
+    let rows = after_gaps
+        .map(|(append, NumberedEvent { stored, .. })| {
+            vec![append.room_sn.into(), stored.order.into(), stored.sn.to_string().into()]
+        })
+        .collect();
+    TableRows { into: "room_gaps (room_sn, timeline_order, frontier) ON CONFLICT DO NOTHING", rows }
+}
+
+/// Marks the events before which others are missing.
+pub(super) async fn mark_gaps(tx: &mut Tx, written: &[NumberedAppend<'_>]) -> Result<(), StorageError> {
+    let after_gaps = each_event(written).filter(|(_, written)| written.event.arrival.follows_gap);
+    let sns: Vec<i64> = after_gaps.map(|(_, written)| written.stored.sn.0).collect();
+    if sns.is_empty() {
+        return Ok(());
+    }
+    tx.execute("UPDATE events SET follows_gap = TRUE WHERE event_sn IN LIST($1)", params![&sns]).await.map(drop)
 }
 
 /// The redactions that wait for their targets.
@@ -39,13 +53,14 @@ pub(super) async fn write_places(tx: &mut Tx, written: &[NumberedAppend<'_>]) ->
                 (&event.federation_json).into(),
                 event.arrival.redacted_by.as_ref().map(|(sn, _)| *sn).into(),
                 MAIN_TIMELINE.into(),
+                stored.order.into(),
             ]
         })
         .collect();
     let sql = "UPDATE events SET standing = r.standing, state_root = r.state_root, replaces_sn = r.replaces_sn, \
                client_json = r.client_json, federation_json = r.federation_json, \
-               redacted_by = COALESCE(events.redacted_by, r.redacted_by), thread_sn = r.thread_sn \
+               redacted_by = COALESCE(events.redacted_by, r.redacted_by), thread_sn = r.thread_sn, timeline_order = r.timeline_order \
                FROM ROWS(event_sn, standing, state_root, replaces_sn, client_json, federation_json, redacted_by, \
-               thread_sn) r WHERE events.event_sn = r.event_sn";
+               thread_sn, timeline_order) r WHERE events.event_sn = r.event_sn";
     tx.execute_rows(sql, &rows).await
 }

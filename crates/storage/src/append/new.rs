@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use homeserver_core::{EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{EventSn, KeySn, Position, RoomSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 use rand::Rng as _;
 use room_engine::state_map::{Place, StateMap};
 
@@ -238,12 +238,14 @@ impl Append {
     pub(super) fn stored(
         &self,
         event: &NewEvent,
-        sn: EventSn,
+        (sn, position): (EventSn, Position),
         previous_sn: Option<EventSn>,
         countable_total: i64,
     ) -> StoredEvent {
         StoredEvent {
             sn,
+            order: TimelineOrder::of(EventSn(position.0)),
+            follows_gap: event.arrival.follows_gap,
             event_id: event.event_id.clone(),
             room_sn: self.room_sn,
             type_sn: event.type_sn,

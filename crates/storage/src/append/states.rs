@@ -56,7 +56,7 @@ pub(super) async fn write_append<'a>(
         if event.standing.is_followed() {
             head.depth = head.depth.max(event.depth);
         }
-        let stored = Arc::new(append.stored(event, sn, previous_sn, head.countable_total));
+        let stored = Arc::new(append.stored(event, (sn, position), previous_sn, head.countable_total));
         events.push(NumberedEvent { event, stored, state, position });
     }
     if let Some(resolved) = &append.resolved {
