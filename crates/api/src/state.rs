@@ -28,6 +28,9 @@ use encryption::to_device::ToDevice;
 use federation::{Gate, OwnKeys, ServerKeys};
 use homeserver_core::Identity;
 use media::ContentRepository;
+use replication::memberships::SharedMemberships;
+use replication::requests::RoomRequests;
+use replication::resident::Resident;
 use rooms::reading::{History, RoomState};
 use rooms::remote::RemoteQueries;
 use rooms::serving::Serving;
@@ -185,6 +188,16 @@ components! {
         key_requests: Arc<Shares>,
         /// Asks other servers.
         remote: Arc<RemoteQueries>,
+    }
+
+    /// Rooms that are shared with other servers.
+    replication: ReplicationComponents {
+        /// Asks other servers about rooms.
+        room_requests: Arc<RoomRequests>,
+        /// Lets users of other servers into rooms.
+        resident: Arc<Resident>,
+        /// Lets users of this server into rooms, wherever they are.
+        shared_memberships: Arc<SharedMemberships>,
     }
 }
 

@@ -1,1 +1,12 @@
 //! Rooms that are shared with other servers: what they send to this one, and what is sent to them.
+//!
+//! [`requests`] are the requests to other servers about rooms, each with its types and its limits. With them [`memberships`] lets users of
+//! this server into rooms of others, and out of them; [`resident`] does for others what they need to get into rooms that this server
+//! is in.
+
+pub mod edus;
+pub mod memberships;
+pub mod requests;
+pub mod resident;
+
+mod event_keys;

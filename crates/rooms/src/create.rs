@@ -15,7 +15,6 @@ use tasks::limits::Limit;
 use super::aliases::Aliases;
 use super::initial_state;
 use super::member_content::{ContentMap, canonical, fill_profile};
-use super::membership::no_other_servers;
 use super::{AuthError, Draft, OpenRoom, RoomError, Timeline};
 
 /// The most users invited while a room is created.
@@ -120,7 +119,8 @@ impl RoomCreation {
         self.default_version.replace(default_version);
     }
 
-    /// Creates a room with all its first events, its alias and its entry in the directory, or nothing at all.
+    /// Creates a room with all its first events, its alias and its entry in the directory, or nothing at all. Users of other servers are
+    /// not invited yet: their servers must sign the invitations, and need a room for that.
     ///
     /// # Errors
     /// [`RoomError::InvalidState`] if the room's own rules refuse an event of its state, and others.
@@ -212,10 +212,7 @@ impl RoomCreation {
                 "`initial_state` cannot have a m.room.create: see `creation_content`.".to_owned(),
             ));
         }
-        match new_room.invite.iter().find(|user_id| !self.identity.is_local(user_id)) {
-            Some(user_id) => Err(no_other_servers(user_id)),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn version(&self, new_room: &NewRoom) -> Result<RoomVersion, RoomError> {
@@ -252,7 +249,8 @@ impl RoomCreation {
             details.insert("is_direct".to_owned(), true.into());
         }
         let mut seen = HashSet::new();
-        for invited in new_room.invite.iter().filter(|user_id| seen.insert(user_id.as_str())) {
+        let here = new_room.invite.iter().filter(|user_id| self.identity.is_local(user_id));
+        for invited in here.filter(|user_id| seen.insert(user_id.as_str())) {
             drafts.push(self.member(requester, invited, Membership::Invite, details.clone()).await?);
         }
         Ok(drafts)

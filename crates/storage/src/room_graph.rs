@@ -251,6 +251,15 @@ impl Database {
         Ok(found)
     }
 
+    /// The state event that an event replaced.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn replaced_by(&self, event: EventSn) -> Result<Option<EventSn>, StorageError> {
+        let sql = "SELECT replaces_sn FROM events WHERE event_sn = $1";
+        Ok(self.query_optional(sql, params![event], |row| row.get(0)).await?.flatten())
+    }
+
     /// Whether there is an event with this ID in any room.
     ///
     /// # Errors

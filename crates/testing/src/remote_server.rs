@@ -137,6 +137,12 @@ impl RemoteServer {
         self.folder.path().join("ca.pem")
     }
 
+    /// Its server name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The port it listens on, of 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {

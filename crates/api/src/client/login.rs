@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::session::TokenKeys;
+use crate::client::error::ClientResult;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{ClientAddress, Json, Object};
 
@@ -59,9 +60,9 @@ pub(super) async fn log_in(
     State(accounts): State<Arc<Accounts>>,
     State(well_known): State<Arc<WellKnown>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<LoggedIn>> {
+) -> ClientResult<Json<LoggedIn>> {
     if body.kind != "m.login.password" || !accounts.passwords_enabled() {
-        return Err(ApiError::unknown(format!("type: this server has no logins of type {:?}", body.kind)));
+        return Err(ApiError::unknown(format!("type: this server has no logins of type {:?}", body.kind)).into());
     }
     rate_limits.spend(Kind::LoginAddress, Key::address(address), None)?.keep();
     let name = Name::of(body.identifier.map(|identifier| identifier.0), body.user)?;

@@ -8,6 +8,7 @@ mod event;
 mod from_server;
 mod keys;
 mod media;
+mod membership;
 mod missing_events;
 mod openid;
 mod query;
@@ -17,8 +18,9 @@ pub(crate) mod timestamp_to_event;
 mod version;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
+use self::membership::{invite, make, send_join, send_knock, send_leave};
 use crate::state::ApiState;
 
 pub(crate) fn routes() -> Router<ApiState> {
@@ -46,4 +48,19 @@ pub(crate) fn routes() -> Router<ApiState> {
             "/_matrix/federation/v1/timestamp_to_event/{roomId}",
             get(timestamp_to_event::timestamp_to_event),
         )
+        .merge(membership_routes())
+}
+
+fn membership_routes() -> Router<ApiState> {
+    Router::new()
+        .route("/_matrix/federation/v1/make_join/{roomId}/{userId}", get(make::join))
+        .route("/_matrix/federation/v1/make_knock/{roomId}/{userId}", get(make::knock))
+        .route("/_matrix/federation/v1/make_leave/{roomId}/{userId}", get(make::leave))
+        .route("/_matrix/federation/v1/send_join/{roomId}/{eventId}", put(send_join::send_join_v1))
+        .route("/_matrix/federation/v2/send_join/{roomId}/{eventId}", put(send_join::send_join))
+        .route("/_matrix/federation/v1/send_knock/{roomId}/{eventId}", put(send_knock::send_knock))
+        .route("/_matrix/federation/v1/send_leave/{roomId}/{eventId}", put(send_leave::send_leave_v1))
+        .route("/_matrix/federation/v2/send_leave/{roomId}/{eventId}", put(send_leave::send_leave))
+        .route("/_matrix/federation/v1/invite/{roomId}/{eventId}", put(invite::invite_v1))
+        .route("/_matrix/federation/v2/invite/{roomId}/{eventId}", put(invite::invite))
 }

@@ -109,13 +109,9 @@ impl Memberships {
             return Err(RoomError::GuestsForbidden);
         }
         if !matches!(current, Some(Membership::Join | Membership::Invite | Membership::Ban)) {
-            let join = RestrictedJoin {
-                database: &self.database,
-                interned: &self.interned,
-                identity: &self.identity,
-                room_sn,
-            };
-            if let Some(user_id) = join.authorising_user(room, requester).await? {
+            let Self { database, interned, identity, .. } = self;
+            let join = RestrictedJoin { database, interned, identity, room_sn };
+            if let Some(user_id) = join.authorising_user(room, Some(requester.user_sn)).await? {
                 content.insert(AUTHORISED_VIA.to_owned(), user_id.as_str().into());
             }
         }

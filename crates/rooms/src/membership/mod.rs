@@ -25,11 +25,11 @@ use super::{RoomError, Timeline};
 pub struct Memberships {
     pub(super) database: Database,
     pub(super) interned: Arc<Interned>,
-    identity: Arc<Identity>,
+    pub(super) identity: Arc<Identity>,
     pub(super) timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
-    profiles: Arc<Profiles>,
-    rate_limits: Arc<RateLimits>,
+    pub(super) profiles: Arc<Profiles>,
+    pub(super) rate_limits: Arc<RateLimits>,
 }
 
 impl Memberships {

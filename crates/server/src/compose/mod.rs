@@ -17,6 +17,7 @@ mod media;
 mod observing;
 mod operations;
 mod rate_limits;
+mod replication;
 mod rooms;
 mod sync;
 mod without_server;
@@ -63,6 +64,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let media = MediaParts::new(config, &foundation, &federation);
     let encryption = encryption::components(&foundation, &log);
     let sync = sync::components(config, &foundation, &log, &encryption).await?;
+    let replication = replication::components(&foundation, &rooms, &federation);
     let operations = OperationsParts::new(config, &foundation, &log);
     jobs::start(config, &foundation, &accounts, &rooms, &media).await?;
     let state = ApiState::new(Components {
@@ -73,6 +75,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         sync,
         media: media.components.clone(),
         federation: federation.components.clone(),
+        replication,
     });
     let is_federated = config.federation.enabled;
     Ok(Application { state, foundation, operations, log, accounts, rooms, media, federation, is_federated, lock })

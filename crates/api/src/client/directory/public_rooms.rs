@@ -9,6 +9,7 @@ use rooms::{Directory, DirectoryPage, DirectoryQuery};
 use ruma::OwnedServerName;
 use serde::Deserialize;
 
+use crate::client::error::ClientResult;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Authenticated, ClientAddress, Json, Object, OptionalAuthenticated, Query};
 
@@ -45,7 +46,7 @@ pub(crate) async fn list(
     Query(page): Query<Page>,
     State(identity): State<Arc<Identity>>,
     State(directory): State<Arc<Directory>>,
-) -> ApiResult<Json<DirectoryPage>> {
+) -> ClientResult<Json<DirectoryPage>> {
     check_server(&identity, page.server)?;
     let key = requester.as_ref().map_or_else(|| Key::address(address), |requester| Key::user(requester.user_sn));
     rate_limits.spend(Kind::RoomDirectory, key, requester.as_ref())?.keep();
@@ -61,7 +62,7 @@ pub(crate) async fn search(
     State(identity): State<Arc<Identity>>,
     State(directory): State<Arc<Directory>>,
     Json(search): Json<Search>,
-) -> ApiResult<Json<DirectoryPage>> {
+) -> ClientResult<Json<DirectoryPage>> {
     check_server(&identity, server)?;
     rate_limits.spend_by_user(Kind::RoomDirectory, &requester)?.keep();
     let (search_term, room_types) = match search.filter {

@@ -8,8 +8,8 @@ use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
 
 use crate::Empty;
+use crate::client::error::ClientResult;
 use crate::client::rooms::create::Visibility;
-use crate::error::ApiResult;
 use crate::extract::{Authenticated, Json, Path};
 
 #[derive(Serialize)]
@@ -26,7 +26,7 @@ pub(crate) struct ToBeListed {
 pub(crate) async fn read(
     Path(room_id): Path<OwnedRoomId>,
     State(directory): State<Arc<Directory>>,
-) -> ApiResult<Json<Listed>> {
+) -> ClientResult<Json<Listed>> {
     let is_published = directory.is_published(&room_id).await?;
     Ok(Json(Listed { visibility: if is_published { Visibility::Public } else { Visibility::Private } }))
 }
@@ -37,7 +37,7 @@ pub(crate) async fn set(
     Path(room_id): Path<OwnedRoomId>,
     State(directory): State<Arc<Directory>>,
     Json(body): Json<ToBeListed>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     let is_published = body.visibility.unwrap_or(Visibility::Public) == Visibility::Public;
     directory.publish(&requester, &room_id, is_published).await?;
     Ok(Json(Empty {}))

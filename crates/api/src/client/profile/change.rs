@@ -9,6 +9,7 @@ use axum::extract::State;
 use serde_json::{Map, Value};
 
 use crate::Empty;
+use crate::client::error::ClientResult;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{GuestOrUser, Json, OwnUser};
 
@@ -18,7 +19,7 @@ pub(crate) async fn set(
     State(profiles): State<Arc<Profiles>>,
     State(rate_limits): State<Arc<RateLimits>>,
     Json(body): Json<Map<String, Value>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     check(&requester, &field)?;
     let value = body.get(&field).ok_or_else(|| ApiError::missing_param(format!("{field}: missing field")))?;
     let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
@@ -31,7 +32,7 @@ pub(crate) async fn remove(
     OwnUser(GuestOrUser(requester), field): OwnUser<GuestOrUser, String>,
     State(profiles): State<Arc<Profiles>>,
     State(rate_limits): State<Arc<RateLimits>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     check(&requester, &field)?;
     let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
     spent.settle(profiles.remove(requester.user_sn, &field).await)?;

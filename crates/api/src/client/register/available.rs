@@ -7,7 +7,7 @@ use accounts::registration::Registration;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{ClientAddress, Json, Query};
 
 #[derive(Deserialize)]
@@ -26,7 +26,7 @@ pub(crate) async fn available(
     State(rate_limits): State<Arc<RateLimits>>,
     State(registration): State<Arc<Registration>>,
     Query(parameters): Query<Parameters>,
-) -> ApiResult<Json<Available>> {
+) -> ClientResult<Json<Available>> {
     rate_limits.spend(Kind::RegistrationAvailable, Key::address(address), None)?.keep();
     registration.check_open().await?;
     registration.check_available(&parameters.username).await?;

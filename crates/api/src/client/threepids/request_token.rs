@@ -8,7 +8,8 @@ use accounts::threepids::{Purpose, ThirdPartyIdentifiers, TokenRequest};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::ClientResult;
+use crate::error::ApiError;
 use crate::extract::{ClientAddress, Json};
 
 /// What all of them take. An identity server that the client names does not matter: this server validates addresses itself.
@@ -40,10 +41,10 @@ pub(crate) async fn for_registration(
     State(registration): State<Arc<Registration>>,
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<RequestedToken>> {
+) -> ClientResult<Json<RequestedToken>> {
     rate_limits.spend(Kind::ThirdPartyValidation, Key::address(address), None)?.keep();
     if threepids.email_enabled() && !registration.takes_email().await? {
-        return Err(ApiError::forbidden("Registration on this server takes no e-mail address at the moment"));
+        return Err(ApiError::forbidden("Registration on this server takes no e-mail address at the moment").into());
     }
     let sid = threepids.request_token(Purpose::Registration, body.into()).await?;
     Ok(Json(RequestedToken { sid }))
@@ -55,7 +56,7 @@ pub(crate) async fn for_new_password(
     State(rate_limits): State<Arc<RateLimits>>,
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<RequestedToken>> {
+) -> ClientResult<Json<RequestedToken>> {
     rate_limits.spend(Kind::ThirdPartyValidation, Key::address(address), None)?.keep();
     let sid = threepids.request_token(Purpose::PasswordReset, body.into()).await?;
     Ok(Json(RequestedToken { sid }))
@@ -67,7 +68,7 @@ pub(crate) async fn for_account(
     State(rate_limits): State<Arc<RateLimits>>,
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<RequestedToken>> {
+) -> ClientResult<Json<RequestedToken>> {
     rate_limits.spend(Kind::ThirdPartyValidation, Key::address(address), None)?.keep();
     let sid = threepids.request_token(Purpose::AddAddress, body.into()).await?;
     Ok(Json(RequestedToken { sid }))

@@ -4,7 +4,7 @@ use accounts::rate_limits::LimitExceeded;
 use http::StatusCode;
 use tasks::limits::Busy;
 
-use crate::error::ApiError;
+use super::ApiError;
 
 impl From<LimitExceeded> for ApiError {
     fn from(error: LimitExceeded) -> Self {

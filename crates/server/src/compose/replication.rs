@@ -1,0 +1,50 @@
+//! Rooms that are shared with other servers.
+
+use std::sync::Arc;
+
+use accounts::{asking::Shares, rate_limits::Kind};
+use api::state::ReplicationComponents;
+use replication::{
+    memberships::{SharedMemberships, SharedMembershipsParts},
+    requests::RoomRequests,
+    resident::{Resident, ResidentParts},
+};
+
+use super::{federation::FederationParts, foundation::Foundation, rooms::RoomsParts};
+
+pub(super) fn components(
+    foundation: &Foundation,
+    rooms: &RoomsParts,
+    federation: &FederationParts,
+) -> ReplicationComponents {
+    let Foundation { database, interned, identity, clock, rate_limits, heavy_work, .. } = foundation;
+    let resident = ResidentParts {
+        database: database.clone(),
+        interned: interned.clone(),
+        identity: identity.clone(),
+        timeline: rooms.components.timeline.clone(),
+        memberships: rooms.components.memberships.clone(),
+        keys: federation.keys.clone(),
+        rate_limits: rate_limits.clone(),
+    };
+    let requests = Arc::new(RoomRequests::new(federation.client.clone()));
+    let memberships = SharedMembershipsParts {
+        database: database.clone(),
+        interned: interned.clone(),
+        identity: identity.clone(),
+        clock: clock.clone(),
+        timeline: rooms.components.timeline.clone(),
+        memberships: rooms.components.memberships.clone(),
+        aliases: rooms.components.aliases.clone(),
+        remote: federation.components.remote.clone(),
+        requests: requests.clone(),
+        keys: federation.keys.clone(),
+        shares: Shares::new(Kind::RemoteQueries, rate_limits.clone(), heavy_work.remote_queries.clone()),
+        rate_limits: rate_limits.clone(),
+    };
+    ReplicationComponents {
+        room_requests: requests,
+        resident: Arc::new(Resident::new(resident)),
+        shared_memberships: Arc::new(SharedMemberships::new(memberships)),
+    }
+}
