@@ -248,6 +248,8 @@ impl Interned {
                     "SELECT server_sn FROM servers WHERE server_name = $1",
                     "INSERT INTO servers (server_name) VALUES ($1) ON CONFLICT DO NOTHING",
                     "SELECT server_name FROM servers WHERE server_sn = $1",
+                    "SELECT server_name, server_sn FROM servers WHERE server_name IN LIST($1)",
+                    "servers (server_name) ON CONFLICT DO NOTHING",
                 ],
             ),
             database,

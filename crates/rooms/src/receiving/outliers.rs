@@ -194,7 +194,7 @@ impl JudgedBatch {
     }
 
     /// The auth event with the type and state key of the event itself.
-    pub(super) fn previous_in_chain(&self, pdu: &Pdu) -> Option<&Evidence> {
+    pub(super) fn previous_in_chain<'a>(&'a self, pdu: &'a Pdu) -> Option<&'a Evidence> {
         let state_key = pdu.state_key()?;
         self.auth_events_of(pdu).find(|event| event.pdu.is_state(pdu.event_type(), state_key))
     }
