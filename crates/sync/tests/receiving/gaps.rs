@@ -1,212 +1,191 @@
-//! Events that come before what they name, or that others referred to before they came.
+//! Gaps in timelines, and the past that fills them.
 
+use std::collections::HashMap;
+
+use accounts::filters::RoomEventFilter;
 use bytes::Bytes;
+use homeserver_core::TimelineOrder;
 use room_engine::RoomVersion;
-use room_engine::receipt::ReceivedPdu;
-use rooms::Reception;
+use rooms::reading::{Direction, MessagesRequest};
+use rooms::{Backfill, Reception};
 use ruma::OwnedEventId;
-use serde_json::json;
-use storage::{LogEntry, Standing};
+use serde_json::{Value, json};
+use storage::{Gap, Standing};
 use testing::on_both_databases;
 
-use super::room::{Event, Room, join, message, redaction, topic};
+use super::room::{Event, Room, join, message, state};
 use super::server::Server;
+use super::sync::Client;
 
-const VERSIONS: [RoomVersion; 4] = [RoomVersion::V1, RoomVersion::V3, RoomVersion::V11, RoomVersion::V12];
-
-async fn room_of_two(server: &Server, version: RoomVersion) -> (Room, Event) {
-    let room = Room::with_levels(server, version, &json!({ "users": { "@bob:two": 50 } })).await;
-    let bob = room.accept(&join("@bob:two"), &[&room.end().await]).await;
-    (room, bob)
+/// A room of `@alice:one`, whose client it is, and `@bob:two`.
+struct Shared {
+    client: Client,
+    room: Room,
+    end: Event,
 }
 
-impl Room {
-    fn read(&self, event: &Event) -> ReceivedPdu {
-        ReceivedPdu::parse(self.version, Some(&self.id), &event.json()).unwrap()
+impl Shared {
+    async fn new(server: &Server) -> Self {
+        Self::of(Client::new(server, "alice").await, server).await
     }
 
-    async fn store_outliers(&self, events: &[&Event]) -> rooms::OutlierReport {
-        let identity = self.server.timeline.identity_of(&self.id).await.unwrap();
-        let events: Vec<Bytes> = events.iter().map(|event| event.json().into()).collect();
-        self.server.timeline.store_outliers(&identity, &events, &*self.server.keys).await.unwrap()
+    async fn of(client: Client, server: &Server) -> Self {
+        let room = Room::create(server, RoomVersion::V11).await;
+        let end = room.accept(&join("@bob:two"), &[&room.end().await]).await;
+        Self { client, room, end }
     }
 
-    async fn receive_with_state(&self, event: &Event, state: &[OwnedEventId]) -> Reception {
-        let timeline = &self.server.timeline;
-        let identity = timeline.identity_of(&self.id).await.unwrap();
-        let reception = timeline.receive_with_state(&identity, self.read(event), &*self.server.keys, state).await;
-        self.assert_consistent().await;
-        reception.unwrap()
+    /// Messages of `@bob:two` that follow each other.
+    fn messages(&self, after: &Event, bodies: &[&str]) -> Vec<Event> {
+        let mut events: Vec<Event> = Vec::new();
+        for body in bodies {
+            let next = self.room.build(&message("@bob:two", body), &[events.last().unwrap_or(after)]);
+            events.push(next);
+        }
+        events
     }
 
-    async fn receive_all(&self, events: &[&Event]) -> Vec<Reception> {
-        let timeline = &self.server.timeline;
-        let identity = timeline.identity_of(&self.id).await.unwrap();
-        let read = events.iter().map(|event| self.read(event)).collect();
-        let receptions = timeline.receive_all(&identity, read, &*self.server.keys).await.unwrap();
-        self.assert_consistent().await;
-        receptions.into_iter().map(Result::unwrap).collect()
+    /// The server takes in an event without those before it.
+    async fn arrives(&self, event: &Event, before: &Event) {
+        let told: Vec<OwnedEventId> = before.after.values().map(|pdu| pdu.event_id().to_owned()).collect();
+        let (server, room_id) = (&self.room.server, &self.room.id);
+        let received = server.timeline.receive_with_state(room_id, &event.json(), &*server.keys, &told).await.unwrap();
+        assert!(matches!(received, Reception::Stored(Standing::Accepted, None)), "{received:?}");
     }
-}
 
-fn before(event: &Event) -> Vec<OwnedEventId> {
-    event.after.values().map(|pdu| pdu.event_id().to_owned()).collect()
+    /// Fills a gap with events, of which the state before the first is told by that after `before`.
+    async fn fill(&self, gap: &Gap, events: &[Event], before: Option<&Event>) -> usize {
+        let jsons: Vec<Bytes> = events.iter().map(|event| event.json().into()).collect();
+        let mut states = HashMap::new();
+        if let Some(before) = before {
+            let told = before.after.values().map(|pdu| pdu.event_id().to_owned()).collect();
+            states.insert(events[0].id().to_owned(), told);
+        }
+        let backfill = Backfill { gap, events: &jsons, states: &states };
+        let server = &self.room.server;
+        server.timeline.store_backfilled(&self.room.id, &backfill, &*server.keys).await.unwrap()
+    }
+
+    async fn last_gap(&self) -> Option<Gap> {
+        self.room.server.database.last_gap(self.room.sn, TimelineOrder::END).await.unwrap()
+    }
+
+    /// A page of the client, read backwards: what was said, where the page ends, and the gap there.
+    async fn page(&self, client: &Client, from: Option<&str>, limit: u64) -> (Vec<String>, Option<String>, Option<Gap>) {
+        let request = MessagesRequest {
+            from: from.map(|token| event_log::tokens::parse_place(token).unwrap()),
+            to: None,
+            direction: Direction::Backwards,
+            limit: Some(limit),
+            filter: RoomEventFilter::default(),
+            crosses_gaps: false,
+        };
+        let page = client.history.messages(&client.requester, &self.room.id, &request).await.unwrap();
+        let json: Value = serde_json::from_slice(&page.json).unwrap();
+        let body = |event: &Value| match event["content"]["body"].as_str() {
+            Some(body) => body.to_owned(),
+            None => event["type"].as_str().unwrap().to_owned(),
+        };
+        let bodies = json["chunk"].as_array().unwrap().iter().map(body).collect();
+        (bodies, json["end"].as_str().map(ToOwned::to_owned), page.gap)
+    }
 }
 
 on_both_databases! {
-    async fn an_event_after_a_gap_has_the_state_that_was_told(db: TestDatabase) {
+    async fn a_page_ends_at_a_gap_and_goes_on_when_that_is_filled(db: TestDatabase) {
         let server = Server::new(&db).await;
-        for version in VERSIONS {
-            let (room, bob) = room_of_two(&server, version).await;
-            let lost = room.build(&topic("@bob:two", "tea"), &[&bob]);
-            let carol = room.build(&join("@carol:three"), &[&lost]);
-            let said = room.build(&message("@carol:three", "hello"), &[&carol]);
-            assert!(matches!(room.receive(&said).await, Reception::Missing(_)));
-            let report = room.store_outliers(&[&carol, &lost]).await;
-            assert_eq!((report.stored, report.rejected), (2, 0), "{report:?}");
-            room.assert_consistent().await;
-            assert_eq!(room.current("m.room.topic", "").await, None);
-            let reception = room.receive_with_state(&said, &before(&carol)).await;
-            assert!(matches!(reception, Reception::Stored(Standing::Accepted, None)), "{reception:?}");
-            room.assert_auth_chains().await;
-            assert_eq!(room.current("m.room.topic", "").await.as_deref(), Some(lost.id()));
-            room.assert_ends(&[&bob, &said]).await;
-            let both = room.accept(&message("@bob:two", "you are back"), &[&bob, &said]).await;
-            room.assert_ends(&[&both]).await;
-            room.assert_auth_chains().await;
+        let shared = Shared::new(&server).await;
+        let sent = shared.messages(&shared.end, &["1", "2", "3", "4", "5", "6"]);
+        shared.arrives(&sent[5], &shared.end).await;
+        let gap = shared.last_gap().await.unwrap();
+        assert_eq!(gap.frontier, [shared.room.stored(&sent[5]).await.stored.sn]);
+        let (bodies, end, found) = shared.page(&shared.client, None, 100).await;
+        assert_eq!((bodies.as_slice(), found), (["6".to_owned()].as_slice(), Some(gap.clone())));
+        let (bodies, _, found) = shared.page(&shared.client, end.as_deref(), 100).await;
+        assert_eq!((bodies.len(), found), (0, Some(gap.clone())));
+
+        assert_eq!(shared.fill(&gap, &sent[3..5], Some(&shared.end)).await, 2);
+        assert_eq!(shared.fill(&gap, &sent[3..5], Some(&shared.end)).await, 0);
+        let gap = shared.last_gap().await.unwrap();
+        assert_eq!(gap.frontier, [shared.room.stored(&sent[3]).await.stored.sn]);
+        let (bodies, ..) = shared.page(&shared.client, end.as_deref(), 100).await;
+        assert_eq!(bodies, ["5", "4"]);
+
+        assert_eq!(shared.fill(&gap, &sent[..3], None).await, 3);
+        assert_eq!(shared.last_gap().await, None);
+        let (bodies, _, found) = shared.page(&shared.client, None, 8).await;
+        assert_eq!(bodies, ["6", "5", "4", "3", "2", "1", "m.room.member", "m.room.join_rules"]);
+        assert_eq!(found, None);
+        let ids: Vec<String> = shared.room.timeline().await;
+        let expected: Vec<String> = sent.iter().map(|event| event.id().to_string()).collect();
+        assert!(ids.ends_with(&expected), "{ids:?}");
+        shared.room.assert_ends(&[&sent[5]]).await;
+    }
+
+    async fn a_client_is_shown_what_comes_after_a_gap_as_limited(db: TestDatabase) {
+        let server = Server::new(&db).await;
+        let shared = Shared::new(&server).await;
+        let before = shared.client.position();
+        let sent = shared.messages(&shared.end, &["1", "2", "3", "4"]);
+        shared.arrives(&sent[2], &shared.end).await;
+        shared.room.accept(&message("@bob:two", "4"), &[&sent[2]]).await;
+        for from in [Some(before), None] {
+            let answer = shared.client.sync_from(from).await;
+            let timeline = &answer["rooms"]["join"][shared.room.id.as_str()]["timeline"];
+            let bodies: Vec<&str> =
+                timeline["events"].as_array().unwrap().iter().filter_map(|it| it["content"]["body"].as_str()).collect();
+            assert_eq!((bodies.as_slice(), &timeline["limited"]), (["3", "4"].as_slice(), &json!(true)), "{timeline}");
+        }
+        let gap = shared.last_gap().await.unwrap();
+        let position = shared.client.position();
+        assert_eq!(shared.fill(&gap, &sent[..2], None).await, 2);
+        let answer = shared.client.sync_from(Some(position)).await;
+        assert_eq!(answer["rooms"]["join"][shared.room.id.as_str()], Value::Null);
+        let answer = shared.client.sync_from(None).await;
+        let timeline = &answer["rooms"]["join"][shared.room.id.as_str()]["timeline"];
+        assert_eq!(timeline["events"].as_array().unwrap().len(), 2);
+        let (bodies, ..) = shared.page(&shared.client, timeline["prev_batch"].as_str(), 2).await;
+        assert_eq!(bodies, ["2", "1"]);
+    }
+
+    async fn what_fills_a_gap_is_shown_to_who_could_see_it_then(db: TestDatabase) {
+        let server = Server::new(&db).await;
+        let mut client = Client::new(&server, "alice").await;
+        for (word, is_shown) in [("joined", false), ("shared", true)] {
+            let shared = Shared::of(client, &server).await;
+            let visibility = state("@alice:one", "m.room.history_visibility", "", json!({ "history_visibility": word }));
+            let end = shared.room.send(&visibility).await;
+            let sent = shared.messages(&end, &["1", "2", "3"]);
+            shared.arrives(&sent[2], &end).await;
+            let carol = Client::new(&server, &format!("carol-{word}")).await;
+            let carol_id = (carol.requester.user_sn, carol.requester.user_id.clone());
+            shared.room.send_as(&carol_id, &join(carol_id.1.as_str())).await;
+            let gap = shared.last_gap().await.unwrap();
+            assert_eq!(shared.fill(&gap, &sent[..2], None).await, 2);
+            let (alice_sees, ..) = shared.page(&shared.client, None, 4).await;
+            assert_eq!(alice_sees, ["m.room.member", "3", "2", "1"], "{word}");
+            let (carol_sees, ..) = shared.page(&carol, None, 4).await;
+            assert_eq!(carol_sees.contains(&"1".to_owned()), is_shown, "{word}: {carol_sees:?}");
+            client = shared.client;
         }
     }
 
-    async fn a_state_that_is_not_one_of_the_room_is_not_believed(db: TestDatabase) {
+    async fn events_that_nobody_asked_for_or_that_are_not_allowed_fill_no_gap(db: TestDatabase) {
         let server = Server::new(&db).await;
-        let (room, bob) = room_of_two(&server, RoomVersion::V11).await;
-        let lost = room.build(&message("@bob:two", "lost"), &[&bob]);
-        let said = room.build(&message("@bob:two", "hello"), &[&lost]);
-        let identity = server.timeline.identity_of(&room.id).await.unwrap();
-        let mut without_create = before(&bob);
-        without_create.retain(|id| id != bob.after[&("m.room.create".to_owned(), String::new())].event_id());
-        for state in [without_create, vec![lost.id().to_owned()], Vec::new()] {
-            let read = room.read(&said);
-            let outcome = server.timeline.receive_with_state(&identity, read, &*server.keys, &state).await;
-            assert!(outcome.is_err(), "{outcome:?}");
-        }
-        assert!(matches!(room.receive_with_state(&said, &before(&bob)).await, Reception::Stored(Standing::Accepted, _)));
-    }
-
-    async fn an_outlier_gets_its_place_when_it_comes(db: TestDatabase) {
-        let server = Server::new(&db).await;
-        for version in VERSIONS {
-            let (room, bob) = room_of_two(&server, version).await;
-            let tea = room.build(&topic("@bob:two", "tea"), &[&bob]);
-            room.store_outliers(&[&tea]).await;
-            let sn = room.stored(&tea).await.stored.sn;
-            server.log.news();
-            assert_eq!(room.standing(&tea).await, Standing::Accepted);
-            let stored = room.stored(&tea).await;
-            assert_eq!((stored.standing, stored.stored.sn), (Standing::Accepted, sn));
-            assert_eq!(room.current("m.room.topic", "").await.as_deref(), Some(tea.id()));
-            let news = server.log.news();
-            assert!(matches!(&*news, [LogEntry::StateResolved { .. }]), "{news:?}");
-            assert!(matches!(room.receive(&tea).await, Reception::Known(Standing::Accepted)));
-            room.assert_ends(&[&tea]).await;
-            // On another branch too, and where it loses.
-            let coffee = room.build(&topic("@bob:two", "coffee"), &[&bob]);
-            room.store_outliers(&[&coffee]).await;
-            assert_eq!(room.standing(&coffee).await, Standing::Accepted);
-            room.assert_auth_chains().await;
-            room.accept(&message("@bob:two", "both"), &[&tea, &coffee]).await;
-            room.assert_auth_chains().await;
-        }
-    }
-
-    async fn an_event_after_an_outlier_waits_for_it(db: TestDatabase) {
-        let server = Server::new(&db).await;
-        let (room, bob) = room_of_two(&server, RoomVersion::V11).await;
-        let carol = room.build(&join("@carol:three"), &[&bob]);
-        let said = room.build(&message("@carol:three", "hello"), &[&carol]);
-        room.store_outliers(&[&carol]).await;
-        let Reception::Missing(missing) = room.receive(&said).await else { panic!("it was taken in") };
-        assert_eq!(missing.prev_events, [carol.id().to_owned()]);
-        assert!(missing.auth_events.is_empty());
-        let receptions = room.receive_all(&[&said, &carol]).await;
-        assert!(receptions.iter().all(|it| matches!(it, Reception::Stored(Standing::Accepted, None))), "{receptions:?}");
-    }
-
-    async fn what_names_an_unknown_auth_event_is_no_evidence(db: TestDatabase) {
-        let server = Server::new(&db).await;
-        let (room, bob) = room_of_two(&server, RoomVersion::V11).await;
-        let carol = room.build(&join("@carol:three"), &[&bob]);
-        let topic = room.build(&topic("@carol:three", "tea"), &[&carol]);
-        let report = room.store_outliers(&[&topic]).await;
-        assert_eq!(report.stored, 0);
-        assert!(report.missing.contains(carol.id()), "{report:?}");
-        // Once it is there, the rules decide: she has no power.
-        let report = room.store_outliers(&[&topic, &carol]).await;
-        assert_eq!((report.stored, report.rejected), (2, 1), "{report:?}");
-        assert_eq!(room.stored(&topic).await.standing, Standing::Rejected);
-        assert!(matches!(room.receive(&carol).await, Reception::Stored(Standing::Accepted, _)));
-        assert!(matches!(room.receive(&topic).await, Reception::Stored(Standing::Rejected, _)));
-        assert!(matches!(room.receive(&topic).await, Reception::Known(Standing::Rejected)));
-        room.assert_auth_chains().await;
-    }
-
-    async fn a_redaction_takes_effect_when_its_target_comes(db: TestDatabase) {
-        let server = Server::new(&db).await;
-        for version in [RoomVersion::V3, RoomVersion::V11] {
-            let (room, bob) = room_of_two(&server, version).await;
-            let said = room.build(&message("@bob:two", "oh no"), &[&bob]);
-            let unsaid = room.accept(&redaction("@bob:two", said.id()), &[&bob]).await;
-            server.log.news();
-            assert_eq!(room.standing(&said).await, Standing::Accepted);
-            assert_eq!(room.parse(&room.stored(&said).await).content().as_bytes(), b"{}", "{version:?}");
-            let shown = server.database.event_by_id(said.id().as_str()).await.unwrap().unwrap();
-            assert!(shown.redacted_because.is_some());
-            let news = server.log.news();
-            let [LogEntry::Event(event)] = &*news else { panic!("{news:?}") };
-            assert!(event.redacted_because.is_some());
-            // One by somebody who may not redact it has no effect.
-            let carol = room.accept(&join("@carol:three"), &[&said, &unsaid]).await;
-            let kept = room.build(&message("@bob:two", "oh yes"), &[&carol]);
-            room.accept(&redaction("@carol:three", kept.id()), &[&carol]).await;
-            assert_eq!(room.standing(&kept).await, Standing::Accepted);
-            assert_ne!(room.parse(&room.stored(&kept).await).content().as_bytes(), b"{}");
-            // A state event that is stored before it has a place is redacted too.
-            let tea = room.build(&topic("@bob:two", "tea"), &[&kept]);
-            room.accept(&redaction("@bob:two", tea.id()), &[&kept]).await;
-            room.store_outliers(&[&tea]).await;
-            assert_eq!(room.parse(&room.stored(&tea).await).content().as_bytes(), b"{}");
-        }
-    }
-
-    async fn messages_that_follow_each_other_are_stored_together(db: TestDatabase) {
-        let server = Server::new(&db).await;
-        for version in VERSIONS {
-            let (room, bob) = room_of_two(&server, version).await;
-            let mut last = bob;
-            let mut said = Vec::new();
-            for number in 0..10 {
-                last = room.build(&message("@bob:two", &number.to_string()), &[&last]);
-                said.push(last.clone());
-            }
-            let topic = room.build(&topic("@bob:two", "tea"), &[&last]);
-            let refused = room.build(&message("@eve:two", "hello"), &[&topic]);
-            let end = room.build(&message("@bob:two", "end"), &[&topic]);
-            let events: Vec<&Event> = said.iter().chain([&topic, &refused, &end]).collect();
-            let mut shuffled = events.clone();
-            shuffled.rotate_left(5);
-            let receptions = room.receive_all(&shuffled).await;
-            for (event, reception) in shuffled.iter().zip(&receptions) {
-                let expected = if event.id() == refused.id() { Standing::Rejected } else { Standing::Accepted };
-                assert!(matches!(reception, Reception::Stored(standing, _) if *standing == expected), "{reception:?}");
-            }
-            room.assert_auth_chains().await;
-            room.assert_ends(&[&end]).await;
-            let timeline = room.timeline().await;
-            let ids: Vec<String> =
-                events.iter().filter(|it| it.id() != refused.id()).map(|it| it.id().to_string()).collect();
-            assert_eq!(timeline[timeline.len() - ids.len()..], ids);
-            let again = room.receive_all(&events).await;
-            assert!(again.iter().all(|it| matches!(it, Reception::Known(_))), "{again:?}");
-        }
+        let shared = Shared::new(&server).await;
+        let sent = shared.messages(&shared.end, &["1", "2"]);
+        shared.arrives(&sent[1], &shared.end).await;
+        let gap = shared.last_gap().await.unwrap();
+        // It leads nowhere near the gap.
+        let beside = shared.room.build(&message("@bob:two", "beside"), &[&shared.end]);
+        assert_eq!(shared.fill(&gap, &[beside], None).await, 0);
+        let stranger = shared.room.build(&message("@mallory:three", "let me in"), &[&shared.end]);
+        let after = shared.room.build(&message("@bob:two", "after"), &[&stranger]);
+        shared.arrives(&after, &shared.end).await;
+        let gap = shared.last_gap().await.unwrap();
+        shared.fill(&gap, std::slice::from_ref(&stranger), None).await;
+        assert_eq!(shared.room.stored(&stranger).await.standing, Standing::Rejected);
+        let (bodies, ..) = shared.page(&shared.client, None, 2).await;
+        assert_eq!(bodies, ["after", "2"]);
     }
 }
