@@ -29,6 +29,7 @@ use federation::{Gate, OwnKeys, ServerKeys};
 use homeserver_core::Identity;
 use media::ContentRepository;
 use replication::memberships::SharedMemberships;
+use replication::receiving::Receiving;
 use replication::requests::RoomRequests;
 use replication::resident::Resident;
 use rooms::reading::{History, RoomState};
@@ -192,6 +193,8 @@ components! {
 
     /// Rooms that are shared with other servers.
     replication: ReplicationComponents {
+        /// Takes in what other servers send.
+        receiving: Arc<Receiving>,
         /// Asks other servers about rooms.
         room_requests: Arc<RoomRequests>,
         /// Lets users of other servers into rooms.

@@ -2,11 +2,13 @@
 //!
 //! [`requests`] are the requests to other servers about rooms, each with its types and its limits. With them [`memberships`] lets users of
 //! this server into rooms of others, and out of them; [`resident`] does for others what they need to get into rooms that this server
-//! is in.
+//! is in. [`receiving`] takes in what other servers send of rooms, and fetches what is missing of it.
 
 pub mod edus;
 pub mod memberships;
+pub mod receiving;
 pub mod requests;
 pub mod resident;
 
 mod event_keys;
+mod room_locks;

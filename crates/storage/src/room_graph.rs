@@ -1,6 +1,10 @@
 //! Events as parts of a room's graph: whole, with their standing, the state after them and their auth events.
 
+<<<<<<< HEAD
 use std::collections::{BTreeSet, HashSet};
+=======
+use std::collections::BTreeSet;
+>>>>>>> B
 
 use database::Row;
 use homeserver_core::{EventSn, RoomSn, TimelineOrder};
@@ -211,6 +215,19 @@ impl Database {
         Ok(found)
     }
 
+    /// Which of these IDs are those of stored events of a room, whatever became of them.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn known_events(&self, room_sn: RoomSn, event_ids: &[String]) -> Result<Vec<Box<str>>, StorageError> {
+        let mut found = Vec::with_capacity(event_ids.len());
+        for event_ids in event_ids.chunks(EVENTS_AT_ONCE) {
+            let sql = "SELECT event_id FROM events WHERE event_id IN LIST($1) AND room_sn = $2";
+            found.extend(self.query(sql, params![event_ids, room_sn], |row| row.get(0)).await?);
+        }
+        Ok(found)
+    }
+
     /// Which of these IDs are those of events of other rooms.
     ///
     /// # Errors
@@ -247,21 +264,6 @@ impl Database {
             );
             let read = |row: &Row<'_>| Ok((row.get(6)?, read_pdu(row)?));
             found.extend(self.query(sql, params![event_ids, room_sn], read).await?);
-        }
-        Ok(found)
-    }
-
-    /// The auth events of state events, each once, in no order.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn auth_events_of(&self, events: &[EventSn]) -> Result<HashSet<EventSn>, StorageError> {
-        let sns: Vec<i64> = events.iter().map(|sn| sn.0).collect();
-        let sql = "SELECT auth_events FROM auth_chain_events WHERE event_sn IN LIST($1)";
-        let lists = self.query(sql, params![&sns], |row| row.get::<String>(0)).await?;
-        let mut found = HashSet::new();
-        for list in lists {
-            found.extend(numbers(&list)?);
         }
         Ok(found)
     }

@@ -8,6 +8,7 @@ use rooms::serving::Serving;
 use ruma::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 
+use super::error::FederationResult;
 use super::from_server::FromServer;
 use crate::extract::{Path, Query, json_bytes};
 use crate::federation::error::FederationResult;

@@ -7,6 +7,7 @@ use axum::response::Response;
 use rooms::serving::Serving;
 use ruma::{OwnedEventId, OwnedRoomId};
 
+use super::error::FederationResult;
 use super::from_server::FromServer;
 use crate::extract::{Path, json_bytes};
 use crate::federation::error::FederationResult;

@@ -8,6 +8,7 @@ use rooms::serving::{MissingEvents, Serving};
 use ruma::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 
+use super::error::FederationResult;
 use super::signed::Signed;
 use crate::extract::{Path, json_bytes};
 use crate::federation::error::FederationResult;

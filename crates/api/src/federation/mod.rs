@@ -12,6 +12,7 @@ mod membership;
 mod missing_events;
 mod openid;
 mod query;
+mod send;
 mod signed;
 mod state;
 pub(crate) mod timestamp_to_event;
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/_matrix/federation/v1/media/download/{mediaId}", get(media::download))
         .route("/_matrix/federation/v1/media/thumbnail/{mediaId}", get(media::thumbnail))
         .route("/_matrix/federation/v1/openid/userinfo", get(openid::user_info))
+        .route("/_matrix/federation/v1/send/{txnId}", put(send::send))
         .route("/_matrix/federation/v1/query/directory", get(query::directory))
         .route("/_matrix/federation/v1/query/profile", get(query::profile))
         .route("/_matrix/federation/v1/event/{eventId}", get(event::event))

@@ -9,6 +9,7 @@ use rooms::serving::{Serving, TimeDirection};
 use ruma::OwnedRoomId;
 use serde::Deserialize;
 
+use super::error::FederationResult;
 use super::from_server::FromServer;
 use crate::extract::{Path, Query, json_bytes};
 use crate::federation::error::FederationResult;

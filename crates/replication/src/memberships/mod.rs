@@ -12,7 +12,6 @@ mod error;
 mod invited;
 mod inviting;
 mod leaving;
-mod locks;
 
 use std::sync::Arc;
 
@@ -29,8 +28,8 @@ use storage::{Database, Interned, Membership, RemoteMembership};
 
 pub use self::error::MembershipError;
 pub use self::invited::{InviteError, ReceivedInvite};
-use self::locks::RoomLocks;
 use crate::requests::{Handshake, RoomRequests};
+use crate::room_locks::RoomLocks;
 
 /// What [`SharedMemberships`] are made of.
 pub struct SharedMembershipsParts {

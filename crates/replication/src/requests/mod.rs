@@ -3,11 +3,15 @@
 //! <https://spec.matrix.org/v1.19/server-server-api/>
 
 mod backfill;
+mod event;
+mod event_auth;
+mod get_missing_events;
 mod handshakes;
 mod invite;
 mod public_rooms;
 mod send_join;
 mod splitter;
+mod state;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,10 +25,12 @@ use ruma::ServerName;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+pub use self::get_missing_events::MissingQuery;
 pub use self::handshakes::{Handshake, Template};
 pub use self::invite::InviteRequest;
 pub use self::public_rooms::PublicRoomsQuery;
 pub use self::send_join::JoinAnswer;
+pub use self::state::{StateIds, WholeState};
 
 /// How long another server may take for one answer, unless less time is left.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -71,7 +71,7 @@ impl Timeline {
     #[tracing::instrument(level = "debug", skip_all, fields(room_id = %import.room_id, events = import.state.len()))]
     pub async fn import_room<K: KeyLookup + Sync + ?Sized>(
         &self,
-        import: &RoomImport,
+        import: RoomImport,
         keys: &K,
     ) -> Result<Imported, RoomError> {
         let room_sn = self.interned().room(import.room_id.as_str()).await?;
@@ -80,7 +80,7 @@ impl Timeline {
             return Err(invalid("its version is another one than that of the room as it is known here"));
         }
         let room = RoomIdentity { room_sn, room_id: import.room_id.clone(), version: import.room_version };
-        let checked = self.check_import(&room, import, keys).await?;
+        let checked = self.check_import(&room, &import, keys).await?;
         self.store_batch(&room, &checked.batch).await?;
         let event_id = checked.member.event_id().to_owned();
         if self.database().local_members(room_sn).await?.is_empty() {

@@ -6,6 +6,7 @@
 
 mod appending;
 mod awaited;
+mod backfilling;
 mod current;
 mod dummy_event;
 mod event_context;
@@ -22,6 +23,7 @@ use ruma::{OwnedEventId, RoomId};
 use storage::{Standing, StateBefore, StorageError};
 
 pub(super) use self::dummy_event::is_dummy;
+pub use self::backfilling::{Backfill, BackfillNeeds};
 use self::event_context::{EventContext, Lookup};
 pub use self::importing::{Imported, RoomImport};
 pub use self::outliers::OutlierReport;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use accounts::{asking::Shares, rate_limits::Kind};
 use api::state::ReplicationComponents;
 use replication::{
+    edus::EduReceivers,
     memberships::{SharedMemberships, SharedMembershipsParts},
+    receiving::{Receiving, ReceivingParts},
     requests::RoomRequests,
     resident::{Resident, ResidentParts},
 };
@@ -42,9 +44,20 @@ pub(super) fn components(
         shares: Shares::new(Kind::RemoteQueries, rate_limits.clone(), heavy_work.remote_queries.clone()),
         rate_limits: rate_limits.clone(),
     };
+    let shared_memberships = Arc::new(SharedMemberships::new(memberships));
+    let receiving = ReceivingParts {
+        database: database.clone(),
+        interned: interned.clone(),
+        timeline: rooms.components.timeline.clone(),
+        memberships: shared_memberships.clone(),
+        keys: federation.keys.clone(),
+        requests: requests.clone(),
+        edus: Arc::new(EduReceivers::default()),
+    };
     ReplicationComponents {
+        receiving: Receiving::new(receiving),
         room_requests: requests,
         resident: Arc::new(Resident::new(resident)),
-        shared_memberships: Arc::new(SharedMemberships::new(memberships)),
+        shared_memberships,
     }
 }

@@ -1,3 +1,5 @@
+//! One at a time for each room.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -5,13 +7,13 @@ use parking_lot::Mutex as SyncMutex;
 use ruma::{OwnedRoomId, RoomId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Locks by room: a room is joined once, however many users of this server want to.
+/// Locks by room, each given to those who wait for it one after the other.
 #[derive(Default)]
-pub(super) struct RoomLocks(SyncMutex<HashMap<OwnedRoomId, Arc<Mutex<()>>>>);
+pub(crate) struct RoomLocks(SyncMutex<HashMap<OwnedRoomId, Arc<Mutex<()>>>>);
 
 impl RoomLocks {
     /// Waits until nobody else has the lock of a room.
-    pub(super) async fn lock(&self, room_id: &RoomId) -> OwnedMutexGuard<()> {
+    pub(crate) async fn lock(&self, room_id: &RoomId) -> OwnedMutexGuard<()> {
         let lock = {
             let mut locks = self.0.lock();
             // Locks that nobody holds or waits for go when the next one is taken.
