@@ -57,7 +57,7 @@ pub use open_room::{OpenRoom, Submitted};
 pub use receiving::Reception;
 pub use sending::Sending;
 pub use timeline::{RoomChange, StagedChange, Timeline};
-pub use transaction_id::TransactionId;
+pub use transaction_id::ScopedTransactionId;
 pub use upgrade::Upgrade;
 
 pub use room_engine::ErrorKind;

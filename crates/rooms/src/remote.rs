@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use accounts::asking::{Asker, AskingError, Shares};
-use accounts::rate_limits::{Kind, RateLimits};
+use accounts::rate_limits::{LimitedAction, RateLimits};
 use federation::{Client, RequestError, Signing};
 use ruma::{OwnedRoomId, OwnedServerName, RoomAliasId, ServerName, UserId};
 use serde::Deserialize;
@@ -53,7 +53,7 @@ impl RemoteQueries {
     /// Queries by `client`. `limit` bounds how many run at once, and an asker gets a share of it.
     #[must_use]
     pub fn new(client: Arc<Client>, limit: Arc<Limit>, rate_limits: Arc<RateLimits>) -> Self {
-        let shares = Shares::new(Kind::RemoteQueries, rate_limits, limit.clone());
+        let shares = Shares::new(LimitedAction::RemoteQueries, rate_limits, limit.clone());
         Self { client, limit, shares }
     }
 

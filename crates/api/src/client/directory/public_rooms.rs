@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use axum::extract::State;
 use homeserver_core::Identity;
 use rooms::{Directory, DirectoryPage, DirectoryQuery};
@@ -49,7 +49,7 @@ pub(crate) async fn list(
 ) -> ClientResult<Json<DirectoryPage>> {
     check_server(&identity, page.server)?;
     let key = requester.as_ref().map_or_else(|| Key::address(address), |requester| Key::user(requester.user_sn));
-    rate_limits.spend(Kind::RoomDirectory, key, requester.as_ref())?.keep();
+    rate_limits.spend(LimitedAction::RoomDirectory, key, requester.as_ref())?.keep();
     let query = DirectoryQuery { limit: count(page.limit), since: page.since, ..DirectoryQuery::default() };
     Ok(Json(directory.page(&query).await?))
 }
@@ -64,7 +64,7 @@ pub(crate) async fn search(
     Json(search): Json<Search>,
 ) -> ClientResult<Json<DirectoryPage>> {
     check_server(&identity, server)?;
-    rate_limits.spend_by_user(Kind::RoomDirectory, &requester)?.keep();
+    rate_limits.spend_by_user(LimitedAction::RoomDirectory, &requester)?.keep();
     let (search_term, room_types) = match search.filter {
         Some(Object(filter)) => (filter.generic_search_term, filter.room_types),
         None => (None, None),
