@@ -125,7 +125,7 @@ async fn from_body(
     Ok(Received { file, content_type, file_name })
 }
 
-/// The pieces of an answer. It fails after `most_bytes`, which may change meanwhile.
+/// The pieces of an answer. It fails after `most_bytes`, which may change while it runs.
 fn pieces(
     answer: OpenAnswer,
     most_bytes: Arc<AtomicU64>,

@@ -155,7 +155,7 @@ impl RateLimits {
         self.limiters.load().get(kind as usize).is_some_and(Option::is_some)
     }
 
-    /// Forgets whoever has not done anything for so long that it makes no difference, and reads the overrides again, which other
+    /// Forgets users and addresses that have been idle for so long that it makes no difference, and reads the overrides again, which other
     /// nodes may have changed. To be called every minute or so.
     ///
     /// # Errors

@@ -7,8 +7,10 @@ mod from_server;
 mod keys;
 mod media;
 mod openid;
+mod public_rooms;
 mod query;
 mod signed;
+mod user_keys;
 mod version;
 
 use axum::Router;
@@ -19,10 +21,10 @@ use crate::state::ApiState;
 pub(crate) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/_matrix/key/v2/server", get(keys::own))
-        // Servers of old ask for one key.
+        // Old servers ask for one key.
         .route("/_matrix/key/v2/server/{keyId}", get(keys::own))
         .route("/_matrix/key/v2/query/{serverName}", get(keys::of_server))
-        // Servers of old ask for one key.
+        // Old servers ask for one key.
         .route("/_matrix/key/v2/query/{serverName}/{keyId}", get(keys::of_server))
         .route("/_matrix/key/v2/query", post(keys::of_servers))
         .route("/_matrix/federation/v1/version", get(version::version))
@@ -31,4 +33,9 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/_matrix/federation/v1/openid/userinfo", get(openid::user_info))
         .route("/_matrix/federation/v1/query/directory", get(query::directory))
         .route("/_matrix/federation/v1/query/profile", get(query::profile))
+        .route("/_matrix/federation/v1/query/{queryType}", get(query::other))
+        .route("/_matrix/federation/v1/publicRooms", get(public_rooms::list).post(public_rooms::search))
+        .route("/_matrix/federation/v1/user/devices/{userId}", get(user_keys::devices))
+        .route("/_matrix/federation/v1/user/keys/query", post(user_keys::query))
+        .route("/_matrix/federation/v1/user/keys/claim", post(user_keys::claim))
 }

@@ -39,6 +39,16 @@ impl Database {
         self.query(sql, params![user_sn, after, until], |row| row.get(0)).await
     }
 
+    /// Where in the log the device list of a user changed last, as all who share rooms with the user see it.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn device_list_changed_at(&self, user_sn: UserSn) -> Result<Option<Position>, StorageError> {
+        let sql = "SELECT position FROM device_list_changes WHERE user_sn = $1 AND seen_by_sn IS NULL \
+                   ORDER BY position DESC LIMIT 1";
+        self.query_optional(sql, params![user_sn], |row| row.get(0)).await
+    }
+
     /// The members of a room.
     ///
     /// # Errors
