@@ -1,10 +1,6 @@
 //! Events as parts of a room's graph: whole, with their standing, the state after them and their auth events.
 
-<<<<<<< HEAD
-use std::collections::{BTreeSet, HashSet};
-=======
 use std::collections::BTreeSet;
->>>>>>> B
 
 use database::Row;
 use homeserver_core::{EventSn, RoomSn, TimelineOrder};
