@@ -11,6 +11,8 @@ mod asking;
 mod media;
 mod notary;
 mod openid;
+mod received;
+mod remote_user;
 
 use testing::{RemoteServer, Setting, TestDatabase, TestServer};
 
