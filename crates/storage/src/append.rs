@@ -71,7 +71,7 @@ pub(crate) async fn append_all(
     rows::write_removals(tx, rows::each_effect(&written)).await?;
     rows::mark_local_members(tx, rows::each_effect(&written)).await?;
     rows::write_redactions(tx, &written).await?;
-    arrivals::mark_gaps(tx, &written).await?;
+    arrivals::write_gaps(tx, &written).await?;
     arrivals::write_places(tx, &written).await?;
     tx.remember_heads(heads);
     for append in &written {

@@ -105,8 +105,7 @@ impl Timeline {
         if stored == 0 && kept_frontier.len() == backfill.gap.frontier.len() {
             return Ok(0);
         }
-        let filling =
-            GapFilling { room_sn: room.room_sn, gap: backfill.gap.clone(), events, kept_frontier, chunks };
+        let filling = GapFilling { room_sn: room.room_sn, gap: backfill.gap.clone(), events, kept_frontier, chunks };
         Ok(if self.database().fill_gap(filling).await? { stored } else { 0 })
     }
 

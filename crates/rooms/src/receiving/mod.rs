@@ -22,8 +22,8 @@ use room_engine::state_map::StateMap;
 use ruma::{OwnedEventId, RoomId};
 use storage::{Standing, StateBefore, StorageError};
 
-pub(super) use self::dummy_event::is_dummy;
 pub use self::backfilling::{Backfill, BackfillNeeds};
+pub(super) use self::dummy_event::is_dummy;
 use self::event_context::{EventContext, Lookup};
 pub use self::importing::{Imported, RoomImport};
 pub use self::outliers::OutlierReport;

@@ -71,7 +71,12 @@ impl Shared {
     }
 
     /// A page of the client, read backwards: what was said, where the page ends, and the gap there.
-    async fn page(&self, client: &Client, from: Option<&str>, limit: u64) -> (Vec<String>, Option<String>, Option<Gap>) {
+    async fn page(
+        &self,
+        client: &Client,
+        from: Option<&str>,
+        limit: u64,
+    ) -> (Vec<String>, Option<String>, Option<Gap>) {
         let request = MessagesRequest {
             from: from.map(|token| event_log::tokens::parse_place(token).unwrap()),
             to: None,

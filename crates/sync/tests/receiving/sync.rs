@@ -70,8 +70,7 @@ impl Client {
         let presences = Presences::start(db, interned.clone(), clock.clone(), rooms, waiting, options, &loops);
         let presences = presences.await.unwrap();
         let (database_of, states_of, numbers) = (database.clone(), states.clone(), interned.clone());
-        let history =
-            History::new(database_of, numbers, states_of, clock.clone(), ignored_users.clone(), tail.clone());
+        let history = History::new(database_of, numbers, states_of, clock.clone(), ignored_users.clone(), tail.clone());
         let history = Arc::new(history);
         let providers =
             Providers { database, interned, states, tail: log, user_rooms, ignored_users, typing, presences };

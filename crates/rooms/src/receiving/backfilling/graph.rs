@@ -59,8 +59,7 @@ impl BackwardGraph {
         let mut told: HashMap<OwnedEventId, VerifiedPdu> =
             told.into_iter().map(|event| (event.event().event_id().to_owned(), event)).collect();
         told.retain(|event_id, _| !self.has_place(event_id));
-        let mut waiting: Vec<OwnedEventId> =
-            self.frontier.iter().flat_map(|(_, before)| before).cloned().collect();
+        let mut waiting: Vec<OwnedEventId> = self.frontier.iter().flat_map(|(_, before)| before).cloned().collect();
         while let Some(event_id) = waiting.pop() {
             if let Some(event) = told.get(&event_id)
                 && self.new.insert(event_id)
