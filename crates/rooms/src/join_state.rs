@@ -12,8 +12,6 @@ use crate::{RoomError, Timeline};
 
 /// The members who are told of where a room has no name: as many as name it.
 const MAX_HEROES: usize = 5;
-/// Events that are read in one statement.
-const EVENTS_AT_ONCE: usize = 1_000;
 
 /// The state before the event by which a server joined, by the numbers of the events.
 #[derive(Debug)]
@@ -126,10 +124,7 @@ impl Timeline {
         let mut chain: BTreeSet<EventSn> = BTreeSet::new();
         let mut next: Vec<EventSn> = events.filter(|sn| asked.insert(*sn)).collect();
         while !next.is_empty() {
-            let mut found = Vec::new();
-            for events in next.chunks(EVENTS_AT_ONCE) {
-                found.extend(self.database().auth_events_of(events).await?);
-            }
+            let found = self.database().auth_events_of(&next).await?;
             chain.extend(found.iter().copied());
             next = found.into_iter().filter(|sn| asked.insert(*sn)).collect();
         }

@@ -66,7 +66,7 @@ pub use resolving::RoomIdentity;
 pub use sending::Sending;
 pub use server_acl::ServerAcl;
 pub use timeline::{RoomChange, StagedChange, Timeline};
-pub use transaction_id::TransactionId;
+pub use transaction_id::ScopedTransactionId;
 pub use upgrade::Upgrade;
 
 pub use room_engine::ErrorKind;

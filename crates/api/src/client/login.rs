@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use accounts::Accounts;
-use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use accounts::sessions::{CheckedDevice, SessionDevice};
 use accounts::threepids::EMAIL;
 use accounts::uia::UserIdentifier;
@@ -64,7 +64,7 @@ pub(super) async fn log_in(
     if body.kind != "m.login.password" || !accounts.passwords_enabled() {
         return Err(ApiError::unknown(format!("type: this server has no logins of type {:?}", body.kind)).into());
     }
-    rate_limits.spend(Kind::LoginAddress, Key::address(address), None)?.keep();
+    rate_limits.spend(LimitedAction::LoginAddress, Key::address(address), None)?.keep();
     let name = Name::of(body.identifier.map(|identifier| identifier.0), body.user)?;
     let password = body.password.ok_or_else(|| ApiError::bad_json("password: missing field"))?;
     let device = CheckedDevice::try_from(SessionDevice {

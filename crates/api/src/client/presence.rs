@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accounts::rate_limits::{Kind, RateLimits};
+use accounts::rate_limits::{LimitedAction, RateLimits};
 use axum::extract::State;
 use ruma::OwnedUserId;
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ pub(super) async fn set(
     State(rate_limits): State<Arc<RateLimits>>,
     Json(Status { presence, status_msg }): Json<Status>,
 ) -> ClientResult<Json<Empty>> {
-    let spent = rate_limits.spend_by_user(Kind::Presence, &requester)?;
+    let spent = rate_limits.spend_by_user(LimitedAction::Presence, &requester)?;
     spent.settle(presences.set(&requester, presence.into(), status_msg).await)?;
     Ok(Json(Empty {}))
 }

@@ -11,11 +11,13 @@ mod media;
 mod membership;
 mod missing_events;
 mod openid;
+mod public_rooms;
 mod query;
 mod send;
 mod signed;
 mod state;
 pub(crate) mod timestamp_to_event;
+mod user_keys;
 mod version;
 
 use axum::Router;
@@ -27,10 +29,10 @@ use crate::state::ApiState;
 pub(crate) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/_matrix/key/v2/server", get(keys::own))
-        // Servers of old ask for one key.
+        // Old servers ask for one key.
         .route("/_matrix/key/v2/server/{keyId}", get(keys::own))
         .route("/_matrix/key/v2/query/{serverName}", get(keys::of_server))
-        // Servers of old ask for one key.
+        // Old servers ask for one key.
         .route("/_matrix/key/v2/query/{serverName}/{keyId}", get(keys::of_server))
         .route("/_matrix/key/v2/query", post(keys::of_servers))
         .route("/_matrix/federation/v1/version", get(version::version))
@@ -47,6 +49,11 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/_matrix/federation/v1/backfill/{roomId}", get(backfill::backfill))
         .route("/_matrix/federation/v1/get_missing_events/{roomId}", post(missing_events::missing_events))
         .route("/_matrix/federation/v1/timestamp_to_event/{roomId}", get(timestamp_to_event::timestamp_to_event))
+        .route("/_matrix/federation/v1/query/{queryType}", get(query::other))
+        .route("/_matrix/federation/v1/publicRooms", get(public_rooms::list).post(public_rooms::search))
+        .route("/_matrix/federation/v1/user/devices/{userId}", get(user_keys::devices))
+        .route("/_matrix/federation/v1/user/keys/query", post(user_keys::query))
+        .route("/_matrix/federation/v1/user/keys/claim", post(user_keys::claim))
         .merge(membership_routes())
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::from_server::FromServer;
 use crate::error::ApiError;
-use crate::extract::{Json, Query};
+use crate::extract::{Json, Path, Query};
 use crate::federation::error::FederationResult;
 
 #[derive(Deserialize)]
@@ -41,6 +41,13 @@ pub(crate) async fn directory(
     // Of aliases of other servers it knows nothing.
     let (room_id, server) = aliases.resolve(&query.room_alias).await?;
     Ok(Json(Resolved { room_id, servers: vec![server.to_owned()] }))
+}
+
+/// Types that this server has nothing of.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryquerytype>
+pub(crate) async fn other(_: FromServer, Path(query_type): Path<String>) -> ApiError {
+    ApiError::not_found(format!("This server answers no queries of type {query_type:?}"))
 }
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprofile>

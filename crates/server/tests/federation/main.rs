@@ -7,6 +7,7 @@
 )]
 
 mod asked;
+mod asked_keys;
 mod asking;
 mod media;
 mod notary;

@@ -27,7 +27,7 @@ pub(crate) struct Body {
     user_signing_key: Option<CanonicalJsonObject>,
 }
 
-/// The keys to be stored, of which a client may say nothing when it completes a stage.
+/// The keys to be stored. A client that completes a stage may leave them out.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct NewKeys {
     #[serde(default)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use accounts::profiles::Profiles;
-use accounts::rate_limits::{Kind, RateLimits};
+use accounts::rate_limits::{LimitedAction, RateLimits};
 use accounts::sessions::Requester;
 use axum::extract::State;
 use serde_json::{Map, Value};
@@ -22,7 +22,7 @@ pub(crate) async fn set(
 ) -> ClientResult<Json<Empty>> {
     check(&requester, &field)?;
     let value = body.get(&field).ok_or_else(|| ApiError::missing_param(format!("{field}: missing field")))?;
-    let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
+    let spent = rate_limits.spend_by_user(LimitedAction::Message, &requester)?;
     spent.settle(profiles.set(requester.user_sn, &field, value).await)?;
     Ok(Json(Empty {}))
 }
@@ -34,7 +34,7 @@ pub(crate) async fn remove(
     State(rate_limits): State<Arc<RateLimits>>,
 ) -> ClientResult<Json<Empty>> {
     check(&requester, &field)?;
-    let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
+    let spent = rate_limits.spend_by_user(LimitedAction::Message, &requester)?;
     spent.settle(profiles.remove(requester.user_sn, &field).await)?;
     Ok(Json(Empty {}))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use accounts::registration::Registration;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub(crate) async fn available(
     State(registration): State<Arc<Registration>>,
     Query(parameters): Query<Parameters>,
 ) -> ClientResult<Json<Available>> {
-    rate_limits.spend(Kind::RegistrationAvailable, Key::address(address), None)?.keep();
+    rate_limits.spend(LimitedAction::RegistrationAvailable, Key::address(address), None)?.keep();
     registration.check_open().await?;
     registration.check_available(&parameters.username).await?;
     Ok(Json(Available { available: true }))

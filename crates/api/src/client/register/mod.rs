@@ -6,7 +6,7 @@ pub(super) mod token_validity;
 use std::sync::Arc;
 
 use accounts::asking::Asker;
-use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use accounts::registration::{NewUser, RegisterParameters, Registered, Registration};
 use accounts::sessions::{CheckedDevice, SessionDevice};
 use accounts::uia::{Asked, Auth, Authorised, Operation, UserInteractiveAuth};
@@ -88,12 +88,12 @@ pub(super) async fn register(
     request: Request,
 ) -> ClientResult<Json<NewAccount>> {
     let key = Key::address(address);
-    rate_limits.check(Kind::Registration, key, None)?;
+    rate_limits.check(LimitedAction::Registration, key, None)?;
     if let AccountKind::Guest = kind.kind {
         let Json(body): Json<GuestBody> = Json::from_request(request, &()).await?;
         let display_name = body.initial_device_display_name;
         let device = CheckedDevice::try_from(SessionDevice { display_name, address, ..SessionDevice::default() })?;
-        let spent = rate_limits.spend(Kind::Registration, key, None)?;
+        let spent = rate_limits.spend(LimitedAction::Registration, key, None)?;
         return Ok(Json(spent.settle(registration.register_guest(device).await)?.into()));
     }
     let Json(body): Json<Body> = Json::from_request(request, &()).await?;
@@ -133,6 +133,6 @@ pub(super) async fn register(
         upgrades,
         ..NewUser::default()
     };
-    let spent = rate_limits.spend(Kind::Registration, key, None)?;
+    let spent = rate_limits.spend(LimitedAction::Registration, key, None)?;
     Ok(Json(spent.settle(registration.register(user, authorisation).await)?.into()))
 }

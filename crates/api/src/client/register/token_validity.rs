@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use accounts::registration::Registration;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub(crate) async fn token_validity(
     State(registration): State<Arc<Registration>>,
     Query(parameters): Query<Parameters>,
 ) -> ClientResult<Json<Validity>> {
-    rate_limits.spend(Kind::RegistrationTokenValidity, Key::address(address), None)?.keep();
+    rate_limits.spend(LimitedAction::RegistrationTokenValidity, Key::address(address), None)?.keep();
     registration.check_open().await?;
     Ok(Json(Validity { valid: registration.is_token_usable(&parameters.token).await? }))
 }

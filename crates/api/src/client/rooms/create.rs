@@ -16,7 +16,7 @@ use crate::extract::{Authenticated, Json, Object};
 /// What a client wants the room to be like. `null` stands for a key that is not there.
 #[derive(Deserialize)]
 pub(crate) struct Body {
-    visibility: Option<Visibility>,
+    visibility: Option<DirectoryVisibility>,
     room_alias_name: Option<String>,
     name: Option<String>,
     topic: Option<String>,
@@ -34,7 +34,7 @@ pub(crate) struct Body {
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Visibility {
+pub(crate) enum DirectoryVisibility {
     Public,
     Private,
 }
@@ -90,7 +90,7 @@ impl From<Body> for NewRoom {
             content: state.content,
         };
         Self {
-            is_published: body.visibility == Some(Visibility::Public),
+            is_published: body.visibility == Some(DirectoryVisibility::Public),
             alias_localpart: body.room_alias_name,
             name: body.name,
             topic: body.topic,

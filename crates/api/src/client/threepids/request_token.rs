@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use accounts::registration::Registration;
 use accounts::threepids::{Purpose, ThirdPartyIdentifiers, TokenRequest};
 use axum::extract::State;
@@ -42,7 +42,7 @@ pub(crate) async fn for_registration(
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
 ) -> ClientResult<Json<RequestedToken>> {
-    rate_limits.spend(Kind::ThirdPartyValidation, Key::address(address), None)?.keep();
+    rate_limits.spend(LimitedAction::ThirdPartyValidation, Key::address(address), None)?.keep();
     if threepids.email_enabled() && !registration.takes_email().await? {
         return Err(ApiError::forbidden("Registration on this server takes no e-mail address at the moment").into());
     }
@@ -57,7 +57,7 @@ pub(crate) async fn for_new_password(
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
 ) -> ClientResult<Json<RequestedToken>> {
-    rate_limits.spend(Kind::ThirdPartyValidation, Key::address(address), None)?.keep();
+    rate_limits.spend(LimitedAction::ThirdPartyValidation, Key::address(address), None)?.keep();
     let sid = threepids.request_token(Purpose::PasswordReset, body.into()).await?;
     Ok(Json(RequestedToken { sid }))
 }
@@ -69,7 +69,7 @@ pub(crate) async fn for_account(
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
 ) -> ClientResult<Json<RequestedToken>> {
-    rate_limits.spend(Kind::ThirdPartyValidation, Key::address(address), None)?.keep();
+    rate_limits.spend(LimitedAction::ThirdPartyValidation, Key::address(address), None)?.keep();
     let sid = threepids.request_token(Purpose::AddAddress, body.into()).await?;
     Ok(Json(RequestedToken { sid }))
 }
