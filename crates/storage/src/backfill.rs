@@ -82,7 +82,8 @@ async fn fill(tx: &mut Tx, filling: &GapFilling) -> Result<bool, StorageError> {
         return Err(StorageError::Unavailable(format!("room {room_sn} is being removed")));
     }
     let sql = "UPDATE room_gaps SET frontier = '' WHERE room_sn = $1 AND timeline_order = $2 AND frontier = $3";
-    if tx.execute(sql, params![*room_sn, gap.order, list(&gap.frontier)]).await? == 0 {
+    let known = list(&gap.frontier);
+    if tx.execute(sql, params![*room_sn, gap.order, &known]).await? == 0 {
         return Ok(false);
     }
     let mut orders = (1..).map(|back| TimelineOrder(gap.order.0.saturating_sub(back)));
@@ -102,8 +103,9 @@ async fn fill(tx: &mut Tx, filling: &GapFilling) -> Result<bool, StorageError> {
         }
     }
     let mut tables = vec![rows::state_chunks(chunks, tx.last_reserved()), TableRows { into: INTO, rows: inserted }];
+    let still_missing = list(&frontier);
     if !frontier.is_empty() {
-        let row = vec![(*room_sn).into(), last.into(), list(&frontier).into()];
+        let row = vec![(*room_sn).into(), last.into(), (&still_missing).into()];
         let into = "room_gaps (room_sn, timeline_order, frontier) \
                     ON CONFLICT (room_sn, timeline_order) DO UPDATE SET frontier = excluded.frontier";
         tables.push(TableRows { into, rows: vec![row] });

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use room_engine::receipt::ReceivedPdu;
 use rooms::{RoomError, RoomIdentity};
 use ruma::{EventId, OwnedEventId, OwnedServerName};
@@ -103,13 +103,20 @@ impl Receiving {
         if missing.is_empty() {
             return Ok(());
         }
-        let ask = |event_id: OwnedEventId| async move {
-            let event = self.parts.requests.event(origin, &event_id, deadline).await;
-            event.inspect_err(|error| tracing::debug!(%error, %event_id, "an event was not told")).ok()
-        };
-        let events = missing.iter().take(MAX_SINGLE).cloned().map(ask);
+        let events =
+            missing.iter().take(MAX_SINGLE).map(|event_id| self.fetch_event(origin, event_id, deadline).boxed());
         let events: Vec<_> = futures::stream::iter(events).buffer_unordered(SINGLE_AT_ONCE).collect().await;
         self.store_told(room, events.into_iter().flatten()).await
+    }
+
+    async fn fetch_event(
+        &self,
+        origin: &OwnedServerName,
+        event_id: &EventId,
+        deadline: Instant,
+    ) -> Option<Box<RawValue>> {
+        let event = self.parts.requests.event(origin, event_id, deadline).await;
+        event.inspect_err(|error| tracing::debug!(%error, %event_id, "an event was not told")).ok()
     }
 
     async fn store_told(

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use federation::ServerKeys;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use rooms::{RoomError, Timeline};
 use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, ServerName};
 use serde::Deserialize;
@@ -139,7 +139,8 @@ impl Receiving {
 
     async fn receive(&self, origin: &OwnedServerName, transaction: Transaction) -> Result<Bytes, ReceivingError> {
         let rooms = by_room(transaction.pdus);
-        let work = rooms.into_iter().map(|(room_id, pdus)| async move { self.room(origin, &room_id, pdus).await });
+        // Boxed, because the compiler does not see otherwise that they can be sent.
+        let work = rooms.into_iter().map(|(room_id, pdus)| self.room(origin, room_id, pdus).boxed());
         let outcomes: Vec<Result<Outcomes, RoomError>> =
             futures::stream::iter(work).buffer_unordered(ROOMS_AT_ONCE).collect().await;
         let edus = transaction.edus.iter().filter_map(|edu| serde_json::from_str::<Edu>(edu.get()).ok()).collect();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use federation::{FetchedKeys, NeededKeys};
 use room_engine::receipt::ReceivedPdu;
 use rooms::{Reception, RoomError, RoomIdentity};
-use ruma::{OwnedServerName, RoomId};
+use ruma::{OwnedRoomId, OwnedServerName, RoomId};
 use storage::Standing;
 use tokio::time::Instant;
 
@@ -23,24 +23,26 @@ impl Receiving {
     pub(super) async fn room(
         &self,
         origin: &OwnedServerName,
-        room_id: &RoomId,
+        room_id: OwnedRoomId,
         pdus: Vec<Bytes>,
     ) -> Result<Outcomes, RoomError> {
         let parts = &self.parts;
         let room_sn = parts.interned.find_room(room_id.as_str()).await?;
         let room_sn = match room_sn {
             Some(room_sn) if parts.database.is_in_room(room_sn).await? => room_sn,
-            _ => return self.of_strange_room(room_id, pdus).await,
+            _ => return self.of_strange_room(&room_id, pdus).await,
         };
-        let room = parts.timeline.identity_of(room_id).await?;
+        let room = parts.timeline.identity_of(&room_id).await?;
         let events = read(&room, &pdus);
         if !parts.timeline.admits_server(room_sn, origin).await? {
             let refused = || Some("The room's server_acl does not admit your server.".to_owned());
             return Ok(events.iter().map(|event| (event.event().event_id().to_owned(), refused())).collect());
         }
-        let _turn = self.rooms.lock(room_id).await;
         let keys = self.keys_of(&events).await;
+        let turn = self.rooms.lock(&room_id).await;
         let receptions = parts.timeline.receive_all(&room, events.clone(), &keys).await?;
+        // What is missing may take long to come. Other servers need not wait for it.
+        drop(turn);
         let deadline = Instant::now() + GAPS_LIMIT;
         let mut outcomes = Outcomes::new();
         for (event, reception) in events.into_iter().zip(receptions) {

@@ -24,7 +24,7 @@ pub(super) enum Lookup {
     /// Events that it names are not stored yet, or have no place in the room.
     Missing(Missing),
     /// Everything is there that it is judged by.
-    Found(EventContext),
+    Found(Box<EventContext>),
 }
 
 /// The stored events and state that an event is judged by.
@@ -105,7 +105,7 @@ impl Lookup {
             extremities.iter().filter(|event| !followed.contains(&*event.stored.event_id)).cloned().collect();
         let current = head.state.ok_or(RoomError::StateUnknown)?;
         let head_version = head.version;
-        Ok(Self::Found(EventContext {
+        Ok(Self::Found(Box::new(EventContext {
             prev_events,
             auth_events,
             parsed,
@@ -115,7 +115,7 @@ impl Lookup {
             head_version,
             outlier: known.cloned(),
             follows_gap: !missing.prev_events.is_empty(),
-        }))
+        })))
     }
 }
 

@@ -48,13 +48,15 @@ pub struct Imported {
     pub report: OutlierReport,
 }
 
+/// The events of a state, by type and state key.
+type ToldPlaces = BTreeMap<(Box<str>, Box<str>), OwnedEventId>;
+
 /// An import whose events were checked.
 struct CheckedImport {
     member: Pdu,
     verified_member: VerifiedPdu,
     batch: JudgedBatch,
-    /// The events of the state, by type and state key.
-    state: BTreeMap<(Box<str>, Box<str>), OwnedEventId>,
+    state: ToldPlaces,
     is_partial: bool,
 }
 
@@ -71,7 +73,7 @@ impl Timeline {
     #[tracing::instrument(level = "debug", skip_all, fields(room_id = %import.room_id, events = import.state.len()))]
     pub async fn import_room<K: KeyLookup + Sync + ?Sized>(
         &self,
-        import: RoomImport,
+        import: &RoomImport,
         keys: &K,
     ) -> Result<Imported, RoomError> {
         let room_sn = self.interned().room(import.room_id.as_str()).await?;
@@ -80,7 +82,7 @@ impl Timeline {
             return Err(invalid("its version is another one than that of the room as it is known here"));
         }
         let room = RoomIdentity { room_sn, room_id: import.room_id.clone(), version: import.room_version };
-        let checked = self.check_import(&room, &import, keys).await?;
+        let checked = self.check_import(&room, import, keys).await?;
         self.store_batch(&room, &checked.batch).await?;
         let event_id = checked.member.event_id().to_owned();
         if self.database().local_members(room_sn).await?.is_empty() {
@@ -145,9 +147,7 @@ fn invalid(reason: impl std::fmt::Display) -> RoomError {
 }
 
 /// Where the events of a state are. Two in one place make no state.
-fn told_places(
-    state: &[Result<VerifiedPdu, Dropped>],
-) -> Result<BTreeMap<(Box<str>, Box<str>), OwnedEventId>, RoomError> {
+fn told_places(state: &[Result<VerifiedPdu, Dropped>]) -> Result<ToldPlaces, RoomError> {
     let mut places = BTreeMap::new();
     for pdu in state.iter().flatten().map(VerifiedPdu::event) {
         let Some(state_key) = pdu.state_key() else {
@@ -163,10 +163,7 @@ fn told_places(
 }
 
 /// The create event of the state, the only one among all events.
-fn create_of<'a>(
-    told: &BTreeMap<(Box<str>, Box<str>), OwnedEventId>,
-    mut events: impl Iterator<Item = &'a Pdu>,
-) -> Result<OwnedEventId, RoomError> {
+fn create_of<'a>(told: &ToldPlaces, mut events: impl Iterator<Item = &'a Pdu>) -> Result<OwnedEventId, RoomError> {
     let create = told.get(&("m.room.create".into(), "".into()));
     let create = create.ok_or_else(|| invalid("its state has no create event"))?;
     if events.any(|event| event.event_type() == "m.room.create" && event.event_id() != create) {

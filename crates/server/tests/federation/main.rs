@@ -12,6 +12,8 @@ mod asking;
 mod media;
 mod notary;
 mod openid;
+mod received;
+mod remote_user;
 
 use testing::{RemoteServer, Setting, TestDatabase, TestServer};
 
