@@ -1,6 +1,6 @@
 //! Member events that take two servers: proposed here for another one to sign, or signed here and by another one.
 
-use accounts::rate_limits::{Key, Kind};
+use accounts::rate_limits::{Key, LimitedAction};
 use accounts::sessions::Requester;
 use homeserver_core::RoomSn;
 use room_engine::{CanonicalObject, EventTemplate, Membership, Pdu};
@@ -95,14 +95,36 @@ impl Memberships {
         Ok(ProposedInvite { event, introduction })
     }
 
+    /// Builds the invitation of the user to whom an invited address turned out to belong, as the user who invited the address.
+    ///
+    /// <https://spec.matrix.org/v1.19/server-server-api/#third-party-invites>
+    ///
+    /// # Errors
+    /// What the rules of the room refuse, also if nobody has invited the address.
+    pub async fn propose_third_party_invite(
+        &self,
+        room_id: &RoomId,
+        sender: &UserId,
+        target: &UserId,
+        content: &ContentMap,
+    ) -> Result<ProposedInvite, RoomError> {
+        let room_sn = self.timeline.find(room_id).await?;
+        self.know_membership(room_sn, target).await?;
+        let draft = Draft::state("m.room.member", target.as_str(), canonical(content)?);
+        let mut room = self.timeline.open(room_sn).await?;
+        let event = room.propose(sender, &draft).await?;
+        let introduction = room.introduction(Some(sender)).await?;
+        Ok(ProposedInvite { event, introduction })
+    }
+
     /// The other server was asked then, whether it signs or not, so nothing is given back.
     fn spend_invite(&self, requester: &Requester, room_sn: RoomSn, target: &UserId) -> Result<(), RoomError> {
         let target = self.rate_limits.account(target.as_str());
         for (kind, key) in [
-            (Kind::Message, Key::user(requester.user_sn)),
-            (Kind::InvitesPerRoom, Key::room(room_sn)),
-            (Kind::InvitesPerUser, target),
-            (Kind::InvitesPerIssuer, Key::user(requester.user_sn)),
+            (LimitedAction::Message, Key::user(requester.user_sn)),
+            (LimitedAction::InvitesPerRoom, Key::room(room_sn)),
+            (LimitedAction::InvitesPerUser, target),
+            (LimitedAction::InvitesPerIssuer, Key::user(requester.user_sn)),
         ] {
             self.rate_limits.spend(kind, key, Some(requester))?.keep();
         }

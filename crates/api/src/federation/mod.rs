@@ -23,7 +23,7 @@ mod version;
 use axum::Router;
 use axum::routing::{get, post, put};
 
-use self::membership::{invite, make, send_join, send_knock, send_leave};
+use self::membership::{invite, make, send_join, send_knock, send_leave, third_party};
 use crate::state::ApiState;
 
 pub(crate) fn routes() -> Router<ApiState> {
@@ -69,4 +69,5 @@ fn membership_routes() -> Router<ApiState> {
         .route("/_matrix/federation/v2/send_leave/{roomId}/{eventId}", put(send_leave::send_leave))
         .route("/_matrix/federation/v1/invite/{roomId}/{eventId}", put(invite::invite_v1))
         .route("/_matrix/federation/v2/invite/{roomId}/{eventId}", put(invite::invite))
+        .route("/_matrix/federation/v1/exchange_third_party_invite/{roomId}", put(third_party::exchange))
 }

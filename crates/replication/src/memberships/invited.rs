@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use accounts::rate_limits::Kind;
+use accounts::rate_limits::LimitedAction;
 use bytes::Bytes;
 use homeserver_core::{RoomSn, UserSn};
 use room_engine::receipt::{Dropped, Form, ReceivedPdu};
@@ -97,7 +97,7 @@ impl SharedMemberships {
         let event = received.event().clone();
         received.verify(&keys)?;
         let key = self.parts.rate_limits.account(target.as_str());
-        self.parts.rate_limits.spend(Kind::InvitesPerUser, key, None).map_err(RoomError::from)?.keep();
+        self.parts.rate_limits.spend(LimitedAction::InvitesPerUser, key, None).map_err(RoomError::from)?.keep();
         let identity = &self.parts.identity;
         let signed = event.signed(&identity.server_name, &identity.key_pair);
         let signed = signed.map_err(|error| InviteError::Invalid(error.to_string()))?;

@@ -57,7 +57,11 @@ impl SharedMemberships {
     }
 
     /// The invitation with the signature of the other server.
-    async fn signed_by_other(&self, server: &ServerName, invite: &ProposedInvite) -> Result<Pdu, MembershipError> {
+    pub(super) async fn signed_by_other(
+        &self,
+        server: &ServerName,
+        invite: &ProposedInvite,
+    ) -> Result<Pdu, MembershipError> {
         let event = &invite.event;
         let raw = |pdu: &Pdu| RawValue::from_string(String::from_utf8_lossy(&pdu.to_json()).into_owned());
         let unreadable = |error: serde_json::Error| RequestError::bad_answer(server, &error.to_string());
@@ -74,7 +78,7 @@ impl SharedMemberships {
     }
 
     /// Puts the invitation into the room. The room has perhaps moved on meanwhile, as for an event of another server.
-    async fn send_invite(&self, room_id: &RoomId, event: &Pdu) -> Result<(), MembershipError> {
+    pub(super) async fn send_invite(&self, room_id: &RoomId, event: &Pdu) -> Result<(), MembershipError> {
         let own = self.parts.identity.server_name.clone();
         let needed = NeededKeys::from_iter([(own, BTreeSet::new())]);
         let keys = self.parts.keys.for_events(&needed, Instant::now()).await;

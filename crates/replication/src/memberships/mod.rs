@@ -12,11 +12,12 @@ mod error;
 mod invited;
 mod inviting;
 mod leaving;
+mod third_party;
 
 use std::sync::Arc;
 
 use accounts::asking::{Asker, Shares};
-use accounts::rate_limits::{Kind, RateLimits};
+use accounts::rate_limits::{LimitedAction, RateLimits};
 use accounts::sessions::Requester;
 use federation::ServerKeys;
 use homeserver_core::{Clock, Identity};
@@ -28,6 +29,7 @@ use storage::{Database, Interned, Membership, RemoteMembership};
 
 pub use self::error::MembershipError;
 pub use self::invited::{InviteError, ReceivedInvite};
+pub use self::third_party::ThirdPartyInvite;
 use crate::requests::{Handshake, RoomRequests};
 use crate::room_locks::RoomLocks;
 
@@ -179,7 +181,7 @@ impl SharedMemberships {
 
     /// Counts the attempt to get into a room of other servers.
     fn spend(&self, requester: &Requester) -> Result<(), MembershipError> {
-        self.parts.rate_limits.spend_by_user(Kind::JoinsRemote, requester)?.keep();
+        self.parts.rate_limits.spend_by_user(LimitedAction::JoinsRemote, requester)?.keep();
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use federation::ServerKeys;
 use homeserver_core::{Identity, RoomSn};
 use room_engine::receipt::{Form, ReceivedPdu};
@@ -183,7 +183,7 @@ impl Resident {
         if handshake == Handshake::Join {
             self.0
                 .rate_limits
-                .spend(Kind::JoinsPerRoom, Key::room(room.room_sn), None)
+                .spend(LimitedAction::JoinsPerRoom, Key::room(room.room_sn), None)
                 .map_err(RoomError::from)?
                 .keep();
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use homeserver_core::EventSn;
 use room_engine::receipt::{KeyLookup, ReceivedPdu};
-use room_engine::resolution::StateKey;
+use room_engine::resolution::StatePlace;
 use room_engine::state_map::{Place, StateMap};
 use ruma::OwnedEventId;
 use storage::{Standing, StateBefore};
@@ -41,7 +41,7 @@ impl Resolver<'_> {
         let told = self.told_places(told).await?;
         let entries = self.database.with_chunks(|chunks| current.iter(chunks)).await?;
         let current_entries: BTreeMap<Place, EventSn> = entries.collect();
-        let create = self.place(&StateKey::new("m.room.create", "")).await?;
+        let create = self.place(&StatePlace::new("m.room.create", "")).await?;
         if told.get(&create) != current_entries.get(&create) {
             return Err(RoomError::Invalid(
                 "The state is not one of this room: its create event is missing.".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accounts::{asking::Shares, rate_limits::Kind};
+use accounts::{asking::Shares, rate_limits::LimitedAction};
 use api::state::{EncryptionComponents, ReplicationComponents, SyncComponents};
 use encryption::device_lists::RemoteDeviceLists;
 use replication::{
@@ -43,7 +43,7 @@ pub(super) fn components(
         remote: federation.components.remote.clone(),
         requests: requests.clone(),
         keys: federation.keys.clone(),
-        shares: Shares::new(Kind::RemoteQueries, rate_limits.clone(), heavy_work.remote_queries.clone()),
+        shares: Shares::new(LimitedAction::RemoteQueries, rate_limits.clone(), heavy_work.remote_queries.clone()),
         rate_limits: rate_limits.clone(),
     };
     let shared_memberships = Arc::new(SharedMemberships::new(memberships));

@@ -1,6 +1,6 @@
 //! Why others get into no room, as they are told it.
 
-use replication::memberships::InviteError;
+use replication::memberships::{InviteError, MembershipError};
 use replication::resident::ResidentError;
 
 use crate::error::ApiError;
@@ -18,6 +18,19 @@ impl From<ResidentError> for FederationError {
             ResidentError::Invalid(_) => ApiError::invalid_param(sentence),
             ResidentError::Malformed(_) => ApiError::bad_json(sentence),
             ResidentError::Room(error) => return error.into(),
+        })
+    }
+}
+
+impl From<MembershipError> for FederationError {
+    fn from(error: MembershipError) -> Self {
+        let sentence = error.to_string();
+        Self(match error {
+            MembershipError::Room(error) => return error.into(),
+            MembershipError::Asking(error) => error.into(),
+            MembershipError::Request(error) => error.into(),
+            MembershipError::NoSuchAlias(_) => ApiError::not_found(sentence),
+            MembershipError::TooSlow => ApiError::connection_timeout(sentence),
         })
     }
 }

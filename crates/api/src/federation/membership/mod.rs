@@ -8,3 +8,4 @@ pub(super) mod make;
 pub(super) mod send_join;
 pub(super) mod send_knock;
 pub(super) mod send_leave;
+pub(super) mod third_party;
