@@ -7,6 +7,7 @@
 //! <https://spec.matrix.org/v1.19/server-server-api/#transactions>
 
 mod answered;
+mod edus;
 mod fetching;
 mod gaps;
 mod room;
@@ -143,7 +144,9 @@ impl Receiving {
         let work = rooms.into_iter().map(|(room_id, pdus)| self.room(origin, room_id, pdus).boxed());
         let outcomes: Vec<Result<Outcomes, RoomError>> =
             futures::stream::iter(work).buffer_unordered(ROOMS_AT_ONCE).collect().await;
-        let edus = transaction.edus.iter().filter_map(|edu| serde_json::from_str::<Edu>(edu.get()).ok()).collect();
+        let edus: Vec<Edu> =
+            transaction.edus.iter().filter_map(|edu| serde_json::from_str::<Edu>(edu.get()).ok()).collect();
+        let edus = self.admitted(origin, edus).await?;
         self.parts.edus.receive(origin, edus).await?;
         let mut pdus = Map::new();
         for outcomes in outcomes {

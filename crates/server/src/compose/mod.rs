@@ -64,7 +64,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let media = MediaParts::new(config, &foundation, &federation);
     let encryption = encryption::components(&foundation, &log);
     let sync = sync::components(config, &foundation, &log, &encryption).await?;
-    let replication = replication::components(&foundation, &rooms, &federation);
+    let replication = replication::components(&foundation, &rooms, &federation, (&log, &sync, &encryption));
     let operations = OperationsParts::new(config, &foundation, &log);
     jobs::start(config, &foundation, &accounts, &rooms, &media).await?;
     let state = ApiState::new(Components {

@@ -3,21 +3,23 @@
 use std::sync::Arc;
 
 use accounts::{asking::Shares, rate_limits::LimitedAction};
-use api::state::ReplicationComponents;
+use api::state::{EncryptionComponents, ReplicationComponents, SyncComponents};
+use encryption::device_lists::RemoteDeviceLists;
 use replication::{
-    edus::EduReceivers,
+    edus::{EduReceiver, EduReceivers},
     memberships::{SharedMemberships, SharedMembershipsParts},
     receiving::{Receiving, ReceivingParts},
     requests::RoomRequests,
     resident::{Resident, ResidentParts},
 };
 
-use super::{federation::FederationParts, foundation::Foundation, rooms::RoomsParts};
+use super::{federation::FederationParts, foundation::Foundation, log::LogParts, rooms::RoomsParts};
 
 pub(super) fn components(
     foundation: &Foundation,
     rooms: &RoomsParts,
     federation: &FederationParts,
+    (log, sync, encryption): (&LogParts, &SyncComponents, &EncryptionComponents),
 ) -> ReplicationComponents {
     let Foundation { database, interned, identity, clock, rate_limits, heavy_work, .. } = foundation;
     let resident = ResidentParts {
@@ -52,7 +54,7 @@ pub(super) fn components(
         memberships: shared_memberships.clone(),
         keys: federation.keys.clone(),
         requests: requests.clone(),
-        edus: Arc::new(EduReceivers::default()),
+        edus: Arc::new(edu_receivers(foundation, log, sync, encryption)),
     };
     ReplicationComponents {
         receiving: Receiving::new(receiving),
@@ -60,4 +62,18 @@ pub(super) fn components(
         resident: Arc::new(Resident::new(resident)),
         shared_memberships,
     }
+}
+
+/// Who takes what other servers tell beside events.
+fn edu_receivers(
+    foundation: &Foundation,
+    log: &LogParts,
+    sync: &SyncComponents,
+    encryption: &EncryptionComponents,
+) -> EduReceivers {
+    let Foundation { database, interned, .. } = foundation;
+    let receivers: [Arc<dyn EduReceiver>; 4] =
+        [sync.typing.clone(), sync.receipts.clone(), sync.presences.clone(), encryption.to_device.clone()];
+    let device_lists = RemoteDeviceLists::receivers(database, interned, &log.user_rooms);
+    EduReceivers::new(receivers.into_iter().chain(device_lists))
 }
