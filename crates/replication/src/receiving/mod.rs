@@ -7,6 +7,7 @@
 //! <https://spec.matrix.org/v1.19/server-server-api/#transactions>
 
 mod answered;
+mod completing;
 mod edus;
 mod fetching;
 mod gaps;
@@ -26,6 +27,7 @@ use serde_json::{Map, Value, json};
 use storage::{Database, Interned, StorageError};
 
 use self::answered::Answered;
+pub use self::completing::RoomCompletion;
 use crate::edus::{Edu, EduReceivers};
 use crate::memberships::SharedMemberships;
 use crate::requests::RoomRequests;
