@@ -28,6 +28,7 @@ use encryption::to_device::ToDevice;
 use federation::{Gate, OwnKeys, ServerKeys};
 use homeserver_core::Identity;
 use media::ContentRepository;
+use replication::outbox::Outbox;
 use rooms::reading::{History, RoomState};
 use rooms::remote::RemoteQueries;
 use rooms::user_directory::UserDirectory;
@@ -182,6 +183,12 @@ components! {
         key_requests: Arc<Shares>,
         /// Asks other servers.
         remote: Arc<RemoteQueries>,
+    }
+
+    /// Rooms shared with other servers.
+    replication: ReplicationComponents {
+        /// Sends events to other servers, unless this one talks to none.
+        outbox: Option<Arc<Outbox>>,
     }
 }
 

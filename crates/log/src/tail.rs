@@ -193,6 +193,7 @@ fn cost(entry: &LogEntry) -> u64 {
         LogEntry::AccountData { .. }
         | LogEntry::Account { .. }
         | LogEntry::RoomForgotten { .. }
+        | LogEntry::Forward { .. }
         | LogEntry::Media { .. }
         | LogEntry::Devices { .. }
         | LogEntry::DeviceList { .. }

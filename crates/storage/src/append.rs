@@ -67,6 +67,7 @@ pub(crate) async fn append_all(
     tx.insert_into_tables(&tables).await?;
     rows::write_removals(tx, rows::each_effect(&written)).await?;
     rows::mark_local_members(tx, rows::each_effect(&written)).await?;
+    rows::add_servers(tx, rows::each_effect(&written)).await?;
     rows::write_redactions(tx, &written).await?;
     tx.remember_heads(heads);
     for append in &written {

@@ -23,6 +23,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0019_encryption.sql"),
     include_str!("migrations/0020_openid_tokens.sql"),
     include_str!("migrations/0021_other_servers.sql"),
+    include_str!("migrations/0025_outbox.sql"),
 ];
 
 /// The last schema of the versions that allowed one server on a database.

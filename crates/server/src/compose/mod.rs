@@ -17,12 +17,14 @@ mod media;
 mod observing;
 mod operations;
 mod rate_limits;
+mod replication;
 mod rooms;
 mod sync;
 mod without_server;
 
 use std::sync::Arc;
 
+use api::state::ReplicationComponents;
 use api::{ApiState, Components};
 use config::Config;
 use homeserver_core::Clock;
@@ -32,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::application::Application;
 use self::{
     accounts::AccountsParts, federation::FederationParts, foundation::Foundation, log::LogParts, media::MediaParts,
-    operations::OperationsParts, rooms::RoomsParts,
+    operations::OperationsParts, replication::ReplicationParts, rooms::RoomsParts,
 };
 pub(crate) use self::{
     database::lock,
@@ -60,6 +62,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let log = LogParts::follow(config, &foundation).await?;
     let accounts = AccountsParts::new(config, &foundation)?;
     let rooms = RoomsParts::new(config, &foundation, &log, &accounts);
+    let replication = ReplicationParts::new(config, &foundation, &log, &federation)?;
     let media = MediaParts::new(config, &foundation, &federation);
     let encryption = encryption::components(&foundation, &log);
     let sync = sync::components(config, &foundation, &log, &encryption).await?;
@@ -73,6 +76,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         sync,
         media: media.components.clone(),
         federation: federation.components.clone(),
+        replication: ReplicationComponents { outbox: replication.outbox },
     });
     let is_federated = config.federation.enabled;
     Ok(Application { state, foundation, operations, log, accounts, rooms, media, federation, is_federated, lock })
