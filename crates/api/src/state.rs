@@ -31,6 +31,7 @@ use media::ContentRepository;
 use replication::outbox::Outbox;
 use rooms::reading::{History, RoomState};
 use rooms::remote::RemoteQueries;
+use rooms::serving::Serving;
 use rooms::user_directory::UserDirectory;
 use rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline};
 use sync::presence::Presences;
@@ -149,6 +150,8 @@ components! {
         timeline: Arc<Timeline>,
         /// Reads the events of rooms.
         history: Arc<History>,
+        /// Reads rooms for other servers.
+        serving: Arc<Serving>,
         /// Reads the state and the members of rooms.
         room_state: Arc<RoomState>,
     }

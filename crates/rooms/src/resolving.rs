@@ -18,10 +18,13 @@ const MAX_ROUNDS: usize = 10_000;
 
 /// What is needed to parse an event of a room.
 #[derive(Clone, Debug)]
-pub(super) struct RoomIdentity {
-    pub(super) room_sn: RoomSn,
-    pub(super) room_id: OwnedRoomId,
-    pub(super) version: RoomVersion,
+pub struct RoomIdentity {
+    /// Its number.
+    pub room_sn: RoomSn,
+    /// Its ID.
+    pub room_id: OwnedRoomId,
+    /// Its version.
+    pub version: RoomVersion,
 }
 
 impl RoomIdentity {

@@ -48,6 +48,7 @@ mod erasure;
 mod events;
 mod filters;
 mod frequent;
+mod gaps;
 mod history;
 mod homeserver;
 mod interning;
@@ -97,7 +98,8 @@ pub use account_data::AccountDataEntry;
 pub use accounts::{Account, LogOut, NewAccount, NewPasswordHash};
 pub use aliases::RoomAlias;
 pub use append::{
-    Append, AppendOutcome, EventNumber, NewEvent, Redaction, StateBefore, StateEffect, Step, later_version,
+    Append, AppendOutcome, Arrival, EventNumber, NewEvent, NewOutlier, Redaction, StateBefore, StateEffect, Step,
+    later_version,
 };
 pub use chunk_collection::{ChunkCollector, Collected, CollectorLimits};
 pub use clean_up::Swept;
@@ -110,8 +112,9 @@ pub use encryption::{
     ToDeviceSend, UploadConflict, WantedKey,
 };
 pub use events::{RedactedEvent, Standing, StoredEvent, StoredPdu, TimelineReader};
+pub use gaps::Gap;
 pub use history::{RoomView, ViewKeys};
-pub use interning::Interned;
+pub use interning::{EventNames, Interned};
 pub use jobs::{Claim, ClaimedJob, JobCounts, JobFilter, JobId, JobRecord, JobState, NewJob, Progress, Wanted};
 pub use leases::{HeldLease, Lease};
 pub use log::{DeviceChange, LogEntry};
@@ -126,7 +129,7 @@ pub use rate_limit_overrides::RateOverride;
 pub use receipts::{NewReceipt, Receipt, ReceiptThread, ReceiptType};
 pub use registration_tokens::UsableToken;
 pub use repair::{RepairedState, RoomRepair};
-pub use room_graph::GraphEvent;
+pub use room_graph::{GraphEvent, StateEventPlace};
 pub use room_states::{FullState, KnownState, PartialState, RoomStates, StillPartial};
 pub use rooms::{MemberCounts, RoomHead, StateChange, StateEntry};
 pub use server_identity::SigningKey;

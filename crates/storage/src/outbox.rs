@@ -3,8 +3,9 @@
 //! Nothing is written for an event and a server. A server that has everything has no row; one that has not has one position.
 
 use bytes::Bytes;
-use homeserver_core::{EventSn, Position, RoomSn, UserSn};
+use homeserver_core::{EventSn, Position, RoomSn, TimelineOrder, UserSn};
 
+use crate::events::order_of;
 use crate::leases::Lease;
 use crate::{Database, LogEntry, Row, StorageError, Tx, Value, params};
 
@@ -59,7 +60,7 @@ fn read_due(row: &Row<'_>) -> Result<Due, StorageError> {
 
 /// A sender of this server, as a condition on `events e`.
 macro_rules! due_query {
-    ($columns:literal, $condition:literal) => {
+    ($columns:literal, $condition:expr) => {
         concat!(
             "SELECT ",
             $columns,
@@ -160,11 +161,18 @@ impl Database {
     ) -> Result<Vec<Due>, StorageError> {
         let own = due_query!(
             "e.event_sn, e.event_sn, e.room_sn",
-            "AND e.room_sn IN LIST($1) AND e.event_sn > $2 AND e.event_sn <= $3 ORDER BY e.event_sn LIMIT $4"
+            concat!(
+                "AND e.room_sn IN LIST($1) AND ",
+                order_of!("e."),
+                " > $2 AND ",
+                order_of!("e."),
+                " <= $3 ORDER BY e.event_sn LIMIT $4"
+            )
         );
         let forwarded = "SELECT position, event_sn, room_sn FROM forwarded_events \
                          WHERE room_sn IN LIST($1) AND position > $2 AND position <= $3 ORDER BY position LIMIT $4";
-        let own = self.query(own, params![rooms, after, until, limit], read_due).await?;
+        let (first, last) = (TimelineOrder::end_of(after).0, TimelineOrder::end_of(until).0);
+        let own = self.query(own, params![rooms, first, last, limit], read_due).await?;
         let forwarded = self.query(forwarded, params![rooms, after, until, limit], read_due).await?;
         Ok(first_of(own, forwarded, limit))
     }
@@ -181,9 +189,16 @@ impl Database {
     ) -> Result<Vec<Due>, StorageError> {
         let sql = due_query!(
             "MAX(e.event_sn), MAX(e.event_sn), e.room_sn",
-            "AND e.room_sn IN LIST($1) AND e.event_sn > $2 AND e.event_sn <= $3 GROUP BY e.room_sn"
+            concat!(
+                "AND e.room_sn IN LIST($1) AND ",
+                order_of!("e."),
+                " > $2 AND ",
+                order_of!("e."),
+                " <= $3 GROUP BY e.room_sn"
+            )
         );
-        let mut newest = self.query(sql, params![rooms, after, until], read_due).await?;
+        let (first, last) = (TimelineOrder::end_of(after).0, TimelineOrder::end_of(until).0);
+        let mut newest = self.query(sql, params![rooms, first, last], read_due).await?;
         newest.sort_unstable();
         Ok(newest)
     }

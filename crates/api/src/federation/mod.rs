@@ -2,13 +2,18 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/>
 
+mod backfill;
 mod error;
+mod event;
 mod from_server;
 mod keys;
 mod media;
+mod missing_events;
 mod openid;
 mod query;
 mod signed;
+mod state;
+pub(crate) mod timestamp_to_event;
 mod version;
 
 use axum::Router;
@@ -31,4 +36,14 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/_matrix/federation/v1/openid/userinfo", get(openid::user_info))
         .route("/_matrix/federation/v1/query/directory", get(query::directory))
         .route("/_matrix/federation/v1/query/profile", get(query::profile))
+        .route("/_matrix/federation/v1/event/{eventId}", get(event::event))
+        .route("/_matrix/federation/v1/event_auth/{roomId}/{eventId}", get(event::event_auth))
+        .route("/_matrix/federation/v1/state/{roomId}", get(state::state))
+        .route("/_matrix/federation/v1/state_ids/{roomId}", get(state::state_ids))
+        .route("/_matrix/federation/v1/backfill/{roomId}", get(backfill::backfill))
+        .route("/_matrix/federation/v1/get_missing_events/{roomId}", post(missing_events::missing_events))
+        .route(
+            "/_matrix/federation/v1/timestamp_to_event/{roomId}",
+            get(timestamp_to_event::timestamp_to_event),
+        )
 }

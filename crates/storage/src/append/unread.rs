@@ -9,7 +9,6 @@ use homeserver_core::{HeapSize, RoomSn, UserSn, table_bytes};
 use room_engine::Members;
 
 use super::{NewEvent, NumberedAppend, NumberedEvent};
-use crate::events::Standing;
 use crate::unread::{MAIN_TIMELINE, Notice, UnreadTotals};
 use crate::{Engine, Membership, StorageError, Tx, Value, params};
 
@@ -104,7 +103,7 @@ pub(super) async fn of_all(tx: &mut Tx, written: &[NumberedAppend<'_>]) -> Resul
 
 fn each_shown<'a>(written: &'a [NumberedAppend<'a>]) -> impl Iterator<Item = (RoomSn, &'a NumberedEvent<'a>)> {
     let each = written.iter().flat_map(|append| append.events.iter().map(|event| (append.append.room_sn, event)));
-    each.filter(|(_, written)| written.event.standing == Standing::Accepted)
+    each.filter(|(_, written)| written.event.is_news())
 }
 
 /// The number of the thread that the event is in.
