@@ -1,9 +1,7 @@
 //! Typed parameters of statements, the same on both engines.
 
 use bytes::Bytes;
-use homeserver_core::{
-    DeviceSn, EventSn, KeySn, Position, RoomSn, ServerSn, TimelineOrder, Timestamp, TypeSn, UserSn,
-};
+use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, ServerSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use sqlx::postgres::PgArguments;
 

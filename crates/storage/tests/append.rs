@@ -96,7 +96,10 @@ async fn append(database: &Database, appends: Vec<Append>) -> Vec<bool> {
 }
 
 async fn event_ids(database: &Database, room_sn: i64) -> Vec<Box<str>> {
-    let events = database.timeline_forwards(RoomSn(room_sn), TimelineOrder::START, TimelineOrder::END, 1_000, None).await.unwrap();
+    let events = database
+        .timeline_forwards(RoomSn(room_sn), TimelineOrder::START, TimelineOrder::END, 1_000, None)
+        .await
+        .unwrap();
     events.into_iter().map(|event| event.event_id).collect()
 }
 

@@ -158,7 +158,8 @@ impl Receipts {
         if found.order == TimelineOrder::of(found.sn) {
             return Ok(Some(found));
         }
-        let before = self.database.timelines_backwards(&[room_sn.0], Position::START, found.order.position(), 1).await?;
+        let before =
+            self.database.timelines_backwards(&[room_sn.0], Position::START, found.order.position(), 1).await?;
         match before.first() {
             Some(before) => Ok(self.database.stored_pdu(before.sn).await?),
             None => Ok(None),

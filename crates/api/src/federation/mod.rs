@@ -42,8 +42,5 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/_matrix/federation/v1/state_ids/{roomId}", get(state::state_ids))
         .route("/_matrix/federation/v1/backfill/{roomId}", get(backfill::backfill))
         .route("/_matrix/federation/v1/get_missing_events/{roomId}", post(missing_events::missing_events))
-        .route(
-            "/_matrix/federation/v1/timestamp_to_event/{roomId}",
-            get(timestamp_to_event::timestamp_to_event),
-        )
+        .route("/_matrix/federation/v1/timestamp_to_event/{roomId}", get(timestamp_to_event::timestamp_to_event))
 }

@@ -68,7 +68,10 @@ impl Access<'_> {
         let states = database.states_after(&sns).await?;
         let found = database
             .with_chunks(|chunks| {
-                states.iter().map(|(sn, state)| Ok((*sn, state.get_many(chunks, &places)?))).collect::<Result<Vec<_>, _>>()
+                states
+                    .iter()
+                    .map(|(sn, state)| Ok((*sn, state.get_many(chunks, &places)?)))
+                    .collect::<Result<Vec<_>, _>>()
             })
             .await?;
         let mut named: Vec<i64> = found.iter().flat_map(|(_, found)| found.iter().flatten()).map(|sn| sn.0).collect();

@@ -47,7 +47,9 @@ impl History {
         // Forwards, the events before the closest one may be missing; backwards, it may be followed by missing ones.
         let is_near_gap = match &closest {
             None => self.database.has_gaps(access.room_sn).await?,
-            Some(event) if is_forwards => event.follows_gap && self.database.is_gap_at(access.room_sn, event.order).await?,
+            Some(event) if is_forwards => {
+                event.follows_gap && self.database.is_gap_at(access.room_sn, event.order).await?
+            }
             Some(event) => self.database.is_gap_after(access.room_sn, event.order).await?,
         };
         Ok(EventAtTime { event: closest, is_near_gap })

@@ -37,8 +37,7 @@ impl<'a> WalkBack<'a> {
         events: &[OwnedEventId],
         wanted: usize,
     ) -> Result<Self, RoomError> {
-        let mut walk =
-            Self { database, room, read: HashMap::new(), waiting: BinaryHeap::new(), seen: HashSet::new() };
+        let mut walk = Self { database, room, read: HashMap::new(), waiting: BinaryHeap::new(), seen: HashSet::new() };
         let names: Vec<String> = events.iter().map(ToString::to_string).collect();
         let first = database.graph_events_by_id(room.room_sn, &names).await?;
         // What comes before an event in the timeline is mostly what it refers to.

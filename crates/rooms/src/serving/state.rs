@@ -30,12 +30,7 @@ impl Serving {
     /// # Errors
     /// [`RoomError::Forbidden`] if the server is not in the room, [`RoomError::NotFound`] if there is no such event in it,
     /// [`RoomError::StillPartial`].
-    pub async fn state(
-        &self,
-        server: &ServerName,
-        room_id: &RoomId,
-        event_id: &EventId,
-    ) -> Result<Vec<u8>, RoomError> {
+    pub async fn state(&self, server: &ServerName, room_id: &RoomId, event_id: &EventId) -> Result<Vec<u8>, RoomError> {
         let served = self.open(server, room_id).await?;
         let _permit = self.whole_states.enter().await?;
         let StateAndAuthChain { state, auth_chain } = self.state_before(&served, event_id).await?;
@@ -126,12 +121,7 @@ impl Serving {
     }
 
     /// Writes state events whole: by them every server in the room checks others.
-    async fn write_events(
-        &self,
-        out: &mut Vec<u8>,
-        served: &ServedRoom,
-        events: &[EventSn],
-    ) -> Result<(), RoomError> {
+    async fn write_events(&self, out: &mut Vec<u8>, served: &ServedRoom, events: &[EventSn]) -> Result<(), RoomError> {
         let mut written = HashSet::with_capacity(events.len());
         out.push(b'[');
         for events in events.chunks(EVENTS_AT_ONCE) {

@@ -51,11 +51,7 @@ impl Serving {
     }
 
     /// Those of the states after the events at which the server could see what was sent.
-    async fn visible_states(
-        &self,
-        served: &ServedRoom,
-        events: &[GraphEvent],
-    ) -> Result<HashSet<StateMap>, RoomError> {
+    async fn visible_states(&self, served: &ServedRoom, events: &[GraphEvent]) -> Result<HashSet<StateMap>, RoomError> {
         let states: HashSet<StateMap> = events.iter().filter_map(|event| event.state).collect();
         let states: Vec<StateMap> = states.into_iter().collect();
         let visibility_type = self.interned.find_type("m.room.history_visibility").await?;

@@ -11,6 +11,7 @@ mod asking;
 mod media;
 mod notary;
 mod openid;
+mod outbox;
 
 use testing::{RemoteServer, Setting, TestDatabase, TestServer};
 

@@ -301,7 +301,12 @@ impl Room {
 
     /// The IDs of the events that clients see.
     pub(crate) async fn timeline(&self) -> Vec<String> {
-        let events = self.server.database.timeline_forwards(self.sn, TimelineOrder::START, TimelineOrder::END, 10_000, None).await.unwrap();
+        let events = self
+            .server
+            .database
+            .timeline_forwards(self.sn, TimelineOrder::START, TimelineOrder::END, 10_000, None)
+            .await
+            .unwrap();
         events.into_iter().map(|event| event.event_id.into()).collect()
     }
 
