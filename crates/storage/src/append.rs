@@ -21,7 +21,7 @@ use room_engine::auth_chain::IndexedEvent;
 use crate::{StorageError, Tx, auth_chains, params};
 
 pub(crate) use self::head::WriterHead;
-use self::head::load_heads;
+pub(crate) use self::head::load_heads;
 use self::new::TransactionKey;
 pub use self::new::{
     Append, AppendOutcome, Arrival, EventNumber, NewEvent, Redaction, StateBefore, StateEffect, Step, later_version,
@@ -72,7 +72,7 @@ pub(crate) async fn append_all(
     rows::mark_local_members(tx, rows::each_effect(&written)).await?;
     rows::add_servers(tx, rows::each_effect(&written)).await?;
     rows::write_redactions(tx, &written).await?;
-    arrivals::mark_gaps(tx, &written).await?;
+    arrivals::write_gaps(tx, &written).await?;
     arrivals::write_places(tx, &written).await?;
     tx.remember_heads(heads);
     for append in &written {

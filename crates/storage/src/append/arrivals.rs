@@ -7,25 +7,24 @@ use super::{NumberedAppend, NumberedEvent};
 use crate::unread::MAIN_TIMELINE;
 use crate::{StorageError, Tx, Value, params};
 
-/// Where the timelines lack events from now on.
-pub(super) fn gaps<'a>(written: &'a [NumberedAppend<'a>]) -> TableRows<'a> {
+/// Writes down where the timelines lack events from now on, which is rare.
+pub(super) async fn write_gaps(tx: &mut Tx, written: &[NumberedAppend<'_>]) -> Result<(), StorageError> {
     let after_gaps = each_event(written).filter(|(_, written)| written.event.arrival.follows_gap);
-    let rows = after_gaps
-        .map(|(append, NumberedEvent { stored, .. })| {
-            vec![append.room_sn.into(), stored.order.into(), stored.sn.to_string().into()]
-        })
-        .collect();
-    TableRows { into: "room_gaps (room_sn, timeline_order, frontier) ON CONFLICT DO NOTHING", rows }
-}
-
-/// Marks the events before which others are missing.
-pub(super) async fn mark_gaps(tx: &mut Tx, written: &[NumberedAppend<'_>]) -> Result<(), StorageError> {
-    let after_gaps = each_event(written).filter(|(_, written)| written.event.arrival.follows_gap);
-    let sns: Vec<i64> = after_gaps.map(|(_, written)| written.stored.sn.0).collect();
-    if sns.is_empty() {
+    let gaps: Vec<_> = after_gaps.map(|(append, written)| (append.room_sn, &written.stored)).collect();
+    if gaps.is_empty() {
         return Ok(());
     }
-    tx.execute("UPDATE events SET follows_gap = TRUE WHERE event_sn IN LIST($1)", params![&sns]).await.map(drop)
+    let sns: Vec<i64> = gaps.iter().map(|(_, event)| event.sn.0).collect();
+    tx.execute("UPDATE events SET follows_gap = TRUE WHERE event_sn IN LIST($1)", params![&sns]).await?;
+    let frontiers: Vec<String> = sns.iter().map(ToString::to_string).collect();
+    let rows: Vec<Vec<Value<'_>>> = gaps
+        .iter()
+        .zip(&frontiers)
+        .map(|((room_sn, event), frontier)| vec![(*room_sn).into(), event.order.into(), frontier.into()])
+        .collect();
+    let sql = "INSERT INTO room_gaps (room_sn, timeline_order, frontier) \
+               SELECT r.* FROM ROWS(room_sn, timeline_order, frontier) r WHERE TRUE ON CONFLICT DO NOTHING";
+    tx.execute_rows(sql, &rows).await
 }
 
 /// The redactions that wait for their targets.

@@ -30,7 +30,6 @@ pub(super) fn of_all<'a>(
         membership_changes,
         memberships,
         transactions(written),
-        arrivals::gaps(written),
         arrivals::awaited(written),
         room_heads(heads),
     ]
