@@ -29,6 +29,7 @@ use federation::{Gate, OwnKeys, ServerKeys};
 use homeserver_core::Identity;
 use media::ContentRepository;
 use replication::memberships::SharedMemberships;
+use replication::outbox::Outbox;
 use replication::receiving::Receiving;
 use replication::requests::RoomRequests;
 use replication::resident::Resident;
@@ -193,6 +194,8 @@ components! {
 
     /// Rooms that are shared with other servers.
     replication: ReplicationComponents {
+        /// Sends events to other servers, unless this one talks to none.
+        outbox: Option<Arc<Outbox>>,
         /// Takes in what other servers send.
         receiving: Arc<Receiving>,
         /// Asks other servers about rooms.
