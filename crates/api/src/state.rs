@@ -28,6 +28,7 @@ use encryption::to_device::ToDevice;
 use federation::{Gate, OwnKeys, ServerKeys};
 use homeserver_core::Identity;
 use media::ContentRepository;
+use replication::backfill::Backfill;
 use replication::memberships::SharedMemberships;
 use replication::receiving::Receiving;
 use replication::requests::RoomRequests;
@@ -193,6 +194,8 @@ components! {
 
     /// Rooms that are shared with other servers.
     replication: ReplicationComponents {
+        /// Fetches the past of rooms.
+        backfill: Arc<Backfill>,
         /// Takes in what other servers send.
         receiving: Arc<Receiving>,
         /// Asks other servers about rooms.
