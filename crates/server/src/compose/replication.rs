@@ -7,6 +7,7 @@ use api::state::{EncryptionComponents, ReplicationComponents, SyncComponents};
 use config::Config;
 use encryption::device_lists::RemoteDeviceLists;
 use replication::{
+    backfill::{Backfill, BackfillParts},
     edus::{EduReceiver, EduReceivers},
     memberships::{SharedMemberships, SharedMembershipsParts},
     outbox::{Outbox, OutboxParts},
@@ -61,9 +62,22 @@ pub(super) fn components(
         requests: requests.clone(),
         edus: Arc::new(edu_receivers(foundation, log, sync, encryption)),
     };
+    let receiving = Receiving::new(receiving);
+    let backfill = BackfillParts {
+        database: database.clone(),
+        interned: interned.clone(),
+        identity: identity.clone(),
+        timeline: rooms.components.timeline.clone(),
+        history: rooms.components.history.clone(),
+        keys: federation.keys.clone(),
+        requests: requests.clone(),
+        receiving: receiving.clone(),
+        shares: Shares::new(LimitedAction::RemoteQueries, rate_limits.clone(), heavy_work.remote_queries.clone()),
+    };
     Ok(ReplicationComponents {
         outbox: outbox(config, foundation, log, federation)?,
-        receiving: Receiving::new(receiving),
+        backfill: Arc::new(Backfill::new(backfill)),
+        receiving,
         room_requests: requests,
         resident: Arc::new(Resident::new(resident)),
         shared_memberships,
