@@ -55,7 +55,7 @@ pub use head::Draft;
 pub use member_content::ContentMap;
 pub use membership::{Memberships, ReportProgress};
 pub use open_room::{OpenRoom, Submitted};
-pub use receiving::{Imported, Missing, OutlierReport, Reception, RoomImport};
+pub use receiving::{Backfill, BackfillNeeds, Imported, Missing, OutlierReport, Reception, RoomImport};
 pub use resolving::RoomIdentity;
 pub use sending::Sending;
 pub use timeline::{RoomChange, StagedChange, Timeline};

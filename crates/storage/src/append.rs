@@ -21,7 +21,7 @@ use room_engine::auth_chain::IndexedEvent;
 use crate::{StorageError, Tx, auth_chains, params};
 
 pub(crate) use self::head::WriterHead;
-use self::head::load_heads;
+pub(crate) use self::head::load_heads;
 use self::new::TransactionKey;
 pub use self::new::{
     Append, AppendOutcome, Arrival, EventNumber, NewEvent, Redaction, StateBefore, StateEffect, Step, later_version,

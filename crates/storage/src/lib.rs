@@ -37,6 +37,7 @@ mod accounts;
 mod aliases;
 mod append;
 mod auth_chains;
+mod backfill;
 mod chunk_collection;
 mod clean_up;
 mod client_transactions;
@@ -100,6 +101,7 @@ pub use append::{
     Append, AppendOutcome, Arrival, EventNumber, NewEvent, NewOutlier, Redaction, StateBefore, StateEffect, Step,
     later_version,
 };
+pub use backfill::{FetchedEvent, GapFilling};
 pub use chunk_collection::{ChunkCollector, Collected, CollectorLimits};
 pub use clean_up::Swept;
 pub use client_transactions::{ClientTransaction, TransactionEndpoint, TransactionSender};

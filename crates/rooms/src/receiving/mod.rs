@@ -6,6 +6,7 @@
 
 mod appending;
 mod awaited;
+mod backfilling;
 mod current;
 mod dummy_event;
 mod event_context;
@@ -21,6 +22,7 @@ use room_engine::state_map::StateMap;
 use ruma::{OwnedEventId, RoomId};
 use storage::{Standing, StateBefore, StorageError};
 
+pub use self::backfilling::{Backfill, BackfillNeeds};
 pub(super) use self::dummy_event::is_dummy;
 use self::event_context::{EventContext, Lookup};
 pub use self::importing::{Imported, RoomImport};

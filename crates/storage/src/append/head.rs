@@ -63,7 +63,7 @@ impl WriterHead {
     }
 
     /// Whether the room's events are still being removed.
-    pub(super) fn is_purged(&self) -> bool {
+    pub(crate) fn is_purged(&self) -> bool {
         self.version < 0
     }
 
@@ -103,7 +103,7 @@ impl WriterHead {
 }
 
 /// The heads of rooms. Positions have to be reserved first.
-pub(super) async fn load_heads(
+pub(crate) async fn load_heads(
     tx: &mut Tx,
     wanted: impl Iterator<Item = RoomSn>,
 ) -> Result<HashMap<RoomSn, WriterHead>, StorageError> {
