@@ -164,11 +164,11 @@ impl Person {
         let parts = [format!("/rooms/join/{}", pointed(room)), format!("/rooms/leave/{}", pointed(room))];
         self.wait_for(what, |answer| {
             let rooms = parts.iter().filter_map(|part| answer.pointer(part));
-            let events = rooms.flat_map(|room| {
+            let mut events = rooms.flat_map(|room| {
                 let of = |part: &str| room.pointer(part).and_then(Value::as_array);
                 of("/timeline/events").into_iter().chain(of("/state/events")).flatten()
             });
-            events.filter(|event| is(event)).next_back().cloned()
+            events.rfind(|event| is(event)).cloned()
         })
         .await
     }
@@ -186,6 +186,12 @@ impl Person {
             text("/state_key") == Some(user_id) && text("/content/membership") == Some(membership)
         };
         self.wait_for_event(&format!("{membership} of {user_id}"), room, is).await
+    }
+
+    /// Waits until the person has this membership in a room.
+    pub(crate) async fn wait_to_be(&mut self, room: &str, membership: &str) -> Result<Value> {
+        let user_id = self.user_id.clone();
+        self.wait_for_member(room, &user_id, membership).await
     }
 
     /// Waits for an ephemeral event of this type in a room, of which `is` holds.

@@ -27,7 +27,7 @@ pub(crate) fn run(supervisor: &Supervisor, arguments: &[String]) -> Result<bool>
     build.args(["build", "--package", "synapse-rust", "--package", "interop"]);
     must(supervisor, &mut build, BUILD_LIMIT)?;
     let programs = target.join("debug");
-    let mut play = |database: Option<&str>| {
+    let play = |database: Option<&str>| {
         let mut command = Command::new(programs.join("interop"));
         command.arg("--server").arg(programs.join("synapse-rust")).arg("--python").arg(&python);
         command.args(database.map(|url| ["--database", url]).into_iter().flatten()).args(arguments);

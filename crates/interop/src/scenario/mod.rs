@@ -108,7 +108,7 @@ async fn shared_room(version: &str, host: &mut Person, guest: &mut Person) -> Re
     let joined = guest.join(&alias, &host.server).await?;
     anyhow::ensure!(joined == room, "the alias leads to {joined} and not to {room}");
     host.wait_for_member(&room, &guest.user_id, "join").await?;
-    guest.wait_for_member(&room, &guest.user_id, "join").await?;
+    guest.wait_to_be(&room, "join").await?;
     Ok(room)
 }
 
