@@ -25,11 +25,12 @@ use encryption::backup::Backups;
 use encryption::device_lists::DeviceLists;
 use encryption::keys::Keys;
 use encryption::to_device::ToDevice;
-use federation::{Gate, OwnKeys};
+use federation::{Gate, OwnKeys, ServerKeys};
 use homeserver_core::Identity;
 use media::ContentRepository;
 use rooms::reading::{History, RoomState};
 use rooms::remote::RemoteQueries;
+use rooms::serving::Serving;
 use rooms::user_directory::UserDirectory;
 use rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline};
 use sync::presence::Presences;
@@ -148,6 +149,8 @@ components! {
         timeline: Arc<Timeline>,
         /// Reads the events of rooms.
         history: Arc<History>,
+        /// Reads rooms for other servers.
+        serving: Arc<Serving>,
         /// Reads the state and the members of rooms.
         room_state: Arc<RoomState>,
     }
@@ -176,6 +179,8 @@ components! {
         gate: Arc<Gate>,
         /// The keys of this server, for others.
         own_keys: Arc<OwnKeys>,
+        /// The keys of other servers.
+        server_keys: Arc<ServerKeys>,
         /// Limits how often this server asks another one for its keys.
         key_requests: Arc<Shares>,
         /// Asks other servers.

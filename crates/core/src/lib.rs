@@ -12,7 +12,7 @@ mod random;
 pub use cache::{Cache, CacheOptions};
 pub use clock::{Clock, FixedClock, SystemClock, Timestamp};
 pub use identity::Identity;
-pub use ids::{DeviceSn, EventSn, KeySn, Position, RoomSn, TypeSn, UserSn};
+pub use ids::{DeviceSn, EventSn, KeySn, Position, RoomSn, ServerSn, TimelineOrder, TypeSn, UserSn};
 pub use live::{Live, Reading};
 pub use memory::{HeapSize, MemoryBudget, MemoryUsage, MemoryUser, allocation_bytes, table_bytes};
 pub use random::{random_digits, random_string, random_token};

@@ -1,7 +1,7 @@
 //! Typed parameters of statements, the same on both engines.
 
 use bytes::Bytes;
-use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, ServerSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use sqlx::postgres::PgArguments;
 
@@ -72,7 +72,7 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(UserSn, RoomSn, DeviceSn, EventSn, TypeSn, KeySn, Position, Timestamp);
+numbers!(UserSn, RoomSn, DeviceSn, EventSn, TypeSn, KeySn, ServerSn, Position, TimelineOrder, Timestamp);
 
 impl rusqlite::ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -1,16 +1,20 @@
 mod error;
+mod observer;
+mod open_answer;
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, HOST, HeaderMap, USER_AGENT};
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty};
+use homeserver_core::Timestamp;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use room_engine::CanonicalObject;
 use ruma::signatures::Ed25519KeyPair;
 use ruma::{OwnedServerName, ServerName};
 use tasks::limits::{Limit, Permit};
@@ -19,8 +23,12 @@ use tracing::Instrument as _;
 pub use self::error::RequestError;
 pub(crate) use self::error::excerpt;
 use self::error::refused;
-use crate::credentials::SignedRequest;
+pub use self::observer::{ClientObserver, Outcome, Unobserved};
+pub use self::open_answer::OpenAnswer;
+use self::open_answer::Progress;
 use crate::discovery::Discovery;
+use crate::reachability::{Reachability, Urgency};
+use crate::signed_request::{self, SignedRequest};
 use crate::transport::{Connector, Dialler, KEPT_FOR, cause, connector, read_body};
 
 /// What this program calls itself.
@@ -29,45 +37,12 @@ pub(crate) const AGENT: &str = concat!("synapse-rust/", env!("CARGO_PKG_VERSION"
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections to one server.
 const MAX_IDLE: usize = 4;
-/// An answer that is read piece by piece may be waited for this long in all, and for each of so many bytes a second longer.
-const GRACE: Duration = Duration::from_secs(20);
-const SLOWEST_BYTES_PER_SECOND: u64 = 32 << 10;
-/// But not longer than this.
-const LONGEST: Duration = Duration::from_mins(30);
+/// The longest body that is sent: 50 PDUs and 100 EDUs of 64 KiB each.
+pub const MAX_SENT_BYTES: usize = 10 << 20;
 /// The error that a server was not reached comes after a multiple of this, so that its time tells as little as its text.
 const ERROR_STEP: Duration = Duration::from_secs(1);
 /// The longest body of an error that is read.
 const MAX_ERROR_BYTES: usize = 64 << 10;
-
-/// How a request ended, for the metrics.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// With an answer of this status.
-    Answered(StatusCode),
-    /// Without one.
-    Failed,
-    /// Not in time.
-    TimedOut,
-}
-
-/// Learns of requests to other servers.
-pub trait ClientObserver: Send + Sync {
-    /// A request is about to be sent; its trace may be told in the headers.
-    fn sending(&self, headers: &mut HeaderMap);
-
-    /// A request has ended.
-    fn ended(&self, outcome: Outcome, took: Duration);
-}
-
-/// Nobody.
-#[derive(Clone, Copy, Debug)]
-pub struct Unobserved;
-
-impl ClientObserver for Unobserved {
-    fn sending(&self, _: &mut HeaderMap) {}
-
-    fn ended(&self, _: Outcome, _: Duration) {}
-}
 
 /// What a [`Client`] is made of.
 pub struct ClientOptions {
@@ -81,13 +56,15 @@ pub struct ClientOptions {
     pub limit: Arc<Limit>,
     /// Who learns of them.
     pub observer: Arc<dyn ClientObserver>,
+    /// Which servers are left alone.
+    pub reachability: Arc<Reachability>,
 }
 
 /// Asks other servers.
 pub struct Client {
     options: ClientOptions,
     discovery: Arc<Discovery>,
-    http: legacy::Client<Connector, Empty<Bytes>>,
+    http: legacy::Client<Connector, Full<Bytes>>,
 }
 
 /// Whether the other server learns for certain who asks.
@@ -99,58 +76,21 @@ pub enum Signing {
     Plain,
 }
 
-/// An answer whose body is read piece by piece. It keeps its place among the requests until it is dropped.
-pub struct OpenAnswer {
-    server: OwnedServerName,
-    /// The headers.
-    pub headers: HeaderMap,
-    body: Incoming,
-    progress: Progress,
-    _permit: Permit,
-}
-
-/// How an answer comes along. The time in which nobody reads it does not count.
-#[derive(Default)]
-struct Progress {
-    waited: Duration,
-    bytes: u64,
-}
-
-impl Progress {
-    /// How long the next piece may take.
-    fn patience(&self) -> Duration {
-        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / SLOWEST_BYTES_PER_SECOND);
-        (GRACE.saturating_add(earned)).min(LONGEST).saturating_sub(self.waited).min(TIMEOUT)
-    }
-}
-
-impl OpenAnswer {
-    /// Who answers.
-    #[must_use]
-    pub fn server(&self) -> &ServerName {
-        &self.server
-    }
-
-    /// The next piece of the body; `None` at its end.
-    ///
-    /// # Errors
-    /// [`RequestError`] if the body breaks off, or comes too slowly.
-    pub async fn piece(&mut self) -> Result<Option<Bytes>, RequestError> {
-        let Self { server, body, progress, .. } = self;
-        loop {
-            let began = Instant::now();
-            let frame = tokio::time::timeout(progress.patience(), body.frame()).await;
-            progress.waited += began.elapsed();
-            let frame = frame.map_err(|_| RequestError::TooSlow { server: server.clone() })?;
-            let Some(frame) = frame else { return Ok(None) };
-            let frame = frame.map_err(|error| RequestError::bad_answer(server, &cause(&error)))?;
-            // What is no data are trailers.
-            if let Ok(bytes) = frame.into_data() {
-                progress.bytes += bytes.len() as u64;
-                return Ok(Some(bytes));
-            }
-        }
-    }
+/// A signed request to another server.
+#[derive(Clone, Debug)]
+pub struct Outgoing<'a> {
+    /// `GET` and so on.
+    pub method: Method,
+    /// The other server.
+    pub server: &'a ServerName,
+    /// Path and query.
+    pub uri: &'a str,
+    /// A JSON object. Its canonical form is what is signed and sent.
+    pub body: Option<Bytes>,
+    /// The longest answer that is read.
+    pub limit_bytes: usize,
+    /// From the place among the requests that run to the last byte of the answer, or to the first one of one that is read piece by piece.
+    pub timeout: Duration,
 }
 
 impl Client {
@@ -192,11 +132,34 @@ impl Client {
         signing: Signing,
         limit_bytes: usize,
     ) -> Result<Bytes, RequestError> {
-        let _permit = self.enter(server).await?;
-        let bad = |reason: String| RequestError::bad_answer(server, &reason);
-        let read = async |answer: Response<Incoming>| read_body(answer.into_body(), limit_bytes).await.map_err(bad);
-        let question = Question { server, uri, signing, accept: "application/json" };
-        self.request(&question, TIMEOUT, read).await
+        let question = Question { signing, ..Question::get(server, uri) };
+        self.read(&question, limit_bytes, TIMEOUT).await
+    }
+
+    /// Asks as this server; the answer is a JSON text.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn ask(&self, outgoing: &Outgoing<'_>) -> Result<Bytes, RequestError> {
+        let question = Question::signed(outgoing)?;
+        self.read(&question, outgoing.limit_bytes, outgoing.timeout).await
+    }
+
+    /// As [`Client::ask`], for a person who waits: a server that is left alone because it was not reached is tried once in a while.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn insist(&self, outgoing: &Outgoing<'_>) -> Result<Bytes, RequestError> {
+        let question = Question { urgency: Urgency::Insistent, ..Question::signed(outgoing)? };
+        self.read(&question, outgoing.limit_bytes, outgoing.timeout).await
+    }
+
+    /// Asks as this server; the answer is read piece by piece, and [`Outgoing::limit_bytes`] left to the reader.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn open_answer(&self, outgoing: &Outgoing<'_>) -> Result<OpenAnswer, RequestError> {
+        self.begin(&Question::signed(outgoing)?, outgoing.timeout).await
     }
 
     /// Gets what is under `uri`, whatever it is and however long, once the other server has it, for which it may take `wait`.
@@ -210,11 +173,28 @@ impl Client {
         signing: Signing,
         wait: Duration,
     ) -> Result<OpenAnswer, RequestError> {
-        let permit = self.enter(server).await?;
-        let question = Question { server, uri, signing, accept: "*/*" };
-        let answer = self.request(&question, TIMEOUT + wait, async |answer| Ok(answer)).await?;
+        let question = Question { signing, accept: "*/*", ..Question::get(server, uri) };
+        self.begin(&question, TIMEOUT + wait).await
+    }
+
+    async fn read(
+        &self,
+        question: &Question<'_>,
+        limit_bytes: usize,
+        timeout: Duration,
+    ) -> Result<Bytes, RequestError> {
+        let server = question.server;
+        let _permit = self.enter(server).await?;
+        let bad = |reason: String| RequestError::bad_answer(server, &reason);
+        let read = async |answer: Response<Incoming>| read_body(answer.into_body(), limit_bytes).await.map_err(bad);
+        self.request(question, timeout, read).await
+    }
+
+    async fn begin(&self, question: &Question<'_>, timeout: Duration) -> Result<OpenAnswer, RequestError> {
+        let permit = self.enter(question.server).await?;
+        let answer = self.request(question, timeout, async |answer| Ok(answer)).await?;
         let (parts, body) = answer.into_parts();
-        let (server, progress) = (server.to_owned(), Progress::default());
+        let (server, progress) = (question.server.to_owned(), Progress::default());
         Ok(OpenAnswer { server, headers: parts.headers, body, progress, _permit: permit })
     }
 
@@ -236,7 +216,12 @@ impl Client {
         timeout: Duration,
         read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, RequestError>,
     ) -> Result<T, RequestError> {
-        let Question { server, uri, .. } = *question;
+        let Question { server, uri, urgency, .. } = *question;
+        if !self.options.reachability.may_ask(server, urgency).await {
+            let reason = "it has not been reached lately".to_owned();
+            return Err(RequestError::Unreachable { server: server.to_owned(), reason });
+        }
+        let began = self.options.reachability.now();
         let span = tracing::info_span!("request to server", otel.kind = "client", %server, uri);
         let started = Instant::now();
         let sent = self.send(question, read).instrument(span);
@@ -249,6 +234,7 @@ impl Client {
             }
         };
         self.options.observer.ended(outcome, started.elapsed());
+        self.note(server, outcome, &answer, began).await;
         match &answer {
             Err(RequestError::Unreachable { reason, .. }) => {
                 tracing::debug!(%server, uri, reason, "another server cannot be reached");
@@ -260,23 +246,47 @@ impl Client {
         answer
     }
 
+    /// Notes whether a server was reached by a request that began at `began`.
+    async fn note<T>(&self, server: &ServerName, outcome: Outcome, answer: &Result<T, RequestError>, began: Timestamp) {
+        let reachability = &self.options.reachability;
+        match (outcome, answer) {
+            // What stands in front of a server answers so when the server does not.
+            (
+                Outcome::Answered(
+                    StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT,
+                ),
+                _,
+            )
+            | (_, Err(RequestError::Unreachable { .. })) => reachability.missed(server, began).await,
+            (Outcome::Answered(_), _) => reachability.reached(server).await,
+            // It was not asked.
+            (Outcome::Failed | Outcome::TimedOut, _) => {}
+        }
+    }
+
     /// The status, and what was read or the error that the answer is.
     async fn send<T>(
         &self,
         question: &Question<'_>,
         read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, RequestError>,
     ) -> Result<(StatusCode, Result<T, RequestError>), RequestError> {
-        let Question { server, uri, signing, accept } = *question;
+        let Question { server, uri, signing, accept, .. } = *question;
         let unreachable = |reason: String| RequestError::Unreachable { server: server.to_owned(), reason };
         let destination = self.discovery.find(server).await;
-        let mut request = Request::get(format!("https://{server}{uri}"))
+        let body = question.body.as_ref().map(CanonicalObject::to_bytes);
+        let mut request = Request::builder()
+            .method(&question.method)
+            .uri(format!("https://{server}{uri}"))
             .header(HOST, &*destination.host_header)
             .header(USER_AGENT, AGENT)
             .header(ACCEPT, accept)
-            .body(Empty::new())
+            .body(Full::new(body.unwrap_or_default()))
             .map_err(|error| unreachable(error.to_string()))?;
+        if question.body.is_some() {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         if signing == Signing::Signed {
-            let value = self.authorization(server, uri)?;
+            let value = self.authorization(question)?;
             request.headers_mut().insert(AUTHORIZATION, value);
         }
         self.options.observer.sending(request.headers_mut());
@@ -289,9 +299,11 @@ impl Client {
         Ok((status, Err(refused(server, status, body.ok()))))
     }
 
-    fn authorization(&self, server: &ServerName, uri: &str) -> Result<HeaderValue, RequestError> {
+    fn authorization(&self, question: &Question<'_>) -> Result<HeaderValue, RequestError> {
         let ClientOptions { server_name, key_pair, .. } = &self.options;
-        let request = SignedRequest { destination: server, method: "GET", origin: server_name, uri };
+        let Question { server, uri, .. } = *question;
+        let (content, method) = (question.body.as_ref(), question.method.as_str());
+        let request = SignedRequest { content, destination: server, method, origin: server_name, uri };
         let unsigned = |error| RequestError::Unsigned { server: server.to_owned(), error };
         let header = request.sign(key_pair).map_err(unsigned)?.to_header();
         // Names and Base64 are always fit for a header.
@@ -303,12 +315,29 @@ impl Client {
 }
 
 /// What another server is asked.
-#[derive(Clone, Copy)]
 struct Question<'a> {
+    method: Method,
     server: &'a ServerName,
     uri: &'a str,
+    body: Option<CanonicalObject>,
     signing: Signing,
     accept: &'static str,
+    urgency: Urgency,
+}
+
+impl<'a> Question<'a> {
+    fn get(server: &'a ServerName, uri: &'a str) -> Self {
+        let (method, signing) = (Method::GET, Signing::Signed);
+        let (accept, urgency) = ("application/json", Urgency::Patient);
+        Self { method, server, uri, body: None, signing, accept, urgency }
+    }
+
+    fn signed(outgoing: &Outgoing<'a>) -> Result<Self, RequestError> {
+        let Outgoing { server, uri, .. } = *outgoing;
+        let body = outgoing.body.as_ref().map(|json| signed_request::body(json, MAX_SENT_BYTES)).transpose();
+        let body = body.map_err(|error| RequestError::Unsigned { server: server.to_owned(), error })?;
+        Ok(Self { method: outgoing.method.clone(), body: body.flatten(), ..Self::get(server, uri) })
+    }
 }
 
 /// How long an error still waits that came after this time.
@@ -329,17 +358,5 @@ mod tests {
             let took = Duration::from_millis(took_ms);
             assert_eq!((took + until_told(took)).as_millis(), told_after_ms, "{took_ms}");
         }
-    }
-
-    #[test]
-    fn an_answer_that_comes_along_is_waited_for_and_one_that_drips_is_not() {
-        let patience = |waited_s: u64, bytes| Progress { waited: Duration::from_secs(waited_s), bytes }.patience();
-        assert_eq!(patience(0, 0), GRACE);
-        assert_eq!(patience(15, 100).as_secs(), 5);
-        assert_eq!(patience(20, 60), Duration::from_millis(1));
-        assert_eq!(patience(21, 60), Duration::ZERO);
-        assert_eq!(patience(60, 100 * SLOWEST_BYTES_PER_SECOND), TIMEOUT);
-        assert_eq!(patience(1795, u64::MAX).as_secs(), 5);
-        assert_eq!(patience(1800, u64::MAX), Duration::ZERO);
     }
 }

@@ -3,13 +3,8 @@
 //! <https://spec.matrix.org/v1.19/server-server-api/#request-authentication>
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use room_engine::receipt::{KeyLookup, KeyUse, SignatureFault, verify_json};
-use room_engine::{CanonicalObject, EventError, Numbers};
-use ruma::signatures::{Ed25519KeyPair, KeyPair as _};
 use ruma::{OwnedServerName, ServerName};
-use serde::Serialize;
 
 /// The name of the scheme.
 const SCHEME: &str = "X-Matrix";
@@ -39,58 +34,6 @@ pub enum MalformedCredentials {
     /// A parameter is missing, there twice, or not of its kind.
     #[error("The Authorization header has no usable {0:?}")]
     Parameter(&'static str),
-}
-
-/// What is signed of a request without a body. Its members are in canonical order.
-#[derive(Clone, Copy, Serialize, Debug)]
-pub struct SignedRequest<'a> {
-    /// The server that the request is for, by its name, wherever it was found.
-    pub destination: &'a ServerName,
-    /// `GET` and so on.
-    pub method: &'a str,
-    /// The server that makes the request.
-    pub origin: &'a ServerName,
-    /// Path and query, as they are sent.
-    pub uri: &'a str,
-}
-
-impl SignedRequest<'_> {
-    /// Signs the request.
-    ///
-    /// # Errors
-    /// When the URI is too long for anything that is signed.
-    pub fn sign(&self, key_pair: &Ed25519KeyPair) -> Result<Credentials, EventError> {
-        let message = CanonicalObject::from_serialize(self, Numbers::Strict)?;
-        Ok(Credentials {
-            origin: self.origin.to_owned(),
-            destination: Some(self.destination.to_owned()),
-            key_id: format!("ed25519:{}", key_pair.version()),
-            signature: key_pair.sign(message.as_bytes()).base64(),
-        })
-    }
-
-    /// Checks a signature of the request by a key that is valid now. `now_ms` is milliseconds since the Unix epoch.
-    ///
-    /// # Errors
-    /// When it is wrong, or the key unknown or not valid any more.
-    pub fn verify<K: KeyLookup + ?Sized>(
-        &self,
-        credentials: &Credentials,
-        keys: &K,
-        now_ms: i64,
-    ) -> Result<(), SignatureFault> {
-        #[derive(Serialize)]
-        struct WithSignature<'a> {
-            #[serde(flatten)]
-            request: SignedRequest<'a>,
-            signatures: BTreeMap<&'a ServerName, BTreeMap<&'a str, &'a str>>,
-        }
-        let of_server = BTreeMap::from([(credentials.key_id.as_str(), credentials.signature.as_str())]);
-        let signed = WithSignature { request: *self, signatures: BTreeMap::from([(self.origin, of_server)]) };
-        let missing = || SignatureFault::Missing { server: self.origin.to_owned() };
-        let object = CanonicalObject::from_serialize(&signed, Numbers::Strict).map_err(|_| missing())?;
-        verify_json(&object, self.origin, keys, KeyUse::Now { now_ms })
-    }
 }
 
 impl Credentials {
@@ -203,11 +146,9 @@ fn is_token_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use room_engine::receipt::{KeyRing, VerifyKey};
     use ruma::server_name;
 
     use super::*;
-    use crate::keys::testing::{key_pair, public_key};
 
     #[test]
     fn every_form_that_servers_write_is_read() {
@@ -257,28 +198,5 @@ mod tests {
         fn no_header_is_too_strange(text in r#"(X-Matrix )?[a-z=,"\\ :ä]{0,40}"#) {
             let _ = Credentials::parse(&text);
         }
-    }
-
-    #[test]
-    fn a_signature_holds_for_exactly_what_was_signed() {
-        let (origin, destination) = (server_name!("origin.example"), server_name!("here.example"));
-        let request = SignedRequest { destination, method: "GET", origin, uri: "/_matrix/federation/v1/x?a=%23b" };
-        let key = key_pair(1);
-        let credentials = request.sign(&key).unwrap();
-        let mut keys = KeyRing::new();
-        keys.insert(origin, &credentials.key_id, VerifyKey::current(&public_key(&key), 1_000, 0).unwrap());
-        assert_eq!(request.verify(&credentials, &keys, 1_000), Ok(()));
-        for other in [
-            SignedRequest { destination: origin, ..request },
-            SignedRequest { method: "PUT", ..request },
-            SignedRequest { uri: "/_matrix/federation/v1/x?a=#b", ..request },
-        ] {
-            let fault = other.verify(&credentials, &keys, 1_000).unwrap_err();
-            assert!(matches!(fault, SignatureFault::Wrong { .. }), "{other:?}: {fault:?}");
-        }
-        let fault = request.verify(&credentials, &keys, 1_001).unwrap_err();
-        assert!(matches!(fault, SignatureFault::NoKnownKey { .. }), "the key has expired: {fault:?}");
-        let garbage = Credentials { signature: "\"}".to_owned(), ..credentials };
-        request.verify(&garbage, &keys, 1_000).unwrap_err();
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! # The way of a request to another server
 //!
-//! 1. [`Client`] takes a place among the requests that run at once, and signs the request ([`credentials`]).
+//! 1. [`Client`] takes a place among the requests that run at once, and signs the request
+//!    ([`signed_request`]).
 //! 2. [`Discovery`] finds out where the server is: from the configuration, `/.well-known`, or the DNS.
 //! 3. [`transport`] connects, unless the address is one of a private network, and checks the certificate. Connections are kept
 //!    for the next request to the same server.
@@ -22,10 +23,12 @@
 //!
 //! | kept | in the metrics | bounded by | kept up to date by |
 //! |---|---|---|---|
-//! | the keys of other servers | `server_keys` | their share of `caches.memory_budget` | they are asked for again when they expire, by each node |
+//! | the keys of other servers | `server_keys` | their share of `caches.memory_budget` | they are in the database, and asked for again when they expire |
+//! | servers that are not reached ([`Reachability`]) | | 100,000 servers | they are in the database, which is read again after a minute |
 //! | where other servers are | `server_destinations` | their share of `caches.memory_budget` | it is looked up again after a while |
 
 pub mod credentials;
+pub mod signed_request;
 pub mod transport;
 
 mod client;
@@ -33,9 +36,16 @@ mod discovery;
 mod gate;
 mod keys;
 mod rates;
+mod reachability;
 
-pub use client::{Client, ClientObserver, ClientOptions, OpenAnswer, Outcome, RequestError, Signing, Unobserved};
+pub use client::{
+    Client, ClientObserver, ClientOptions, MAX_SENT_BYTES, OpenAnswer, Outcome, Outgoing, RequestError, Signing,
+    Unobserved,
+};
 pub use discovery::{Destination, Discovery, Host, Lookups, SystemLookups, Target};
-pub use gate::{Admitted, Claims, Gate, Refusal};
-pub use keys::{KeyError, OldKey, OwnKeys, PublishedKeys, ServerKeys};
+pub use gate::{Admitted, Claims, Gate, Incoming, Refusal};
+pub use keys::{
+    FetchedKeys, KeyError, NeededKeys, OldKey, OwnKeys, PublishedKeys, ServerKeys, ServerKeysParts, WantedKeys,
+};
 pub use rates::{Admission, ServerRate, ServerRates, TooMany};
+pub use reachability::{Reachability, Urgency};

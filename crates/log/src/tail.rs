@@ -242,13 +242,15 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use homeserver_core::{Cache, EventSn, MemoryBudget, RoomSn, Timestamp, TypeSn, UserSn};
+    use homeserver_core::{Cache, EventSn, MemoryBudget, RoomSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 
     use super::{LogEntry, LogTail, MemoryUser as _, Notice, Position, StoredEvent, Unread};
 
     fn event(number: i64) -> LogEntry {
         LogEntry::Event(Arc::new(StoredEvent {
             sn: EventSn(number),
+            order: TimelineOrder::of(EventSn(number)),
+            follows_gap: false,
             event_id: format!("$event{number}-of-some-length-as-ids-have-it").into(),
             room_sn: RoomSn(1),
             type_sn: TypeSn(1),

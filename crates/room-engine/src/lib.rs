@@ -39,7 +39,9 @@ pub mod state_map;
 pub mod visibility;
 
 pub use canonical::{CanonicalObject, Members, Numbers, ParseLimits, elements, member, nesting, string_value};
-pub use content::{CreateContent, JoinRule, Malformed, MemberContent, Membership, PowerLevelsContent, SignedInvite};
+pub use content::{
+    CreateContent, JoinRule, MalformedValue, MemberContent, Membership, PowerLevelsContent, SignedInvite,
+};
 pub use error::{ErrorKind, EventError};
 pub use event::{BuiltEvent, EventBuilder, EventReference, Pdu, StoredJson, join, split};
 pub use limits::{

@@ -41,5 +41,5 @@ pub use fault::{Dropped, Rejected, SignatureFault, SoftFailed};
 pub use keys::{KeyLookup, KeyRing, KeyUse, KeyValidity, MalformedKey, VerifyKey};
 pub use order::{Ordered, in_order};
 pub use parse::{Form, ReceivedPdu};
-pub use signatures::{NeededSignature, Signer, policy_server_has_signed, verify_json};
+pub use signatures::{NeededSignature, Signer, policy_server_has_signed, verify_json, verify_message};
 pub use stages::{AllowedPdu, JudgedPdu, PermittedPdu, Verdict, VerifiedPdu};

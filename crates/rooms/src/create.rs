@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use accounts::profiles::Profiles;
-use accounts::rate_limits::{Key, Kind, RateLimits, SpentOnce};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits, SpentOnce};
 use accounts::sessions::Requester;
 use homeserver_core::{Identity, Live, Timestamp};
 use room_engine::{Membership, RoomVersion};
@@ -139,9 +139,9 @@ impl RoomCreation {
     /// Spends the rates of a new room.
     pub(super) fn spend(&self, requester: &Requester) -> Result<SpentOnce<'_>, RoomError> {
         let spent = SpentOnce::new(&self.rate_limits);
-        spent.check(Kind::RoomCreation, requester)?;
-        spent.spend(Kind::Message, requester)?;
-        spent.spend(Kind::RoomCreation, requester)?;
+        spent.check(LimitedAction::RoomCreation, requester)?;
+        spent.spend(LimitedAction::Message, requester)?;
+        spent.spend(LimitedAction::RoomCreation, requester)?;
         Ok(spent)
     }
 
@@ -185,7 +185,12 @@ impl RoomCreation {
         };
         let also = (taken.is_some() || is_published).then(|| Box::new(also) as Box<dyn Step>);
         let submitted = room.submit(also).await?;
-        self.rate_limits.record(Kind::InvitesPerRoom, Key::room(room_sn), Some(requester), new_room.invite.len());
+        self.rate_limits.record(
+            LimitedAction::InvitesPerRoom,
+            Key::room(room_sn),
+            Some(requester),
+            new_room.invite.len(),
+        );
         self.timeline.adopt(room_sn, &submitted);
         match (submitted.stored().await, taken) {
             // Another request took the alias first.
@@ -197,7 +202,7 @@ impl RoomCreation {
 
     fn check(&self, requester: &Requester, new_room: &NewRoom) -> Result<(), RoomError> {
         // The rate limit would never admit more than a burst, however long the client waits.
-        let burst = self.rate_limits.burst(Kind::InvitesPerRoom, Some(requester));
+        let burst = self.rate_limits.burst(LimitedAction::InvitesPerRoom, Some(requester));
         let burst = burst.and_then(|burst| usize::try_from(burst).ok()).unwrap_or(MAX_INVITES);
         for (what, count, limit) in [
             ("invite", new_room.invite.len(), MAX_INVITES.min(burst)),

@@ -43,17 +43,31 @@ impl OpenRoom {
 impl Timeline {
     /// Evaluates an event of another server by the push rules of the members.
     pub(super) async fn evaluate_received(&self, room: &RoomIdentity, pdu: &Pdu) -> Result<Unread, RoomError> {
+        let unread = self.evaluate_all_received(room, std::slice::from_ref(pdu)).await?.pop();
+        Ok(unread.unwrap_or_default())
+    }
+
+    /// Evaluates events of other servers by the push rules of the members, in their order.
+    pub(super) async fn evaluate_all_received(
+        &self,
+        room: &RoomIdentity,
+        pdus: &[Pdu],
+    ) -> Result<Vec<Unread>, RoomError> {
         let create = self.stored_state(room, "m.room.create").await?;
         let power_levels = self.stored_state(room, "m.room.power_levels").await?;
-        let event = UnwrittenEvent {
-            room_sn: room.room_sn,
-            room_id: &room.room_id,
-            sender: pdu.sender(),
-            local_sender: None,
-            client_json: pdu.client_json(),
-            create: create.as_ref(),
-            power_levels: power_levels.as_ref(),
-        };
-        Ok(self.audiences().unread(&event).await?)
+        let mut unread = Vec::with_capacity(pdus.len());
+        for pdu in pdus {
+            let event = UnwrittenEvent {
+                room_sn: room.room_sn,
+                room_id: &room.room_id,
+                sender: pdu.sender(),
+                local_sender: None,
+                client_json: pdu.client_json(),
+                create: create.as_ref(),
+                power_levels: power_levels.as_ref(),
+            };
+            unread.push(self.audiences().unread(&event).await?);
+        }
+        Ok(unread)
     }
 }

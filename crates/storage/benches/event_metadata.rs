@@ -6,7 +6,7 @@ use std::hint::black_box;
 use allocation_counter::measure;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use homeserver_core::{DeviceSn, EventSn, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{DeviceSn, EventSn, RoomSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 use serde_json::{Value, json};
 use storage::StoredEvent;
 
@@ -23,6 +23,8 @@ fn transaction_id(number: i64) -> Option<String> {
 fn compact(number: i64) -> StoredEvent {
     StoredEvent {
         sn: EventSn(number),
+        order: TimelineOrder::of(EventSn(number)),
+        follows_gap: false,
         event_id: EVENT_ID.into(),
         room_sn: RoomSn(7),
         type_sn: TypeSn(4),

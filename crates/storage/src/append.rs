@@ -4,9 +4,11 @@
 //! [`append_all`] is the way of a batch: heads are read, [`states`] gives the events numbers and states, [`rows`] and [`unread`] make the
 //! rows of all tables.
 
+mod arrivals;
 mod head;
 mod new;
 mod numbered;
+mod outliers;
 pub(crate) mod rows;
 mod states;
 pub(crate) mod unread;
@@ -19,13 +21,14 @@ use room_engine::auth_chain::IndexedEvent;
 use crate::{StorageError, Tx, auth_chains, params};
 
 pub(crate) use self::head::WriterHead;
-use self::head::load_heads;
+pub(crate) use self::head::load_heads;
 use self::new::TransactionKey;
 pub use self::new::{
-    Append, AppendOutcome, EventNumber, NewEvent, Redaction, StateBefore, StateEffect, Step, later_version,
+    Append, AppendOutcome, Arrival, EventNumber, NewEvent, Redaction, StateBefore, StateEffect, Step, later_version,
 };
 pub(crate) use self::numbered::Effect;
 use self::numbered::{NumberedAppend, NumberedEvent};
+pub use self::outliers::NewOutlier;
 
 /// Appends the events of a batch, and returns what became of each append, in their order.
 pub(crate) async fn append_all(
@@ -35,7 +38,7 @@ pub(crate) async fn append_all(
 ) -> Result<Vec<AppendOutcome>, StorageError> {
     // First of all: this takes the lock under which heads are compared.
     tx.reserve_positions(appends.iter().map(|append| append.positions()).sum()).await?;
-    let mut heads = load_heads(tx, appends).await?;
+    let mut heads = load_heads(tx, appends.iter().map(|append| append.room_sn)).await?;
     let mut used = match repetitions {
         Repetitions::Unlikely => HashSet::new(),
         Repetitions::LookedUp => used_transactions(tx, appends).await?,
@@ -68,6 +71,8 @@ pub(crate) async fn append_all(
     rows::write_removals(tx, rows::each_effect(&written)).await?;
     rows::mark_local_members(tx, rows::each_effect(&written)).await?;
     rows::write_redactions(tx, &written).await?;
+    arrivals::write_gaps(tx, &written).await?;
+    arrivals::write_places(tx, &written).await?;
     tx.remember_heads(heads);
     for append in &written {
         if let Some(step) = &append.append.also {

@@ -60,6 +60,7 @@ use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::{Chunk, ChunkId};
 
 use self::marks::Marks;
+use crate::events::order_of;
 use crate::state_chunks::{FIND, blobs, read_chunk, read_root};
 use crate::{Database, StorageError, Tx, params};
 
@@ -70,9 +71,15 @@ const REST: (Duration, Duration) = (Duration::from_millis(1), Duration::from_sec
 
 const NEXT_ROOM: &str = "SELECT MIN(room_sn) FROM (SELECT MIN(room_sn) AS room_sn FROM events WHERE room_sn > $1 \
                          UNION ALL SELECT MIN(room_sn) FROM room_heads WHERE room_sn > $1) AS rooms";
-const ROOTS: &str = "SELECT event_sn, state_root FROM (SELECT event_sn, state_root FROM events \
-                     WHERE room_sn = $1 AND event_sn > $2 ORDER BY room_sn, event_sn LIMIT $3) AS page \
-                     UNION ALL SELECT CAST(NULL AS BIGINT), state_root FROM room_heads WHERE room_sn = $1";
+const ROOTS: &str = concat!(
+    "SELECT place, state_root FROM (SELECT ",
+    order_of!(""),
+    " AS place, state_root FROM events WHERE room_sn = $1 AND ",
+    order_of!(""),
+    " > $2 ORDER BY room_sn, ",
+    order_of!(""),
+    " LIMIT $3) AS page UNION ALL SELECT CAST(NULL AS BIGINT), state_root FROM room_heads WHERE room_sn = $1"
+);
 const CHUNKS: &str = "SELECT chunk_id, written_at FROM state_chunks WHERE chunk_id > $1 AND chunk_id <= $2 \
                       ORDER BY chunk_id LIMIT $3";
 const REMOVE: &str = "DELETE FROM state_chunks WHERE chunk_id IN BLOBS($1) AND written_at <= $2 \
@@ -210,9 +217,9 @@ impl ChunkCollector {
         let read = |row: &Row<'_>| Ok((row.get::<Option<i64>>(0)?, read_root(row, 1)?));
         let rows = self.database.query(ROOTS, params![room_sn, after, self.limit()], read).await?;
         let (mut last, mut events) = (after, 0);
-        for (event_sn, root) in rows {
-            if let Some(event_sn) = event_sn {
-                last = last.max(event_sn);
+        for (place, root) in rows {
+            if let Some(place) = place {
+                last = last.max(place);
                 events += 1;
             }
             if let Some(root) = root.filter(|root| *root != ChunkId::EMPTY) {

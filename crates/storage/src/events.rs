@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use database::{Row, Value};
-use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 
 use crate::unread::Unread;
 use crate::{Database, Membership, StorageError, params};
@@ -23,6 +23,12 @@ pub enum Standing {
     Rejected,
     /// It is part of the room like any other event, but no client is shown it: it only joins branches.
     Hidden,
+    /// It was stored because others refer to it, and its place in the room is not known: a state event of another server that its auth
+    /// events allow. The state after it is not known either.
+    Outlier,
+    /// It is in the room's timeline, at a place in the past: this server learned of it after what follows it. No client is told of it
+    /// as something new.
+    Backfilled,
 }
 
 impl Standing {
@@ -34,17 +40,26 @@ impl Standing {
             Self::SoftFailed => 1,
             Self::Rejected => 2,
             Self::Hidden => 3,
+            Self::Outlier => 4,
+            Self::Backfilled => 5,
         }
     }
 
     /// Whether events are built on it.
     #[must_use]
     pub fn is_followed(self) -> bool {
-        matches!(self, Self::Accepted | Self::Hidden)
+        matches!(self, Self::Accepted | Self::Hidden | Self::Backfilled)
+    }
+
+    /// Whether it is in the room's timeline, now or in the past.
+    #[must_use]
+    pub fn is_in_timeline(self) -> bool {
+        matches!(self, Self::Accepted | Self::Backfilled)
     }
 
     pub(crate) fn from_code(code: i64) -> Option<Self> {
-        [Self::Accepted, Self::SoftFailed, Self::Rejected, Self::Hidden].into_iter().find(|it| it.code() == code)
+        let all = [Self::Accepted, Self::SoftFailed, Self::Rejected, Self::Hidden, Self::Outlier, Self::Backfilled];
+        all.into_iter().find(|it| it.code() == code)
     }
 }
 
@@ -66,6 +81,10 @@ pub struct RedactedEvent {
 pub struct StoredEvent {
     /// Its number, and position in the log.
     pub sn: EventSn,
+    /// Its place in the room's timeline.
+    pub order: TimelineOrder,
+    /// Whether events of the room that come before it were missing when it was stored.
+    pub follows_gap: bool,
     /// Its event ID.
     pub event_id: Box<str>,
     /// Its room.
@@ -107,16 +126,24 @@ pub struct StoredEvent {
     pub unsigned_erased_at: Option<Position>,
 }
 
+impl StoredEvent {
+    /// Whether it was fetched after later events of its room, so that its place in the timeline does not follow from its number.
+    #[must_use]
+    pub fn was_fetched(&self) -> bool {
+        self.order != TimelineOrder::of(self.sn)
+    }
+}
+
 /// The columns that [`read_event`] reads, from `events e`, `events p` (what `e` replaced), `events r` (what redacted `e`) and
 /// `erased_users`. Mostly that is empty: this is asked once for the statement, and then no event is looked up there.
 macro_rules! event_query {
-    ($condition:literal) => {
+    ($condition:expr) => {
         event_query!("", $condition)
     };
-    ($more_columns:literal, $condition:literal) => {
+    ($more_columns:expr, $condition:expr) => {
         event_query!($more_columns, "events", $condition)
     };
-    ($more_columns:literal, $from:literal, $condition:literal) => {
+    ($more_columns:expr, $from:expr, $condition:expr) => {
         concat!(
             "SELECT e.event_sn, e.event_id, e.room_sn, e.type_sn, e.state_key_sn, e.sender_sn, e.origin_server_ts, ",
             "e.depth, e.countable_total, e.client_json, p.client_json, r.client_json, e.replaces_sn, ",
@@ -124,7 +151,7 @@ macro_rules! event_query {
             "FROM erased_users x WHERE x.user_sn = e.sender_sn) END, ",
             "CASE WHEN EXISTS (SELECT 1 FROM erased_users WHERE user_sn > 0) AND (e.replaces_sn IS NOT NULL ",
             "OR e.redacted_by IS NOT NULL) THEN (SELECT MAX(x.position) ",
-            "FROM erased_users x WHERE x.user_sn IN (p.sender_sn, r.sender_sn)) END",
+            "FROM erased_users x WHERE x.user_sn IN (p.sender_sn, r.sender_sn)) END, e.timeline_order, e.follows_gap",
             $more_columns,
             " FROM ",
             $from,
@@ -136,10 +163,29 @@ macro_rules! event_query {
 }
 pub(crate) use event_query;
 
+/// The place of an event in its room's timeline, as the index `events_by_order` has it. Events that are only stored for checking
+/// come before [`TimelineOrder::START`].
+macro_rules! order_of {
+    ($event:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $event,
+            "standing = 4 THEN ",
+            $event,
+            "event_sn - 4611686018427387904 ELSE COALESCE(",
+            $event,
+            "timeline_order, ",
+            $event,
+            "event_sn * 1048576) END"
+        )
+    };
+}
+pub(crate) use order_of;
+
 /// The same, with the transaction ID under which the device `$5` of the user `$6` sent the event. The zero keeps planners
 /// from going through all that the device ever sent.
 macro_rules! own_event_query {
-    ($condition:literal) => {
+    ($condition:expr) => {
         event_query!(
             ", (SELECT t.transaction_id FROM client_transactions t \
              WHERE e.sender_sn = $6 AND t.event_sn = e.event_sn AND t.sender + 0 = $5)",
@@ -150,8 +196,11 @@ macro_rules! own_event_query {
 
 /// Reads the columns of [`event_query!`].
 pub(crate) fn read_event(row: &Row<'_>) -> Result<StoredEvent, StorageError> {
+    let sn: EventSn = row.get(0)?;
     Ok(StoredEvent {
-        sn: row.get(0)?,
+        sn,
+        order: row.get::<Option<TimelineOrder>>(15)?.unwrap_or(TimelineOrder::of(sn)),
+        follows_gap: row.get(16)?,
         event_id: row.get(1)?,
         room_sn: row.get(2)?,
         type_sn: row.get(3)?,
@@ -179,7 +228,7 @@ pub type TimelineReader = (DeviceSn, UserSn);
 
 fn read_own_event(row: &Row<'_>, reader: Option<TimelineReader>) -> Result<StoredEvent, StorageError> {
     let mut event = read_event(row)?;
-    if let (Some((device_sn, _)), Some(id)) = (reader, row.get::<Option<String>>(15)?) {
+    if let (Some((device_sn, _)), Some(id)) = (reader, row.get::<Option<String>>(17)?) {
         event.transaction = Some((device_sn, id.into_boxed_str()));
     }
     Ok(event)
@@ -190,6 +239,8 @@ fn read_own_event(row: &Row<'_>, reader: Option<TimelineReader>) -> Result<Store
 pub struct StoredPdu {
     /// Its number.
     pub sn: EventSn,
+    /// Its place in the room's timeline; before [`TimelineOrder::START`] if it has none.
+    pub order: TimelineOrder,
     /// Its event ID.
     pub event_id: Box<str>,
     /// Its room.
@@ -202,28 +253,34 @@ pub struct StoredPdu {
 
 macro_rules! pdu_query {
     ($condition:literal) => {
-        concat!("SELECT e.event_sn, e.event_id, e.room_sn, e.client_json, e.federation_json FROM events e ", $condition)
+        concat!(
+            "SELECT e.event_sn, e.event_id, e.room_sn, e.client_json, e.federation_json, ",
+            order_of!("e."),
+            " FROM events e ",
+            $condition
+        )
     };
 }
 
-fn read_pdu(row: &Row<'_>) -> Result<StoredPdu, StorageError> {
+pub(crate) fn read_pdu(row: &Row<'_>) -> Result<StoredPdu, StorageError> {
     Ok(StoredPdu {
         sn: row.get(0)?,
         event_id: row.get(1)?,
         room_sn: row.get(2)?,
         client_json: row.get(3)?,
         federation_json: row.get(4)?,
+        order: row.get(5)?,
     })
 }
 
 impl Database {
-    /// The event with this ID.
+    /// The event of a timeline with this ID.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn event_by_id(&self, event_id: &str) -> Result<Option<StoredEvent>, StorageError> {
-        self.query_optional(event_query!("WHERE e.event_id = $1 AND e.standing = 0"), params![event_id], read_event)
-            .await
+        let sql = event_query!("WHERE e.event_id = $1 AND e.standing IN (0, 5)");
+        self.query_optional(sql, params![event_id], read_event).await
     }
 
     /// The events with these numbers, in the order of the log.
@@ -237,72 +294,126 @@ impl Database {
         self.query(event_query!("WHERE e.event_sn IN LIST($1) ORDER BY e.event_sn"), params![sns], read_event).await
     }
 
-    /// Up to `limit` events of a room's timeline after `after` and up to `until`, oldest first.
+    /// Up to `limit` events of a room's timeline at places after `after` and up to `until`, oldest first.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn timeline_forwards(
         &self,
         room_sn: RoomSn,
-        after: i64,
-        until: i64,
+        after: TimelineOrder,
+        until: TimelineOrder,
         limit: i64,
         reader: Option<TimelineReader>,
     ) -> Result<Vec<StoredEvent>, StorageError> {
-        let sql = own_event_query!(
-            "WHERE e.room_sn = $1 AND e.event_sn > $2 AND e.event_sn <= $3 AND e.standing = 0 \
-             ORDER BY e.room_sn, e.event_sn LIMIT $4"
-        );
+        let sql = own_event_query!(concat!(
+            "WHERE e.room_sn = $1 AND ",
+            order_of!("e."),
+            " > $2 AND ",
+            order_of!("e."),
+            " <= $3 AND e.standing IN (0, 5) ORDER BY e.room_sn, ",
+            order_of!("e."),
+            " LIMIT $4"
+        ));
         let (device_sn, user_sn) = reader.unzip();
         self.query(sql, params![room_sn, after, until, limit, device_sn, user_sn], |row| read_own_event(row, reader))
             .await
     }
 
-    /// Up to `limit` events of a room's timeline after `after` and up to `until`, newest first.
+    /// Up to `limit` events of a room's timeline at places after `after` and up to `until`, newest first.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn timeline_backwards(
         &self,
         room_sn: RoomSn,
-        after: i64,
-        until: i64,
+        after: TimelineOrder,
+        until: TimelineOrder,
         limit: i64,
         reader: Option<TimelineReader>,
     ) -> Result<Vec<StoredEvent>, StorageError> {
-        let sql = own_event_query!(
-            "WHERE e.room_sn = $1 AND e.event_sn > $2 AND e.event_sn <= $3 AND e.standing = 0 \
-             ORDER BY e.room_sn DESC, e.event_sn DESC LIMIT $4"
-        );
+        let sql = own_event_query!(concat!(
+            "WHERE e.room_sn = $1 AND ",
+            order_of!("e."),
+            " > $2 AND ",
+            order_of!("e."),
+            " <= $3 AND e.standing IN (0, 5) ORDER BY e.room_sn DESC, ",
+            order_of!("e."),
+            " DESC LIMIT $4"
+        ));
         let (device_sn, user_sn) = reader.unzip();
         self.query(sql, params![room_sn, after, until, limit, device_sn, user_sn], |row| read_own_event(row, reader))
             .await
     }
 
-    /// The newest `limit` events up to `until` of each of many rooms at once, newest first within a room.
+    /// Up to `limit` events of a room's timeline that were sent at a time or later, the earliest first; or at the time or before
+    /// it, the latest first.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn events_from_time(
+        &self,
+        room_sn: RoomSn,
+        time: Timestamp,
+        is_forwards: bool,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        let sql = if is_forwards {
+            event_query!(concat!(
+                "WHERE e.room_sn = $1 AND e.origin_server_ts >= $2 AND e.standing IN (0, 5) \
+                 ORDER BY e.room_sn, e.origin_server_ts, ",
+                order_of!("e."),
+                " LIMIT $3"
+            ))
+        } else {
+            event_query!(concat!(
+                "WHERE e.room_sn = $1 AND e.origin_server_ts <= $2 AND e.standing IN (0, 5) \
+                 ORDER BY e.room_sn DESC, e.origin_server_ts DESC, ",
+                order_of!("e."),
+                " DESC LIMIT $3"
+            ))
+        };
+        self.query(sql, params![room_sn, time, limit], read_event).await
+    }
+
+    /// The newest `limit` events that the server learned of after `after` and up to `until`, of each of many rooms at once,
+    /// newest first within a room. Events that it fetched later are not among them.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn timelines_backwards(
         &self,
         rooms: &[i64],
-        after: i64,
-        until: i64,
+        after: Position,
+        until: Position,
         limit: i64,
     ) -> Result<Vec<StoredEvent>, StorageError> {
+        let (after, until) = (TimelineOrder::end_of(after), TimelineOrder::end_of(until));
         if self.engine() == crate::Engine::Sqlite {
-            let sql = event_query!(
-                "WHERE e.room_sn = $1 AND e.event_sn > $2 AND e.event_sn <= $3 AND e.standing = 0 \
-                 ORDER BY e.room_sn DESC, e.event_sn DESC LIMIT $4"
-            );
-            let rounds = rooms.iter().map(|room| [*room, after, until, limit].map(Value::from));
+            let sql = event_query!(concat!(
+                "WHERE e.room_sn = $1 AND ",
+                order_of!("e."),
+                " > $2 AND ",
+                order_of!("e."),
+                " <= $3 AND e.standing = 0 ORDER BY e.room_sn DESC, ",
+                order_of!("e."),
+                " DESC LIMIT $4"
+            ));
+            let rounds = rooms.iter().map(|room| [*room, after.0, until.0, limit].map(Value::from));
             return self.query_each(sql, rounds, read_event).await;
         }
         // Each event is looked up once, and put in order here: PostgreSQL would copy all of them to sort them.
         let sql = event_query!(
             "",
-            "UNNEST($1) AS wanted (room_sn), LATERAL (SELECT * FROM events WHERE room_sn = wanted.room_sn \
-             AND event_sn > $2 AND event_sn <= $3 AND standing = 0 ORDER BY room_sn DESC, event_sn DESC LIMIT $4)",
+            concat!(
+                "UNNEST($1) AS wanted (room_sn), LATERAL (SELECT * FROM events WHERE room_sn = wanted.room_sn AND ",
+                order_of!(""),
+                " > $2 AND ",
+                order_of!(""),
+                " <= $3 AND standing = 0 ORDER BY room_sn DESC, ",
+                order_of!(""),
+                " DESC LIMIT $4)"
+            ),
             ""
         );
         let mut events = self.query(sql, params![rooms, after, until, limit], read_event).await?;
@@ -323,7 +434,8 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn stored_pdu_by_id(&self, event_id: &str) -> Result<Option<StoredPdu>, StorageError> {
-        self.query_optional(pdu_query!("WHERE e.event_id = $1 AND e.standing = 0"), params![event_id], read_pdu).await
+        let sql = pdu_query!("WHERE e.event_id = $1 AND e.standing IN (0, 5)");
+        self.query_optional(sql, params![event_id], read_pdu).await
     }
 
     /// The whole of the event at one place in a room's current state, for the room's rules: they judge by what is known.

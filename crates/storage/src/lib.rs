@@ -14,7 +14,7 @@
 //! * [`RoomStates`] knows for which rooms the whole state is known; reads that need it take a [`FullState`].
 //! * [`ChunkCollector`] removes the parts of rooms' states that nothing refers to any more.
 //! * [`Tx::schedule_job`] keeps work for later, in the transaction of what causes it.
-//! * [`Interned`] gives numbers to user IDs, room IDs, event types and state keys.
+//! * [`Interned`] gives numbers to user IDs, room IDs, event types, state keys and servers.
 //!
 //! # What is kept in memory, and what bounds it
 //!
@@ -37,6 +37,7 @@ mod accounts;
 mod aliases;
 mod append;
 mod auth_chains;
+mod backfill;
 mod chunk_collection;
 mod clean_up;
 mod client_transactions;
@@ -48,6 +49,7 @@ mod erasure;
 mod events;
 mod filters;
 mod frequent;
+mod gaps;
 mod history;
 mod homeserver;
 mod interning;
@@ -74,6 +76,7 @@ mod room_purge;
 mod room_states;
 mod rooms;
 mod server_identity;
+mod servers;
 mod state_chunks;
 mod statistics;
 mod threepid_validation;
@@ -95,8 +98,10 @@ pub use account_data::AccountDataEntry;
 pub use accounts::{Account, LogOut, NewAccount, NewPasswordHash};
 pub use aliases::RoomAlias;
 pub use append::{
-    Append, AppendOutcome, EventNumber, NewEvent, Redaction, StateBefore, StateEffect, Step, later_version,
+    Append, AppendOutcome, Arrival, EventNumber, NewEvent, NewOutlier, Redaction, StateBefore, StateEffect, Step,
+    later_version,
 };
+pub use backfill::{FetchedEvent, GapFilling};
 pub use chunk_collection::{ChunkCollector, Collected, CollectorLimits};
 pub use clean_up::Swept;
 pub use client_transactions::{ClientTransaction, TransactionEndpoint, TransactionSender};
@@ -104,12 +109,13 @@ pub use devices::{Device, LastSeen};
 pub use directory::DirectoryEntry;
 pub use encryption::{
     BackedUpSession, ClaimedKey, CrossSigningKey, CrossSigningUsage, KeyBackup, KeyCounts, KeySignature, KeysUpload,
-    NewKey, NewKeySignature, NewToDeviceMessage, SessionFilter, StoredDeviceKeys, StoredSessions, ToDeviceDevice,
-    ToDeviceSend, UploadConflict, WantedKey,
+    NewKey, NewKeySignature, NewToDeviceMessage, ServerQueue, SessionFilter, StoredDeviceKeys, StoredSessions,
+    ToDeviceDevice, ToDeviceForServer, ToDeviceSend, UploadConflict, WantedKey,
 };
 pub use events::{RedactedEvent, Standing, StoredEvent, StoredPdu, TimelineReader};
+pub use gaps::Gap;
 pub use history::{RoomView, ViewKeys};
-pub use interning::Interned;
+pub use interning::{EventNames, Interned};
 pub use jobs::{Claim, ClaimedJob, JobCounts, JobFilter, JobId, JobRecord, JobState, NewJob, Progress, Wanted};
 pub use leases::{HeldLease, Lease};
 pub use log::{DeviceChange, LogEntry};
@@ -123,10 +129,11 @@ pub use rate_limit_overrides::RateOverride;
 pub use receipts::{NewReceipt, Receipt, ReceiptThread, ReceiptType};
 pub use registration_tokens::UsableToken;
 pub use repair::{RepairedState, RoomRepair};
-pub use room_graph::GraphEvent;
+pub use room_graph::{GraphEvent, StateEventPlace};
 pub use room_states::{FullState, KnownState, PartialState, RoomStates, StillPartial};
 pub use rooms::{MemberCounts, RoomHead, StateChange, StateEntry};
 pub use server_identity::SigningKey;
+pub use servers::{FailingServer, StoredServerKeys};
 pub use state_chunks::{ChunkView, WrittenState};
 pub use statistics::ServerStatistics;
 pub use threepid_validation::{ValidationRequest, ValidationSession};

@@ -22,6 +22,10 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0018_nodes.sql"),
     include_str!("migrations/0019_encryption.sql"),
     include_str!("migrations/0020_openid_tokens.sql"),
+    include_str!("migrations/0021_other_servers.sql"),
+    include_str!("migrations/0022_timeline_order.sql"),
+    include_str!("migrations/0024_events_of_others.sql"),
+    include_str!("migrations/0026_to_device_outbox.sql"),
 ];
 
 /// The last schema of the versions that allowed one server on a database.

@@ -1,10 +1,12 @@
 //! Events as parts of a room's graph: whole, with their standing, the state after them and their auth events.
 
-use database::Row;
-use homeserver_core::{EventSn, RoomSn};
-use room_engine::state_map::StateMap;
+use std::collections::BTreeSet;
 
-use crate::events::{Standing, StoredPdu};
+use database::Row;
+use homeserver_core::{EventSn, RoomSn, TimelineOrder};
+use room_engine::state_map::{Place, StateMap};
+
+use crate::events::{Standing, StoredPdu, order_of, read_pdu};
 use crate::state_chunks::read_state;
 use crate::{Database, StorageError, params};
 
@@ -29,18 +31,36 @@ pub struct GraphEvent {
 }
 
 macro_rules! graph_query {
-    ($condition:literal) => {
+    ($condition:expr) => {
         concat!(
             "SELECT e.event_sn, e.event_id, e.room_sn, e.client_json, e.federation_json, e.standing, e.state_root, ",
-            "a.auth_events, e.countable_total FROM events e ",
+            "a.auth_events, e.countable_total, ",
+            order_of!("e."),
+            " FROM events e ",
             "LEFT JOIN auth_chain_events a ON a.event_sn = e.event_sn ",
             $condition
         )
     };
 }
 
+/// A state event, and its place in states.
+#[derive(Clone, Copy, Debug)]
+pub struct StateEventPlace {
+    /// The event.
+    pub event_sn: EventSn,
+    /// Its type and state key.
+    pub place: Place,
+    /// What became of it when it was checked.
+    pub standing: Standing,
+}
+
+fn read_standing(row: &Row<'_>, column: usize) -> Result<Standing, StorageError> {
+    let standing: i64 = row.get(column)?;
+    Standing::from_code(standing)
+        .ok_or_else(|| StorageError::Value { column, reason: format!("no standing is stored as {standing}") })
+}
+
 fn read_graph_event(row: &Row<'_>) -> Result<GraphEvent, StorageError> {
-    let standing: i64 = row.get(5)?;
     let list: Option<String> = row.get(7)?;
     Ok(GraphEvent {
         stored: StoredPdu {
@@ -49,9 +69,9 @@ fn read_graph_event(row: &Row<'_>) -> Result<GraphEvent, StorageError> {
             room_sn: row.get(2)?,
             client_json: row.get(3)?,
             federation_json: row.get(4)?,
+            order: row.get(9)?,
         },
-        standing: Standing::from_code(standing)
-            .ok_or_else(|| StorageError::Value { column: 5, reason: format!("no standing is stored as {standing}") })?,
+        standing: read_standing(row, 5)?,
         state: read_state(row, 6)?,
         auth_events: numbers(list.as_deref().unwrap_or_default())?,
         is_indexed: list.is_some(),
@@ -100,6 +120,137 @@ impl Database {
         Ok(found)
     }
 
+    /// The event with this ID, in whatever room.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn graph_event(&self, event_id: &str) -> Result<Option<GraphEvent>, StorageError> {
+        self.query_optional(graph_query!("WHERE e.event_id = $1"), params![event_id], read_graph_event).await
+    }
+
+    /// Up to `limit` events of a room at places up to `until`, the last first, whatever became of them.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn graph_events_before(
+        &self,
+        room_sn: RoomSn,
+        until: TimelineOrder,
+        limit: i64,
+    ) -> Result<Vec<GraphEvent>, StorageError> {
+        let sql = graph_query!(concat!(
+            "WHERE e.room_sn = $1 AND ",
+            order_of!("e."),
+            " <= $2 ORDER BY e.room_sn DESC, ",
+            order_of!("e."),
+            " DESC LIMIT $3"
+        ));
+        self.query(sql, params![room_sn, until, limit], read_graph_event).await
+    }
+
+    /// The auth events of state events, each once.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn auth_events_of(&self, events: &[EventSn]) -> Result<Vec<EventSn>, StorageError> {
+        let mut found = BTreeSet::new();
+        for events in events.chunks(EVENTS_AT_ONCE) {
+            let sns: Vec<i64> = events.iter().map(|sn| sn.0).collect();
+            let sql = "SELECT auth_events FROM auth_chain_events WHERE event_sn IN LIST($1)";
+            for list in self.query(sql, params![&sns], |row| row.get::<String>(0)).await? {
+                found.extend(numbers(&list)?);
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// The IDs of the events with these numbers, in no order.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn event_ids(&self, events: &[EventSn]) -> Result<Vec<(EventSn, Box<str>)>, StorageError> {
+        let mut found = Vec::with_capacity(events.len());
+        for events in events.chunks(EVENTS_AT_ONCE) {
+            let sns: Vec<i64> = events.iter().map(|sn| sn.0).collect();
+            let sql = "SELECT event_sn, event_id FROM events WHERE event_sn IN LIST($1)";
+            found.extend(self.query(sql, params![&sns], |row| Ok((row.get(0)?, row.get(1)?))).await?);
+        }
+        Ok(found)
+    }
+
+    /// The states after the events with these numbers, as far as they are known.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn states_after(&self, events: &[i64]) -> Result<Vec<(EventSn, StateMap)>, StorageError> {
+        let sql = "SELECT event_sn, state_root FROM events WHERE event_sn IN LIST($1)";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, read_state(row, 1)?));
+        let states = self.query(sql, params![events], read).await?;
+        Ok(states.into_iter().filter_map(|(sn, state)| Some((sn, state?))).collect())
+    }
+
+    /// Where the state events of a room with these IDs are in states, in no order, as far as they are known.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn state_event_places(
+        &self,
+        room_sn: RoomSn,
+        event_ids: &[String],
+    ) -> Result<Vec<StateEventPlace>, StorageError> {
+        let mut found = Vec::with_capacity(event_ids.len());
+        for event_ids in event_ids.chunks(EVENTS_AT_ONCE) {
+            let sql = "SELECT event_sn, type_sn, state_key_sn, standing FROM events \
+                       WHERE event_id IN LIST($1) AND room_sn = $2 AND state_key_sn IS NOT NULL";
+            let read = |row: &Row<'_>| {
+                let place = Place::new(row.get(1)?, row.get(2)?);
+                Ok(StateEventPlace { event_sn: row.get(0)?, place, standing: read_standing(row, 3)? })
+            };
+            found.extend(self.query(sql, params![event_ids, room_sn], read).await?);
+        }
+        Ok(found)
+    }
+
+    /// Which of these IDs are those of events of other rooms.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn ids_of_other_rooms(
+        &self,
+        room_sn: RoomSn,
+        event_ids: &[String],
+    ) -> Result<Vec<Box<str>>, StorageError> {
+        let mut found = Vec::new();
+        for event_ids in event_ids.chunks(EVENTS_AT_ONCE) {
+            let sql = "SELECT event_id FROM events WHERE event_id IN LIST($1) AND room_sn <> $2";
+            found.extend(self.query(sql, params![event_ids, room_sn], |row| row.get(0)).await?);
+        }
+        Ok(found)
+    }
+
+    /// The redactions of these events of a room that came before the events themselves: the event's ID, and the redaction.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn awaited_redactions(
+        &self,
+        room_sn: RoomSn,
+        event_ids: &[String],
+    ) -> Result<Vec<(Box<str>, StoredPdu)>, StorageError> {
+        let mut found = Vec::new();
+        for event_ids in event_ids.chunks(EVENTS_AT_ONCE) {
+            let sql = concat!(
+                "SELECT e.event_sn, e.event_id, e.room_sn, e.client_json, e.federation_json, ",
+                order_of!("e."),
+                ", a.target_id FROM awaited_redactions a JOIN events e ON e.event_sn = a.redaction_sn \
+                 WHERE a.room_sn = $2 AND a.target_id IN LIST($1) ORDER BY e.event_sn"
+            );
+            let read = |row: &Row<'_>| Ok((row.get(6)?, read_pdu(row)?));
+            found.extend(self.query(sql, params![event_ids, room_sn], read).await?);
+        }
+        Ok(found)
+    }
+
     /// Whether there is an event with this ID in any room.
     ///
     /// # Errors
@@ -109,18 +260,24 @@ impl Database {
         Ok(self.query_optional(sql, params![event_id], |_| Ok(())).await?.is_some())
     }
 
-    /// Up to `limit` events of a room after `after`, in the order in which the server learned of them, whatever became of
-    /// them.
+    /// Up to `limit` events of a room at places after `after`, in the order of its timeline, whatever became of them. Those
+    /// without a place come first, in the order in which the server learned of them.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn graph_events_after(
         &self,
         room_sn: RoomSn,
-        after: EventSn,
+        after: TimelineOrder,
         limit: i64,
     ) -> Result<Vec<GraphEvent>, StorageError> {
-        let sql = graph_query!("WHERE e.room_sn = $1 AND e.event_sn > $2 ORDER BY e.room_sn, e.event_sn LIMIT $3");
+        let sql = graph_query!(concat!(
+            "WHERE e.room_sn = $1 AND ",
+            order_of!("e."),
+            " > $2 ORDER BY e.room_sn, ",
+            order_of!("e."),
+            " LIMIT $3"
+        ));
         self.query(sql, params![room_sn, after, limit], read_graph_event).await
     }
 

@@ -20,7 +20,7 @@ const IS_FORGOTTEN: &str = "SELECT h.room_sn FROM room_heads h WHERE h.room_sn =
 const SMALL: [&str; 2] = ["DELETE FROM room_aliases WHERE room_sn = $1", "DELETE FROM room_heads WHERE room_sn = $1"];
 
 /// What is removed a few rows at a time.
-const LARGE: [&str; 4] = [
+const LARGE: [&str; 6] = [
     "DELETE FROM current_state WHERE room_sn = $1 AND (type_sn, key_sn) IN \
      (SELECT type_sn, key_sn FROM current_state WHERE room_sn = $1 LIMIT $2)",
     "DELETE FROM state_changes WHERE room_sn = $1 AND position IN \
@@ -29,6 +29,10 @@ const LARGE: [&str; 4] = [
      (SELECT thread_sn, event_sn FROM unread_totals WHERE room_sn = $1 LIMIT $2)",
     "DELETE FROM room_threads WHERE room_sn = $1 AND thread_sn IN \
      (SELECT thread_sn FROM room_threads WHERE room_sn = $1 LIMIT $2)",
+    "DELETE FROM room_gaps WHERE room_sn = $1 AND timeline_order IN \
+     (SELECT timeline_order FROM room_gaps WHERE room_sn = $1 ORDER BY timeline_order LIMIT $2)",
+    "DELETE FROM awaited_redactions WHERE room_sn = $1 AND (target_id, redaction_sn) IN \
+     (SELECT target_id, redaction_sn FROM awaited_redactions WHERE room_sn = $1 LIMIT $2)",
 ];
 
 /// What belongs to users, by whose numbers it is found.
@@ -142,7 +146,7 @@ impl Tx {
     }
 
     async fn purge_events(&mut self, room_sn: RoomSn, limit: i64) -> Result<u64, StorageError> {
-        let find = "SELECT event_sn FROM events WHERE room_sn = $1 ORDER BY room_sn, event_sn LIMIT $2";
+        let find = "SELECT event_sn FROM events WHERE room_sn = $1 LIMIT $2";
         let events: Vec<i64> = self.query(find, params![room_sn, limit], |row| row.get(0)).await?;
         if events.is_empty() {
             return Ok(0);

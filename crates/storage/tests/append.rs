@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use homeserver_core::{DeviceSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{DeviceSn, KeySn, RoomSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 use room_engine::state_map::Place;
 use storage::{
-    Append, AppendOutcome, ClientTransaction, Database, DatabaseOptions, DirectoryEntry, EventNumber, Membership,
-    NewAccount, NewEvent, Notice, Standing, StateEffect, TransactionEndpoint, TransactionSender, Unread, later_version,
+    Append, AppendOutcome, Arrival, ClientTransaction, Database, DatabaseOptions, DirectoryEntry, EventNumber,
+    Membership, NewAccount, NewEvent, Notice, Standing, StateEffect, TransactionEndpoint, TransactionSender, Unread,
+    later_version,
 };
 use testing::{TestDatabase, on_both_databases};
 
@@ -47,6 +48,7 @@ fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: 
             auth_events: Vec::new(),
             previous_in_chain: None,
             state_before: None,
+            arrival: Arrival::default(),
         }],
         resolved: None,
         extremities: None,
@@ -54,6 +56,7 @@ fn message(room_sn: i64, event_id: &str, expected_version: i64, transaction_id: 
         joined_change: 0,
         invited_change: 0,
         also: None,
+        is_entry: false,
     }
 }
 
@@ -93,7 +96,10 @@ async fn append(database: &Database, appends: Vec<Append>) -> Vec<bool> {
 }
 
 async fn event_ids(database: &Database, room_sn: i64) -> Vec<Box<str>> {
-    let events = database.timeline_forwards(RoomSn(room_sn), 0, i64::MAX, 1_000, None).await.unwrap();
+    let events = database
+        .timeline_forwards(RoomSn(room_sn), TimelineOrder::START, TimelineOrder::END, 1_000, None)
+        .await
+        .unwrap();
     events.into_iter().map(|event| event.event_id).collect()
 }
 
@@ -226,7 +232,7 @@ on_both_databases! {
         }
         let numbers: Vec<Box<str>> = (0..6).map(|turn| format!("${turn}").into()).collect();
         assert_eq!(event_ids(&two, 1).await, numbers);
-        let counted = one.timeline_forwards(RoomSn(1), 0, i64::MAX, 10, None).await.unwrap();
+        let counted = one.timeline_forwards(RoomSn(1), TimelineOrder::START, TimelineOrder::END, 10, None).await.unwrap();
         assert_eq!(counted.iter().map(|event| event.countable_total).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use homeserver_core::{KeySn, Position, RoomSn, Timestamp, TypeSn, UserSn};
 use storage::{
-    Append, AppendOutcome, Database, DatabaseOptions, EventNumber, FullState, Membership, NewEvent, RoomStates,
-    Standing, Step, Tx,
+    Append, AppendOutcome, Arrival, Database, DatabaseOptions, EventNumber, FullState, Membership, NewEvent,
+    RoomStates, Standing, Step, Tx,
 };
 use testing::{TestDatabase, on_both_databases};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,7 @@ fn event(type_sn: TypeSn, key: i64, replaces: Option<&EventNumber>) -> NewEvent 
         auth_events: Vec::new(),
         previous_in_chain: None,
         state_before: None,
+        arrival: Arrival::default(),
     }
 }
 
@@ -72,6 +73,7 @@ async fn append(
         joined_change,
         invited_change: 0,
         also,
+        is_entry: false,
     };
     let outcome = database.append(append).await.unwrap().await.unwrap().unwrap();
     assert!(matches!(outcome, AppendOutcome::Appended(_)));

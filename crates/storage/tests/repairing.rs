@@ -11,8 +11,8 @@ use homeserver_core::{EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::state_map::{MemoryChunks, Place, StateMap};
 use storage::{
-    Append, Database, DatabaseObserver, DatabaseOptions, EventNumber, NewEvent, RepairedState, RoomRepair, Standing,
-    StatementTimes,
+    Append, Arrival, Database, DatabaseObserver, DatabaseOptions, EventNumber, NewEvent, RepairedState, RoomRepair,
+    Standing, StatementTimes,
 };
 use testing::on_both_databases;
 
@@ -64,6 +64,7 @@ fn event(number: usize) -> NewEvent {
         auth_events: Vec::new(),
         previous_in_chain: None,
         state_before: None,
+        arrival: Arrival::default(),
     }
 }
 
@@ -83,6 +84,7 @@ async fn large_room(database: &Database) -> Vec<EventSn> {
         joined_change: 0,
         invited_change: 0,
         also: None,
+        is_entry: false,
     };
     database.append(append).await.unwrap().await.unwrap().unwrap();
     numbers.iter().map(EventNumber::sn).collect()

@@ -1,10 +1,12 @@
 //! How far users have read rooms.
 
+mod from_servers;
+
 use std::sync::Arc;
 
 use accounts::sessions::Requester;
 use bytes::Bytes;
-use homeserver_core::{Clock, EventSn, RoomSn};
+use homeserver_core::{Clock, EventSn, Position, RoomSn, TimelineOrder};
 use push::unread::Threads;
 use ruma::{EventId, RoomId};
 use serde_json::json;
@@ -85,7 +87,7 @@ impl Receipts {
         thread_id: Option<&str>,
     ) -> Result<(), ReceiptError> {
         let room_sn = self.joined_room(requester, room_id).await?;
-        let event = self.event(room_sn, event_id).await?;
+        let Some(event) = self.event(room_sn, event_id).await? else { return Ok(()) };
         match marker {
             Marker::FullyRead if thread_id.is_some() => {
                 Err(ReceiptError::InvalidThread("m.fully_read is of no thread: leave `thread_id` out.".to_owned()))
@@ -114,7 +116,7 @@ impl Receipts {
         let mut receipts = Vec::new();
         let mut fully_read = None;
         for (marker, event_id) in markers {
-            let event = self.event(room_sn, event_id).await?;
+            let Some(event) = self.event(room_sn, event_id).await? else { continue };
             match marker {
                 Marker::Receipt(receipt_type) => {
                     receipts.push(self.receipt(*receipt_type, ReceiptThread::Unthreaded, &event));
@@ -149,10 +151,21 @@ impl Receipts {
         is_joined.then_some(room_sn).ok_or(ReceiptError::NotInRoom)
     }
 
-    async fn event(&self, room_sn: RoomSn, event_id: &EventId) -> Result<StoredPdu, ReceiptError> {
+    /// The event that is marked. For one that was fetched later, it is the last before it whose number says where it is in the
+    /// timeline; `None` if there is none.
+    async fn event(&self, room_sn: RoomSn, event_id: &EventId) -> Result<Option<StoredPdu>, ReceiptError> {
         let found = self.database.stored_pdu_by_id(event_id.as_str()).await?;
         let found = found.filter(|event| event.room_sn == room_sn);
-        found.ok_or_else(|| ReceiptError::NoSuchEvent(event_id.to_string()))
+        let found = found.ok_or_else(|| ReceiptError::NoSuchEvent(event_id.to_string()))?;
+        if found.order == TimelineOrder::of(found.sn) {
+            return Ok(Some(found));
+        }
+        let before =
+            self.database.timelines_backwards(&[room_sn.0], Position::START, found.order.position(), 1).await?;
+        match before.first() {
+            Some(before) => Ok(self.database.stored_pdu(before.sn).await?),
+            None => Ok(None),
+        }
     }
 
     /// The thread of a receipt on an event, as the client names it.

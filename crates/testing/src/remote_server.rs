@@ -10,10 +10,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, Request, Response};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Frame};
+use http_body_util::{BodyExt, Collected, Full};
+use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use ruma::CanonicalJsonObject;
@@ -63,10 +64,25 @@ struct PreparedAnswer {
 /// What the server was asked.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
+    /// `GET` and so on.
+    pub method: Method,
     /// Path and query.
     pub uri: String,
     /// The headers.
     pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl ReceivedRequest {
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("the body is JSON")
+    }
 }
 
 impl RemoteServer {
@@ -182,7 +198,20 @@ impl RemoteServer {
     /// When the URI is too strange to be signed.
     #[must_use]
     pub fn authorization(&self, destination: &str, uri: &str) -> String {
-        let request = json!({ "method": "GET", "uri": uri, "origin": self.name, "destination": destination });
+        self.authorization_of(&Method::GET, destination, uri, None)
+    }
+
+    /// The `Authorization` header of a request of this server with that body.
+    ///
+    /// # Panics
+    /// When the URI or the body is too strange to be signed.
+    #[must_use]
+    pub fn authorization_of(&self, method: &Method, destination: &str, uri: &str, body: Option<&Value>) -> String {
+        let mut request =
+            json!({ "method": method.as_str(), "uri": uri, "origin": self.name, "destination": destination });
+        if let (Some(request), Some(body)) = (request.as_object_mut(), body) {
+            request.insert("content".to_owned(), body.clone());
+        }
         let signed = self.signed(&request);
         let signature = signed["signatures"][&self.name]["ed25519:remote"].as_str().expect("it was signed").to_owned();
         let origin = &self.name;
@@ -222,15 +251,19 @@ impl Body for Drips {
     }
 }
 
-async fn answer<B>(
+async fn answer(
     shared: &Mutex<Shared>,
-    request: Request<B>,
+    request: Request<Incoming>,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
-    let path = request.uri().path().to_owned();
+    let (parts, body) = request.into_parts();
+    // A body that breaks off is as good as none.
+    let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
+    let path = parts.uri.path().to_owned();
     let drips = shared.lock().dripping.contains(&path);
     let found = {
         let mut shared = shared.lock();
-        shared.requests.push(ReceivedRequest { uri: request.uri().to_string(), headers: request.headers().clone() });
+        let Parts { method, uri, headers, .. } = parts;
+        shared.requests.push(ReceivedRequest { method, uri: uri.to_string(), headers, body });
         if shared.silent.contains(&path) { Err(()) } else { Ok(shared.answers.get(&path).cloned()) }
     };
     match found {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::Request;
+use axum::body::Body;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
@@ -13,12 +13,12 @@ use crate::error::{ApiError, ApiResult};
 /// How long a client may take to send a body that is read as a whole.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The body of `request`, at most `limit_bytes` long.
-pub(crate) async fn read(request: Request, limit_bytes: usize) -> ApiResult<Bytes> {
-    if announced_length(request.headers()).is_some_and(|length| length > limit_bytes) {
+/// The body of a request with these headers, at most `limit_bytes` long.
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit_bytes: usize) -> ApiResult<Bytes> {
+    if announced_length(headers).is_some_and(|length| length > limit_bytes) {
         return Err(too_large(limit_bytes));
     }
-    let body = Limited::new(request.into_body(), limit_bytes).collect();
+    let body = Limited::new(body, limit_bytes).collect();
     match tokio::time::timeout(READ_TIMEOUT, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit_bytes)),

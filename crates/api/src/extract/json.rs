@@ -37,7 +37,8 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let bytes = body::read(request, LIMIT_BYTES).await?;
+        let (parts, body) = request.into_parts();
+        let bytes = body::read(&parts.headers, body, LIMIT_BYTES).await?;
         parse(&bytes, NulPolicy::Refused).map(Self)
     }
 }
@@ -50,7 +51,8 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let bytes = body::read(request, LIMIT_BYTES).await?;
+        let (parts, body) = request.into_parts();
+        let bytes = body::read(&parts.headers, body, LIMIT_BYTES).await?;
         parse(&bytes, NulPolicy::Allowed).map(Self)
     }
 }
@@ -97,6 +99,12 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], nul: NulPolicy) -> ApiResult<T> {
         });
     }
     // The path to a mistake costs time to track, so it is looked for only once there is one.
+    serde_json::from_str(text).or_else(|_| parse_with_path(text))
+}
+
+/// Reads what is known to be a JSON object.
+pub(crate) fn read<T: DeserializeOwned>(object: &[u8]) -> ApiResult<T> {
+    let text = std::str::from_utf8(object).map_err(|_| ApiError::not_json("The request body is not valid UTF-8"))?;
     serde_json::from_str(text).or_else(|_| parse_with_path(text))
 }
 

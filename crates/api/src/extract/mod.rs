@@ -1,10 +1,10 @@
 //! What handlers take: each extractor checks its part of a request and answers with a Matrix error if it is bad.
 
 mod authenticated;
-mod body;
+pub(crate) mod body;
 mod client_address;
 mod form;
-mod json;
+pub(crate) mod json;
 mod names;
 mod own_user;
 mod path;

@@ -2,8 +2,10 @@ use std::sync::Arc;
 
 use accounts::asking::{Asker, Shares};
 use axum::extract::{FromRef, FromRequestParts};
-use federation::{Admitted, Gate};
+use bytes::Bytes;
+use federation::{Admitted, Gate, Incoming};
 use http::request::Parts;
+use ruma::OwnedServerName;
 
 use crate::error::ApiError;
 use crate::extract::ClientAddress;
@@ -13,6 +15,8 @@ use crate::extract::ClientAddress;
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#request-authentication>
 pub(crate) struct FromServer {
+    /// The server.
+    pub(crate) origin: OwnedServerName,
     /// The server keeps its place among its requests until this one is answered.
     _admitted: Admitted,
 }
@@ -26,16 +30,26 @@ where
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let gate = Arc::<Gate>::from_ref(state);
-        // What was signed: without the server's name, which some clients send too.
-        let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
-        let claims = gate.claims(&parts.headers)?;
-        let share = match gate.must_ask(&claims) {
-            true => Some(Arc::<Shares>::from_ref(state).enter(Asker::Address(ClientAddress::of(parts).0)).await?),
-            false => None,
-        };
-        let admitted = gate.admit(parts.method.as_str(), uri, &claims).await?;
-        drop(share);
-        Ok(Self { _admitted: admitted })
+        let admitted = admit(parts, Bytes::new(), state).await?;
+        Ok(Self { origin: admitted.server.clone(), _admitted: admitted })
     }
+}
+
+/// Checks who makes the request with this body.
+pub(super) async fn admit<S>(parts: &Parts, body: Bytes, state: &S) -> Result<Admitted, ApiError>
+where
+    Arc<Gate>: FromRef<S>,
+    Arc<Shares>: FromRef<S>,
+{
+    let gate = Arc::<Gate>::from_ref(state);
+    // What was signed: without the server's name, which some clients send too.
+    let uri = parts.uri.path_and_query().map_or("/", |uri| uri.as_str());
+    let claims = gate.claims(&parts.headers)?;
+    let share = match gate.must_ask(&claims).await {
+        true => Some(Arc::<Shares>::from_ref(state).enter(Asker::Address(ClientAddress::of(parts).0)).await?),
+        false => None,
+    };
+    let admitted = gate.admit(Incoming { method: parts.method.as_str(), uri, body }, &claims).await?;
+    drop(share);
+    Ok(admitted)
 }

@@ -50,7 +50,7 @@ macro_rules! without_heap {
 
 without_heap! {
     (), bool, u8, u16, u32, u64, usize, i32, i64, f64,
-    crate::UserSn, crate::RoomSn, crate::DeviceSn, crate::EventSn, crate::TypeSn, crate::KeySn, crate::Position
+    crate::UserSn, crate::RoomSn, crate::DeviceSn, crate::EventSn, crate::TypeSn, crate::KeySn, crate::ServerSn, crate::Position
 }
 
 impl<const N: usize> HeapSize for [u8; N] {

@@ -5,7 +5,9 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging>
 
+mod from_servers;
 mod sending;
+mod to_servers;
 
 use std::sync::Arc;
 

@@ -2,16 +2,23 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys>
 
+mod fetched;
+mod notaries;
+mod notary;
 mod own;
 mod published;
 mod server_keys;
 
+pub use self::fetched::{FetchedKeys, NeededKeys};
+pub use self::notary::WantedKeys;
 pub use self::own::{OldKey, OwnKeys};
 pub use self::published::{KeyError, PublishedKeys};
-pub use self::server_keys::ServerKeys;
+pub use self::server_keys::{ServerKeys, ServerKeysParts};
 
 /// Where servers publish their keys.
 const PATH: &str = "/_matrix/key/v2/server";
+/// Where they tell those of others.
+const QUERY_PATH: &str = "/_matrix/key/v2/query";
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -5,10 +5,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use homeserver_core::{Clock, Live, Timestamp};
+use room_engine::receipt::{KeyRing, VerifyKey};
 use room_engine::{CanonicalObject, EventError, Numbers};
-use ruma::OwnedServerName;
 use ruma::signatures::{Ed25519KeyPair, KeyPair as _};
-use serde_json::json;
+use ruma::{OwnedServerName, ServerName};
+use serde_json::{Map, Value, json};
+
+use super::PublishedKeys;
 
 /// How long others may believe a document.
 const VALID_FOR: Duration = Duration::from_hours(24);
@@ -66,6 +69,42 @@ impl OwnKeys {
         Ok(document)
     }
 
+    /// The server.
+    pub(super) fn server_name(&self) -> &ServerName {
+        &self.server_name
+    }
+
+    /// The document of another server with a signature of this one beside those that it has.
+    pub(super) fn countersign(&self, object: &CanonicalObject) -> Result<Bytes, EventError> {
+        let broken = |_| EventError::NotJson { offset: 0, reason: "a document of keys is not an object" };
+        let mut document: Map<String, Value> = serde_json::from_slice(object.as_bytes()).map_err(broken)?;
+        let signatures = document.remove("signatures");
+        document.remove("unsigned");
+        let message = CanonicalObject::from_serialize(&document, Numbers::Lenient)?;
+        let mut signatures = signatures.and_then(|value| value.as_object().cloned()).unwrap_or_default();
+        let signature = self.key_pair.sign(message.as_bytes()).base64();
+        let key_id = format!("ed25519:{}", self.key_pair.version());
+        signatures.insert(self.server_name.to_string(), json!({ key_id: signature }));
+        document.insert("signatures".to_owned(), signatures.into());
+        Ok(CanonicalObject::from_serialize(&document, Numbers::Lenient)?.to_bytes())
+    }
+
+    /// The keys, for checking what this server has signed. They count for events of any time.
+    pub(super) fn published(&self) -> Arc<PublishedKeys> {
+        let now = self.clock.now();
+        let mut ring = KeyRing::new();
+        for old in &self.old {
+            if let Ok(key) = VerifyKey::old(&old.public_key, old.expired_at.0) {
+                ring.insert(&self.server_name, &old.key_id, key);
+            }
+        }
+        let current = STANDARD_NO_PAD.encode(self.key_pair.public_key());
+        if let Ok(key) = VerifyKey::current(&current, i64::MAX, now.0) {
+            ring.insert(&self.server_name, &format!("ed25519:{}", self.key_pair.version()), key);
+        }
+        Arc::new(PublishedKeys::own(self.server_name.clone(), ring, now, now.plus(VALID_FOR)))
+    }
+
     fn sign(&self, now: Timestamp) -> Result<Bytes, EventError> {
         let (name, key_id) = (self.server_name.as_str(), format!("ed25519:{}", self.key_pair.version()));
         let public_key = STANDARD_NO_PAD.encode(self.key_pair.public_key());
@@ -94,7 +133,6 @@ mod tests {
     use ruma::server_name;
 
     use super::*;
-    use crate::keys::PublishedKeys;
     use crate::keys::testing::key_pair;
 
     #[test]

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use accounts::filters;
 use bytes::Bytes;
 use event_log::tokens::{parse_token, sync_token};
-use homeserver_core::{DeviceSn, EventSn, Position, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{DeviceSn, EventSn, Position, RoomSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 use rooms::wire::{Reader, write_event, write_list};
 use storage::{Membership, StoredEvent};
 
@@ -20,6 +20,8 @@ fn event(number: i64) -> StoredEvent {
     );
     StoredEvent {
         sn: EventSn(number),
+        order: TimelineOrder::of(EventSn(number)),
+        follows_gap: false,
         event_id: "$k2lqT3ZvVq0Q9eGmJ2B3uX1x0s4pS8uG7a6Yw5d4c3E".into(),
         room_sn: RoomSn(7),
         type_sn: TypeSn(4),

@@ -12,6 +12,8 @@ use crate::{
 
 /// The most signatures of one server that are looked at. Servers sign with one key, and with two while they change it.
 const MAX_SIGNATURES: usize = 32;
+/// How the IDs of the keys begin that are understood.
+const ED25519: &str = "ed25519:";
 
 /// A server that must have signed an event, and the keys that it says it signed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,12 +117,16 @@ pub(super) fn check_signature<K: KeyLookup + ?Sized>(
 fn of_server<'a>(signatures: &'a [u8], server: &ServerName) -> impl Iterator<Item = (&'a str, &'a [u8])> {
     Members::new(member(signatures, server.as_str()).unwrap_or_default())
         .filter_map(|(key_id, signature)| Some((std::str::from_utf8(key_id).ok()?, signature)))
-        .filter(|(key_id, _)| key_id.starts_with("ed25519:"))
+        .filter(|(key_id, _)| key_id.starts_with(ED25519))
 }
 
 /// Servers in the field write Base64 with and without padding, and in either alphabet.
 fn is_signature(public_key: &[u8; 32], signature: &[u8], message: &[u8]) -> bool {
-    let Some(signature) = string_value(signature).and_then(|text| decode_base64(&text)) else { return false };
+    string_value(signature).is_some_and(|text| is_signature_text(public_key, &text, message))
+}
+
+fn is_signature_text(public_key: &[u8; 32], signature: &str, message: &[u8]) -> bool {
+    let Some(signature) = decode_base64(signature) else { return false };
     verify_canonical_json_bytes(&SigningKeyAlgorithm::Ed25519, public_key, &signature, message).is_ok()
 }
 
@@ -142,6 +148,28 @@ pub fn verify_json<K: KeyLookup + ?Sized>(
     }
     writer.end();
     check_signature(server, object.value("signatures").unwrap_or_default(), &message, keys, key_use)
+}
+
+/// Checks a signature, its key's ID and its Base64, of a server on canonical JSON that never had `signatures` in it.
+///
+/// # Errors
+/// When the signature is wrong, or the key is not known or does not count.
+pub fn verify_message<K: KeyLookup + ?Sized>(
+    message: &[u8],
+    server: &ServerName,
+    (key_id, signature): (&str, &str),
+    keys: &K,
+    key_use: KeyUse,
+) -> Result<(), SignatureFault> {
+    let known = keys.verify_key(server, key_id).filter(|key| key.is_valid_for(key_use));
+    let Some(key) = known.filter(|_| key_id.starts_with(ED25519)) else {
+        return Err(SignatureFault::NoKnownKey { server: server.to_owned() });
+    };
+    if is_signature_text(&key.public_key, signature, message) {
+        Ok(())
+    } else {
+        Err(SignatureFault::Wrong { server: server.to_owned(), key_id: key_id.into() })
+    }
 }
 
 /// Whether the policy server `via` of a room recommends the event, `public_key` being the one in `m.room.policy` as

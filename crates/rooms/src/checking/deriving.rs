@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use homeserver_core::EventSn;
+use homeserver_core::{EventSn, TimelineOrder};
 use parking_lot::RwLock;
 use quick_cache::unsync::Cache;
 use room_engine::Pdu;
 use room_engine::auth::{self, AuthState, auth_types_for_event};
 use room_engine::auth_chain::IndexedEvent;
-use room_engine::resolution::StateKey;
+use room_engine::resolution::StatePlace;
 use room_engine::state_map::{Chunk, MemoryChunks, Place, StateMap};
 use storage::{Database, GraphEvent, Interned, RepairedState, Standing};
 
@@ -89,11 +89,11 @@ impl<'a> Derivation<'a> {
     }
 
     pub(super) async fn run(mut self, report: &mut RoomReport) -> Result<Derived, RoomError> {
-        let mut after = EventSn(0);
+        let mut after = TimelineOrder(i64::MIN);
         loop {
             let events = self.database.graph_events_after(self.room.room_sn, after, EVENTS_AT_ONCE).await?;
             let Some(last) = events.last() else { break };
-            after = last.stored.sn;
+            after = last.stored.order;
             for event in events {
                 report.events += 1;
                 match self.room.parse(&event) {
@@ -105,7 +105,10 @@ impl<'a> Derivation<'a> {
                 }
             }
         }
-        let is_extremity = |node: &&Node| node.standing.is_followed() && !self.followed.contains(&node.sn);
+        // What is followed by a backfilled event may have been read before it.
+        let is_extremity = |node: &&Node| {
+            node.standing.is_followed() && node.standing != Standing::Backfilled && !self.followed.contains(&node.sn)
+        };
         let mut extremities: Vec<Node> = self.nodes.values().filter(is_extremity).copied().collect();
         extremities.sort_unstable_by_key(|node| node.sn);
         let states: Vec<StateMap> = extremities.iter().map(|node| node.state).collect();
@@ -118,10 +121,18 @@ impl<'a> Derivation<'a> {
     }
 
     async fn add(&mut self, event: &GraphEvent, pdu: Pdu, report: &mut RoomReport) -> Result<(), RoomError> {
+        // An outlier has no place in the room.
+        if event.standing == Standing::Outlier {
+            return Ok(());
+        }
         let event_id = &event.stored.event_id;
         let before: Vec<Node> =
             pdu.prev_events().iter().filter_map(|id| self.nodes.get(id.as_str())).copied().collect();
         if before.len() < pdu.prev_events().len() {
+            if let Some(state) = event.state {
+                self.add_as_told(event, &pdu, &before, state);
+                return Ok(());
+            }
             let count = pdu.prev_events().len() - before.len();
             report.add(Finding::UnknownEvents { event_id: event_id.clone(), count });
         }
@@ -152,6 +163,19 @@ impl<'a> Derivation<'a> {
         }
         self.nodes.insert(event_id.clone(), Node { sn: event.stored.sn, state, standing });
         Ok(())
+    }
+
+    /// Adds an event after others that are not all known here: the state after it is what another server told.
+    fn add_as_told(&mut self, event: &GraphEvent, pdu: &Pdu, before: &[Node], state: StateMap) {
+        let reached = self.reached_from(before);
+        if event.standing.is_followed() {
+            self.followed.extend(reached);
+            self.derived.depth = self.derived.depth.max(pdu.depth());
+        } else {
+            self.behind.insert(event.stored.sn, reached);
+        }
+        let node = Node { sn: event.stored.sn, state, standing: event.standing };
+        self.nodes.insert(event.stored.event_id.clone(), node);
     }
 
     /// The events that an event follows, directly or through rejected or soft-failed events.
@@ -187,9 +211,9 @@ impl<'a> Derivation<'a> {
     async fn auth_state(&mut self, pdu: &Pdu, state: StateMap) -> Result<AuthState, RoomError> {
         let needed =
             auth_types_for_event(pdu.version(), pdu.event_type(), pdu.sender(), pdu.state_key(), pdu.content());
-        let mut places = vec![self.resolver().place(&StateKey::new("m.room.create", "")).await?];
+        let mut places = vec![self.resolver().place(&StatePlace::new("m.room.create", "")).await?];
         for (event_type, state_key) in needed.unwrap_or_default() {
-            let key = StateKey::new(event_type, &state_key);
+            let key = StatePlace::new(event_type, &state_key);
             places.push(self.resolver().place(&key).await?);
         }
         let found = self.database.with_chunks(|chunks| state.get_many(chunks, &places)).await?;
@@ -229,19 +253,19 @@ impl RoomCheck {
         room: &RoomIdentity,
         report: &mut RoomReport,
     ) -> Result<Option<Vec<IndexedEvent>>, RoomError> {
-        let mut after = EventSn(0);
+        let mut after = TimelineOrder(i64::MIN);
         let mut is_damaged = false;
         let mut indexed = Vec::new();
-        let mut places: HashMap<Box<str>, (EventSn, StateKey)> = HashMap::new();
+        let mut places: HashMap<Box<str>, (EventSn, StatePlace)> = HashMap::new();
         loop {
             let events = self.database.graph_events_after(room.room_sn, after, EVENTS_AT_ONCE).await?;
             let Some(last) = events.last() else { break };
-            after = last.stored.sn;
+            after = last.stored.order;
             for event in events.into_iter().filter(|event| event.standing != Standing::Rejected) {
                 let Ok(pdu) = room.parse(&event) else { continue };
                 let Some(state_key) = pdu.state_key() else { continue };
-                let key = StateKey::new(pdu.event_type(), state_key);
-                let named: Vec<&(EventSn, StateKey)> =
+                let key = StatePlace::new(pdu.event_type(), state_key);
+                let named: Vec<&(EventSn, StatePlace)> =
                     pdu.auth_events().iter().filter_map(|id| places.get(id.as_str())).collect();
                 let auth_events: Vec<EventSn> = named.iter().map(|(sn, _)| *sn).collect();
                 let replaces = named.iter().find(|(_, of)| *of == key).map(|(sn, _)| *sn);

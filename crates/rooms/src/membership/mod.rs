@@ -6,7 +6,7 @@ mod change;
 use std::sync::Arc;
 
 use accounts::profiles::Profiles;
-use accounts::rate_limits::{Kind, RateLimits};
+use accounts::rate_limits::{LimitedAction, RateLimits};
 use accounts::sessions::Requester;
 use homeserver_core::Identity;
 use room_engine::Membership;
@@ -89,7 +89,7 @@ impl Memberships {
             Ok(_) => Ok(room_id),
             Err(RoomError::NoSuchRoom) => {
                 if membership == Membership::Join {
-                    self.rate_limits.spend_by_user(Kind::JoinsRemote, requester)?.keep();
+                    self.rate_limits.spend_by_user(LimitedAction::JoinsRemote, requester)?.keep();
                 }
                 Err(RoomError::NotFound(format!(
                     "The room {room} is not known here, and no other server can be asked for it."

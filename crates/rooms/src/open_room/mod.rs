@@ -11,7 +11,7 @@ use push::unread::Audiences;
 use room_engine::auth::PowerLevels;
 use room_engine::{Membership, Pdu, RoomVersion};
 use ruma::{OwnedUserId, RoomId, UserId};
-use storage::{ClientTransaction, Database, HeldLog, Interned, NewEvent, Standing};
+use storage::{Arrival, ClientTransaction, Database, HeldLog, Interned, NewEvent, Standing};
 use tokio::sync::OwnedMutexGuard;
 
 pub(super) use self::redacting::redaction;
@@ -158,6 +158,7 @@ impl OpenRoom {
             auth_events,
             previous_in_chain,
             state_before: None,
+            arrival: Arrival::default(),
         });
         Ok(event.pdu)
     }

@@ -64,6 +64,7 @@ impl OpenRoom {
             joined_change: self.joined_change,
             invited_change: self.invited_change,
             also,
+            is_entry: false,
         };
         head.version = new_version;
         if let Some(key) = transaction {

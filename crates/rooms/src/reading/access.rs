@@ -6,6 +6,7 @@ use ruma::RoomId;
 use storage::{Database, Interned, KnownState, Membership, RoomStates};
 
 use super::Visibility;
+use super::fetched::FetchedViews;
 use crate::RoomError;
 
 /// A room that a user may read, at least in part.
@@ -16,6 +17,7 @@ pub(super) struct Access<'a> {
     /// The known state of the room.
     pub(super) state: KnownState,
     pub(super) visibility: Visibility,
+    pub(super) fetched: FetchedViews,
 }
 
 impl<'a> Access<'a> {
@@ -30,7 +32,7 @@ impl<'a> Access<'a> {
         let room_sn = interned.find_room(room_id.as_str()).await?.ok_or(RoomError::NoSuchRoom)?;
         let state = states.of(room_sn);
         let visibility = Visibility::load(database, interned, &state, requester.user_sn, Position::START).await?;
-        let access = Self { requester, room_id, room_sn, state, visibility };
+        let access = Self { requester, room_id, room_sn, state, visibility, fetched: FetchedViews::default() };
         if access.is_joined() || access.was_joined() || access.visibility.is_world_readable() {
             Ok(access)
         } else {

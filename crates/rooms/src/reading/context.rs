@@ -3,9 +3,9 @@
 use accounts::filters::RoomEventFilter;
 use accounts::sessions::Requester;
 use event_log::tokens::history_token;
-use homeserver_core::Position;
+use homeserver_core::TimelineOrder;
 use ruma::{EventId, RoomId};
-use storage::StoredEvent;
+use storage::{StateEntry, StoredEvent};
 
 use super::access::Access;
 use super::erasure::redact_erased_members;
@@ -44,14 +44,14 @@ impl History {
         let event = self.visible_event(&access, event_id).await?;
         let limit = bounded(request.limit);
         let scan = self.scan(&access, &request.filter, limit / 2).await?;
-        let before = scan.page(Direction::Backwards, Position(event.sn.0 - 1), Position::START).await?;
+        let before = scan.page(Direction::Backwards, event.order.before(), TimelineOrder::START).await?;
         let scan = Scan { limit: limit - limit / 2, ..scan };
-        let after = scan.page(Direction::Forwards, event.sn.position(), Position(i64::MAX)).await?;
+        let after = scan.page(Direction::Forwards, event.order, TimelineOrder::END).await?;
         let (before, after) = (before.events, after.events);
-        let start = before.last().map_or(event.sn, |oldest| oldest.sn).0 - 1;
-        let end = after.last().map_or(event.sn, |newest| newest.sn).position();
+        let start = before.last().unwrap_or(&event).order.before();
+        let last = after.last().unwrap_or(&event);
         let shown = before.iter().chain(&after).chain([&event]);
-        let state = self.state_for(&access, &request.filter, shown, end).await?;
+        let state = self.state_for(&access, &request.filter, shown, last).await?;
 
         let writer = EventWriter::new(&access, self.clock.now());
         let mut out = Vec::with_capacity((before.len() + after.len() + state.len()) * 1024 + 2048);
@@ -64,38 +64,49 @@ impl History {
         out.extend_from_slice(b",\"state\":");
         writer.state(&mut out, &state);
         out.extend_from_slice(b",\"start\":");
-        push_string(&mut out, &history_token(Position(start)));
+        push_string(&mut out, &history_token(start));
         out.extend_from_slice(b",\"end\":");
-        push_string(&mut out, &history_token(end));
+        push_string(&mut out, &history_token(last.order));
         out.push(b'}');
         Ok(out)
     }
 
-    /// The state at a position; with lazy loading, only the senders of the shown events among the members.
+    /// The state after an event; with lazy loading, only the senders of the shown events among the members.
     async fn state_for<'e>(
         &self,
         access: &Access<'_>,
         filter: &RoomEventFilter,
         shown: impl IntoIterator<Item = &'e StoredEvent>,
-        at: Position,
+        last: &StoredEvent,
     ) -> Result<Vec<StoredEvent>, RoomError> {
         if !filter.includes_room(access.room_id.as_str()) {
             return Ok(Vec::new());
         }
         let member_type = self.member_type().await?;
-        let (entries, members) = if filter.lazy_load_members {
-            let senders: Vec<i64> = self.keys_of_senders(shown).await?.into_iter().collect();
-            let entries = self.database.state_without_members_at(&access.state, member_type, at).await?;
-            (entries, self.database.state_of_keys_at(&access.state, member_type, &senders, at).await?)
-        } else {
-            let full = self.states.full(access.room_sn).await?;
-            (self.database.state_at(&full, member_type, at).await?, Vec::new())
+        let senders: Option<Vec<i64>> = match filter.lazy_load_members {
+            true => Some(self.keys_of_senders(shown).await?.into_iter().collect()),
+            false => None,
         };
-        let sns: Vec<i64> = entries.into_iter().map(|entry| entry.event_sn.0).collect();
-        let mut state = self.database.events(&sns).await?;
-        state.extend(members);
+        let at = last.sn.position();
+        let mut state = match &senders {
+            senders if last.was_fetched() => self.state_after_fetched(last, member_type, senders.as_deref()).await?,
+            Some(senders) => {
+                let entries = self.database.state_without_members_at(&access.state, member_type, at).await?;
+                let mut state = self.database.events(&sns_of(&entries)).await?;
+                state.extend(self.database.state_of_keys_at(&access.state, member_type, senders, at).await?);
+                state
+            }
+            None => {
+                let full = self.states.full(access.room_sn).await?;
+                self.database.events(&sns_of(&self.database.state_at(&full, member_type, at).await?)).await?
+            }
+        };
         redact_erased_members(&self.database, &access.visibility, &mut state).await?;
         state.retain(|event| filter.includes_event(&event.client_json));
         Ok(state)
     }
+}
+
+fn sns_of(entries: &[StateEntry]) -> Vec<i64> {
+    entries.iter().map(|entry| entry.event_sn.0).collect()
 }

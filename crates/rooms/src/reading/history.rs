@@ -8,13 +8,13 @@ use accounts::ignoring::IgnoredUsers;
 use accounts::sessions::Requester;
 use event_log::LogTail;
 use event_log::tokens::history_token;
-use homeserver_core::{Clock, Position, TypeSn, UserSn};
+use homeserver_core::{Clock, TimelineOrder, TypeSn, UserSn};
 use ruma::{EventId, RoomId};
-use storage::{Database, Interned, RoomStates, StorageError, StoredEvent};
+use storage::{Database, Gap, Interned, RoomStates, StorageError, StoredEvent};
 
 use super::access::Access;
 use super::erasure::{redact_erased, redact_erased_members};
-use super::page::{Direction, MessagesRequest, Page, Scan, bounded};
+use super::page::{Direction, Messages, MessagesRequest, Page, Scan, bounded};
 use super::writing::{EventWriter, with_transaction_id};
 use crate::RoomError;
 use crate::wire::push_string;
@@ -43,7 +43,7 @@ impl History {
         Self { database, interned, states, clock, ignored_users, tail }
     }
 
-    /// A page of a room's timeline: the JSON of the answer.
+    /// A page of a room's timeline. Read backwards, it ends where events are missing.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
     ///
@@ -55,20 +55,24 @@ impl History {
         requester: &Requester,
         room_id: &RoomId,
         request: &MessagesRequest,
-    ) -> Result<Vec<u8>, RoomError> {
+    ) -> Result<Messages, RoomError> {
         let access = Access::open(&self.database, &self.interned, &self.states, requester, room_id).await?;
         let from = match (request.from, request.direction) {
             (Some(from), _) => from,
-            (None, Direction::Backwards) => self.tail.end(),
-            (None, Direction::Forwards) => Position::START,
+            (None, Direction::Backwards) => TimelineOrder::end_of(self.tail.end()),
+            (None, Direction::Forwards) => TimelineOrder::START,
         };
-        let to = request.to.unwrap_or(match request.direction {
-            Direction::Backwards => Position::START,
-            Direction::Forwards => Position(i64::MAX),
+        let mut to = request.to.unwrap_or(match request.direction {
+            Direction::Backwards => TimelineOrder::START,
+            Direction::Forwards => TimelineOrder::END,
         });
         let limit = bounded(request.limit);
+        let gap = self.gap_before(&access, request, from).await?.filter(|gap| gap.order > to);
+        to = gap.as_ref().map_or(to, |gap| gap.order.before());
         let scan = self.scan(&access, &request.filter, limit).await?;
-        let Page { events, next } = scan.page(request.direction, from, to).await?;
+        let Page { events, next, is_whole } = scan.page(request.direction, from, to).await?;
+        let gap = gap.filter(|_| is_whole && events.len() < limit);
+        let next = gap.as_ref().map(|gap| gap.order.before()).or(next);
         let members = if request.filter.lazy_load_members {
             self.members_of_senders(&access, &events).await?
         } else {
@@ -90,7 +94,22 @@ impl History {
             push_string(&mut out, &history_token(next));
         }
         out.push(b'}');
-        Ok(out)
+        Ok(Messages { json: out, gap, is_empty: events.is_empty() })
+    }
+
+    /// The first gap on the way back from a place.
+    async fn gap_before(
+        &self,
+        access: &Access<'_>,
+        request: &MessagesRequest,
+        from: TimelineOrder,
+    ) -> Result<Option<Gap>, StorageError> {
+        if request.direction == Direction::Forwards || request.crosses_gaps {
+            return Ok(None);
+        }
+        // A page that ended at a gap goes on right before it.
+        let next = TimelineOrder(from.0.saturating_add(1));
+        self.database.last_gap(access.room_sn, next).await
     }
 
     /// One event: its JSON.
@@ -126,7 +145,7 @@ impl History {
         limit: usize,
     ) -> Result<Scan<'a>, StorageError> {
         let ignored = self.ignored_users.of(access.requester).await?;
-        Ok(Scan { database: &self.database, access, ignored, filter, limit })
+        Ok(Scan { database: &self.database, interned: &self.interned, access, ignored, filter, limit })
     }
 
     pub(super) async fn visible_event(
@@ -136,10 +155,12 @@ impl History {
     ) -> Result<StoredEvent, RoomError> {
         let event = self.database.event_by_id(event_id.as_str()).await?;
         let ignored = self.ignored_users.of(access.requester).await?;
-        let is_readable = |event: &StoredEvent| {
-            event.room_sn == access.room_sn && access.visibility.may_see(event) && !ignored.hides(event)
-        };
-        let mut event = event.filter(is_readable).ok_or_else(no_such_event)?;
+        let event = event.filter(|event| event.room_sn == access.room_sn && !ignored.hides(event));
+        let mut event = event.ok_or_else(no_such_event)?;
+        access.look_at(&self.database, &self.interned, std::slice::from_ref(&event)).await?;
+        if !access.may_see(&event) {
+            return Err(no_such_event());
+        }
         redact_erased(&self.database, &access.visibility, std::slice::from_mut(&mut event)).await?;
         with_transaction_id(&self.database, access.requester, &mut event).await?;
         Ok(event)
@@ -153,12 +174,16 @@ impl History {
         access: &Access<'_>,
         events: &[StoredEvent],
     ) -> Result<Vec<StoredEvent>, RoomError> {
-        let newest = events.iter().map(|event| event.sn.position()).max();
+        let newest = events.iter().max_by_key(|event| event.order);
         let member_type = self.interned.find_type("m.room.member").await?;
         let (Some(newest), Some(member_type)) = (newest, member_type) else { return Ok(Vec::new()) };
         let keys = self.keys_of_senders(events).await?;
         let keys: Vec<i64> = keys.into_iter().collect();
-        let mut members = self.database.state_of_keys_at(&access.state, member_type, &keys, newest).await?;
+        let mut members = if newest.was_fetched() {
+            self.members_after_fetched(newest, member_type, &keys).await?
+        } else {
+            self.database.state_of_keys_at(&access.state, member_type, &keys, newest.sn.position()).await?
+        };
         redact_erased_members(&self.database, &access.visibility, &mut members).await?;
         Ok(members)
     }

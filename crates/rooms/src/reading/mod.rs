@@ -10,10 +10,12 @@
 mod access;
 mod context;
 mod erasure;
+mod fetched;
 mod history;
 mod members;
 mod page;
 mod state;
+mod time;
 mod visibility;
 mod writing;
 
@@ -21,6 +23,10 @@ pub use context::ContextRequest;
 pub use erasure::{Shown, concerns_erased_member, redact_erased, redact_erased_members};
 pub use history::History;
 pub use members::{MemberQuery, Membership};
-pub use page::{Direction, MessagesRequest};
+pub use page::{Direction, Messages, MessagesRequest};
 pub use state::{RoomState, StateFormat};
+pub use time::EventAtTime;
 pub use visibility::Visibility;
+
+pub(crate) use fetched::membership_of;
+pub(crate) use visibility::visibility_of;

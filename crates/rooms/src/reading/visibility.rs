@@ -62,10 +62,11 @@ impl Visibility {
         Self { spans: spans(&memberships, &visibilities), memberships, is_forgotten: self.is_forgotten }
     }
 
-    /// Whether the user may read the event.
+    /// Whether the user may read the event. Of events that were fetched after later ones this view says nothing, so they are
+    /// hidden.
     #[must_use]
     pub fn may_see(&self, event: &StoredEvent) -> bool {
-        self.may_see_at(event.sn.position())
+        !event.was_fetched() && self.may_see_at(event.sn.position())
     }
 
     fn may_see_at(&self, at: Position) -> bool {
@@ -106,6 +107,11 @@ impl Visibility {
     #[must_use]
     pub fn was_ever_joined(&self) -> bool {
         self.memberships.iter().any(|(_, membership)| *membership == Membership::Join)
+    }
+
+    /// Whether the user joined after a position.
+    pub(super) fn joined_after(&self, at: Position) -> bool {
+        self.memberships.iter().any(|(position, membership)| *membership == Membership::Join && *position > at)
     }
 
     /// The position at which the user last left the room; `None` for a joined user, and one who never joined.
@@ -168,7 +174,8 @@ fn value_at<T: Copy>(changes: &[(Position, T)], at: Position) -> Option<T> {
     changes.get(after.checked_sub(1)?).map(|(_, value)| *value)
 }
 
-fn visibility_of(client_json: &[u8]) -> HistoryVisibility {
+/// The visibility in an `m.room.history_visibility` event.
+pub(crate) fn visibility_of(client_json: &[u8]) -> HistoryVisibility {
     let content = wire::member(client_json, "content").unwrap_or_default();
     let word = wire::member(content, "history_visibility").and_then(room_engine::string_value);
     word.map_or(HistoryVisibility::Shared, |word| HistoryVisibility::parse(&word))
@@ -177,7 +184,7 @@ fn visibility_of(client_json: &[u8]) -> HistoryVisibility {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use homeserver_core::{EventSn, RoomSn, Timestamp, UserSn};
+    use homeserver_core::{EventSn, RoomSn, TimelineOrder, Timestamp, UserSn};
     use room_engine::Membership::{Ban, Invite, Join, Leave};
 
     use super::*;
@@ -201,6 +208,8 @@ mod tests {
     fn event(sn: i64) -> StoredEvent {
         StoredEvent {
             sn: EventSn(sn),
+            order: TimelineOrder::of(EventSn(sn)),
+            follows_gap: false,
             event_id: "$e".into(),
             room_sn: RoomSn(1),
             type_sn: TypeSn(1),

@@ -4,25 +4,24 @@ use accounts::sessions::Requester;
 use homeserver_core::Timestamp;
 use storage::{Database, StorageError, StoredEvent};
 
-use super::Visibility;
 use super::access::Access;
 use crate::wire::{Reader, write_event, write_list};
 
 /// Writes events as one user sees them.
 pub(super) struct EventWriter<'a> {
     reader: Reader<'a>,
-    visibility: &'a Visibility,
+    access: &'a Access<'a>,
 }
 
 impl<'a> EventWriter<'a> {
     pub(super) fn new(access: &'a Access<'a>, now: Timestamp) -> Self {
         let room_id = Some(access.room_id.as_str());
-        Self { reader: Reader { room_id, now, device_sn: access.requester.device_sn }, visibility: &access.visibility }
+        Self { reader: Reader { room_id, now, device_sn: access.requester.device_sn }, access }
     }
 
     /// An event of the timeline, with the reader's membership at that time.
     pub(super) fn event(&self, out: &mut Vec<u8>, event: &StoredEvent) {
-        write_event(out, event, &self.reader, Some(self.visibility.membership_at(event)));
+        write_event(out, event, &self.reader, Some(self.access.membership_at(event)));
     }
 
     pub(super) fn timeline(&self, out: &mut Vec<u8>, events: &[StoredEvent]) {

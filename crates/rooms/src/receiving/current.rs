@@ -26,6 +26,30 @@ pub(super) struct RoomEffect {
     pub(super) invited_change: i64,
 }
 
+/// Where a received state event is in the state after it.
+pub(super) enum OwnPlace {
+    /// It is not stored yet.
+    Unstored(Unstored),
+    /// It is stored with this number, and had no place in the room so far.
+    Stored(Place, EventSn),
+}
+
+impl OwnPlace {
+    fn unstored(&self) -> Option<&Unstored> {
+        match self {
+            Self::Unstored(unstored) => Some(unstored),
+            Self::Stored(..) => None,
+        }
+    }
+
+    fn entry(&self) -> (Place, Option<EventSn>) {
+        match self {
+            Self::Unstored(unstored) => (unstored.place, Some(UNSTORED)),
+            Self::Stored(place, sn) => (*place, Some(*sn)),
+        }
+    }
+}
+
 impl RoomEffect {
     /// The effect of a rejected or soft-failed event: none.
     pub(super) fn none(context: &EventContext) -> Self {
@@ -40,17 +64,21 @@ impl RoomEffect {
         context: &EventContext,
         number: &EventNumber,
         before: &StateBefore,
-        unstored: Option<&Unstored>,
+        own: Option<&OwnPlace>,
     ) -> Result<Self, RoomError> {
+        let unstored = own.and_then(OwnPlace::unstored);
         let mut others: Vec<&GraphEvent> = context.other_extremities.iter().collect();
         // The oldest of too many extremities are given up: their events stay in the room, and no event is built on them.
         others.sort_unstable_by_key(|event| std::cmp::Reverse(event.stored.sn));
         others.truncate(MAX_EXTREMITIES - 1);
+        let mut changes: BTreeMap<Place, Option<EventSn>> = before.changes.iter().copied().collect();
+        changes.extend(own.map(OwnPlace::entry));
+        let after = StateBefore { base: before.base, changes: changes.into_iter().collect() };
         let after = if others.is_empty() {
-            let mut changes: BTreeMap<Place, Option<EventSn>> = before.changes.iter().copied().collect();
-            changes.extend(unstored.map(|unstored| (unstored.place, Some(UNSTORED))));
-            StateBefore { base: before.base, changes: changes.into_iter().collect() }
+            after
         } else {
+            // Of an event that is not stored, the resolver adds the place itself.
+            let before = if unstored.is_some() { before } else { &after };
             resolver.resolve_extremities(&others, before, unstored).await?
         };
         let mut extremities: Vec<EventNumber> =
@@ -116,7 +144,7 @@ impl Resolver<'_> {
     }
 
     /// The user whose member event is at a place, if it is a place of member events.
-    async fn member_at(&self, place: Place) -> Result<Option<ruma::OwnedUserId>, RoomError> {
+    pub(super) async fn member_at(&self, place: Place) -> Result<Option<ruma::OwnedUserId>, RoomError> {
         if &*self.interned.type_name(place.event_type).await? != "m.room.member" {
             return Ok(None);
         }
@@ -137,7 +165,14 @@ impl Resolver<'_> {
         }
         let mut memberships = HashMap::with_capacity(sns.len() + 1);
         memberships.extend(unstored.and_then(|unstored| Some((UNSTORED, unstored.pdu.membership()?))));
-        for event in self.database.graph_events(&sns).await? {
+        memberships.extend(self.memberships_of(&sns).await?);
+        Ok(memberships)
+    }
+
+    /// The memberships in stored member events; other events have none.
+    pub(super) async fn memberships_of(&self, events: &[EventSn]) -> Result<HashMap<EventSn, Membership>, RoomError> {
+        let mut memberships = HashMap::with_capacity(events.len());
+        for event in self.database.graph_events(events).await? {
             memberships.extend(self.room.parse(&event)?.membership().map(|membership| (event.stored.sn, membership)));
         }
         Ok(memberships)

@@ -10,6 +10,7 @@ use storage::{Database, GraphEvent, RoomHead, Standing};
 
 use super::super::RoomError;
 use super::super::resolving::RoomIdentity;
+use super::Missing;
 
 /// So many rejected or soft-failed events before a new one are followed to find the forward extremities behind them.
 const MAX_HIDDEN_PREDECESSORS: usize = 100;
@@ -20,8 +21,8 @@ pub(super) enum Lookup {
     Known(Standing),
     /// The event cannot be stored.
     Dropped(Dropped),
-    /// These events that it names are not stored yet.
-    Missing(Vec<OwnedEventId>),
+    /// Events that it names are not stored yet, or have no place in the room.
+    Missing(Missing),
     /// Everything is there that it is judged by.
     Found(EventContext),
 }
@@ -41,14 +42,25 @@ pub(super) struct EventContext {
     /// The room's current state.
     pub(super) current: StateMap,
     pub(super) head_version: i64,
+    /// The event itself, if it is stored without a place in the room.
+    pub(super) outlier: Option<GraphEvent>,
+    /// Whether events before it are missing.
+    pub(super) follows_gap: bool,
+}
+
+/// Whether an event is stored only because others refer to it: the state after it is not known.
+pub(super) fn is_placeless(event: &GraphEvent) -> bool {
+    event.standing == Standing::Outlier || (event.standing == Standing::Rejected && event.state.is_none())
 }
 
 impl Lookup {
+    /// `is_state_told`: the state before the event is known from elsewhere, so its `prev_events` may be missing.
     pub(super) async fn load(
         database: &Database,
         room: &RoomIdentity,
         head: &RoomHead,
         verified: &VerifiedPdu,
+        is_state_told: bool,
     ) -> Result<Self, RoomError> {
         let pdu = verified.event();
         let needed = verified.needed_events();
@@ -58,17 +70,18 @@ impl Lookup {
         names.dedup();
         let found = database.graph_events_by_id(room.room_sn, &names).await?;
         let found: HashMap<&str, &GraphEvent> = found.iter().map(|event| (&*event.stored.event_id, event)).collect();
-        if let Some(known) = found.get(pdu.event_id().as_str()) {
+        let known = found.get(pdu.event_id().as_str()).copied();
+        if let Some(known) = known.filter(|known| !is_placeless(known)) {
             return Ok(Self::Known(known.standing));
         }
-        if pdu.version().event_id_in_pdu() && database.is_event_id_taken(pdu.event_id().as_str()).await? {
+        if known.is_none()
+            && pdu.version().event_id_in_pdu()
+            && database.is_event_id_taken(pdu.event_id().as_str()).await?
+        {
             return Ok(Self::Dropped(Dropped::IdTaken { event_id: pdu.event_id().to_owned() }));
         }
-        let mut missing: Vec<OwnedEventId> =
-            needed.iter().chain(pdu.prev_events()).filter(|id| !found.contains_key(id.as_str())).cloned().collect();
-        if !missing.is_empty() {
-            missing.sort_unstable();
-            missing.dedup();
+        let missing = Missing::of(pdu, &needed, &found);
+        if !missing.auth_events.is_empty() || (!missing.prev_events.is_empty() && !is_state_told) {
             return Ok(Self::Missing(missing));
         }
         let mut parsed = HashMap::with_capacity(needed.len());
@@ -79,7 +92,9 @@ impl Lookup {
             auth_events.insert(event_id, (*event).clone());
         }
         let mut prev_events: Vec<GraphEvent> = Vec::with_capacity(pdu.prev_events().len());
-        for event in pdu.prev_events().iter().filter_map(|id| found.get(id.as_str())) {
+        for event in
+            pdu.prev_events().iter().filter_map(|id| found.get(id.as_str())).filter(|event| !is_placeless(event))
+        {
             if prev_events.iter().all(|known| known.stored.sn != event.stored.sn) {
                 prev_events.push((*event).clone());
             }
@@ -98,7 +113,24 @@ impl Lookup {
             extremities,
             current,
             head_version,
+            outlier: known.cloned(),
+            follows_gap: !missing.prev_events.is_empty(),
         }))
+    }
+}
+
+impl Missing {
+    /// What an event names of what was not found. `needed` are its auth events.
+    fn of(pdu: &Pdu, needed: &[OwnedEventId], found: &HashMap<&str, &GraphEvent>) -> Self {
+        let is_found = |id: &OwnedEventId| found.contains_key(id.as_str());
+        let has_place = |id: &OwnedEventId| found.get(id.as_str()).is_some_and(|event| !is_placeless(event));
+        let mut prev_events: Vec<_> = pdu.prev_events().iter().filter(|id| !has_place(id)).cloned().collect();
+        let mut auth_events: Vec<_> = needed.iter().filter(|id| !is_found(id)).cloned().collect();
+        for events in [&mut prev_events, &mut auth_events] {
+            events.sort_unstable();
+            events.dedup();
+        }
+        Self { prev_events, auth_events }
     }
 }
 

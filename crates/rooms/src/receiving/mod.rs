@@ -5,19 +5,28 @@
 //! stays locked meanwhile, so that the event is stored on exactly the state that it was judged by.
 
 mod appending;
+mod awaited;
+mod backfilling;
 mod current;
 mod dummy_event;
 mod event_context;
+mod importing;
+mod many;
+mod outliers;
+mod told_state;
+mod verifying;
 
-use room_engine::RoomVersion;
 use room_engine::auth::AuthEvent;
-use room_engine::receipt::{Dropped, JudgedPdu, KeyLookup, ReceivedPdu, Rejected, Verdict, VerifiedPdu};
+use room_engine::receipt::{Dropped, JudgedPdu, KeyLookup, Rejected, Verdict, VerifiedPdu};
 use room_engine::state_map::StateMap;
 use ruma::{OwnedEventId, RoomId};
 use storage::{Standing, StateBefore, StorageError};
 
+pub use self::backfilling::{Backfill, BackfillNeeds};
 pub(super) use self::dummy_event::is_dummy;
 use self::event_context::{EventContext, Lookup};
+pub use self::importing::{Imported, RoomImport};
+pub use self::outliers::OutlierReport;
 use super::resolving::{Resolver, RoomIdentity};
 use super::timeline::ATTEMPTS;
 use super::{RoomError, Timeline};
@@ -30,9 +39,18 @@ pub enum Reception {
     /// The event was stored before, with this standing.
     Known(Standing),
     /// These events must be received first.
-    Missing(Vec<OwnedEventId>),
+    Missing(Missing),
     /// The event is not stored.
     Dropped(Dropped),
+}
+
+/// Events that a received event names and that must be there before it is judged.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Missing {
+    /// Those of its `prev_events` that have no place in the room here.
+    pub prev_events: Vec<OwnedEventId>,
+    /// Those of its `auth_events` that are not stored.
+    pub auth_events: Vec<OwnedEventId>,
 }
 
 impl Timeline {
@@ -50,28 +68,40 @@ impl Timeline {
         json: &[u8],
         keys: &K,
     ) -> Result<Reception, RoomError> {
+        let room = self.identity_of(room_id).await?;
+        match self.verify(&room, json, keys).await? {
+            Ok(verified) => self.receive_in_turn(&room, verified, None).await,
+            Err(dropped) => Ok(Reception::Dropped(dropped)),
+        }
+    }
+
+    /// What is needed to read the events of a room.
+    ///
+    /// # Errors
+    /// [`RoomError::NoSuchRoom`] if the room is not known here.
+    pub async fn identity_of(&self, room_id: &RoomId) -> Result<RoomIdentity, RoomError> {
         let room_sn = self.find(room_id).await?;
         let head = self.database().room_head(room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
-        let version: RoomVersion = head.room_version.parse()?;
-        let room = RoomIdentity { room_sn, room_id: room_id.to_owned(), version };
-        let verified = {
-            let _permit = self.signature_checks().enter().await?;
-            let received = ReceivedPdu::parse(version, Some(room_id), json);
-            received.and_then(|received| received.verify(keys))
-        };
-        let verified = match verified {
-            Ok(verified) => verified,
-            Err(dropped) => return Ok(Reception::Dropped(dropped)),
-        };
+        Ok(RoomIdentity { room_sn, room_id: room_id.to_owned(), version: head.room_version.parse()? })
+    }
+
+    /// Receives an event whose signatures were checked. `told`: the state before it, if that does not follow from its `prev_events`.
+    async fn receive_in_turn(
+        &self,
+        room: &RoomIdentity,
+        verified: VerifiedPdu,
+        told: Option<&[OwnedEventId]>,
+    ) -> Result<Reception, RoomError> {
         for _ in 0..ATTEMPTS {
-            match self.receive_verified(&room, verified.clone()).await {
+            match self.receive_verified(room, verified.clone(), told).await {
                 // The next attempt finds an event ID that was taken in the meantime.
                 Err(RoomError::Contended | RoomError::Storage(StorageError::Constraint(_))) => {}
                 Ok((reception, extremities)) => {
                     if extremities >= dummy_event::TOO_MANY_EXTREMITIES
-                        && let Err(error) = self.merge_extremities(&room).await
+                        && let Err(error) = self.merge_extremities(room).await
                     {
                         // The event is stored all the same, and the next event tries again.
+                        let room_sn = room.room_sn;
                         tracing::warn!(%error, %room_sn, "the forward extremities of a room were not merged");
                     }
                     return Ok(reception);
@@ -87,24 +117,23 @@ impl Timeline {
         &self,
         room: &RoomIdentity,
         verified: VerifiedPdu,
+        told: Option<&[OwnedEventId]>,
     ) -> Result<(Reception, usize), RoomError> {
         let open = self.open_settled(room.room_sn).await?;
         let database = self.database();
         let resolver = Resolver { database, interned: self.interned(), room };
         let head = database.room_head(room.room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
-        let context = match Lookup::load(database, room, &head, &verified).await? {
+        let context = match Lookup::load(database, room, &head, &verified, told.is_some()).await? {
             Lookup::Known(standing) => return Ok((Reception::Known(standing), 0)),
             Lookup::Missing(missing) => return Ok((Reception::Missing(missing), 0)),
             Lookup::Dropped(reason) => return Ok((Reception::Dropped(reason), 0)),
             Lookup::Found(context) => context,
         };
-        let mut states: Vec<StateMap> = context.prev_events.iter().filter_map(|event| event.state).collect();
-        if states.len() < context.prev_events.len() {
-            return Err(room.corrupt("the state after one of its events is not known"));
-        }
-        // An event that followed nothing was rejected, and its empty state would conflict with everything.
-        states.retain(|state| *state != StateMap::EMPTY);
-        let before = resolver.resolve(&states).await?;
+        let before = match told {
+            // Where nothing is missing, the state is not a matter of what others tell.
+            Some(told) if context.follows_gap => resolver.told_state(context.current, told).await?,
+            _ => resolver.state_before(&context).await?,
+        };
         let judged = judge(&resolver, &context, verified, &before).await?;
         let (standing, reason) = match &judged.verdict {
             Verdict::Accepted if is_dummy(&judged.event) => (Standing::Hidden, None),
@@ -116,6 +145,19 @@ impl Timeline {
         let extremities = append.extremities.as_ref().filter(|_| standing.is_followed()).map_or(0, Vec::len);
         open.append(append).await?;
         Ok((Reception::Stored(standing, reason), extremities))
+    }
+}
+
+impl Resolver<'_> {
+    /// The state before an event, resolved from the states after the events that it follows.
+    async fn state_before(&self, context: &EventContext) -> Result<StateBefore, RoomError> {
+        let mut states: Vec<StateMap> = context.prev_events.iter().filter_map(|event| event.state).collect();
+        if states.len() < context.prev_events.len() {
+            return Err(self.room.corrupt("the state after one of its events is not known"));
+        }
+        // An event that followed nothing was rejected, and its empty state would conflict with everything.
+        states.retain(|state| *state != StateMap::EMPTY);
+        self.resolve(&states).await
     }
 }
 

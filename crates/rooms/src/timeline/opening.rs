@@ -133,6 +133,14 @@ impl Timeline {
         Ok(stored.is_some_and(|stored| stored.version == head.version))
     }
 
+    /// Locks a room that this server enters, known here or not. Nothing can be built on it.
+    pub(crate) async fn open_to_enter(&self, room_sn: RoomSn) -> Result<OpenRoom, RoomError> {
+        let (slot, mut guard) = self.lock(room_sn).await;
+        *guard = None;
+        self.database.appends_settled().await?;
+        Ok(self.opened(slot, guard))
+    }
+
     /// The head of a room that does not exist yet. The room exists once a create event is staged, submitted and stored.
     /// `room_id` is given where the room version does not derive it from the create event.
     pub async fn open_new(&self, room_id: Option<OwnedRoomId>, room_version: RoomVersion) -> OpenRoom {

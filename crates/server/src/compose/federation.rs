@@ -3,12 +3,12 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use accounts::asking::Shares;
-use accounts::rate_limits::Kind;
+use accounts::rate_limits::LimitedAction;
 use api::state::FederationComponents;
 use config::Config;
 use federation::{
-    Client, ClientObserver, ClientOptions, Discovery, Gate, OldKey, Outcome, OwnKeys, ServerKeys, ServerRate,
-    ServerRates, SystemLookups,
+    Client, ClientObserver, ClientOptions, Discovery, Gate, OldKey, Outcome, OwnKeys, Reachability, ServerKeys,
+    ServerKeysParts, ServerRate, ServerRates, SystemLookups,
     transport::{Dialler, Web, tls_config},
 };
 use http::HeaderMap;
@@ -24,6 +24,12 @@ use crate::StartError;
 pub(crate) struct FederationParts {
     pub(super) components: FederationComponents,
     pub(super) remote_media: RemoteMedia,
+    /// Asks other servers.
+    pub(super) client: Arc<Client>,
+    /// Their keys.
+    pub(super) keys: Arc<ServerKeys>,
+    /// Which of them are not reached.
+    pub(super) reachability: Arc<Reachability>,
     rates: Arc<ServerRates>,
 }
 
@@ -32,26 +38,51 @@ impl FederationParts {
     pub(super) fn new(config: &Config, foundation: &Foundation) -> Result<Self, StartError> {
         let Foundation { identity, heavy_work, rate_limits, clock, .. } = foundation;
         let counts = FederationMetrics::new(&foundation.metrics)?;
-        let client = Arc::new(client(config, foundation, counts.clone())?);
-        let memory = foundation.database.memory();
-        let keys = Arc::new(ServerKeys::new(client.clone(), heavy_work.server_keys.clone(), clock.clone(), memory));
-        let rates = Arc::new(ServerRates::new(rate(config)));
-        foundation.metrics.before_reading({
-            let rates = rates.clone();
-            move || counts.set_refused(rates.refused())
-        });
+        let database = &foundation.database;
+        let reachability = Arc::new(Reachability::new(database.clone(), clock.clone()));
+        let client = Arc::new(client(config, foundation, counts.clone(), reachability.clone())?);
         let (server_name, key_pair) = (identity.server_name.clone(), identity.key_pair.clone());
         let old = foundation.retired_keys.iter().filter_map(old_key).collect();
-        let key_requests = Shares::new(Kind::ServerKeys, rate_limits.clone(), heavy_work.server_keys.clone());
+        let own_keys = Arc::new(OwnKeys::new(server_name.clone(), key_pair, old, clock.clone()));
+        let keys = ServerKeysParts {
+            client: client.clone(),
+            limit: heavy_work.server_keys.clone(),
+            clock: clock.clone(),
+            own: own_keys.clone(),
+            notaries: config.federation.trusted_key_servers.clone(),
+            database: database.clone(),
+        };
+        let keys = Arc::new(ServerKeys::new(keys, database.memory()));
+        let rates = Arc::new(ServerRates::new(rate(config)));
+        foundation.metrics.before_reading({
+            let (rates, reachability) = (rates.clone(), reachability.clone());
+            move || {
+                counts.set_refused(rates.refused());
+                counts.set_paused_servers(reachability.paused());
+            }
+        });
+        let key_requests = Shares::new(LimitedAction::ServerKeys, rate_limits.clone(), heavy_work.server_keys.clone());
         let checks = heavy_work.signature_checks.clone();
         let remote_media = RemoteMedia::new(client.clone(), heavy_work.remote_media.clone(), rate_limits.clone());
         let components = FederationComponents {
-            gate: Arc::new(Gate::new(server_name.clone(), keys, checks, rates.clone(), clock.clone())),
-            own_keys: Arc::new(OwnKeys::new(server_name, key_pair, old, clock.clone())),
+            gate: Arc::new(Gate::new(
+                server_name,
+                keys.clone(),
+                checks,
+                rates.clone(),
+                reachability.clone(),
+                clock.clone(),
+            )),
+            own_keys,
+            server_keys: keys.clone(),
             key_requests: Arc::new(key_requests),
-            remote: Arc::new(RemoteQueries::new(client, heavy_work.remote_queries.clone(), rate_limits.clone())),
+            remote: Arc::new(RemoteQueries::new(
+                client.clone(),
+                heavy_work.remote_queries.clone(),
+                rate_limits.clone(),
+            )),
         };
-        Ok(Self { components, remote_media, rates })
+        Ok(Self { components, remote_media, client, keys, reachability, rates })
     }
 
     /// Takes over the rate of a new configuration.
@@ -60,7 +91,12 @@ impl FederationParts {
     }
 }
 
-fn client(config: &Config, foundation: &Foundation, counts: FederationMetrics) -> Result<Client, StartError> {
+fn client(
+    config: &Config,
+    foundation: &Foundation,
+    counts: FederationMetrics,
+    reachability: Arc<Reachability>,
+) -> Result<Client, StartError> {
     let Foundation { identity, heavy_work, database, .. } = foundation;
     let network = &config.network;
     let tls = tls_config(&network.trusted_ca, network.verify_tls)?;
@@ -74,6 +110,7 @@ fn client(config: &Config, foundation: &Foundation, counts: FederationMetrics) -
         key_pair: identity.key_pair.clone(),
         limit: heavy_work.federation_out.clone(),
         observer: Arc::new(Observer(counts)),
+        reachability,
     };
     Ok(Client::new(options, discovery, dialler))
 }

@@ -6,6 +6,7 @@ use push::unread::Audiences;
 use rooms::{
     Aliases, Directory, Memberships, RoomCreation, Sending, Timeline,
     reading::{History, RoomState},
+    serving::Serving,
     user_directory::UserDirectory,
 };
 
@@ -70,6 +71,14 @@ impl RoomsParts {
             tail.clone(),
         );
         let large_rooms = heavy_work.large_room_state.clone();
+        let serving = Serving::new(
+            database.clone(),
+            interned.clone(),
+            states.clone(),
+            identity.clone(),
+            clock.clone(),
+            large_rooms.clone(),
+        );
         let room_state = RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone(), large_rooms);
         let components = RoomsComponents {
             room_creation: Arc::new(room_creation),
@@ -80,6 +89,7 @@ impl RoomsParts {
             user_directory: Arc::new(user_directory),
             timeline,
             history: Arc::new(history),
+            serving: Arc::new(serving),
             room_state: Arc::new(room_state),
         };
         Self { components }

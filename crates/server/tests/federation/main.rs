@@ -7,8 +7,10 @@
 )]
 
 mod asked;
+mod asked_keys;
 mod asking;
 mod media;
+mod notary;
 mod openid;
 
 use testing::{RemoteServer, Setting, TestDatabase, TestServer};

@@ -62,6 +62,11 @@ impl WriterHead {
         }
     }
 
+    /// Whether the room's events are still being removed.
+    pub(crate) fn is_purged(&self) -> bool {
+        self.version < 0
+    }
+
     /// The current state, if the transaction changes the room.
     pub(crate) fn written_state(&self) -> Option<WrittenState> {
         self.changed.then_some(WrittenState { head_version: self.version, state: self.state })
@@ -97,10 +102,14 @@ impl WriterHead {
     }
 }
 
-pub(super) async fn load_heads(tx: &mut Tx, appends: &[&Append]) -> Result<HashMap<RoomSn, WriterHead>, StorageError> {
-    let mut heads = HashMap::with_capacity(appends.len());
+/// The heads of rooms. Positions have to be reserved first.
+pub(crate) async fn load_heads(
+    tx: &mut Tx,
+    wanted: impl Iterator<Item = RoomSn>,
+) -> Result<HashMap<RoomSn, WriterHead>, StorageError> {
+    let mut heads = HashMap::new();
     let mut rooms: Vec<i64> = Vec::new();
-    for room_sn in appends.iter().map(|append| append.room_sn) {
+    for room_sn in wanted {
         match tx.known_head(room_sn) {
             Some(head) => drop(heads.insert(room_sn, head)),
             None => rooms.push(room_sn.0),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use homeserver_core::{EventSn, KeySn, RoomSn, Timestamp, TypeSn, UserSn};
+use homeserver_core::{EventSn, KeySn, Position, RoomSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 use rand::Rng as _;
 use room_engine::state_map::{Place, StateMap};
 
@@ -79,6 +79,23 @@ pub struct NewEvent {
     pub previous_in_chain: Option<EventNumber>,
     /// The room's state before it: changes of a state that is stored. `None` for the state after the event before it.
     pub state_before: Option<StateBefore>,
+    /// What is particular to an event of another server.
+    pub arrival: Arrival,
+}
+
+/// What is particular to an event of another server: how it fits to what this server has. The default is that of an event that is
+/// made here.
+#[derive(Clone, Debug, Default)]
+pub struct Arrival {
+    /// It is stored already, without a place in the room, and gets its place now. It keeps its number, so clients are told of what it
+    /// changes in the state, and find the event itself in the past.
+    pub was_outlier: bool,
+    /// Whether events are missing between it and what is stored.
+    pub follows_gap: bool,
+    /// The event that redacted it before it came, with its client JSON. The texts of this event are what that leaves.
+    pub redacted_by: Option<(EventSn, Bytes)>,
+    /// The event that it redacts as soon as that comes.
+    pub awaits: Option<Box<str>>,
 }
 
 /// What a redaction leaves of an event that is stored.
@@ -119,6 +136,13 @@ pub struct StateEffect {
     pub membership_before: Option<Membership>,
 }
 
+impl NewEvent {
+    /// Whether it is a new event of the timeline, which clients are told of.
+    pub(crate) fn is_news(&self) -> bool {
+        self.standing == Standing::Accepted && !self.arrival.was_outlier
+    }
+}
+
 /// Events of one room that are written together.
 pub struct Append {
     /// The room.
@@ -144,6 +168,9 @@ pub struct Append {
     pub invited_change: i64,
     /// Further writes that belong to the same transaction.
     pub also: Option<Box<dyn Step>>,
+    /// Whether this server enters the room with it. Then the changes of the state that no event of the append makes come before the
+    /// events in the log; of a room that was not known, the log tells only of those that change the membership of a local user.
+    pub is_entry: bool,
 }
 
 /// A version of a room's head after `version`.
@@ -195,23 +222,30 @@ impl Append {
     pub(crate) fn positions(&self) -> i64 {
         let resolved = self.resolved.as_deref().unwrap_or_default();
         let others = resolved.iter().filter(|effect| !self.is_by_own_event(effect)).count();
-        i64::try_from(self.events.len() + others).unwrap_or(i64::MAX)
+        self.positions_of_events().saturating_add(i64::try_from(others).unwrap_or(i64::MAX))
+    }
+
+    pub(super) fn positions_of_events(&self) -> i64 {
+        i64::try_from(self.events.len()).unwrap_or(i64::MAX)
     }
 
     pub(super) fn is_by_own_event(&self, effect: &StateEffect) -> bool {
-        effect.event.as_ref().is_some_and(|number| self.events.iter().any(|event| event.number.is(number)))
+        let is_of = |event: &NewEvent, number| event.number.is(number) && !event.arrival.was_outlier;
+        effect.event.as_ref().is_some_and(|number| self.events.iter().any(|event| is_of(event, number)))
     }
 
     /// The event as it is read from the database afterwards.
     pub(super) fn stored(
         &self,
         event: &NewEvent,
-        sn: EventSn,
+        (sn, position): (EventSn, Position),
         previous_sn: Option<EventSn>,
         countable_total: i64,
     ) -> StoredEvent {
         StoredEvent {
             sn,
+            order: TimelineOrder::of(EventSn(position.0)),
+            follows_gap: event.arrival.follows_gap,
             event_id: event.event_id.clone(),
             room_sn: self.room_sn,
             type_sn: event.type_sn,
@@ -223,7 +257,7 @@ impl Append {
             client_json: event.client_json.clone(),
             replaces_sn: event.replaces.as_ref().map(|(replaced, _)| replaced.sn()),
             replaced_json: event.replaces.as_ref().map(|(_, json)| json.clone()),
-            redacted_because: None,
+            redacted_because: event.arrival.redacted_by.as_ref().map(|(_, json)| json.clone()),
             transaction: self.transaction.as_ref().and_then(|it| Some((it.sender.device_sn()?, it.id.clone()))),
             membership: event.membership,
             redacts: event.redacts.as_ref().map(|redaction| RedactedEvent {
@@ -232,7 +266,7 @@ impl Append {
                 member: redaction.member,
                 unread: None,
             }),
-            unread: (event.standing == Standing::Accepted).then(|| event.unread.clone()),
+            unread: event.is_news().then(|| event.unread.clone()),
             previous_sn,
             sender_erased_at: None,
             unsigned_erased_at: None,

@@ -1,6 +1,6 @@
 //! What appends come to, once their events have numbers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use homeserver_core::{EventSn, Position, UserSn};
@@ -16,6 +16,8 @@ pub(super) struct NumberedAppend<'a> {
     pub(super) append: &'a Append,
     pub(super) events: Vec<NumberedEvent<'a>>,
     pub(super) effects: Vec<Effect>,
+    /// The local users among those whose membership changes, if the log tells of no others.
+    pub(super) local_users: Option<HashSet<UserSn>>,
 }
 
 /// An event, as it is shown and with the state after it.
@@ -23,6 +25,8 @@ pub(super) struct NumberedEvent<'a> {
     pub(super) event: &'a NewEvent,
     pub(super) stored: Arc<StoredEvent>,
     pub(super) state: StateMap,
+    /// Its position in the log; for a former outlier that is not its number.
+    pub(super) position: Position,
 }
 
 /// A change of the current state, and its position in the log.
@@ -48,9 +52,12 @@ impl Effect {
 
 impl NumberedAppend<'_> {
     /// The state events that can be in auth chains. A rejected event permits nothing, and its auth events may be events that cannot be in
-    /// auth chains.
+    /// auth chains. A former outlier has its place there.
     pub(super) fn indexed_events(&self) -> impl Iterator<Item = IndexedEvent> {
-        let can_permit = |event: &NewEvent| event.state_key_sn.is_some() && event.standing != Standing::Rejected;
+        let is_new = |event: &NewEvent| !event.arrival.was_outlier;
+        let can_permit = move |event: &NewEvent| {
+            event.state_key_sn.is_some() && event.standing != Standing::Rejected && is_new(event)
+        };
         self.events.iter().filter(move |numbered| can_permit(numbered.event)).map(|numbered| IndexedEvent {
             event_sn: numbered.stored.sn,
             auth_events: numbered.event.auth_events.iter().map(EventNumber::sn).collect(),
@@ -60,14 +67,13 @@ impl NumberedAppend<'_> {
 
     /// Publishes the events that are shown, and the changes of the state that no shown event makes.
     pub(super) fn publish(self, tx: &mut Tx) {
-        let Self { append, events, effects } = self;
+        let Self { append, events, effects, local_users } = self;
         let room_sn = append.room_sn;
         let mut by_position: HashMap<Position, &Effect> = effects.iter().map(|it| (it.position, it)).collect();
-        for NumberedEvent { event, stored, .. } in events {
-            if event.standing != Standing::Accepted {
+        for NumberedEvent { event, stored, position, .. } in events {
+            if !event.is_news() {
                 continue;
             }
-            let position = stored.sn.position();
             if by_position.remove(&position).is_some() || event.state_key_sn.is_none() {
                 tx.publish(LogEntry::Event(stored));
             } else {
@@ -78,6 +84,12 @@ impl NumberedAppend<'_> {
         }
         for effect in by_position.into_values() {
             let Effect { position, membership, .. } = *effect;
+            let is_told = local_users
+                .as_ref()
+                .is_none_or(|local| membership.is_some_and(|(user_sn, _)| local.contains(&user_sn)));
+            if !is_told {
+                continue;
+            }
             tx.publish(LogEntry::StateResolved { position, room_sn, membership });
         }
     }

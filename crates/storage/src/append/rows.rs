@@ -6,7 +6,7 @@ use database::TableRows;
 use homeserver_core::{Position, RoomSn};
 use room_engine::state_map::Chunk;
 
-use super::{Append, Effect, NumberedAppend, NumberedEvent, Redaction, WriterHead};
+use super::{Append, Effect, NumberedAppend, NumberedEvent, Redaction, WriterHead, arrivals};
 use crate::client_transactions::ClientTransaction;
 use crate::unread::MAIN_TIMELINE;
 use crate::{StorageError, Tx, Value, params};
@@ -30,11 +30,14 @@ pub(super) fn of_all<'a>(
         membership_changes,
         memberships,
         transactions(written),
+        arrivals::awaited(written),
         room_heads(heads),
     ]
 }
 
-fn each_event<'a>(written: &'a [NumberedAppend<'a>]) -> impl Iterator<Item = (&'a Append, &'a NumberedEvent<'a>)> {
+pub(super) fn each_event<'a>(
+    written: &'a [NumberedAppend<'a>],
+) -> impl Iterator<Item = (&'a Append, &'a NumberedEvent<'a>)> {
     written.iter().flat_map(|append| append.events.iter().map(|event| (append.append, event)))
 }
 
@@ -57,7 +60,8 @@ pub(crate) fn state_chunks(chunks: &[Chunk], position: Position) -> TableRows<'_
 
 fn events<'a>(written: &'a [NumberedAppend<'a>]) -> TableRows<'a> {
     let rows = each_event(written)
-        .map(|(append, NumberedEvent { event, stored, state })| {
+        .filter(|(_, written)| !written.event.arrival.was_outlier)
+        .map(|(append, NumberedEvent { event, stored, state, .. })| {
             vec![
                 stored.sn.into(),
                 (&event.event_id).into(),
@@ -74,11 +78,12 @@ fn events<'a>(written: &'a [NumberedAppend<'a>]) -> TableRows<'a> {
                 event.standing.code().into(),
                 Value::Blob(Some(state.root_bytes())),
                 event.unread.thread.map_or(MAIN_TIMELINE, |root| root.0).into(),
+                event.arrival.redacted_by.as_ref().map(|(sn, _)| *sn).into(),
             ]
         })
         .collect();
     let into = "events (event_sn, event_id, room_sn, type_sn, state_key_sn, sender_sn, origin_server_ts, depth, \
-                countable_total, replaces_sn, client_json, federation_json, standing, state_root, thread_sn)";
+                countable_total, replaces_sn, client_json, federation_json, standing, state_root, thread_sn, redacted_by)";
     TableRows { into, rows }
 }
 

@@ -9,7 +9,6 @@ use homeserver_core::{HeapSize, RoomSn, UserSn, table_bytes};
 use room_engine::Members;
 
 use super::{NewEvent, NumberedAppend, NumberedEvent};
-use crate::events::Standing;
 use crate::unread::{MAIN_TIMELINE, Notice, UnreadTotals};
 use crate::{Engine, Membership, StorageError, Tx, Value, params};
 
@@ -104,7 +103,7 @@ pub(super) async fn of_all(tx: &mut Tx, written: &[NumberedAppend<'_>]) -> Resul
 
 fn each_shown<'a>(written: &'a [NumberedAppend<'a>]) -> impl Iterator<Item = (RoomSn, &'a NumberedEvent<'a>)> {
     let each = written.iter().flat_map(|append| append.events.iter().map(|event| (append.append.room_sn, event)));
-    each.filter(|(_, written)| written.event.standing == Standing::Accepted)
+    each.filter(|(_, written)| written.event.is_news())
 }
 
 /// The number of the thread that the event is in.
@@ -188,7 +187,7 @@ impl UnreadRows {
         for (user_sn, since) in silent.extract_if(|user_sn, _| is_notified(user_sn)) {
             self.silences.insert((user_sn, room_sn, since), before);
         }
-        // Who is silent is now among those of the event and the few others whom it is something else to.
+        // Every silent user is now in the event's list, or among the few to whom the event is something else.
         let is_missing = |user_sn| !silent.contains_key(&user_sn) && unread.silent.binary_search(&user_sn).is_ok();
         if silent.len() == unread.silent.len() && !unread.local_sender.is_some_and(is_missing) {
             known.settled.insert(room_sn, unread.silent.clone());

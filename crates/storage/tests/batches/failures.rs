@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homeserver_core::RoomSn;
+use homeserver_core::{RoomSn, TimelineOrder};
 use storage::{AppendOutcome, Database, EventNumber, StorageError, params};
 use testing::on_both_databases;
 
@@ -85,7 +85,7 @@ on_both_databases! {
         assert!(stored.into_iter().all(|stored| stored));
         assert_eq!(counts.of("SELECT room_heads"), before);
         assert_eq!(highlights(&database).await, vec![2; usize::try_from(ROOMS).unwrap()]);
-        let ids = database.timeline_forwards(RoomSn(7), 0, i64::MAX, 10, None).await.unwrap();
+        let ids = database.timeline_forwards(RoomSn(7), TimelineOrder::START, TimelineOrder::END, 10, None).await.unwrap();
         assert_eq!(ids.iter().map(|event| &*event.event_id).collect::<Vec<_>>(), ["$7 0", "$7 1"]);
         let sql = "SELECT COUNT(*) FROM auth_chain_events WHERE seq = 2";
         assert_eq!(database.query_optional(sql, &[], |row| row.get::<i64>(0)).await.unwrap(), Some(ROOMS));

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use homeserver_core::{KeySn, RoomSn, Timestamp, TypeSn, UserSn};
 use storage::{
-    Append, Database, DatabaseObserver, DatabaseOptions, EventNumber, NewEvent, Notice, Standing, StatementTimes,
-    StorageError, Unread, params,
+    Append, Arrival, Database, DatabaseObserver, DatabaseOptions, EventNumber, NewEvent, Notice, Standing,
+    StatementTimes, StorageError, Unread, params,
 };
 use testing::TestDatabase;
 
@@ -110,6 +110,7 @@ pub(crate) fn state_event(room_sn: i64, event_id: &str, version: i64, auth_event
             auth_events: auth_event.cloned().into_iter().collect(),
             previous_in_chain: auth_event.cloned(),
             state_before: None,
+            arrival: Arrival::default(),
         }],
         resolved: None,
         extremities: None,
@@ -117,5 +118,6 @@ pub(crate) fn state_event(room_sn: i64, event_id: &str, version: i64, auth_event
         joined_change: 0,
         invited_change: 0,
         also: None,
+        is_entry: false,
     }
 }

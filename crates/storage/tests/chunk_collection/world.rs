@@ -8,7 +8,8 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 use room_engine::state_map::{Chunk, ChunkId, Place, StateMap};
 use storage::{
-    Append, AppendOutcome, Database, DatabaseOptions, EventNumber, NewEvent, Standing, StateBefore, StateEffect, params,
+    Append, AppendOutcome, Arrival, Database, DatabaseOptions, EventNumber, NewEvent, Standing, StateBefore,
+    StateEffect, params,
 };
 use testing::TestDatabase;
 
@@ -105,6 +106,7 @@ impl World {
             joined_change: 0,
             invited_change: 0,
             also: None,
+            is_entry: false,
         };
         Draft { append, after, head_after }
     }
@@ -210,6 +212,7 @@ fn message(number: u32, standing: Standing, before: StateBefore) -> NewEvent {
         auth_events: Vec::new(),
         previous_in_chain: None,
         state_before: Some(before),
+        arrival: Arrival::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use homeserver_core::{RoomSn, Timestamp, TypeSn, UserSn};
-use storage::{Append, AppendOutcome, EventNumber, NewEvent, Standing};
+use storage::{Append, AppendOutcome, Arrival, EventNumber, NewEvent, Standing};
 use testing::on_both_databases;
 use tokio::time::{sleep, timeout};
 
@@ -36,6 +36,7 @@ pub(crate) fn message(room_sn: i64, version: i64) -> Append {
             auth_events: Vec::new(),
             previous_in_chain: None,
             state_before: None,
+            arrival: Arrival::default(),
         }],
         resolved: None,
         extremities: None,
@@ -43,6 +44,7 @@ pub(crate) fn message(room_sn: i64, version: i64) -> Append {
         joined_change: 0,
         invited_change: 0,
         also: None,
+        is_entry: false,
     }
 }
 

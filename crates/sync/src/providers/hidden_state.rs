@@ -48,7 +48,7 @@ fn place(event: &StoredEvent) -> Option<Place> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use homeserver_core::{RoomSn, Timestamp, UserSn};
+    use homeserver_core::{RoomSn, TimelineOrder, Timestamp, UserSn};
     use storage::Membership;
 
     use super::super::timelines::empty_timeline;
@@ -58,6 +58,8 @@ mod tests {
     fn event(sn: i64, type_sn: i64) -> Arc<StoredEvent> {
         Arc::new(StoredEvent {
             sn: EventSn(sn),
+            order: TimelineOrder::of(EventSn(sn)),
+            follows_gap: false,
             event_id: "$e".into(),
             room_sn: RoomSn(1),
             type_sn: TypeSn(type_sn),

@@ -30,9 +30,12 @@ impl Providers {
                 break;
             }
             let rooms = [update.room_sn.0];
-            let page = self.database.timelines_backwards(&rooms, after.0, timeline.start.0, at_once).await?;
+            let mut page = self.database.timelines_backwards(&rooms, after, timeline.start, at_once).await?;
+            let is_full = page.len() == EVENTS_AT_ONCE;
+            let gap = page.iter().position(|event| event.follows_gap);
+            page.truncate(gap.map_or(page.len(), |gap| gap + 1));
             let end = match page.last() {
-                Some(oldest) if page.len() == EVENTS_AT_ONCE => Position(oldest.sn.0 - 1),
+                Some(oldest) if is_full || gap.is_some() => oldest.order.before().position(),
                 _ => after,
             };
             let page = self.with_transaction_ids(pass, page).await?;
@@ -40,12 +43,12 @@ impl Providers {
             let is_cut = older.len() > missing;
             older.truncate(missing);
             let first = older.last().filter(|_| is_cut);
-            timeline.start = first.map_or(end, |first| Position(first.sn.0 - 1));
+            timeline.start = first.map_or(end, |first| first.order.before().position());
             timeline.is_limited = is_cut || end > after;
             older.reverse();
             older.append(&mut timeline.events);
             timeline.events = older;
-            if !timeline.is_limited {
+            if !timeline.is_limited || gap.is_some() {
                 break;
             }
         }

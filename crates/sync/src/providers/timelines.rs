@@ -42,15 +42,19 @@ impl Providers {
         update: &RoomUpdate,
         events: &[Arc<StoredEvent>],
     ) -> Result<TimelinePart, RoomError> {
-        let wanted = self.filtered_timeline(pass, events.iter().cloned(), &update.room_id).await?;
-        let is_sieved = wanted.len() < events.len();
+        // What comes before a gap is not what comes before the events after it.
+        let since_gap = events.iter().rposition(|event| event.follows_gap).and_then(|first| events.get(first..));
+        let contiguous = since_gap.unwrap_or(events);
+        let wanted = self.filtered_timeline(pass, contiguous.iter().cloned(), &update.room_id).await?;
+        let is_sieved = wanted.len() < contiguous.len();
         let limit = pass.wants.timeline_limit();
         let cut = wanted.len().saturating_sub(limit);
         let timeline = wanted.get(cut..).unwrap_or_default().to_vec();
-        let is_limited = cut > 0;
-        let start = match timeline.first() {
+        let is_limited = cut > 0 || since_gap.is_some();
+        let first = if cut > 0 { timeline.first() } else { contiguous.first() };
+        let start = match first {
             _ if !is_limited => pass.after(),
-            Some(first) => Position(first.sn.0 - 1),
+            Some(first) => first.order.before().position(),
             None => pass.to,
         };
         let gap = events.iter().filter(|event| !timeline.iter().any(|shown| shown.sn == event.sn)).cloned().collect();
@@ -71,7 +75,7 @@ impl Providers {
         }
         let limit = pass.wants.timeline_limit();
         let wanted = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-        let read = self.database.timelines_backwards(&rooms, after.0, pass.to.0, wanted).await?;
+        let read = self.database.timelines_backwards(&rooms, after, pass.to, wanted).await?;
         let read = self.with_transaction_ids(pass, read).await?;
         let mut by_room: HashMap<RoomSn, Vec<Arc<StoredEvent>>> = HashMap::with_capacity(rooms.len());
         for event in read {
@@ -80,9 +84,13 @@ impl Providers {
         let mut timelines = HashMap::with_capacity(rooms.len());
         for update in updates {
             let mut events = by_room.remove(&update.room_sn).unwrap_or_default();
-            let is_limited = events.len() > limit;
+            // What comes before a gap is not what comes before the events after it.
+            let first = events.iter().position(|event| event.follows_gap).map(|first| first + 1);
+            let is_cut_at_gap = first.is_some_and(|first| first <= limit);
+            events.truncate(first.unwrap_or(events.len()));
+            let is_limited = events.len() > limit || is_cut_at_gap;
             events.truncate(limit);
-            let start = events.last().filter(|_| is_limited).map_or(after, |oldest| Position(oldest.sn.0 - 1));
+            let start = events.last().filter(|_| is_limited).map_or(after, |oldest| oldest.order.before().position());
             events.reverse();
             let read = events.len();
             let events = self.filtered_timeline(pass, events, &update.room_id).await?;
@@ -90,7 +98,7 @@ impl Providers {
             let memberships = vec![Some(Membership::Join); events.len()];
             let start = if limit == 0 && is_limited { pass.to } else { start };
             let mut timeline = TimelinePart { events, memberships, is_limited, is_sieved, start, gap: None };
-            if is_sieved && is_limited {
+            if is_sieved && is_limited && !is_cut_at_gap {
                 self.look_further_back(pass, update, after, &mut timeline).await?;
             }
             timelines.insert(update.room_sn, timeline);
@@ -134,7 +142,7 @@ impl Providers {
         redact_erased(&self.database, &visibility, &mut timeline.events).await?;
         timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
         if let Some(first) = timeline.events.first() {
-            timeline.start = Position(first.sn.0 - 1);
+            timeline.start = first.order.before().position();
         }
         Ok(())
     }
@@ -147,7 +155,7 @@ impl Providers {
         first: &StoredEvent,
     ) -> Result<Visibility, RoomError> {
         // The state just before the event also decides whether a change of visibility or membership is seen.
-        let from = Position(first.sn.0 - 1);
+        let from = first.order.before().position();
         Ok(Visibility::load(&self.database, &self.interned, &update.state, pass.requester.user_sn, from).await?)
     }
 }

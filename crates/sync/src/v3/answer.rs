@@ -7,7 +7,7 @@ use bytes::Bytes;
 use encryption::device_lists::DeviceListChanges;
 use encryption::to_device::Delivery;
 use event_log::tokens::{history_token, partial_sync_token, sync_token};
-use homeserver_core::{Position, Timestamp};
+use homeserver_core::{Position, TimelineOrder, Timestamp};
 use rooms::wire::{ADDED_BYTES, Reader, push_number, push_string, write_list, write_stripped};
 use storage::{AccountDataEntry, KeyCounts, Membership};
 
@@ -276,7 +276,7 @@ fn write_timeline_and_state(out: &mut Vec<u8>, room: &RoomAnswer, pass: &Pass<'_
     });
     out.extend_from_slice(if room.is_limited { b",\"limited\":true" } else { b",\"limited\":false" });
     out.extend_from_slice(b",\"prev_batch\":");
-    push_string(out, &history_token(room.prev_batch));
+    push_string(out, &history_token(TimelineOrder::end_of(room.prev_batch)));
     let key = if pass.wants.state_after { "state_after" } else { "state" };
     out.extend_from_slice(b"},");
     push_string(out, key);

@@ -52,7 +52,7 @@ impl Sync {
             timeline.memberships = timeline.events.iter().map(|event| Some(visibility.membership_at(event))).collect();
         }
         if let Some(first) = timeline.events.first() {
-            timeline.start = Position(first.sn.0 - 1);
+            timeline.start = first.order.before().position();
         }
         // Somebody who has left can still be banned, and sees no state of the time between.
         let departure =

@@ -11,7 +11,7 @@ use room_engine::auth::{AuthState, check};
 use rooms::Reception;
 use ruma::OwnedEventId;
 use serde_json::json;
-use storage::{Append, EventNumber, NewEvent, Standing, later_version};
+use storage::{Append, Arrival, EventNumber, NewEvent, Standing, later_version};
 use testing::{TestDatabase, on_both_databases};
 
 use super::room::{Event, Plan, Room, State, join, join_rule, member, message, state, topic};
@@ -177,6 +177,7 @@ impl Room {
             auth_events: Vec::new(),
             previous_in_chain: None,
             state_before: None,
+            arrival: Arrival::default(),
         };
         let sn = interned.room(self.id.as_str()).await.unwrap();
         let append = Append {
@@ -191,6 +192,7 @@ impl Room {
             joined_change: 0,
             invited_change: 0,
             also: None,
+            is_entry: false,
         };
         server.database.append(append).await.unwrap().await.unwrap().unwrap();
         let copy = self.at(server, sn);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use homeserver_core::{RoomSn, UserSn};
+use homeserver_core::{RoomSn, TimelineOrder, UserSn};
 use room_engine::auth::auth_types_for_event;
 use room_engine::{BuiltEvent, CanonicalObject, EventBuilder, EventReference, Numbers, ParseLimits, Pdu, RoomVersion};
 use rooms::{Draft, Reception, RoomError};
@@ -266,7 +266,7 @@ impl Room {
     }
 
     pub(crate) async fn graph(&self) -> Vec<GraphEvent> {
-        self.server.database.graph_events_after(self.sn, homeserver_core::EventSn(0), 100_000).await.unwrap()
+        self.server.database.graph_events_after(self.sn, TimelineOrder(i64::MIN), 100_000).await.unwrap()
     }
 
     pub(crate) async fn stored(&self, event: &Event) -> GraphEvent {
@@ -301,7 +301,12 @@ impl Room {
 
     /// The IDs of the events that clients see.
     pub(crate) async fn timeline(&self) -> Vec<String> {
-        let events = self.server.database.timeline_forwards(self.sn, 0, i64::MAX, 10_000, None).await.unwrap();
+        let events = self
+            .server
+            .database
+            .timeline_forwards(self.sn, TimelineOrder::START, TimelineOrder::END, 10_000, None)
+            .await
+            .unwrap();
         events.into_iter().map(|event| event.event_id.into()).collect()
     }
 

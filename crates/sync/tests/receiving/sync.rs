@@ -13,6 +13,7 @@ use accounts::uia::Authorisation;
 use event_log::{LogFollower, LogTail, UserRoomsCache, Wakeups};
 use homeserver_core::{FixedClock, Position, Timestamp};
 use room_engine::RoomVersion;
+use rooms::reading::History;
 use serde_json::{Value, json};
 use sync::presence::{PresenceOptions, Presences};
 use sync::providers::{Providers, Wants};
@@ -29,6 +30,7 @@ use super::server::{NOW, Server};
 /// A client of a user of the server under test.
 pub(crate) struct Client {
     sync: Arc<Sync>,
+    pub(crate) history: Arc<History>,
     pub(crate) requester: Requester,
     tail: Arc<LogTail>,
 }
@@ -67,11 +69,14 @@ impl Client {
         let (db, rooms, waiting) = (database.clone(), user_rooms.clone(), wakeups.clone());
         let presences = Presences::start(db, interned.clone(), clock.clone(), rooms, waiting, options, &loops);
         let presences = presences.await.unwrap();
+        let (database_of, states_of, numbers) = (database.clone(), states.clone(), interned.clone());
+        let history = History::new(database_of, numbers, states_of, clock.clone(), ignored_users.clone(), tail.clone());
+        let history = Arc::new(history);
         let providers =
             Providers { database, interned, states, tail: log, user_rooms, ignored_users, typing, presences };
         let sync = Sync::new(providers, clock, wakeups, initial, stopping);
         let sync = Arc::new(sync.with_members_at_once(8));
-        Self { sync, requester, tail }
+        Self { sync, history, requester, tail }
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -82,6 +87,11 @@ impl Client {
     pub(crate) async fn answer(&self, since: Option<Position>) -> Vec<u8> {
         let request = SyncRequest { since, ..everything() };
         self.sync.sync(&self.requester, &request).await.unwrap().into_bytes().await.unwrap()
+    }
+
+    /// The same, as JSON.
+    pub(crate) async fn sync_from(&self, since: Option<Position>) -> Value {
+        serde_json::from_slice(&self.answer(since).await).unwrap()
     }
 
     /// What is new of a room, by what the user is to it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge};
 
 use super::{Metrics, MetricsError, counters, raise, registered};
 
@@ -12,6 +12,7 @@ pub struct FederationMetrics {
     sent: IntCounterVec,
     seconds: Histogram,
     refused: IntCounter,
+    paused_servers: IntGauge,
 }
 
 /// From a server near by to the longest that is waited for.
@@ -33,6 +34,10 @@ impl FederationMetrics {
             "federation_requests_refused_total",
             "Requests refused because another server asked for too much",
         )?;
+        let paused_servers = IntGauge::new(
+            "federation_paused_servers",
+            "Other servers that are left alone for a while because they were not reached, as far as this node knows",
+        )?;
         let group = Self {
             sent: counters(
                 registry,
@@ -42,6 +47,7 @@ impl FederationMetrics {
             )?,
             seconds: registered(registry, Histogram::with_opts(seconds.buckets(SECONDS.to_vec()))?)?,
             refused: registered(registry, refused)?,
+            paused_servers: registered(registry, paused_servers)?,
         };
         for outcome in ["2xx", "4xx", "5xx", "failed", "timed_out"] {
             group.sent.with_label_values(&[outcome]);
@@ -76,6 +82,11 @@ impl FederationMetrics {
         raise(&self.refused, count);
     }
 
+    /// Tells how many servers are left alone because they were not reached.
+    pub fn set_paused_servers(&self, count: usize) {
+        self.paused_servers.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     fn ended(&self, outcome: &str, took: Duration) {
         self.sent.with_label_values(&[outcome]).inc();
         self.seconds.observe(took.as_secs_f64());
@@ -95,6 +106,7 @@ mod tests {
         federation.failed(Duration::from_secs(5));
         federation.timed_out(Duration::from_secs(30));
         federation.set_refused(3);
+        federation.set_paused_servers(2);
         let text = metrics.render().unwrap();
         for line in [
             "federation_requests_sent_total{outcome=\"2xx\"} 1",
@@ -104,6 +116,7 @@ mod tests {
             "federation_requests_sent_total{outcome=\"timed_out\"} 1",
             "federation_request_sent_seconds_bucket{le=\"0.05\"} 2",
             "federation_requests_refused_total 3",
+            "federation_paused_servers 2",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }

@@ -8,6 +8,7 @@ use ruma::{OwnedRoomId, OwnedRoomOrAliasId};
 use serde_json::{Map, Value};
 
 use super::create::RoomAnswer;
+use crate::client::error::ClientResult;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{GuestOrUser, Json, Path};
 
@@ -17,7 +18,7 @@ pub(crate) async fn join_by_id_or_alias(
     Path(room): Path<OwnedRoomOrAliasId>,
     State(memberships): State<Arc<Memberships>>,
     Json(content): Json<Map<String, Value>>,
-) -> ApiResult<Json<RoomAnswer>> {
+) -> ClientResult<Json<RoomAnswer>> {
     check(&content)?;
     let room_id = memberships.join(&requester, &room, content).await?;
     Ok(Json(RoomAnswer { room_id }))
@@ -29,7 +30,7 @@ pub(crate) async fn join(
     Path(room_id): Path<OwnedRoomId>,
     memberships: State<Arc<Memberships>>,
     content: Json<Map<String, Value>>,
-) -> ApiResult<Json<RoomAnswer>> {
+) -> ClientResult<Json<RoomAnswer>> {
     join_by_id_or_alias(requester, Path(room_id.into()), memberships, content).await
 }
 

@@ -8,7 +8,7 @@ use ruma::OwnedRoomOrAliasId;
 
 use super::create::RoomAnswer;
 use super::membership::Reason;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json, Path};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias>
@@ -17,7 +17,7 @@ pub(crate) async fn knock(
     Path(room): Path<OwnedRoomOrAliasId>,
     State(memberships): State<Arc<Memberships>>,
     Json(body): Json<Reason>,
-) -> ApiResult<Json<RoomAnswer>> {
+) -> ClientResult<Json<RoomAnswer>> {
     let room_id = memberships.knock(&requester, &room, body.reason).await?;
     Ok(Json(RoomAnswer { room_id }))
 }

@@ -8,8 +8,8 @@ use rooms::reading::{Direction, History, MessagesRequest};
 use ruma::OwnedRoomId;
 use serde::Deserialize;
 
-use super::reading::{position, room_event_filter};
-use crate::error::ApiResult;
+use super::reading::{place, room_event_filter};
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Path, Query, json_bytes};
 
 #[derive(Deserialize, Debug)]
@@ -38,16 +38,17 @@ pub(crate) async fn messages(
     Path(room_id): Path<OwnedRoomId>,
     Query(parameters): Query<Parameters>,
     State(history): State<Arc<History>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     let request = MessagesRequest {
-        from: position("from", parameters.from.as_deref())?,
-        to: position("to", parameters.to.as_deref())?,
+        from: place("from", parameters.from.as_deref())?,
+        to: place("to", parameters.to.as_deref())?,
         direction: match parameters.dir {
             DirectionParameter::Backwards => Direction::Backwards,
             DirectionParameter::Forwards => Direction::Forwards,
         },
         limit: parameters.limit,
         filter: room_event_filter(parameters.filter.as_deref())?,
+        crosses_gaps: true,
     };
-    Ok(json_bytes(history.messages(&requester, &room_id, &request).await?))
+    Ok(json_bytes(history.messages(&requester, &room_id, &request).await?.json))
 }

@@ -1,16 +1,25 @@
 //! What the endpoints that read rooms have in common.
 
 use accounts::filters::{RoomEventFilter, parse_room_event_filter};
-use event_log::tokens::parse_token;
-use homeserver_core::Position;
+use event_log::tokens::{parse_place, parse_token};
+use homeserver_core::{Position, TimelineOrder};
 
 use crate::error::{ApiError, ApiResult};
 
 /// The position that a token in the query stands for. An empty token counts as none, as clients in use send it.
 pub(super) fn position(key: &str, token: Option<&str>) -> ApiResult<Option<Position>> {
+    parsed(key, token, parse_token)
+}
+
+/// The place in a timeline that a token in the query stands for. An empty token counts as none.
+pub(super) fn place(key: &str, token: Option<&str>) -> ApiResult<Option<TimelineOrder>> {
+    parsed(key, token, parse_place)
+}
+
+fn parsed<T>(key: &str, token: Option<&str>, parse: fn(&str) -> Option<T>) -> ApiResult<Option<T>> {
     let parse = |token| {
         let unknown = || ApiError::invalid_param(format!("{key}: this is not a token that this server gave out"));
-        parse_token(token).ok_or_else(unknown)
+        parse(token).ok_or_else(unknown)
     };
     token.filter(|token| !token.is_empty()).map(parse).transpose()
 }

@@ -1,6 +1,6 @@
 //! What is written is read as it was.
 
-use homeserver_core::{DeviceSn, Timestamp};
+use homeserver_core::{DeviceSn, TimelineOrder, Timestamp};
 
 use super::*;
 use crate::events::RedactedEvent;
@@ -54,6 +54,8 @@ fn entries() -> Vec<LogEntry> {
 fn event() -> StoredEvent {
     StoredEvent {
         sn: EventSn(10),
+        order: TimelineOrder::of(EventSn(10)),
+        follows_gap: false,
         event_id: "$event".into(),
         room_sn: RoomSn(1),
         type_sn: homeserver_core::TypeSn(1),

@@ -1,0 +1,157 @@
+//! Filling gaps in timelines with events that another server tells.
+//!
+//! The events are verified and judged as any other, by the state before them: the first of them by the state that was told, the others by
+//! what follows from it. They get places in the timeline, and change neither the room's end nor its current state.
+
+mod graph;
+mod states;
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use homeserver_core::{EventSn, Timestamp};
+use room_engine::Pdu;
+use room_engine::receipt::{KeyLookup, VerifiedPdu};
+use ruma::{OwnedEventId, RoomId};
+use storage::{EventNames, FetchedEvent, Gap, GapFilling, StorageError};
+
+use self::graph::BackwardGraph;
+use self::states::Judged;
+use crate::resolving::RoomIdentity;
+use crate::{RoomError, Timeline};
+
+/// Events of the past, as another server told them.
+#[derive(Debug)]
+pub struct Backfill<'a> {
+    /// The gap that they are to fill.
+    pub gap: &'a Gap,
+    /// The events, in any order.
+    pub events: &'a [Bytes],
+    /// The states before those of them whose previous events are missing: the IDs of the events, which are all stored.
+    pub states: &'a HashMap<OwnedEventId, Vec<OwnedEventId>>,
+}
+
+/// What is needed to store events of the past.
+#[derive(Clone, Debug, Default)]
+pub struct BackfillNeeds {
+    /// The events whose previous events are missing, the oldest first: the states before them have to be told.
+    pub states_before: Vec<OwnedEventId>,
+    /// Auth events that are not known here.
+    pub auth_events: Vec<OwnedEventId>,
+}
+
+impl Timeline {
+    /// The IDs of the events at the end of a gap, which others are asked from.
+    ///
+    /// # Errors
+    /// [`RoomError`] if the database cannot be read.
+    pub async fn frontier(&self, gap: &Gap) -> Result<Vec<OwnedEventId>, RoomError> {
+        let ids = self.database().event_ids(&gap.frontier).await?;
+        Ok(ids.into_iter().filter_map(|(_, id)| OwnedEventId::try_from(String::from(id)).ok()).collect())
+    }
+
+    /// What has to be fetched before events of the past can be stored.
+    ///
+    /// # Errors
+    /// [`RoomError::NoSuchRoom`] if the room is not known here.
+    pub async fn needs_of_backfill<K: KeyLookup + Sync + ?Sized>(
+        &self,
+        room_id: &RoomId,
+        gap: &Gap,
+        events: &[Bytes],
+        keys: &K,
+    ) -> Result<BackfillNeeds, RoomError> {
+        let room = self.identity_of(room_id).await?;
+        let graph = self.backward_graph(&room, gap, events, keys).await?;
+        let mut needs = BackfillNeeds::default();
+        for event in &graph.events {
+            if graph.follows_gap(event.event()) {
+                needs.states_before.push(event.event().event_id().to_owned());
+            }
+            needs.auth_events.extend(event.needed_events().into_iter().filter(|id| !graph.is_stored_or_new(id)));
+        }
+        needs.auth_events.sort_unstable();
+        needs.auth_events.dedup();
+        Ok(needs)
+    }
+
+    /// Stores events of the past in a gap. Returns how many were stored; none if another request has filled the gap.
+    ///
+    /// # Errors
+    /// [`RoomError::NoSuchRoom`] if the room is not known here; [`RoomError::Invalid`] if a told state cannot be used.
+    #[tracing::instrument(level = "debug", skip_all, fields(events = backfill.events.len()))]
+    pub async fn store_backfilled<K: KeyLookup + Sync + ?Sized>(
+        &self,
+        room_id: &RoomId,
+        backfill: &Backfill<'_>,
+        keys: &K,
+    ) -> Result<usize, RoomError> {
+        let room = self.identity_of(room_id).await?;
+        // State events have their numbers before the states that they are in.
+        self.store_outliers(&room, backfill.events, keys).await?;
+        let graph = self.backward_graph(&room, backfill.gap, backfill.events, keys).await?;
+        let (judged, chunks) = self.judge_past(&room, &graph, backfill.states).await?;
+        let names = self.names_of(judged.iter().map(|judged| &judged.pdu).collect::<Vec<_>>().into_iter()).await?;
+        let redacted = self.redacted_before(&room, judged.iter().map(|judged| &judged.pdu)).await?;
+        let mut events = Vec::with_capacity(judged.len());
+        for judged in judged.iter().rev() {
+            let already = redacted.get(judged.pdu.event_id());
+            let kept = already.map_or(&judged.pdu, |already| &already.pdu);
+            let by = already.map(|already| already.by.0);
+            events.push(graph.fetched(judged, kept, by, &names)?);
+        }
+        let kept_frontier = graph.kept_frontier(&judged);
+        let stored = events.len();
+        if stored == 0 && kept_frontier.len() == backfill.gap.frontier.len() {
+            return Ok(0);
+        }
+        let filling = GapFilling { room_sn: room.room_sn, gap: backfill.gap.clone(), events, kept_frontier, chunks };
+        Ok(if self.database().fill_gap(filling).await? { stored } else { 0 })
+    }
+
+    async fn backward_graph<K: KeyLookup + Sync + ?Sized>(
+        &self,
+        room: &RoomIdentity,
+        gap: &Gap,
+        events: &[Bytes],
+        keys: &K,
+    ) -> Result<BackwardGraph, RoomError> {
+        let verified = self.verify_all(room.version, &room.room_id, events, keys).await?;
+        let verified: Vec<VerifiedPdu> = verified.into_iter().flatten().collect();
+        BackwardGraph::load(self.database(), room, gap, verified).await
+    }
+}
+
+impl BackwardGraph {
+    /// An event as it is stored; `kept` is what is left of it.
+    fn fetched(
+        &self,
+        judged: &Judged,
+        kept: &Pdu,
+        redacted_by: Option<EventSn>,
+        names: &EventNames,
+    ) -> Result<FetchedEvent, RoomError> {
+        let pdu = &judged.pdu;
+        let nameless = || StorageError::Corrupt(format!("what event {} names has no numbers", pdu.event_id()));
+        let state_key_sn = match pdu.state_key() {
+            Some(state_key) => Some(*names.keys.get(state_key).ok_or_else(nameless)?),
+            None => None,
+        };
+        Ok(FetchedEvent {
+            stored: self.number(pdu.event_id()),
+            event_id: pdu.event_id().as_str().into(),
+            type_sn: *names.types.get(pdu.event_type()).ok_or_else(nameless)?,
+            state_key_sn,
+            sender_sn: *names.users.get(pdu.sender().as_str()).ok_or_else(nameless)?,
+            origin_server_ts: Timestamp(pdu.origin_server_ts()),
+            depth: pdu.depth(),
+            client_json: kept.client_json().clone(),
+            federation_json: kept.federation_json().clone(),
+            replaces_sn: judged.replaces,
+            redacted_by,
+            standing: judged.standing,
+            state: judged.state,
+            follows_gap: self.follows_gap(pdu),
+        })
+    }
+}
