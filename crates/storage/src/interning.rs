@@ -67,17 +67,13 @@ impl Names {
     }
 
     /// The numbers of many texts, those without a number being given one, all in one transaction.
-    async fn intern_all(
-        &self,
-        database: &Database,
-        texts: impl Iterator<Item = &str>,
-    ) -> Result<HashMap<Box<str>, i64>, StorageError> {
+    async fn intern_all(&self, database: &Database, texts: &[&str]) -> Result<HashMap<Box<str>, i64>, StorageError> {
         let mut numbers = HashMap::new();
         let mut unknown: HashSet<String> = HashSet::new();
         for text in texts {
-            match self.by_text.get(text) {
-                Some(number) => drop(numbers.insert(text.into(), number)),
-                None => drop(unknown.insert(text.to_owned())),
+            match self.by_text.get(*text) {
+                Some(number) => drop(numbers.insert((*text).into(), number)),
+                None => drop(unknown.insert((*text).to_owned())),
             }
         }
         let unknown: Vec<String> = unknown.into_iter().collect();
@@ -168,12 +164,7 @@ impl Interned {
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
-    pub async fn intern_all<'a>(
-        &self,
-        users: impl Iterator<Item = &'a str>,
-        types: impl Iterator<Item = &'a str>,
-        keys: impl Iterator<Item = &'a str>,
-    ) -> Result<EventNames, StorageError> {
+    pub async fn intern_all(&self, users: &[&str], types: &[&str], keys: &[&str]) -> Result<EventNames, StorageError> {
         let users = self.users.intern_all(&self.database, users).await?;
         let types = self.types.intern_all(&self.database, types).await?;
         let keys = self.keys.intern_all(&self.database, keys).await?;
