@@ -60,7 +60,7 @@ impl Timeline {
 
     async fn entry<'a>(&self, checked: &'a CheckedImport) -> Result<Entry<'a>, RoomError> {
         let pdus = checked.evidence_at().map(|(.., event)| &event.pdu).chain(std::iter::once(&checked.member));
-        let names = self.names_of(pdus.collect::<Vec<_>>().into_iter()).await?;
+        let names = self.names_of(&pdus.collect::<Vec<_>>()).await?;
         let (mut told, mut memberships) = (BTreeMap::new(), BTreeMap::new());
         for (kind, key, event) in checked.evidence_at() {
             let place = place_of(&names, kind, key)?;
