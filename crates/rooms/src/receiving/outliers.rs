@@ -148,11 +148,14 @@ impl Timeline {
 
     /// The numbers of the users, types and state keys of events.
     pub(super) async fn names_of(&self, pdus: &[&Pdu]) -> Result<EventNames, StorageError> {
-        let mut users: Vec<&str> = pdus.iter().map(|pdu| pdu.sender().as_str()).collect();
-        users.extend(pdus.iter().filter(|pdu| pdu.event_type() == "m.room.member").filter_map(|pdu| pdu.state_key()));
-        let types: Vec<&str> = pdus.iter().map(|pdu| pdu.event_type()).collect();
-        let keys: Vec<&str> = pdus.iter().filter_map(|pdu| pdu.state_key()).collect();
-        self.interned().intern_all(&users, &types, &keys).await
+        let (mut users, mut types, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        for pdu in pdus {
+            users.push(pdu.sender().as_str());
+            users.extend(pdu.state_key().filter(|_| pdu.event_type() == "m.room.member"));
+            types.push(pdu.event_type());
+            keys.extend(pdu.state_key());
+        }
+        self.interned().intern_all(users, types, keys).await
     }
 }
 
