@@ -71,9 +71,9 @@ impl Names {
         let mut numbers = HashMap::new();
         let mut unknown: HashSet<String> = HashSet::new();
         for text in texts {
-            match self.by_text.get(*text) {
-                Some(number) => drop(numbers.insert((*text).into(), number)),
-                None => drop(unknown.insert((*text).to_owned())),
+            match self.by_text.get(text) {
+                Some(number) => drop(numbers.insert(text.into(), number)),
+                None => drop(unknown.insert(text.to_owned())),
             }
         }
         let unknown: Vec<String> = unknown.into_iter().collect();
