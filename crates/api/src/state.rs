@@ -30,6 +30,7 @@ use homeserver_core::Identity;
 use media::ContentRepository;
 use replication::backfill::Backfill;
 use replication::memberships::SharedMemberships;
+use replication::outbox::Outbox;
 use replication::receiving::Receiving;
 use replication::requests::RoomRequests;
 use replication::resident::Resident;
@@ -196,6 +197,8 @@ components! {
     replication: ReplicationComponents {
         /// Fetches the past of rooms.
         backfill: Arc<Backfill>,
+        /// Sends events to other servers, unless this one talks to none.
+        outbox: Option<Arc<Outbox>>,
         /// Takes in what other servers send.
         receiving: Arc<Receiving>,
         /// Asks other servers about rooms.

@@ -143,7 +143,7 @@ impl Reachability {
     }
 
     /// A request that began at `began` has not reached a server.
-    pub(crate) async fn missed(&self, server: &ServerName, began: Timestamp) {
+    pub async fn missed(&self, server: &ServerName, began: Timestamp) {
         let now = self.clock.now();
         let failing = {
             let mut known = self.known.lock();

@@ -196,7 +196,10 @@ impl Reading {
                 // Each is told as account data too.
                 LogEntry::NotificationRules { .. } => {}
                 // Nobody is shown it.
-                LogEntry::Account { .. } | LogEntry::RoomForgotten { .. } | LogEntry::Media { .. } => {}
+                LogEntry::Account { .. }
+                | LogEntry::RoomForgotten { .. }
+                | LogEntry::Forward { .. }
+                | LogEntry::Media { .. } => {}
                 LogEntry::Devices { devices, change: DeviceChange::Messages, .. } => {
                     wakeups.wake(devices.iter().map(|(user_sn, _)| *user_sn));
                 }

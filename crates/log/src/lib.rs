@@ -15,16 +15,19 @@
 //! | the newest part of the log | `log_tail` | its share, at most a sixteenth of the budget, and 50,000 entries | the log |
 //! | the rooms of users | `user_rooms` | its share | the log |
 //! | the members of rooms who have accounts here | `room_members` | its share | the log |
+//! | the other servers of rooms | `room_servers` | its share | the log |
 //! | requests that wait for something new | | one entry for each: `server.max_connections` | each request |
 //! | transactions whose readers are to be woken | | a queue of 1,024 | [`LogFollower`] |
 
 mod follower;
+mod room_servers;
 mod tail;
 pub mod tokens;
 mod user_rooms;
 mod wakeups;
 
 pub use follower::{FollowObserver, LogFollower, LogProgress};
+pub use room_servers::RoomServers;
 pub use tail::LogTail;
 pub use user_rooms::{Place, UserRooms, UserRoomsCache};
 pub use wakeups::{Wakeup, Wakeups};

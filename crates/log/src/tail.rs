@@ -194,6 +194,7 @@ fn cost(entry: &LogEntry) -> u64 {
         | LogEntry::Account { .. }
         | LogEntry::RoomForgotten { .. }
         | LogEntry::RemoteMembership { .. }
+        | LogEntry::Forward { .. }
         | LogEntry::Media { .. }
         | LogEntry::Devices { .. }
         | LogEntry::DeviceList { .. }

@@ -70,6 +70,7 @@ pub(crate) async fn append_all(
     tx.insert_into_tables(&tables).await?;
     rows::write_removals(tx, rows::each_effect(&written)).await?;
     rows::mark_local_members(tx, rows::each_effect(&written)).await?;
+    rows::add_servers(tx, rows::each_effect(&written)).await?;
     rows::write_redactions(tx, &written).await?;
     arrivals::write_gaps(tx, &written).await?;
     arrivals::write_places(tx, &written).await?;

@@ -62,6 +62,7 @@ mod membership;
 mod migrations;
 mod nodes;
 mod openid_tokens;
+mod outbox;
 #[cfg(test)]
 mod plans;
 mod presence;
@@ -124,6 +125,7 @@ pub use media::{Filled, Media, MediaContent, MediaKey, ThumbnailKey};
 pub use membership::{FirstMember, Membership, RoomMembership};
 pub use migrations::MIGRATIONS;
 pub use nodes::Node;
+pub use outbox::{Due, OutboxProgress, OutgoingEvent};
 pub use presence::{DevicePresence, NewPresence, Presence, PresenceState};
 pub use push_rules::{AudienceMember, StoredPushRules};
 pub use rate_limit_overrides::RateOverride;

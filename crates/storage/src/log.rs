@@ -7,7 +7,7 @@ mod written;
 use std::sync::Arc;
 
 use database::{Entry, Readers};
-use homeserver_core::{DeviceSn, Position, RoomSn, UserSn};
+use homeserver_core::{DeviceSn, EventSn, Position, RoomSn, UserSn};
 
 use crate::events::StoredEvent;
 use crate::media::MediaKey;
@@ -99,6 +99,15 @@ pub enum LogEntry {
         /// The new membership.
         membership: Membership,
     },
+    /// An event of a user of another server is to be passed on to the other servers of its room. Clients are not shown it.
+    Forward {
+        /// Its position in the log.
+        position: Position,
+        /// The room.
+        room_sn: RoomSn,
+        /// The event.
+        event_sn: EventSn,
+    },
     /// What is stored of media was changed or removed. Clients are not shown it.
     Media {
         /// Its position in the log.
@@ -168,13 +177,14 @@ impl LogEntry {
             | Self::Account { position, .. }
             | Self::RoomForgotten { position, .. }
             | Self::RemoteMembership { position, .. }
+            | Self::Forward { position, .. }
             | Self::Media { position, .. }
             | Self::Devices { position, .. }
             | Self::DeviceList { position, .. } => *position,
         }
     }
 
-    /// Whether clients are shown it. What they are not shown is for what this process keeps in memory.
+    /// Whether clients or other servers are told of it. Everything else is for what this process keeps in memory.
     #[must_use]
     pub fn is_shown(&self) -> bool {
         !matches!(self, Self::Account { .. } | Self::RoomForgotten { .. } | Self::Media { .. } | Self::Devices { .. })
@@ -194,6 +204,7 @@ impl LogEntry {
             | Self::StateKnown { .. }
             | Self::Account { .. }
             | Self::RoomForgotten { .. }
+            | Self::Forward { .. }
             | Self::Media { .. }
             | Self::Devices { .. }
             | Self::DeviceList { .. }
@@ -218,6 +229,7 @@ impl LogEntry {
             | Self::Presence(_)
             | Self::Account { .. }
             | Self::RoomForgotten { .. }
+            | Self::Forward { .. }
             | Self::Media { .. }
             | Self::Devices { .. }
             | Self::DeviceList { .. } => None,

@@ -21,7 +21,8 @@ pub use health::{
 pub use logs::{LogOptions, Logs, LogsError, check_filter, install_logs, subscriber};
 pub use metrics::{
     CacheCounts, DatabaseMetrics, FederationMetrics, JobMetrics, JobReading, LimitMetrics, LogMetrics, LogReading,
-    Metrics, MetricsError, PoolReading, RateLimitMetrics, StatementTimes, StatisticsReading, SyncReading,
+    Metrics, MetricsError, OutboxMetrics, PoolReading, RateLimitMetrics, StatementTimes, StatisticsReading,
+    SyncReading,
 };
 pub use trace::{
     RemoteTraces, RequestFacts, RequestSpan, SpanCounts, TraceOptions, Traces, inject_trace_context, record_requester,

@@ -54,6 +54,18 @@ struct Shared {
     requests: Vec<ReceivedRequest>,
 }
 
+impl Shared {
+    fn answer_to(&self, path: &str) -> Option<&PreparedAnswer> {
+        let below = || self.answers.iter().find(|(prefix, _)| is_under(path, prefix)).map(|(_, answer)| answer);
+        self.answers.get(path).or_else(below)
+    }
+}
+
+/// Whether a path is that one, or begins with it if it ends with `/`.
+fn is_under(path: &str, known: &str) -> bool {
+    path == known || (known.ends_with('/') && path.starts_with(known))
+}
+
 /// What a test has it answer.
 #[derive(Clone)]
 struct PreparedAnswer {
@@ -167,7 +179,7 @@ impl RemoteServer {
         self.answer(KEYS, 200, self.signed(keys).to_string());
     }
 
-    /// Answers requests for `path`, whatever their query, from now on.
+    /// Answers requests for `path`, whatever their query, from now on; for all paths that begin with it if it ends with `/`.
     pub fn answer(&self, path: &str, status: u16, body: impl Into<Bytes>) {
         self.answer_with(path, status, &[], body);
     }
@@ -192,10 +204,11 @@ impl RemoteServer {
         self.shared.lock().dripping.push(path.to_owned());
     }
 
-    /// What it was asked under `path`, so far.
+    /// What it was asked under `path`, so far; under all paths that begin with it if it ends with `/`.
     #[must_use]
     pub fn requests(&self, path: &str) -> Vec<ReceivedRequest> {
-        let is_of_path = |request: &&ReceivedRequest| request.uri.split('?').next() == Some(path);
+        let is_of_path =
+            |request: &&ReceivedRequest| request.uri.split('?').next().is_some_and(|asked| is_under(asked, path));
         self.shared.lock().requests.iter().filter(is_of_path).cloned().collect()
     }
 
@@ -284,7 +297,7 @@ async fn answer(
         let mut shared = shared.lock();
         let Parts { method, uri, headers, .. } = parts;
         shared.requests.push(ReceivedRequest { method, uri: uri.to_string(), headers, body });
-        if shared.silent.contains(&path) { Err(()) } else { Ok(shared.answers.get(&path).cloned()) }
+        if shared.silent.contains(&path) { Err(()) } else { Ok(shared.answer_to(&path).cloned()) }
     };
     match found {
         Err(()) => std::future::pending().await,

@@ -116,7 +116,7 @@ impl SharedMemberships {
             is_partial: members_omitted,
             servers_in_room,
         };
-        match self.parts.timeline.import_room(import, &keys).await {
+        match self.parts.timeline.import_room(&import, &keys).await {
             Ok(_) => Ok(()),
             Err(RoomError::Invalid(reason)) => Err(RequestError::bad_answer(server, &reason).into()),
             Err(error) => Err(error.into()),

@@ -103,8 +103,9 @@ impl Receiving {
         if missing.is_empty() {
             return Ok(());
         }
-        let events =
-            missing.iter().take(MAX_SINGLE).map(|event_id| self.fetch_event(origin, event_id, deadline).boxed());
+        // Collected, because the compiler does not see otherwise that they can be sent.
+        let fetch = |event_id| self.fetch_event(origin, event_id, deadline).boxed();
+        let events: Vec<_> = missing.iter().map(|event_id| &**event_id).take(MAX_SINGLE).map(fetch).collect();
         let events: Vec<_> = futures::stream::iter(events).buffer_unordered(SINGLE_AT_ONCE).collect().await;
         self.store_told(room, events.into_iter().flatten()).await
     }

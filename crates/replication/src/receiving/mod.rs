@@ -7,6 +7,7 @@
 //! <https://spec.matrix.org/v1.19/server-server-api/#transactions>
 
 mod answered;
+mod completing;
 mod edus;
 mod fetching;
 mod gaps;
@@ -26,6 +27,7 @@ use serde_json::{Map, Value, json};
 use storage::{Database, Interned, StorageError};
 
 use self::answered::Answered;
+pub use self::completing::RoomCompletion;
 use crate::edus::{Edu, EduReceivers};
 use crate::memberships::SharedMemberships;
 use crate::requests::RoomRequests;
@@ -140,8 +142,8 @@ impl Receiving {
 
     async fn receive(&self, origin: &OwnedServerName, transaction: Transaction) -> Result<Bytes, ReceivingError> {
         let rooms = by_room(transaction.pdus);
-        // Boxed, because the compiler does not see otherwise that they can be sent.
-        let work = rooms.into_iter().map(|(room_id, pdus)| self.room(origin, room_id, pdus).boxed());
+        // Boxed and collected, because the compiler does not see otherwise that they can be sent.
+        let work: Vec<_> = rooms.into_iter().map(|(room_id, pdus)| self.room(origin, room_id, pdus).boxed()).collect();
         let outcomes: Vec<Result<Outcomes, RoomError>> =
             futures::stream::iter(work).buffer_unordered(ROOMS_AT_ONCE).collect().await;
         let edus: Vec<Edu> =

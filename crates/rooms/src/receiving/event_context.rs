@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use room_engine::Pdu;
+use room_engine::auth::{AuthState, StateLookup as _};
 use room_engine::receipt::{Dropped, VerifiedPdu};
 use room_engine::state_map::StateMap;
 use ruma::OwnedEventId;
@@ -138,6 +139,14 @@ impl EventContext {
     /// The auth events of an event, in its order.
     pub(super) fn auth_events_of(&self, pdu: &Pdu) -> Vec<&GraphEvent> {
         pdu.auth_events().iter().filter_map(|id| self.auth_events.get(id)).collect()
+    }
+
+    /// The member events among the auth events of whose users a state has none.
+    pub(super) fn members_beside(&self, state: &AuthState) -> Vec<Pdu> {
+        let accepted = self.parsed.values().filter(|(_, is_rejected)| !is_rejected).map(|(event, _)| event);
+        let members = accepted.filter(|event| event.event_type() == "m.room.member");
+        let is_beside = |event: &&Pdu| event.state_key().is_some_and(|key| state.get("m.room.member", key).is_none());
+        members.filter(is_beside).cloned().collect()
     }
 
     /// The auth event with the type and state key of the event itself.

@@ -16,6 +16,9 @@ use super::{OutlierReport, Reception};
 use crate::resolving::RoomIdentity;
 use crate::{RoomError, Timeline};
 
+/// So many servers are remembered that may know the rest of a state that is told in part.
+const MAX_SERVERS: usize = 50;
+
 /// A room as another server told of it: the answer to `send_join`.
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid>
@@ -58,6 +61,8 @@ struct CheckedImport {
     batch: JudgedBatch,
     state: ToldPlaces,
     is_partial: bool,
+    /// Servers that may know the rest of a state that is told in part.
+    servers: Vec<OwnedServerName>,
 }
 
 impl Timeline {
@@ -133,7 +138,9 @@ impl Timeline {
         let batch = self.judge_batch(room, events, Some(&create)).await?;
         let is_of_state = |id: &OwnedEventId| batch.evidence.get(id).is_some_and(|event| !event.is_rejected);
         let state = told.into_iter().filter(|(_, id)| is_of_state(id)).collect();
-        let checked = CheckedImport { member, verified_member, batch, state, is_partial: import.is_partial };
+        let servers = import.servers_in_room.iter().take(MAX_SERVERS).cloned().collect();
+        let is_partial = import.is_partial;
+        let checked = CheckedImport { member, verified_member, batch, state, is_partial, servers };
         if !checked.state.values().any(|event_id| *event_id == create) {
             return Err(invalid("its create event is not allowed"));
         }

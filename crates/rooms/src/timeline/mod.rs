@@ -205,6 +205,10 @@ impl Timeline {
         &self.interned
     }
 
+    pub(super) fn shared_interned(&self) -> Arc<Interned> {
+        self.interned.clone()
+    }
+
     pub(super) fn states(&self) -> &RoomStates {
         &self.states
     }

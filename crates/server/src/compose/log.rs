@@ -7,7 +7,7 @@ use encryption::{
     keys::Keys,
     to_device::{QueueLimits, ToDevice},
 };
-use event_log::{LogFollower, LogProgress, LogTail, UserRoomsCache, Wakeups};
+use event_log::{LogFollower, LogProgress, LogTail, RoomServers, UserRoomsCache, Wakeups};
 use storage::RoomStates;
 
 use super::{foundation::Foundation, observing};
@@ -22,6 +22,7 @@ pub(crate) struct LogParts {
     pub(super) keys: Arc<Keys>,
     pub(super) tail: Arc<LogTail>,
     pub(super) user_rooms: Arc<UserRoomsCache>,
+    pub(super) room_servers: Arc<RoomServers>,
     pub(super) wakeups: Arc<Wakeups>,
     pub(super) progress: Arc<LogProgress>,
 }
@@ -38,6 +39,7 @@ impl LogParts {
         // These come before the tail: a reader that finds their change in the tail asks them for the rest.
         let typing = Typing::start(database.clone(), interned.clone(), clock.clone(), loops).await?;
         let ignored_users = IgnoredUsers::follow(database);
+        let room_servers = RoomServers::follow(database, interned.clone(), identity.server_name.as_str());
         let to_device = ToDevice::follow(database, interned.clone(), clock.clone(), QueueLimits::default());
         let keys = Keys::follow(database, interned.clone(), identity.server_name.clone());
         let log = metrics.log().clone();
@@ -45,7 +47,7 @@ impl LogParts {
         let progress = LogFollower::start_observed(database, tail.clone(), user_rooms.clone(), wakeups.clone(), lag);
         observing::observe_log(metrics, progress.clone());
         let typing = Arc::new(typing);
-        Ok(Self { states, typing, ignored_users, to_device, keys, tail, user_rooms, wakeups, progress })
+        Ok(Self { states, typing, ignored_users, to_device, keys, tail, user_rooms, room_servers, wakeups, progress })
     }
 
     /// Takes over how long a request waits for the whole state of a room.

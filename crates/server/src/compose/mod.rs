@@ -64,9 +64,9 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let media = MediaParts::new(config, &foundation, &federation);
     let encryption = encryption::components(&foundation, &log);
     let sync = sync::components(config, &foundation, &log, &encryption).await?;
-    let replication = replication::components(&foundation, &rooms, &federation, (&log, &sync, &encryption));
+    let replication = replication::components(config, &foundation, &rooms, &federation, (&log, &sync, &encryption))?;
     let operations = OperationsParts::new(config, &foundation, &log);
-    jobs::start(config, &foundation, &accounts, &rooms, &media).await?;
+    jobs::start(config, &foundation, &accounts, &rooms, &media, &replication.receiving).await?;
     let state = ApiState::new(Components {
         operations: operations.components.clone(),
         accounts: accounts.components.clone(),
@@ -75,7 +75,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         sync,
         media: media.components.clone(),
         federation: federation.components.clone(),
-        replication,
+        replication: replication.clone(),
     });
     let is_federated = config.federation.enabled;
     Ok(Application { state, foundation, operations, log, accounts, rooms, media, federation, is_federated, lock })

@@ -4,24 +4,29 @@ use std::sync::Arc;
 
 use accounts::{asking::Shares, rate_limits::LimitedAction};
 use api::state::{EncryptionComponents, ReplicationComponents, SyncComponents};
+use config::Config;
 use encryption::device_lists::RemoteDeviceLists;
 use replication::{
     backfill::{Backfill, BackfillParts},
     edus::{EduReceiver, EduReceivers},
     memberships::{SharedMemberships, SharedMembershipsParts},
+    outbox::{Outbox, OutboxParts},
     receiving::{Receiving, ReceivingParts},
     requests::RoomRequests,
     resident::{Resident, ResidentParts},
 };
+use telemetry::OutboxMetrics;
 
 use super::{federation::FederationParts, foundation::Foundation, log::LogParts, rooms::RoomsParts};
+use crate::StartError;
 
 pub(super) fn components(
+    config: &Config,
     foundation: &Foundation,
     rooms: &RoomsParts,
     federation: &FederationParts,
     (log, sync, encryption): (&LogParts, &SyncComponents, &EncryptionComponents),
-) -> ReplicationComponents {
+) -> Result<ReplicationComponents, StartError> {
     let Foundation { database, interned, identity, clock, rate_limits, heavy_work, .. } = foundation;
     let resident = ResidentParts {
         database: database.clone(),
@@ -69,13 +74,47 @@ pub(super) fn components(
         receiving: receiving.clone(),
         shares: Shares::new(LimitedAction::RemoteQueries, rate_limits.clone(), heavy_work.remote_queries.clone()),
     };
-    ReplicationComponents {
+    Ok(ReplicationComponents {
+        outbox: outbox(config, foundation, log, federation)?,
         backfill: Arc::new(Backfill::new(backfill)),
         receiving,
         room_requests: requests,
         resident: Arc::new(Resident::new(resident)),
         shared_memberships,
+    })
+}
+
+/// Begins to send what other servers do not have yet.
+fn outbox(
+    config: &Config,
+    foundation: &Foundation,
+    log: &LogParts,
+    federation: &FederationParts,
+) -> Result<Option<Arc<Outbox>>, StartError> {
+    if !config.federation.enabled {
+        return Ok(None);
     }
+    let metrics = OutboxMetrics::new(&foundation.metrics)?;
+    let parts = OutboxParts {
+        database: foundation.database.clone(),
+        interned: foundation.interned.clone(),
+        tail: log.tail.clone(),
+        room_servers: log.room_servers.clone(),
+        client: federation.client.clone(),
+        reachability: federation.reachability.clone(),
+        clock: foundation.clock.clone(),
+        server_name: foundation.identity.server_name.clone(),
+    };
+    let outbox = Outbox::start(parts, &foundation.loops);
+    foundation.metrics.before_reading({
+        let outbox = outbox.clone();
+        move || {
+            let figures = outbox.figures();
+            metrics.set_destinations(figures.destinations, figures.behind, figures.waiting);
+            metrics.set_transactions(figures.transactions, figures.failures);
+        }
+    });
+    Ok(Some(outbox))
 }
 
 /// Who takes what other servers tell beside events.

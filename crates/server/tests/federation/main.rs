@@ -12,6 +12,7 @@ mod asking;
 mod media;
 mod notary;
 mod openid;
+mod outbox;
 mod received;
 mod remote_user;
 

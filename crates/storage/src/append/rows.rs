@@ -9,7 +9,7 @@ use room_engine::state_map::Chunk;
 use super::{Append, Effect, NumberedAppend, NumberedEvent, Redaction, WriterHead, arrivals};
 use crate::client_transactions::ClientTransaction;
 use crate::unread::MAIN_TIMELINE;
-use crate::{StorageError, Tx, Value, params};
+use crate::{Membership, StorageError, Tx, Value, params};
 
 /// The number in `state_changes` where a type and state key have no event any more.
 const NO_EVENT: i64 = 0;
@@ -206,6 +206,31 @@ pub(crate) async fn mark_local_members(
         mark_local(tx, room_sn, &users).await?;
     }
     Ok(())
+}
+
+/// Notes which servers have come into which rooms.
+pub(crate) async fn add_servers(
+    tx: &mut Tx,
+    effects: impl Iterator<Item = (RoomSn, &Effect)>,
+) -> Result<(), StorageError> {
+    let is_join = |effect: &Effect| !effect.stays_joined && matches!(effect.membership, Some((_, Membership::Join)));
+    let joined = effects.filter(|(_, effect)| is_join(effect));
+    let rows: Vec<Vec<Value<'_>>> =
+        joined.filter_map(|(room_sn, effect)| Some(vec![room_sn.into(), effect.membership?.0.into()])).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let servers = "INSERT INTO servers (server_name) \
+                   SELECT DISTINCT substr(u.user_id, instr(u.user_id, ':') + 1) AS server_name \
+                   FROM ROWS(room_sn, user_sn) r JOIN users u ON u.user_sn = r.user_sn \
+                   WHERE r.room_sn > 0 AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.user_sn = r.user_sn) \
+                   ORDER BY server_name ON CONFLICT DO NOTHING";
+    tx.execute_rows(servers, &rows).await?;
+    let in_rooms = "INSERT INTO room_servers (server_sn, room_sn) SELECT DISTINCT s.server_sn, r.room_sn \
+                    FROM ROWS(room_sn, user_sn) r JOIN users u ON u.user_sn = r.user_sn \
+                    JOIN servers s ON s.server_name = substr(u.user_id, instr(u.user_id, ':') + 1) \
+                    WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.user_sn = r.user_sn) ON CONFLICT DO NOTHING";
+    tx.execute_rows(in_rooms, &rows).await
 }
 
 /// Marks the members of a room who have an account here.

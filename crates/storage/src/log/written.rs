@@ -44,6 +44,8 @@ enum WrittenEntry {
     RoomForgotten(Position, RoomSn, UserSn),
     /// Position, room, user and the new membership.
     RemoteMembership(Position, RoomSn, WrittenMembership),
+    /// Position, room, event.
+    Forward(Position, RoomSn, EventSn),
     /// Position, server names and media IDs.
     Media(Position, Vec<(String, String)>),
     /// Position, users with their devices, the code of what has changed.
@@ -117,6 +119,7 @@ impl From<&LogEntry> for WrittenEntry {
             LogEntry::RemoteMembership { position, room_sn, user_sn, membership } => {
                 Self::RemoteMembership(*position, *room_sn, written_membership((*user_sn, *membership)))
             }
+            LogEntry::Forward { position, room_sn, event_sn } => Self::Forward(*position, *room_sn, *event_sn),
             LogEntry::Media { position, media } => {
                 let keys = media.iter().map(|key| (key.server_name.clone(), key.media_id.clone()));
                 Self::Media(*position, keys.collect())
@@ -152,6 +155,7 @@ impl WrittenEntry {
                 let (user_sn, membership) = read_membership(membership)?;
                 LogEntry::RemoteMembership { position, room_sn, user_sn, membership }
             }
+            Self::Forward(position, room_sn, event_sn) => LogEntry::Forward { position, room_sn, event_sn },
             Self::Media(position, keys) => {
                 let keys = keys.into_iter().map(|(server_name, media_id)| MediaKey { server_name, media_id });
                 LogEntry::Media { position, media: keys.collect() }

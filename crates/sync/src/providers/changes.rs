@@ -130,7 +130,10 @@ impl Providers {
             LogEntry::Receipt(_) | LogEntry::Typing { .. } => {}
             LogEntry::Presence(_) | LogEntry::NotificationRules { .. } => {}
             LogEntry::Event(_) | LogEntry::StateResolved { .. } | LogEntry::StateKnown { .. } => {}
-            LogEntry::Account { .. } | LogEntry::RoomForgotten { .. } | LogEntry::Media { .. } => {}
+            LogEntry::Account { .. }
+            | LogEntry::RoomForgotten { .. }
+            | LogEntry::Forward { .. }
+            | LogEntry::Media { .. } => {}
             // Devices are told by `devices`.
             LogEntry::Devices { .. } | LogEntry::DeviceList { .. } => {}
             LogEntry::AccountData { user_sn, .. } => has_account_data |= *user_sn == pass.requester.user_sn,

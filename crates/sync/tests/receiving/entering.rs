@@ -145,7 +145,22 @@ on_both_databases! {
         let room = elsewhere.enter(&server, import).await.unwrap();
         assert!(matches!(server.states.of(room.sn), KnownState::Partial(_)));
         assert_eq!(room.membership("@bob:two").await, None);
-        room.accept(&message("@dan:one", "hello"), &[&joined]).await;
+        let said = room.accept(&message("@dan:one", "hello"), &[&joined]).await;
+        // That bob is in the room is what his event names.
+        let answer = room.accept(&message("@bob:two", "welcome"), &[&said]).await;
+        room.accept(&topic("@bob:two", "milk"), &[&answer]).await;
+
+        let identity = server.timeline.identity_of(&room.id).await.unwrap();
+        let whole: Vec<_> = elsewhere.end.after.values().map(|pdu| pdu.event_id().to_owned()).collect();
+        server.timeline.complete_state(&identity, joined.id(), &whole).await.unwrap();
+        assert!(matches!(server.states.of(room.sn), KnownState::Full(_)));
+        assert_eq!(room.membership("@bob:two").await, Some(Membership::Join));
+        assert_eq!(room.current_state().await.len(), joined.after.len());
+        room.assert_consistent().await;
+        room.assert_auth_chains().await;
+        // Once more changes nothing.
+        server.timeline.complete_state(&identity, joined.id(), &whole).await.unwrap();
+        room.assert_consistent().await;
     }
 
     async fn what_is_no_room_is_refused_and_nothing_is_stored(db: TestDatabase) {

@@ -6,6 +6,7 @@ mod federation;
 mod jobs;
 mod limits;
 mod log;
+mod outbox;
 mod rate_limits;
 mod runtime;
 mod sync;
@@ -28,6 +29,7 @@ pub use self::{
     jobs::{JobMetrics, JobReading, StatisticsReading},
     limits::LimitMetrics,
     log::{LogMetrics, LogReading},
+    outbox::OutboxMetrics,
     rate_limits::RateLimitMetrics,
     sync::SyncReading,
 };

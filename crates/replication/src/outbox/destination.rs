@@ -1,0 +1,158 @@
+//! One server that is sent something: what waits for it, and how far it is.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use homeserver_core::Position;
+
+/// Events that wait in memory for one destination. When there are more, it is behind.
+const MAX_WAITING: usize = 200;
+/// The most events of one transaction.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid>
+pub(super) const MAX_PDUS: usize = 50;
+
+/// An event that is to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct OutgoingPdu {
+    /// Where in the log it became due.
+    pub(super) position: Position,
+    /// The PDU.
+    pub(super) json: Bytes,
+}
+
+/// One server that is sent something.
+#[derive(Debug)]
+pub(super) struct Destination {
+    progress: Progress,
+    waiting: VecDeque<Arc<OutgoingPdu>>,
+    /// The first event of the transaction that is under way.
+    under_way: Option<Position>,
+    /// Whether a task sends what there is.
+    pub(super) is_served: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Progress {
+    /// What it does not have yet waits in memory.
+    Live,
+    /// It has everything up to this position; what comes after is read from the log.
+    Behind(Position),
+}
+
+impl Destination {
+    /// One that has everything.
+    pub(super) fn live() -> Self {
+        Self { progress: Progress::Live, waiting: VecDeque::new(), under_way: None, is_served: false }
+    }
+
+    /// One that has everything up to that position.
+    pub(super) fn behind(sent_up_to: Position) -> Self {
+        Self { progress: Progress::Behind(sent_up_to), ..Self::live() }
+    }
+
+    /// Up to where it has everything, if it is behind.
+    pub(super) fn sent_up_to(&self) -> Option<Position> {
+        match self.progress {
+            Progress::Live => None,
+            Progress::Behind(sent_up_to) => Some(sent_up_to),
+        }
+    }
+
+    /// Events that wait in memory.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Adds an event. If it is behind, the event is found in the log later. Returns whether it has fallen behind.
+    pub(super) fn push(&mut self, pdu: Arc<OutgoingPdu>) -> bool {
+        if self.progress != Progress::Live {
+            return false;
+        }
+        let is_full = self.waiting.len() >= MAX_WAITING;
+        self.waiting.push_back(pdu);
+        if is_full {
+            self.fall_behind();
+        }
+        is_full
+    }
+
+    /// The events of the next transaction, which is under way from now on.
+    pub(super) fn take(&mut self) -> Vec<Arc<OutgoingPdu>> {
+        let count = self.waiting.len().min(MAX_PDUS);
+        let taken: Vec<_> = self.waiting.drain(..count).collect();
+        self.under_way = taken.first().map(|pdu| pdu.position);
+        taken
+    }
+
+    /// The transaction that was under way has arrived.
+    pub(super) fn arrived(&mut self) {
+        self.under_way = None;
+    }
+
+    /// The position before the first event in memory that has not arrived; `None` if there is none.
+    pub(super) fn before_unsent(&self) -> Option<Position> {
+        let first = self.under_way.or_else(|| self.waiting.front().map(|pdu| pdu.position))?;
+        Some(Position(first.0.saturating_sub(1)))
+    }
+
+    /// From now on, what it does not have is read from the log.
+    pub(super) fn fall_behind(&mut self) {
+        if let (Progress::Live, Some(sent_up_to)) = (self.progress, self.before_unsent()) {
+            self.progress = Progress::Behind(sent_up_to);
+        }
+        self.waiting = VecDeque::new();
+        self.under_way = None;
+    }
+
+    /// It has everything up to that position.
+    pub(super) fn catch_up(&mut self, sent_up_to: Position) {
+        if self.progress != Progress::Live {
+            self.progress = Progress::Behind(sent_up_to);
+        }
+    }
+
+    /// It has everything, as long as nothing is added.
+    pub(super) fn go_live(&mut self) {
+        self.progress = Progress::Live;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pdu(position: i64) -> Arc<OutgoingPdu> {
+        Arc::new(OutgoingPdu { position: Position(position), json: Bytes::new() })
+    }
+
+    #[test]
+    fn a_transaction_takes_what_waits_up_to_its_limit_and_what_fails_is_read_again() {
+        let mut destination = Destination::live();
+        assert!((1..=60).all(|position| !destination.push(pdu(10 * position))));
+        assert_eq!(destination.before_unsent(), Some(Position(9)));
+        assert_eq!(destination.take().len(), MAX_PDUS);
+        assert_eq!(destination.before_unsent(), Some(Position(9)), "it has not arrived");
+        destination.arrived();
+        assert_eq!(destination.before_unsent(), Some(Position(509)));
+        assert_eq!(destination.take().len(), 10);
+        destination.push(pdu(900));
+        destination.fall_behind();
+        assert_eq!((destination.sent_up_to(), destination.waiting()), (Some(Position(509)), 0));
+        destination.push(pdu(1_000));
+        assert_eq!((destination.sent_up_to(), destination.waiting()), (Some(Position(509)), 0));
+        destination.catch_up(Position(1_000));
+        assert_eq!(destination.sent_up_to(), Some(Position(1_000)));
+        destination.go_live();
+        assert_eq!((destination.sent_up_to(), destination.before_unsent()), (None, None));
+    }
+
+    #[test]
+    fn a_destination_that_is_too_slow_falls_behind() {
+        let mut destination = Destination::live();
+        let fell: Vec<i64> = (1..=500).filter(|position| destination.push(pdu(*position))).collect();
+        assert_eq!(fell, [201]);
+        assert_eq!((destination.sent_up_to(), destination.waiting()), (Some(Position(0)), 0));
+    }
+}

@@ -1,0 +1,180 @@
+//! From the log to the destinations.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use homeserver_core::{Position, RoomSn};
+use room_engine::{RoomVersion, join};
+use ruma::{OwnedServerName, RoomId, ServerName};
+use serde::Deserialize;
+use storage::{Due, LogEntry, Membership, OutgoingEvent, StorageError};
+
+use super::Outbox;
+use super::destination::OutgoingPdu;
+
+/// Events that are read and handed over at once.
+const AT_ONCE: usize = 200;
+/// The log is looked at so often although nobody has rung.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// An event of the log that may have to be sent.
+struct Candidate {
+    due: Due,
+    /// Whether it may have ended a membership.
+    may_be_end: bool,
+}
+
+/// The part of a member event that says what a user is to the room.
+#[derive(Deserialize)]
+struct MemberEvent {
+    content: MemberContent,
+}
+
+#[derive(Deserialize)]
+struct MemberContent {
+    membership: String,
+}
+
+impl Outbox {
+    /// Hands what is new in the log to the destinations, for ever.
+    pub(super) async fn follow(self: &Arc<Self>) {
+        loop {
+            if let Err(error) = self.hand_over().await {
+                tracing::warn!(%error, "what other servers are to be sent cannot be read; trying again");
+            }
+            // A bell that has rung meanwhile is not missed.
+            drop(tokio::time::timeout(LOOK_AGAIN_AFTER, self.bell.notified()).await);
+        }
+    }
+
+    /// Hands everything that is in the log to the destinations.
+    async fn hand_over(self: &Arc<Self>) -> Result<(), StorageError> {
+        loop {
+            let (from, until) = (self.state.lock().position, self.parts.tail.end());
+            if from >= until {
+                return Ok(());
+            }
+            let (events, covered) = self.due(from, until).await?;
+            // A destination that catches up must know that something is about to be added.
+            self.state.lock().target = covered;
+            for batch in events.chunks(AT_ONCE) {
+                for (pdu, servers) in self.addressed(batch).await? {
+                    let to_serve = self.state.lock().hand(&pdu, &servers);
+                    to_serve.into_iter().for_each(|server| self.spawn(server));
+                }
+            }
+            self.state.lock().position = covered;
+        }
+    }
+
+    /// What is to be sent of the log after `from`, and up to where that is all.
+    async fn due(&self, from: Position, until: Position) -> Result<(Vec<Candidate>, Position), StorageError> {
+        let mut events = Vec::new();
+        let is_in_memory = self.parts.tail.visit(from, until, |entry| match entry {
+            LogEntry::Event(event) => {
+                let due = Due { position: event.sn.position(), event_sn: event.sn, room_sn: event.room_sn };
+                let may_be_end = event.membership.is_some_and(|(_, membership)| membership != Membership::Join);
+                events.push((Candidate { due, may_be_end }, Some(event.sender_sn)));
+            }
+            LogEntry::Forward { position, room_sn, event_sn } => {
+                let due = Due { position: *position, event_sn: *event_sn, room_sn: *room_sn };
+                events.push((Candidate { due, may_be_end: true }, None));
+            }
+            _ => {}
+        });
+        if !is_in_memory {
+            let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
+            let due = self.parts.database.due_events(from, until, limit).await?;
+            let is_all = due.len() < AT_ONCE;
+            let covered = due.last().filter(|_| !is_all).map_or(until, |last| last.position);
+            let candidates = due.into_iter().map(|due| Candidate { due, may_be_end: true });
+            return Ok((candidates.collect(), covered));
+        }
+        let mut ours = Vec::with_capacity(events.len());
+        for (event, sender_sn) in events {
+            let is_ours = match sender_sn {
+                Some(user_sn) => self.is_local(&self.parts.interned.user_id(user_sn).await?),
+                None => true,
+            };
+            if is_ours {
+                ours.push(event);
+            }
+        }
+        Ok((ours, until))
+    }
+
+    fn is_local(&self, user_id: &str) -> bool {
+        user_id.split_once(':').is_some_and(|(_, server)| server == self.parts.server_name.as_str())
+    }
+
+    /// The PDUs, each with the servers that are sent it.
+    async fn addressed(
+        &self,
+        candidates: &[Candidate],
+    ) -> Result<Vec<(Arc<OutgoingPdu>, Vec<OwnedServerName>)>, StorageError> {
+        let mut servers_of: HashMap<RoomSn, Vec<Arc<str>>> = HashMap::new();
+        for Candidate { due: Due { room_sn, .. }, .. } in candidates {
+            if !servers_of.contains_key(room_sn) {
+                servers_of.insert(*room_sn, self.parts.room_servers.of(*room_sn).await?);
+            }
+        }
+        let has_others = |room_sn: &RoomSn| servers_of.get(room_sn).is_some_and(|servers| !servers.is_empty());
+        // The last of the others may have been thrown out just now.
+        let left = candidates.iter().filter(|it| it.may_be_end && !has_others(&it.due.room_sn));
+        let left: Vec<i64> = left.map(|it| it.due.room_sn.0).collect();
+        let once_shared = match left.is_empty() {
+            true => Vec::new(),
+            false => self.parts.database.rooms_once_shared(&left).await?,
+        };
+        let is_shared = |room_sn: &RoomSn| has_others(room_sn) || once_shared.contains(room_sn);
+        let shared: Vec<Due> = candidates.iter().map(|it| it.due).filter(|due| is_shared(&due.room_sn)).collect();
+        let events = self.events(&shared).await?;
+        let mut addressed = Vec::with_capacity(events.len());
+        for (due, event) in &events {
+            let in_room = servers_of.get(&due.room_sn).map(Vec::as_slice).unwrap_or_default();
+            let servers = self.receivers(event, in_room);
+            if let Some(json) = pdu_json(event).filter(|_| !servers.is_empty()) {
+                addressed.push((Arc::new(OutgoingPdu { position: due.position, json }), servers));
+            }
+        }
+        Ok(addressed)
+    }
+
+    /// The events, as they are in the database.
+    pub(super) async fn events(&self, due: &[Due]) -> Result<Vec<(Due, OutgoingEvent)>, StorageError> {
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sns: Vec<i64> = due.iter().map(|due| due.event_sn.0).collect();
+        let read = self.parts.database.outgoing_events(&sns).await?;
+        let by_number: HashMap<_, _> = read.into_iter().map(|event| (event.sn, event)).collect();
+        Ok(due.iter().filter_map(|due| Some((*due, by_number.get(&due.event_sn)?.clone()))).collect())
+    }
+
+    /// Who is sent an event: the servers in the room but for the sender's, and the server of a user who was thrown out by it, because
+    /// that may not be in the room any more.
+    fn receivers(&self, event: &OutgoingEvent, in_room: &[Arc<str>]) -> Vec<OwnedServerName> {
+        let origin = event.sender.split_once(':').map(|(_, server)| server);
+        let thrown_out = event.member.as_deref().filter(|_| is_end(event)).and_then(|user_id| user_id.split_once(':'));
+        let thrown_out = thrown_out.map(|(_, server)| server);
+        let is_listed = |server: &&str| in_room.iter().any(|listed| **listed == **server);
+        let further = thrown_out.filter(|server| *server != self.parts.server_name && !is_listed(server));
+        let all = in_room.iter().map(|server| &**server).chain(further);
+        all.filter(|server| Some(*server) != origin).filter_map(|server| ServerName::parse(server).ok()).collect()
+    }
+}
+
+/// Whether a member event ends a membership.
+fn is_end(event: &OutgoingEvent) -> bool {
+    let parsed = serde_json::from_slice::<MemberEvent>(&event.client_json);
+    parsed.is_ok_and(|event| matches!(event.content.membership.as_str(), "leave" | "ban"))
+}
+
+/// The PDU as other servers are sent it; `None` if its room is not one.
+pub(super) fn pdu_json(event: &OutgoingEvent) -> Option<Bytes> {
+    let version: RoomVersion = event.room_version.parse().ok()?;
+    let room_id = <&RoomId>::try_from(&*event.room_id).ok()?;
+    Some(join(&event.client_json, &event.federation_json, room_id, version).into())
+}

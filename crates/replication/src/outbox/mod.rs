@@ -1,0 +1,160 @@
+//! What other servers are sent: the events of this server's users, and what it passes on.
+//!
+//! Nothing is written for an event and a server. [`following`] reads the log and hands each event to the [`destination`]s that are in its
+//! room, in memory. [`sending`] sends each destination one transaction at a time. A destination that is not reached, or too slow, is
+//! *behind*: all that is kept of it is the position of the log up to which it has everything. Once it is reached again, [`catching_up`]
+//! reads the rest from the log.
+//!
+//! One node has this [`duty`]. What it knows is written down every few seconds; after a crash some events are sent again, which their IDs make
+//! harmless.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#transactions>
+
+mod catching_up;
+mod destination;
+mod duty;
+mod following;
+mod sending;
+mod state;
+mod transaction;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use event_log::{LogTail, RoomServers};
+use federation::{Client, Reachability};
+use homeserver_core::{Clock, Position};
+use parking_lot::Mutex;
+use rand::Rng as _;
+use ruma::{OwnedServerName, ServerName};
+use storage::{Database, Interned, LogEntry, LogObserver};
+use tasks::loops::Loops;
+use tokio::sync::{Notify, Semaphore};
+
+use self::state::State;
+
+/// Destinations that are behind and are caught up at once. Those that have everything do not wait for them.
+const CAUGHT_UP_AT_ONCE: usize = 32;
+
+/// What an [`Outbox`] is made of.
+pub struct OutboxParts {
+    /// Where events are, and how far destinations are.
+    pub database: Database,
+    /// The names of users and rooms.
+    pub interned: Arc<Interned>,
+    /// The newest part of the log.
+    pub tail: Arc<LogTail>,
+    /// Which servers are in which rooms.
+    pub room_servers: Arc<RoomServers>,
+    /// Asks other servers.
+    pub client: Arc<Client>,
+    /// Which of them are not reached.
+    pub reachability: Arc<Reachability>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// The name of this server.
+    pub server_name: OwnedServerName,
+}
+
+/// Sends events to other servers.
+pub struct Outbox {
+    parts: OutboxParts,
+    state: Mutex<State>,
+    /// Rung at every commit.
+    bell: Notify,
+    probes: Semaphore,
+    /// Tells the transactions of this process from those of others.
+    process: u64,
+    transactions: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// How far the outbox is, for the metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct OutboxFigures {
+    /// Servers that were sent something since the start, or are behind.
+    pub destinations: usize,
+    /// Those that are behind.
+    pub behind: usize,
+    /// Events that wait in memory, once for each destination.
+    pub waiting: usize,
+    /// Transactions that were delivered.
+    pub transactions: u64,
+    /// Transactions that were not.
+    pub failures: u64,
+}
+
+/// A server that was sent something, or is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DestinationStatus {
+    /// The server.
+    pub server: OwnedServerName,
+    /// Up to where in the log it has everything; `None` if it has all there is, or what it lacks is under way.
+    pub sent_up_to: Option<Position>,
+    /// Events that wait for it in memory.
+    pub waiting: usize,
+}
+
+impl Outbox {
+    /// Begins to send, as soon as no other node does so.
+    pub fn start(parts: OutboxParts, loops: &Loops) -> Arc<Self> {
+        let outbox = Arc::new(Self {
+            parts,
+            state: Mutex::new(State::idle()),
+            bell: Notify::new(),
+            probes: Semaphore::new(CAUGHT_UP_AT_ONCE),
+            process: rand::rng().random(),
+            transactions: AtomicU64::default(),
+            failures: AtomicU64::default(),
+        });
+        outbox.parts.database.observe(Arc::new(Bell(outbox.clone())));
+        let running = outbox.clone();
+        loops.spawn("outbox", move || {
+            let outbox = running.clone();
+            async move { outbox.run().await }
+        });
+        outbox
+    }
+
+    /// How far it is. A node without the duty has nothing to tell.
+    #[must_use]
+    pub fn figures(&self) -> OutboxFigures {
+        let state = self.state.lock();
+        let all = state.destinations.values();
+        OutboxFigures {
+            destinations: state.destinations.len(),
+            behind: all.clone().filter(|destination| destination.sent_up_to().is_some()).count(),
+            waiting: all.map(|destination| destination.waiting()).sum(),
+            transactions: self.transactions.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The servers that were sent something since the start, or are behind, in the order of their names.
+    #[must_use]
+    pub fn destinations(&self) -> Vec<DestinationStatus> {
+        let state = self.state.lock();
+        let status = |(server, destination): (&OwnedServerName, &destination::Destination)| DestinationStatus {
+            server: server.clone(),
+            sent_up_to: destination.sent_up_to(),
+            waiting: destination.waiting(),
+        };
+        let mut all: Vec<_> = state.destinations.iter().map(status).collect();
+        all.sort_by(|one, other| one.server.cmp(&other.server));
+        all
+    }
+
+    /// Tries a server at once that was left alone.
+    pub async fn reset_connection(&self, server: &ServerName) {
+        self.parts.reachability.forgive(server).await;
+    }
+}
+
+/// Rings when a transaction has committed.
+struct Bell(Arc<Outbox>);
+
+impl LogObserver<LogEntry> for Bell {
+    fn committed(&self, _: &[LogEntry]) {
+        self.0.bell.notify_one();
+    }
+}
