@@ -18,6 +18,9 @@ use crate::resolving::{Resolver, RoomIdentity};
 use crate::timeline::ATTEMPTS;
 use crate::{RoomError, Timeline};
 
+/// So many servers are remembered that may know the rest of a state that is told in part.
+const MAX_SERVERS: usize = 50;
+
 /// What the room is when this server is in it.
 struct Entry<'a> {
     checked: &'a CheckedImport,
@@ -114,9 +117,11 @@ fn mark_of(room: &RoomIdentity, checked: &CheckedImport, was_partial: bool, now:
     let job = CompleteRoomState {
         room_id: room.room_id.clone(),
         entered_by: checked.member.event_id().to_owned(),
-        servers: checked.servers.clone(),
+        servers: checked.servers.iter().take(MAX_SERVERS).cloned().collect(),
     };
+    let servers: Vec<String> = checked.servers.iter().map(ToString::to_string).collect();
     Some(Box::new(async move |tx: &mut Tx| {
+        tx.add_room_servers(room_sn, &servers).await?;
         tx.mark_state_partial(room_sn).await?;
         job.schedule(tx, now).await.map(drop)
     }))
