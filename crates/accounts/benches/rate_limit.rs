@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use accounts::rate_limits::{Key, Kind, Rate, RateLimits};
+use accounts::rate_limits::{Key, LimitedAction, Rate, RateLimits};
 use accounts::registration::{NewUser, Registration, RegistrationOptions};
 use accounts::sessions::{CheckedDevice, Requester, SessionDevice, SessionOptions, Sessions};
 use accounts::uia::Authorisation;
@@ -100,7 +100,7 @@ fn rate_limit(criterion: &mut Criterion) {
             bencher.iter_custom(|iterations| together(threads, iterations, &|user| plain.spend(user)));
         });
         group.bench_function(BenchmarkId::new("ours", threads), |bencher| {
-            let spend = |user| match limits.spend(Kind::Message, Key::user(user), Some(&requester)) {
+            let spend = |user| match limits.spend(LimitedAction::Message, Key::user(user), Some(&requester)) {
                 Ok(spent) => {
                     spent.keep();
                     true

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tasks::limits::{self, Busy, Limit, Permit};
 
-use crate::rate_limits::{Key, Kind, LimitExceeded, RateLimits};
+use crate::rate_limits::{Key, LimitExceeded, LimitedAction, RateLimits};
 use crate::sessions::Requester;
 
 /// Who asks for something that costs others, or that needs a proof.
@@ -53,7 +53,7 @@ pub enum AskingError {
 
 /// The shares of one kind of requests to other servers.
 pub struct Shares {
-    kind: Kind,
+    kind: LimitedAction,
     rate_limits: Arc<RateLimits>,
     shares: limits::Shares<Key>,
 }
@@ -61,7 +61,7 @@ pub struct Shares {
 impl Shares {
     /// Shares of `limit`, and the rate of `kind`.
     #[must_use]
-    pub fn new(kind: Kind, rate_limits: Arc<RateLimits>, limit: Arc<Limit>) -> Self {
+    pub fn new(kind: LimitedAction, rate_limits: Arc<RateLimits>, limit: Arc<Limit>) -> Self {
         Self { kind, rate_limits, shares: limits::Shares::new(limit) }
     }
 

@@ -78,8 +78,14 @@ impl Ignored {
     /// Whether somebody whom the reader ignores sent the event.
     #[must_use]
     pub fn has_sent(&self, event: &StoredEvent) -> bool {
+        self.have_sent(&event.client_json)
+    }
+
+    /// The same of an event that is not stored, as canonical JSON.
+    #[must_use]
+    pub fn have_sent(&self, event: &[u8]) -> bool {
         self.0.as_ref().is_some_and(|users| {
-            let sender = room_engine::member(&event.client_json, "sender").and_then(string_value);
+            let sender = room_engine::member(event, "sender").and_then(string_value);
             sender.is_some_and(|sender| users.contains(&*sender))
         })
     }

@@ -8,7 +8,8 @@
 //!    [`Authenticated`](extract::Authenticated) (or `GuestOrUser`, `OptionalAuthenticated`, `Administrator`), [`Path`](extract::Path) or
 //!    [`OwnUser`](extract::OwnUser),
 //!    [`Query`](extract::Query), [`Json`](extract::Json) or [`Content`](extract::Content); `State<Arc<Component>>` names a component.
-//! 4. The handler calls one component, and answers with `Json(…)` or an [`ApiError`](error::ApiError).
+//! 4. The handler calls one component, and answers with `Json(…)` or the error of its boundary: `ClientError`, `FederationError` or
+//!    `AdminError`, each around an [`ApiError`](error::ApiError).
 //!
 //! # An endpoint
 //!
@@ -22,15 +23,16 @@
 //!     Authenticated(requester): Authenticated,
 //!     Path(room_id): Path<OwnedRoomId>,
 //!     State(memberships): State<Arc<Memberships>>,
-//! ) -> ApiResult<Json<Empty>> {
+//! ) -> ClientResult<Json<Empty>> {
 //!     memberships.forget(&requester, &room_id).await?;
 //!     Ok(Json(Empty {}))
 //! }
 //! ```
 //!
 //! Path parameters are spelled as in the specification (`{roomId}`), because errors name them. A structure inside a body that must be an
-//! object is an [`Object<T>`](extract::Object). `?` works where the component's error has an `impl From<…> for ApiError`; that
-//! `impl` stands in `client/…` beside the endpoints of the component.
+//! object is an [`Object<T>`](extract::Object). `?` works where the component's error has an `impl From<…> for ClientError`; that
+//! `impl` is in `client/…` beside the endpoints of the component. An error that everybody is told alike, such as that of the database, has an
+//! `impl From<…> for ApiError` in [`error`] instead, and `?` works with it at every boundary.
 //!
 //! # A component
 //!
@@ -44,7 +46,6 @@ pub mod error;
 pub mod extract;
 mod federation;
 mod front_page;
-mod limits;
 mod media;
 pub mod ops;
 mod paths;

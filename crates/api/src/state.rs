@@ -28,7 +28,11 @@ use encryption::to_device::ToDevice;
 use federation::{Gate, OwnKeys, ServerKeys};
 use homeserver_core::Identity;
 use media::ContentRepository;
+use replication::memberships::SharedMemberships;
 use replication::outbox::Outbox;
+use replication::receiving::Receiving;
+use replication::requests::RoomRequests;
+use replication::resident::Resident;
 use rooms::reading::{History, RoomState};
 use rooms::remote::RemoteQueries;
 use rooms::serving::Serving;
@@ -188,10 +192,18 @@ components! {
         remote: Arc<RemoteQueries>,
     }
 
-    /// Rooms shared with other servers.
+    /// Rooms that are shared with other servers.
     replication: ReplicationComponents {
         /// Sends events to other servers, unless this one talks to none.
         outbox: Option<Arc<Outbox>>,
+        /// Takes in what other servers send.
+        receiving: Arc<Receiving>,
+        /// Asks other servers about rooms.
+        room_requests: Arc<RoomRequests>,
+        /// Lets users of other servers into rooms.
+        resident: Arc<Resident>,
+        /// Lets users of this server into rooms, wherever they are.
+        shared_memberships: Arc<SharedMemberships>,
     }
 }
 

@@ -5,12 +5,16 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user>
 
+mod from_servers;
+
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use event_log::{LogTail, Place, UserRooms, UserRoomsCache};
 use homeserver_core::{Position, RoomSn, UserSn};
 use storage::{Database, Interned, LogEntry, Membership, StorageError};
+
+pub use self::from_servers::RemoteDeviceLists;
 
 /// Finds out whose keys have changed.
 pub struct DeviceLists {

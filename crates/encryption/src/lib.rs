@@ -3,9 +3,9 @@
 //! * [`to_device`]: messages from device to device, each delivered once.
 //! * [`keys`]: the identity keys of devices, and the one-time keys by which others begin sessions with them.
 //! * [`backup`]: keys that decrypt messages, for the user's other clients.
-//! * [`device_lists`]: whose keys have changed, for those who share rooms with them.
+//! * [`device_lists`]: whose keys have changed, for users who share rooms with them.
 //!
-//! What is read often is kept in memory and follows the log, so it is right on every node. Users of other servers have nothing here yet.
+//! What is read often is kept in memory and follows the log, so it is right on every node. Of users of other servers nothing is kept.
 //!
 //! # What is kept in memory, and what bounds it
 //!

@@ -184,6 +184,7 @@ impl Reading {
                     wakeups.wake(entry.membership_change().map(|(_, user_sn, _)| user_sn));
                     rooms.extend(entry.room_sn());
                 }
+                LogEntry::RemoteMembership { user_sn, .. } => wakeups.wake([*user_sn]),
                 LogEntry::Receipt(receipt) if receipt.receipt_type == ReceiptType::Read => {
                     rooms.insert(receipt.room_sn);
                 }

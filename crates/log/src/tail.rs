@@ -194,6 +194,7 @@ fn cost(entry: &LogEntry) -> u64 {
         | LogEntry::Account { .. }
         | LogEntry::RoomForgotten { .. }
         | LogEntry::Forward { .. }
+        | LogEntry::RemoteMembership { .. }
         | LogEntry::Media { .. }
         | LogEntry::Devices { .. }
         | LogEntry::DeviceList { .. }

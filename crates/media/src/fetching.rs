@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use accounts::asking::{Asker, Shares};
-use accounts::rate_limits::{Kind, RateLimits};
+use accounts::rate_limits::{LimitedAction, RateLimits};
 use bytes::Bytes;
 use federation::{Client, OpenAnswer, RequestError, Signing};
 use futures::{Stream, stream};
@@ -40,7 +40,7 @@ impl RemoteMedia {
     /// slowly does not block requests to others.
     #[must_use]
     pub fn new(client: Arc<Client>, limit: Arc<Limit>, rate_limits: Arc<RateLimits>) -> Self {
-        let shares = Arc::new(Shares::new(Kind::RemoteMedia, rate_limits, limit.clone()));
+        let shares = Arc::new(Shares::new(LimitedAction::RemoteMedia, rate_limits, limit.clone()));
         Self { client, limit, shares }
     }
 
@@ -125,7 +125,7 @@ async fn from_body(
     Ok(Received { file, content_type, file_name })
 }
 
-/// The pieces of an answer. It fails after `most_bytes`, which may change meanwhile.
+/// The pieces of an answer. It fails after `most_bytes`, which may change while it runs.
 fn pieces(
     answer: OpenAnswer,
     most_bytes: Arc<AtomicU64>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounts::rate_limits::Kind;
+use accounts::rate_limits::LimitedAction;
 use accounts::sessions::Requester;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -57,7 +57,7 @@ impl ContentRepository {
     where
         B: Stream<Item = Result<Bytes, E>>,
     {
-        self.rate_limits.spend_by_user(Kind::MediaCreate, requester)?.keep();
+        self.rate_limits.spend_by_user(LimitedAction::MediaCreate, requester)?.keep();
         let received = self.receive(upload).await?;
         let (this, user_sn) = (self.clone(), requester.user_sn);
         to_the_end(async move {
@@ -81,7 +81,7 @@ impl ContentRepository {
     /// # Errors
     /// [`MediaError::LimitExceeded`], [`MediaError::TooManyAnnounced`].
     pub async fn announce(&self, requester: &Requester) -> Result<Announced, MediaError> {
-        self.rate_limits.spend_by_user(Kind::MediaCreate, requester)?.keep();
+        self.rate_limits.spend_by_user(LimitedAction::MediaCreate, requester)?.keep();
         let options = *self.options.read();
         let (key, now) = (self.new_key(), self.clock.now());
         let (content_uri, unused_expires_at) = (uri(&key), now.plus(options.announced_for));

@@ -1,3 +1,15 @@
 //! Rooms that are shared with other servers: what they send to this one, and what is sent to them.
+//!
+//! [`requests`] are the requests to other servers about rooms, each with its types and its limits. With them [`memberships`] lets users of
+//! this server into rooms of others, and out of them; [`resident`] does for others what they need to get into rooms that this server
+//! is in. [`receiving`] takes in what other servers send of rooms, and fetches what is missing of it. [`outbox`] sends them what happens here.
 
+pub mod edus;
+pub mod memberships;
 pub mod outbox;
+pub mod receiving;
+pub mod requests;
+pub mod resident;
+
+mod event_keys;
+mod room_locks;

@@ -10,7 +10,7 @@ use crate::{CanonicalObject, RoomVersion, auth::AuthError};
 
 pub use create::CreateContent;
 pub(crate) use member::decode_base64;
-pub use member::{JoinRule, Malformed, MemberContent, Membership, SignedInvite};
+pub use member::{JoinRule, MalformedValue, MemberContent, Membership, SignedInvite};
 pub(crate) use power_levels::LevelProperty;
 pub use power_levels::PowerLevelsContent;
 

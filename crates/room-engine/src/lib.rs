@@ -39,9 +39,11 @@ pub mod state_map;
 pub mod visibility;
 
 pub use canonical::{CanonicalObject, Members, Numbers, ParseLimits, elements, member, nesting, string_value};
-pub use content::{CreateContent, JoinRule, Malformed, MemberContent, Membership, PowerLevelsContent, SignedInvite};
+pub use content::{
+    CreateContent, JoinRule, MalformedValue, MemberContent, Membership, PowerLevelsContent, SignedInvite,
+};
 pub use error::{ErrorKind, EventError};
-pub use event::{BuiltEvent, EventBuilder, EventReference, Pdu, StoredJson, join, split};
+pub use event::{BuiltEvent, EventBuilder, EventReference, EventTemplate, Pdu, StoredJson, join, split};
 pub use limits::{
     MAX_AUTH_EVENTS, MAX_CANONICAL_INTEGER, MAX_EVENT_BYTES, MAX_IDENTIFIER_BYTES, MAX_NESTING, MAX_PREV_EVENTS,
 };

@@ -41,7 +41,7 @@ mod records;
 mod table;
 mod v1;
 
-pub use conflict::{Change, Conflict, ResolutionEvent, StateKey};
+pub use conflict::{Change, Conflict, ResolutionEvent, StatePlace};
 pub use driver::{Resolution, ResolutionStep};
 pub use need::{Need, ResolutionError};
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use accounts::profiles::Profiles;
-use accounts::rate_limits::{Key, Kind, RateLimits, SpentOnce};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits, SpentOnce};
 use accounts::sessions::Requester;
 use homeserver_core::{Identity, Live, Timestamp};
 use room_engine::{Membership, RoomVersion};
@@ -15,7 +15,6 @@ use tasks::limits::Limit;
 use super::aliases::Aliases;
 use super::initial_state;
 use super::member_content::{ContentMap, canonical, fill_profile};
-use super::membership::no_other_servers;
 use super::{AuthError, Draft, OpenRoom, RoomError, Timeline};
 
 /// The most users invited while a room is created.
@@ -120,7 +119,8 @@ impl RoomCreation {
         self.default_version.replace(default_version);
     }
 
-    /// Creates a room with all its first events, its alias and its entry in the directory, or nothing at all.
+    /// Creates a room with all its first events, its alias and its entry in the directory, or nothing at all. Users of other servers are
+    /// not invited yet: their servers must sign the invitations, and need a room for that.
     ///
     /// # Errors
     /// [`RoomError::InvalidState`] if the room's own rules refuse an event of its state, and others.
@@ -139,9 +139,9 @@ impl RoomCreation {
     /// Spends the rates of a new room.
     pub(super) fn spend(&self, requester: &Requester) -> Result<SpentOnce<'_>, RoomError> {
         let spent = SpentOnce::new(&self.rate_limits);
-        spent.check(Kind::RoomCreation, requester)?;
-        spent.spend(Kind::Message, requester)?;
-        spent.spend(Kind::RoomCreation, requester)?;
+        spent.check(LimitedAction::RoomCreation, requester)?;
+        spent.spend(LimitedAction::Message, requester)?;
+        spent.spend(LimitedAction::RoomCreation, requester)?;
         Ok(spent)
     }
 
@@ -185,7 +185,12 @@ impl RoomCreation {
         };
         let also = (taken.is_some() || is_published).then(|| Box::new(also) as Box<dyn Step>);
         let submitted = room.submit(also).await?;
-        self.rate_limits.record(Kind::InvitesPerRoom, Key::room(room_sn), Some(requester), new_room.invite.len());
+        self.rate_limits.record(
+            LimitedAction::InvitesPerRoom,
+            Key::room(room_sn),
+            Some(requester),
+            new_room.invite.len(),
+        );
         self.timeline.adopt(room_sn, &submitted);
         match (submitted.stored().await, taken) {
             // Another request took the alias first.
@@ -197,7 +202,7 @@ impl RoomCreation {
 
     fn check(&self, requester: &Requester, new_room: &NewRoom) -> Result<(), RoomError> {
         // The rate limit would never admit more than a burst, however long the client waits.
-        let burst = self.rate_limits.burst(Kind::InvitesPerRoom, Some(requester));
+        let burst = self.rate_limits.burst(LimitedAction::InvitesPerRoom, Some(requester));
         let burst = burst.and_then(|burst| usize::try_from(burst).ok()).unwrap_or(MAX_INVITES);
         for (what, count, limit) in [
             ("invite", new_room.invite.len(), MAX_INVITES.min(burst)),
@@ -212,10 +217,7 @@ impl RoomCreation {
                 "`initial_state` cannot have a m.room.create: see `creation_content`.".to_owned(),
             ));
         }
-        match new_room.invite.iter().find(|user_id| !self.identity.is_local(user_id)) {
-            Some(user_id) => Err(no_other_servers(user_id)),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn version(&self, new_room: &NewRoom) -> Result<RoomVersion, RoomError> {
@@ -252,7 +254,8 @@ impl RoomCreation {
             details.insert("is_direct".to_owned(), true.into());
         }
         let mut seen = HashSet::new();
-        for invited in new_room.invite.iter().filter(|user_id| seen.insert(user_id.as_str())) {
+        let here = new_room.invite.iter().filter(|user_id| self.identity.is_local(user_id));
+        for invited in here.filter(|user_id| seen.insert(user_id.as_str())) {
             drafts.push(self.member(requester, invited, Membership::Invite, details.clone()).await?);
         }
         Ok(drafts)

@@ -7,7 +7,7 @@ use accounts::sessions::Requester;
 use accounts::unicode::folded;
 use homeserver_core::{RoomSn, TypeSn};
 use ruma::{OwnedRoomId, RoomId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use storage::{Database, DirectoryEntry, Interned};
 use tasks::limits::Limit;
 
@@ -43,7 +43,7 @@ pub struct DirectoryQuery {
 /// A room in the directory.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms>
-#[derive(Clone, Serialize, Debug)]
+#[derive(Clone, Serialize, Deserialize, Debug)]
 pub struct PublicRoom {
     /// The room.
     pub room_id: OwnedRoomId,
@@ -62,8 +62,10 @@ pub struct PublicRoom {
     /// The number of its joined members that are known here.
     pub num_joined_members: i64,
     /// Whether everybody may read it.
+    #[serde(default)]
     pub world_readable: bool,
     /// Whether guests may join it.
+    #[serde(default)]
     pub guest_can_join: bool,
     /// Its join rule.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +76,7 @@ pub struct PublicRoom {
 }
 
 /// A page of the directory.
-#[derive(Clone, Serialize, Debug)]
+#[derive(Clone, Serialize, Deserialize, Debug)]
 pub struct DirectoryPage {
     /// The rooms, largest first.
     pub chunk: Vec<PublicRoom>,
@@ -85,6 +87,7 @@ pub struct DirectoryPage {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prev_batch: Option<String>,
     /// The number of rooms in the directory, about.
+    #[serde(default)]
     pub total_room_count_estimate: i64,
 }
 

@@ -29,6 +29,12 @@ pub enum RoomError {
     /// The rules of the room would allow it, but this server does not.
     #[error("{0}")]
     Forbidden(String),
+    /// This server does not know the rooms whose members may join, so another one must say whether the user may.
+    #[error("This server cannot tell whether you may join the room by another room.")]
+    UnableToAuthoriseJoin,
+    /// The user may join by another room, but no member on this server can vouch for it.
+    #[error("You could join this room, but no member of it on this server may invite you.")]
+    UnableToGrantJoin,
     /// The event is malformed or over a limit.
     #[error("{0}")]
     Event(#[from] EventError),

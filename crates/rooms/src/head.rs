@@ -265,6 +265,21 @@ impl Head {
         draft: &Draft,
         now: i64,
     ) -> Result<HeadEvent, RoomError> {
+        let built = self.propose(database, interned, identity, sender, draft, now).await?;
+        self.advance(&built.event.pdu, &built.number);
+        Ok(built)
+    }
+
+    /// Builds an event on the head and checks that the room's rules allow it. The head does not move.
+    pub(super) async fn propose(
+        &mut self,
+        database: &Database,
+        interned: &Interned,
+        identity: &Identity,
+        sender: &UserId,
+        draft: &Draft,
+        now: i64,
+    ) -> Result<HeadEvent, RoomError> {
         let needed = auth_types_for_event(
             self.room_version,
             &draft.event_type,
@@ -308,9 +323,7 @@ impl Head {
         };
         let event = builder.build(&identity.server_name, &identity.key_pair)?;
         auth::check(&event.pdu, &auth_state)?;
-        let number = EventNumber::default();
-        self.advance(&event.pdu, &number);
-        Ok(HeadEvent { event, number, auth_events: auth_numbers, previous_in_chain })
+        Ok(HeadEvent { event, number: EventNumber::default(), auth_events: auth_numbers, previous_in_chain })
     }
 
     fn advance(&mut self, pdu: &Pdu, number: &EventNumber) {

@@ -1,8 +1,10 @@
 //! Jobs that follow from changes of rooms. The `background` crate runs them.
 
-use ruma::OwnedRoomId;
+use std::time::Duration;
+
+use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName};
 use serde::{Deserialize, Serialize};
-use tasks::queue::{Job, Priority};
+use tasks::queue::{Job, Priority, Retry};
 
 /// Copies the members' settings of a room to the room that replaces it.
 #[derive(Clone, Serialize, Deserialize, Debug)]
@@ -35,5 +37,32 @@ impl Job for RemoveGuests {
 
     fn key(&self) -> Option<String> {
         Some(self.room_sn.to_string())
+    }
+}
+
+/// Learns the rest of the state of a room that this server has joined without being told of all members.
+#[derive(Clone, Serialize, Deserialize, Debug)]
+pub struct CompleteRoomState {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// The event by which this server entered it.
+    pub entered_by: OwnedEventId,
+    /// Servers that may know the state.
+    pub servers: Vec<OwnedServerName>,
+}
+
+impl Job for CompleteRoomState {
+    const NAME: &str = "complete_room_state";
+    const IS_INTERRUPTIBLE: bool = true;
+    /// The members are waited for, and one of the servers will be there again.
+    const RETRY: Retry = Retry {
+        attempts: 50_000,
+        max_age: Duration::from_secs(30 * 24 * 3600),
+        first_pause: Duration::from_secs(1),
+        longest_pause: Duration::from_secs(60),
+    };
+
+    fn key(&self) -> Option<String> {
+        Some(format!("{} {}", self.room_id, self.entered_by))
     }
 }

@@ -1,18 +1,27 @@
 //! Queries to other servers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use accounts::asking::{Asker, AskingError, Shares};
-use accounts::rate_limits::{Kind, RateLimits};
-use federation::{Client, RequestError, Signing};
+use accounts::rate_limits::{LimitedAction, RateLimits};
+use bytes::Bytes;
+use federation::{Client, Outgoing, RequestError, Signing};
+use http::Method;
 use ruma::{OwnedRoomId, OwnedServerName, RoomAliasId, ServerName, UserId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tasks::limits::Limit;
 use url::form_urlencoded;
 
-/// The longest answer: a profile has at most 64 KiB, and JSON escapes may make it longer.
+use crate::directory::{DirectoryPage, DirectoryQuery};
+
+/// The longest page of a directory.
+const MAX_DIRECTORY_BYTES: usize = 2 << 20;
+/// How long another server may take for a page of its directory.
+const DIRECTORY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest answer to a query: a profile has at most 64 KiB, and JSON escapes may make it longer.
 const MAX_ANSWER_BYTES: usize = 256 << 10;
 /// The most servers of a [`RemoteAlias`].
 const MAX_SERVERS: usize = 100;
@@ -53,7 +62,7 @@ impl RemoteQueries {
     /// Queries by `client`. `limit` bounds how many run at once, and an asker gets a share of it.
     #[must_use]
     pub fn new(client: Arc<Client>, limit: Arc<Limit>, rate_limits: Arc<RateLimits>) -> Self {
-        let shares = Shares::new(Kind::RemoteQueries, rate_limits, limit.clone());
+        let shares = Shares::new(LimitedAction::RemoteQueries, rate_limits, limit.clone());
         Self { client, limit, shares }
     }
 
@@ -100,6 +109,33 @@ impl RemoteQueries {
         Ok(RemoteAlias { room_id: answer.room_id, servers })
     }
 
+    /// A page of the directory of another server.
+    ///
+    /// <https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1publicrooms>
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn public_rooms(
+        &self,
+        asker: Asker<'_>,
+        server: &ServerName,
+        query: &DirectoryQuery,
+    ) -> Result<DirectoryPage, RemoteError> {
+        let _share = self.shares.enter(asker).await?;
+        let _permit = self.limit.enter().await.map_err(AskingError::from)?;
+        let outgoing = Outgoing {
+            method: Method::POST,
+            server,
+            uri: "/_matrix/federation/v1/publicRooms",
+            body: Some(Bytes::from(directory_request(query).to_string())),
+            limit_bytes: MAX_DIRECTORY_BYTES,
+            timeout: DIRECTORY_TIMEOUT,
+        };
+        let json = self.client.insist(&outgoing).await?;
+        let bad = |error: serde_json::Error| RequestError::bad_answer(server, &error.to_string());
+        Ok(serde_json::from_slice(&json).map_err(bad)?)
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         asker: Asker<'_>,
@@ -118,4 +154,15 @@ impl RemoteQueries {
         let bad = |error: serde_json::Error| RequestError::bad_answer(server, &error.to_string());
         Ok(serde_json::from_slice(&json).map_err(bad)?)
     }
+}
+
+fn directory_request(query: &DirectoryQuery) -> Value {
+    let DirectoryQuery { limit, since, search_term, room_types } = query;
+    let mut filter = Map::new();
+    filter.extend(search_term.as_ref().map(|term| ("generic_search_term".to_owned(), json!(term))));
+    filter.extend(room_types.as_ref().map(|types| ("room_types".to_owned(), json!(types))));
+    let mut request = Map::from_iter([("filter".to_owned(), Value::Object(filter))]);
+    request.extend(limit.map(|limit| ("limit".to_owned(), json!(limit))));
+    request.extend(since.as_ref().map(|since| ("since".to_owned(), json!(since))));
+    Value::Object(request)
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use homeserver_core::{EventSn, RoomSn};
 use room_engine::auth::{AuthState, auth_types_for_event};
 use room_engine::auth_chain::{ChainCover, IndexedEvent};
-use room_engine::resolution::{Conflict, Need, Resolution, ResolutionError, ResolutionEvent, ResolutionStep, StateKey};
+use room_engine::resolution::{
+    Conflict, Need, Resolution, ResolutionError, ResolutionEvent, ResolutionStep, StatePlace,
+};
 use room_engine::state_map::{Place, PlaceConflict, StateMap};
 use room_engine::{Pdu, RoomVersion};
 use ruma::OwnedRoomId;
@@ -196,9 +198,9 @@ impl Resolver<'_> {
         );
         // The rules need the create event, which is not among the auth events of every version. They refuse a malformed event
         // themselves.
-        let mut places = vec![self.place(&StateKey::new("m.room.create", "")).await?];
+        let mut places = vec![self.place(&StatePlace::new("m.room.create", "")).await?];
         for (event_type, state_key) in needed.unwrap_or_default() {
-            places.push(self.place(&StateKey::new(event_type, &state_key)).await?);
+            places.push(self.place(&StatePlace::new(event_type, &state_key)).await?);
         }
         let mut events = self.database.with_chunks(|chunks| state.base.get_many(chunks, &places)).await?;
         for (place, event) in places.iter().zip(&mut events) {
@@ -217,7 +219,7 @@ impl Resolver<'_> {
     }
 
     async fn create(&self, state: StateMap) -> Result<Pdu, RoomError> {
-        let place = self.place(&StateKey::new("m.room.create", "")).await?;
+        let place = self.place(&StatePlace::new("m.room.create", "")).await?;
         let sn = self.database.with_chunks(|chunks| state.get(chunks, place)).await?;
         let found = self.database.graph_events(sn.as_slice()).await?.pop();
         self.room.parse(&found.ok_or_else(|| self.room.corrupt("it has no create event"))?)
@@ -258,7 +260,7 @@ impl Resolver<'_> {
         resolution: &mut Resolution,
         cover: &mut ChainCover,
         base: StateMap,
-        conflicted: &HashMap<StateKey, Place>,
+        conflicted: &HashMap<StatePlace, Place>,
         need: &Need,
     ) -> Result<(), RoomError> {
         self.database.load_auth_chains(&need.chains, cover).await?;
@@ -277,12 +279,12 @@ impl Resolver<'_> {
         for (range, sns) in ranges {
             resolution.add_range(range, sns.iter().filter_map(|sn| events.get(sn).cloned()));
         }
-        let mut keys: Vec<(Option<EventSn>, StateKey)> = need.state.iter().map(|key| (None, key.clone())).collect();
+        let mut keys: Vec<(Option<EventSn>, StatePlace)> = need.state.iter().map(|key| (None, key.clone())).collect();
         for sn in &need.counterparts {
             if let Some(ResolutionEvent { pdu, .. }) = events.get(sn)
                 && let Some(state_key) = pdu.state_key()
             {
-                keys.push((Some(*sn), StateKey::new(pdu.event_type(), state_key)));
+                keys.push((Some(*sn), StatePlace::new(pdu.event_type(), state_key)));
             }
         }
         let mut places = Vec::with_capacity(keys.len());
@@ -310,14 +312,14 @@ impl Resolver<'_> {
         })
     }
 
-    pub(super) async fn key(&self, place: Place) -> Result<StateKey, RoomError> {
+    pub(super) async fn key(&self, place: Place) -> Result<StatePlace, RoomError> {
         let event_type = self.interned.type_name(place.event_type).await?;
         let state_key = self.interned.key_text(place.state_key).await?;
-        Ok(StateKey::new(&event_type, &state_key))
+        Ok(StatePlace::new(&event_type, &state_key))
     }
 
     /// The place of a type and state key. If no stored event has them, they have no numbers, and the place is empty.
-    pub(super) async fn place(&self, key: &StateKey) -> Result<Place, RoomError> {
+    pub(super) async fn place(&self, key: &StatePlace) -> Result<Place, RoomError> {
         let event_type = self.interned.find_type(&key.event_type).await?.unwrap_or(homeserver_core::TypeSn(0));
         let state_key = self.interned.find_key(&key.state_key).await?.unwrap_or(homeserver_core::KeySn(0));
         Ok(Place::new(event_type, state_key))

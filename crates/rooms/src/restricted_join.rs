@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use accounts::sessions::Requester;
-use homeserver_core::{Identity, RoomSn};
+use homeserver_core::{Identity, RoomSn, UserSn};
 use room_engine::auth::{PowerLevel, PowerLevels};
 use room_engine::{JoinRule, Membership, Pdu, elements, string_value};
 use ruma::{OwnedUserId, RoomId, UserId};
@@ -28,11 +27,12 @@ pub(super) struct RestrictedJoin<'a> {
 }
 
 impl RestrictedJoin<'_> {
-    /// The user for `join_authorised_via_users_server`; `None` if the room is not restricted.
+    /// The user for `join_authorised_via_users_server`; `None` if the room is not restricted. The user who joins has no number if this
+    /// server has never heard of the user.
     pub(super) async fn authorising_user(
         &self,
         room: &mut OpenRoom,
-        requester: &Requester,
+        joining: Option<UserSn>,
     ) -> Result<Option<OwnedUserId>, RoomError> {
         let Some(join_rules) = room.state("m.room.join_rules", "").await? else { return Ok(None) };
         let rules = &room.room_version()?.rules().authorization;
@@ -44,16 +44,13 @@ impl RestrictedJoin<'_> {
         if !is_restricted {
             return Ok(None);
         }
-        if !self.meets_a_condition(&join_rules, requester).await? {
-            let sentence = "You are not invited to this room, and not in a room whose members may join it.";
-            return Err(RoomError::Forbidden(sentence.to_owned()));
-        }
-        let member = self.member_who_may_invite(room).await?;
-        let sentence = "You could join this room, but no member of it on this server may invite you.";
-        member.map(Some).ok_or_else(|| RoomError::Forbidden(sentence.to_owned()))
+        self.check_conditions(&join_rules, joining).await?;
+        self.member_who_may_invite(room).await?.map(Some).ok_or(RoomError::UnableToGrantJoin)
     }
 
-    async fn meets_a_condition(&self, join_rules: &Pdu, requester: &Requester) -> Result<bool, RoomError> {
+    /// Checks that the user is in one of the rooms whose members may join, as far as this server is in these rooms.
+    async fn check_conditions(&self, join_rules: &Pdu, joining: Option<UserSn>) -> Result<(), RoomError> {
+        let mut knows_all = true;
         let conditions = join_rules.content().value("allow").unwrap_or_default();
         for condition in elements(conditions).take(MAX_CONDITIONS) {
             let text = |key| wire::member(condition, key).and_then(string_value);
@@ -61,13 +58,24 @@ impl RestrictedJoin<'_> {
             if kind != "m.room_membership" || <&RoomId>::try_from(&*room_id).is_err() {
                 continue;
             }
-            let Some(other_sn) = self.interned.find_room(&room_id).await? else { continue };
-            let in_other = self.database.membership(other_sn, requester.user_sn).await?;
+            let other_sn = match self.interned.find_room(&room_id).await? {
+                Some(other_sn) if self.database.is_in_room(other_sn).await? => other_sn,
+                _ => {
+                    knows_all = false;
+                    continue;
+                }
+            };
+            let Some(user_sn) = joining else { continue };
+            let in_other = self.database.membership(other_sn, user_sn).await?;
             if in_other.is_some_and(|it| it.membership == Membership::Join) {
-                return Ok(true);
+                return Ok(());
             }
         }
-        Ok(false)
+        if !knows_all {
+            return Err(RoomError::UnableToAuthoriseJoin);
+        }
+        let sentence = "You are not invited to this room, and not in a room whose members may join it.";
+        Err(RoomError::Forbidden(sentence.to_owned()))
     }
 
     /// Looks at users with a level of their own first, so that the members need not be listed.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use accounts::rate_limits::{Kind, RateLimits, SpentOnce};
+use accounts::rate_limits::{LimitedAction, RateLimits, SpentOnce};
 use accounts::sessions::Requester;
 use homeserver_core::{Clock, Timestamp};
 use room_engine::{CanonicalObject, Membership, Numbers, Pdu};
@@ -14,7 +14,7 @@ use tasks::queue::Job as _;
 use super::aliases::Aliases;
 use super::member_content::ContentMap;
 use super::membership::Memberships;
-use super::transaction_id::TransactionId;
+use super::transaction_id::ScopedTransactionId;
 use super::{Draft, OpenRoom, RoomChange, RoomError, StagedChange, Timeline};
 use crate::jobs::InheritRoomSettings;
 
@@ -61,8 +61,8 @@ impl Sending {
         }
         let mut draft = Draft::message(event_type, content);
         draft.redacts = redacted_by(&draft)?;
-        let spent = self.rate_limits.spend_by_user(Kind::Message, requester)?;
-        let transaction_id = TransactionId::of_sending(transaction_id);
+        let spent = self.rate_limits.spend_by_user(LimitedAction::Message, requester)?;
+        let transaction_id = ScopedTransactionId::of_sending(transaction_id);
         let sent = self.timeline.send(requester, room_id, &draft, Some(transaction_id)).await;
         Ok(spent.settle(sent)?.event_id.clone())
     }
@@ -90,19 +90,19 @@ impl Sending {
         draft.redacts = Some(event_id.to_owned());
         let kind = self.kind_of_redaction(requester, event_id).await?;
         let spent = self.rate_limits.spend_by_user(kind, requester)?;
-        let transaction_id = TransactionId::of_redacting(event_id, transaction_id);
+        let transaction_id = ScopedTransactionId::of_redacting(event_id, transaction_id);
         let sent = self.timeline.send(requester, room_id, &draft, Some(transaction_id)).await;
         Ok(spent.settle(sent)?.event_id.clone())
     }
 
     /// Moderators who redact events of other users may have a rate limit of its own for it.
-    async fn kind_of_redaction(&self, requester: &Requester, event_id: &EventId) -> Result<Kind, RoomError> {
-        if !self.rate_limits.has(Kind::AdminRedaction) {
-            return Ok(Kind::Message);
+    async fn kind_of_redaction(&self, requester: &Requester, event_id: &EventId) -> Result<LimitedAction, RoomError> {
+        if !self.rate_limits.has(LimitedAction::AdminRedaction) {
+            return Ok(LimitedAction::Message);
         }
         let redacted = self.timeline.database().event_by_id(event_id.as_str()).await?;
         let is_of_others = redacted.is_some_and(|event| event.sender_sn != requester.user_sn);
-        Ok(if is_of_others { Kind::AdminRedaction } else { Kind::Message })
+        Ok(if is_of_others { LimitedAction::AdminRedaction } else { LimitedAction::Message })
     }
 
     /// Sets state, and returns the ID of the state event; that of the present one if it says the same.
@@ -132,7 +132,7 @@ impl Sending {
         draft.redacts = redacted_by(&draft)?;
         let room_sn = self.timeline.find(room_id).await?;
         let spent = SpentOnce::new(&self.rate_limits);
-        spent.check(Kind::Message, requester)?;
+        spent.check(LimitedAction::Message, requester)?;
         let now = self.clock.now();
         let set = SetState { aliases: &self.aliases, requester, room_id, draft: &draft, spent: &spent, now };
         let changed = self.timeline.change(room_sn, &set).await;
@@ -169,7 +169,7 @@ impl RoomChange for SetState<'_> {
         if draft.event_type == "m.room.canonical_alias" && state_key.is_empty() && is_joined {
             aliases.check_canonical(room_id, current.as_ref().map(Pdu::content), &draft.content).await?;
         }
-        spent.spend(Kind::Message, requester)?;
+        spent.spend(LimitedAction::Message, requester)?;
         let staged = room.stage(requester.user_sn, &requester.user_id, draft).await?;
         let inheriting = inheriting(room_id, draft)
             .map(|job| Box::new(async move |tx: &mut Tx| job.schedule(tx, now).await.map(drop)) as Box<dyn Step>);

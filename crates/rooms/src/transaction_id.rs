@@ -10,13 +10,13 @@ use storage::{ClientTransaction, TransactionEndpoint, TransactionSender};
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers>
 #[derive(Clone, Copy, Debug)]
-pub struct TransactionId<'a> {
+pub struct ScopedTransactionId<'a> {
     id: &'a str,
     /// The event in the path of `/redact`.
     redacts: Option<&'a EventId>,
 }
 
-impl<'a> TransactionId<'a> {
+impl<'a> ScopedTransactionId<'a> {
     /// The ID of a request to `/send`.
     #[must_use]
     pub fn of_sending(id: &'a str) -> Self {

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use accounts::rate_limits::{Kind, LimitExceeded, RateLimits};
+use accounts::rate_limits::{LimitExceeded, LimitedAction, RateLimits};
 use accounts::sessions::Requester;
 use homeserver_core::{RoomSn, UserSn};
 use room_engine::string_value;
@@ -117,7 +117,7 @@ impl UserDirectory {
             return Err(UserDirectoryError::TermTooLong);
         }
         let Some(query) = Query::new(term) else { return Ok(FoundUsers::default()) };
-        self.rate_limits.spend_by_user(Kind::UserDirectory, requester)?.keep();
+        self.rate_limits.spend_by_user(LimitedAction::UserDirectory, requester)?.keep();
         let _permit = self.limit.enter().await?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
         let rooms = self.database.rooms_of_user(requester.user_sn, Membership::Join).await?;

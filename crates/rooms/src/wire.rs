@@ -161,6 +161,8 @@ fn push_replaced(out: &mut Vec<u8>, replaced: &[u8]) {
         match key {
             b"content" => out.extend_from_slice(br#","prev_content":"#),
             b"event_id" => out.extend_from_slice(br#","replaces_state":"#),
+            // Not in the specification; other servers have it, and clients show it.
+            b"sender" => out.extend_from_slice(br#","prev_sender":"#),
             _ => continue,
         }
         out.extend_from_slice(value);

@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU32;
 
-use accounts::rate_limits::{Kind, Rate, RateLimits, SpentOnce};
+use accounts::rate_limits::{LimitedAction, Rate, RateLimits, SpentOnce};
 use accounts::sessions::Requester;
 use homeserver_core::UserSn;
 use rooms::RoomError;
@@ -24,7 +24,8 @@ async fn limits_and_user(db: &TestDatabase) -> (RateLimits, Requester) {
 async fn a_write_that_the_database_refuses_stays_spent_and_what_the_server_cannot_do_does_not() {
     let db = TestDatabase::sqlite();
     let (limits, alice) = limits_and_user(&db).await;
-    let fail = |error: RoomError| limits.spend_by_user(Kind::Message, &alice).unwrap().settle(Err::<(), _>(error));
+    let fail =
+        |error: RoomError| limits.spend_by_user(LimitedAction::Message, &alice).unwrap().settle(Err::<(), _>(error));
     for _ in 0..5 {
         fail(StorageError::Unavailable("the network is down".to_owned()).into()).unwrap_err();
         fail(RoomError::NotInRoom).unwrap_err();
@@ -32,8 +33,8 @@ async fn a_write_that_the_database_refuses_stays_spent_and_what_the_server_canno
     }
     fail(StorageError::Statement("the index row is too large".to_owned()).into()).unwrap_err();
     let several = SpentOnce::new(&limits);
-    several.spend(Kind::Message, &alice).unwrap();
+    several.spend(LimitedAction::Message, &alice).unwrap();
     let refused = StorageError::Constraint("the ID is taken".to_owned());
     several.settle(Err::<(), RoomError>(refused.into())).unwrap_err();
-    assert!(limits.spend_by_user(Kind::Message, &alice).is_err());
+    assert!(limits.spend_by_user(LimitedAction::Message, &alice).is_err());
 }

@@ -97,6 +97,17 @@ pub enum LogEntry {
         /// The event.
         event_sn: EventSn,
     },
+    /// What a user of this server is to a room that the server is not in has changed.
+    RemoteMembership {
+        /// Its position in the log.
+        position: Position,
+        /// The room.
+        room_sn: RoomSn,
+        /// The user.
+        user_sn: UserSn,
+        /// The new membership.
+        membership: Membership,
+    },
     /// What is stored of media was changed or removed. Clients are not shown it.
     Media {
         /// Its position in the log.
@@ -166,6 +177,7 @@ impl LogEntry {
             | Self::Account { position, .. }
             | Self::RoomForgotten { position, .. }
             | Self::Forward { position, .. }
+            | Self::RemoteMembership { position, .. }
             | Self::Media { position, .. }
             | Self::Devices { position, .. }
             | Self::DeviceList { position, .. } => *position,
@@ -182,6 +194,7 @@ impl LogEntry {
     #[must_use]
     pub fn membership_change(&self) -> Option<(RoomSn, UserSn, Membership)> {
         let (room_sn, membership) = match self {
+            Self::RemoteMembership { room_sn, user_sn, membership, .. } => (*room_sn, Some((*user_sn, *membership))),
             Self::Event(event) => (event.room_sn, event.membership),
             Self::StateResolved { room_sn, membership, .. } => (*room_sn, *membership),
             Self::AccountData { .. }
@@ -209,7 +222,9 @@ impl LogEntry {
                 Some(*room_sn)
             }
             Self::Receipt(receipt) => Some(receipt.room_sn),
-            Self::AccountData { .. }
+            // The members of the room are not here.
+            Self::RemoteMembership { .. }
+            | Self::AccountData { .. }
             | Self::NotificationRules { .. }
             | Self::Presence(_)
             | Self::Account { .. }

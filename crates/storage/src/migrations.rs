@@ -24,6 +24,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0020_openid_tokens.sql"),
     include_str!("migrations/0021_other_servers.sql"),
     include_str!("migrations/0022_timeline_order.sql"),
+    include_str!("migrations/0023_remote_memberships.sql"),
     include_str!("migrations/0024_events_of_others.sql"),
     include_str!("migrations/0025_outbox.sql"),
 ];

@@ -4,12 +4,16 @@ mod claims;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use database::{Column, ROWS_AT_ONCE};
 use homeserver_core::{DeviceSn, Position, Timestamp, UserSn};
 
 use crate::frequent::Frequent;
 use crate::{Database, LogEntry, Row, StorageError, Tx, Value, params};
+
+/// How much longer the word of another server about its users holds than that of a node, which repeats it more often.
+const REMOTE_HOLDS_LONGER: Duration = Duration::from_secs(14 * 60);
 
 /// Whether a user is there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,6 +35,12 @@ impl PresenceState {
             Self::Unavailable => "unavailable",
             Self::Online => "online",
         }
+    }
+
+    /// The state of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Offline, Self::Unavailable, Self::Online].into_iter().find(|state| state.as_str() == name)
     }
 
     pub(crate) fn code(self) -> i64 {
@@ -132,7 +142,17 @@ impl Database {
     /// [`StorageError`] if the transaction does not commit.
     pub async fn set_presence(&self, changes: Vec<NewPresence>, now: Timestamp) -> Result<(), StorageError> {
         let node = Some(self.node().into());
-        self.write_frequent(Frequent::Presence(PresenceWrite { changes, node, now }), "set_presence").await
+        let write = PresenceWrite { changes, node, now, seen_at: now };
+        self.write_frequent(Frequent::Presence(write), "set_presence").await
+    }
+
+    /// Writes what another server says of the presence of its users.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn set_remote_presence(&self, changes: Vec<NewPresence>, now: Timestamp) -> Result<(), StorageError> {
+        let write = PresenceWrite { changes, node: None, now, seen_at: now.plus(REMOTE_HOLDS_LONGER) };
+        self.write_frequent(Frequent::Presence(write), "set_remote_presence").await
     }
 
     /// Writes what others are told of these users if no node says anything of them: that they are offline.
@@ -143,8 +163,9 @@ impl Database {
         let state = PresenceState::Offline;
         let offline =
             |user_sn| NewPresence { user_sn, state, devices: Vec::new(), status_message: None, last_active_at: None };
-        let (changes, node) = (users.into_iter().map(offline).collect(), None);
-        self.write_frequent(Frequent::Presence(PresenceWrite { changes, node, now }), "miss_present").await
+        let changes = users.into_iter().map(offline).collect();
+        let write = PresenceWrite { changes, node: None, now, seen_at: now };
+        self.write_frequent(Frequent::Presence(write), "miss_present").await
     }
 
     /// What is known of a user's presence.
@@ -245,14 +266,18 @@ pub(crate) struct PresenceWrite {
     /// The node that says so; `None` if no node does.
     node: Option<Box<str>>,
     now: Timestamp,
+    /// As of when the users count as seen: some time after that they count as left behind.
+    seen_at: Timestamp,
 }
 
 /// Writes changes of presence, in their order. Leaves out what changes nothing, and what would show a closed account as there or with
 /// a message: a request may come late, and the server counts clients as there for some time after their last one.
 pub(crate) async fn write_all(tx: &mut Tx, writes: &[&PresenceWrite]) -> Result<(), StorageError> {
     let mut changes = Vec::new();
-    for PresenceWrite { changes: said, node, now } in writes {
+    let mut seen: HashMap<UserSn, Timestamp> = HashMap::new();
+    for PresenceWrite { changes: said, node, now, seen_at } in writes {
         changes.extend(said.iter().map(|change| (change, node.as_deref(), *now)));
+        seen.extend(said.iter().map(|change| (change.user_sn, *seen_at)));
     }
     let users: BTreeSet<i64> = changes.iter().map(|(change, ..)| change.user_sn.0).collect();
     if users.is_empty() {
@@ -266,7 +291,10 @@ pub(crate) async fn write_all(tx: &mut Tx, writes: &[&PresenceWrite]) -> Result<
     let closed: BTreeSet<UserSn> = closed.into_iter().collect();
     let is_allowed = |change: &NewPresence| change.is_silent() || !closed.contains(&change.user_sn);
     changes.retain(|(change, ..)| is_allowed(change));
-    let told = tx.claim_presence(&changes).await?;
+    let mut told = tx.claim_presence(&changes).await?;
+    for (change, seen_at) in &mut told {
+        *seen_at = seen.get(&change.user_sn).copied().unwrap_or(*seen_at);
+    }
     write_changes(tx, &told).await
 }
 

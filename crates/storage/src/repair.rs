@@ -103,6 +103,21 @@ impl Database {
         self.write(async move |tx| tx.repair_present(&repair).await).await
     }
 
+    /// Replaces the state after one event. `false` if the room's head has another version than `expected_version`.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn replace_state(
+        &self,
+        room_sn: RoomSn,
+        expected_version: i64,
+        state: RepairedState,
+    ) -> Result<bool, StorageError> {
+        let states = [state];
+        let replaced = self.write(async move |tx| tx.repair_states(room_sn, expected_version, &states).await).await?;
+        Ok(replaced.is_some())
+    }
+
     /// Rebuilds the index of the auth chains of a room, in transactions of bounded size. `events` are all of its state events,
     /// each after its auth events, as they were when the room's head had the version `expected_version`. `false` if the room has
     /// moved on in the meantime; then it is to be done again.

@@ -211,6 +211,19 @@ impl Database {
         Ok(found)
     }
 
+    /// Which of these IDs are those of stored events of a room, whatever became of them.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn known_events(&self, room_sn: RoomSn, event_ids: &[String]) -> Result<Vec<Box<str>>, StorageError> {
+        let mut found = Vec::with_capacity(event_ids.len());
+        for event_ids in event_ids.chunks(EVENTS_AT_ONCE) {
+            let sql = "SELECT event_id FROM events WHERE event_id IN LIST($1) AND room_sn = $2";
+            found.extend(self.query(sql, params![event_ids, room_sn], |row| row.get(0)).await?);
+        }
+        Ok(found)
+    }
+
     /// Which of these IDs are those of events of other rooms.
     ///
     /// # Errors
@@ -249,6 +262,15 @@ impl Database {
             found.extend(self.query(sql, params![event_ids, room_sn], read).await?);
         }
         Ok(found)
+    }
+
+    /// The state event that an event replaced.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn replaced_by(&self, event: EventSn) -> Result<Option<EventSn>, StorageError> {
+        let sql = "SELECT replaces_sn FROM events WHERE event_sn = $1";
+        Ok(self.query_optional(sql, params![event], |row| row.get(0)).await?.flatten())
     }
 
     /// Whether there is an event with this ID in any room.

@@ -41,7 +41,7 @@ const LARGE: [&str; 6] = [
 ];
 
 /// What belongs to users, by whose numbers it is found.
-const OF_USERS: [&str; 9] = [
+const OF_USERS: [&str; 10] = [
     "DELETE FROM membership_changes WHERE user_sn IN LIST($1) AND room_sn = $2",
     "DELETE FROM receipts WHERE user_sn IN LIST($1) AND room_sn = $2",
     "DELETE FROM typing WHERE user_sn IN LIST($1) AND room_sn = $2",
@@ -50,6 +50,7 @@ const OF_USERS: [&str; 9] = [
     "DELETE FROM unread_differences WHERE user_sn IN LIST($1) AND room_sn = $2",
     "DELETE FROM unread_silences WHERE user_sn IN LIST($1) AND room_sn = $2",
     "DELETE FROM account_data WHERE user_sn IN LIST($1) AND room_sn = $2",
+    "DELETE FROM remote_memberships WHERE user_sn IN LIST($1) AND room_sn = $2",
     "DELETE FROM memberships WHERE user_sn IN LIST($1) AND room_sn = $2",
 ];
 

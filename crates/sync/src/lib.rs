@@ -4,6 +4,8 @@
 //! kind of data, which know nothing of the form of an answer. [`presence`], [`typing`] and [`receipts`] take what clients say of
 //! presence, typing and reading, write it, and keep in memory what others are told.
 //!
+//! Other servers say the same of their users: each of the three takes what they send.
+//!
 //! # What is kept in memory, and what bounds it
 //!
 //! | kept | in the metrics | bounded by | kept up to date by |
@@ -13,6 +15,7 @@
 //! | typing users | | the users who type | [`typing::Typing`] |
 //! | the pieces of first answers that clients have not read yet | | the limit of first answers at once | [`v3`] |
 
+mod from_servers;
 pub mod presence;
 pub mod providers;
 pub mod receipts;

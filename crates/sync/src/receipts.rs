@@ -1,5 +1,7 @@
 //! How far users have read rooms.
 
+mod from_servers;
+
 use std::sync::Arc;
 
 use accounts::sessions::Requester;

@@ -5,6 +5,8 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#typing-notifications>
 
+mod from_servers;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

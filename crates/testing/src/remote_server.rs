@@ -18,7 +18,8 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use ruma::CanonicalJsonObject;
-use ruma::signatures::{Ed25519KeyPair, sign_json};
+use ruma::room_version_rules::RoomVersionRules;
+use ruma::signatures::{Ed25519KeyPair, hash_and_sign_event, reference_hash, sign_json};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -149,6 +150,12 @@ impl RemoteServer {
         self.folder.path().join("ca.pem")
     }
 
+    /// Its server name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The port it listens on, of 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -240,6 +247,19 @@ impl RemoteServer {
         let mut object: CanonicalJsonObject = serde_json::from_value(object.clone()).expect("the object is canonical");
         sign_json(&self.name, &self.key_pair, &mut object).expect("the object can be signed");
         serde_json::to_value(object).expect("JSON stays JSON")
+    }
+
+    /// An event of room version 11 with its hash and the server's signature, and its ID.
+    ///
+    /// # Panics
+    /// When it is not an event, or not canonical.
+    #[must_use]
+    pub fn signed_event(&self, event: &Value) -> (String, Value) {
+        let mut object: CanonicalJsonObject = serde_json::from_value(event.clone()).expect("the event is canonical");
+        let rules = RoomVersionRules::V11;
+        hash_and_sign_event(&self.name, &self.key_pair, &mut object, &rules.redaction).expect("it can be signed");
+        let id = reference_hash(&object, &rules).expect("it can be hashed");
+        (format!("${id}"), serde_json::to_value(object).expect("JSON stays JSON"))
     }
 }
 

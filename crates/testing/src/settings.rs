@@ -7,7 +7,8 @@ use toml::{Table, Value, toml};
 
 use crate::database::TestDatabase;
 
-/// A setting as its section, its key, and its value.
+/// A setting as its section, its key, and its value. Of the section `listeners` it changes the one listener that there is, and with the
+/// key `further` it adds another one.
 pub type Setting<'a> = (&'a str, &'a str, Value);
 
 /// Writes the configuration of a server on `database`, with `further` settings over the usual ones, and returns its file.
@@ -50,8 +51,11 @@ pub(crate) fn write_as(name: &str, database: &TestDatabase, further: &[Setting<'
 
 fn set(settings: &mut Table, section: &str, key: &str, value: Value) {
     let section = settings.entry(section).or_insert_with(|| Table::new().into());
-    // Of the listeners there is one.
-    let section = if let Value::Array(entries) = section { entries.first_mut() } else { Some(section) };
+    let section = match section {
+        Value::Array(entries) if key == "further" => return entries.push(value),
+        Value::Array(entries) => entries.first_mut(),
+        section => Some(section),
+    };
     let table = section.and_then(Value::as_table_mut).expect("a section is a table");
     table.insert(key.to_owned(), value);
 }

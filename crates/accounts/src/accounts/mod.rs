@@ -14,7 +14,7 @@ use tasks::queue::{Job as _, JobQueue};
 pub use self::operator::Listed;
 use crate::jobs::{ForgetUploadNames, LeaveAllRooms, PATIENCE};
 use crate::passwords::{PasswordError, Passwords};
-use crate::rate_limits::{Kind, LimitExceeded, RateLimits};
+use crate::rate_limits::{LimitExceeded, LimitedAction, RateLimits};
 use crate::registration::OtherServer;
 use crate::sessions::{CheckedDevice, IssuedTokens, Requester, Sessions};
 use crate::threepids::{EMAIL, Purpose, canonical_email};
@@ -111,7 +111,7 @@ impl Accounts {
             None => self.rate_limits.account(&lower_case),
         };
         // Spent before it is known whether the attempt fails: many at once do not get more guesses than one after the other.
-        let attempt = self.rate_limits.spend(Kind::LoginFailedAttempts, key, None)?;
+        let attempt = self.rate_limits.spend(LimitedAction::LoginFailedAttempts, key, None)?;
         let proved = self.prove(name, password).await;
         if matches!(proved, Err(AccountError::WrongPassword | AccountError::Deactivated)) {
             attempt.keep();
@@ -119,7 +119,7 @@ impl Accounts {
         }
         attempt.give_back();
         let proof = proved?;
-        self.rate_limits.spend(Kind::LoginAccount, key, None)?.keep();
+        self.rate_limits.spend(LimitedAction::LoginAccount, key, None)?.keep();
         Ok(proof)
     }
 
@@ -214,7 +214,7 @@ impl Accounts {
         requester: &Requester,
         password: &str,
     ) -> Result<Option<PasswordProof>, AccountError> {
-        let attempt = self.rate_limits.spend_by_user(Kind::ProofFailedAttempts, requester)?;
+        let attempt = self.rate_limits.spend_by_user(LimitedAction::ProofFailedAttempts, requester)?;
         let proof = self.compare(requester, password).await;
         match proof {
             Ok(None) => attempt.keep(),

@@ -1,6 +1,6 @@
 /// A kind of action that is limited, by Synapse's names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum LimitedAction {
     /// Whatever a user puts into rooms, by user.
     Message,
     /// Redacting what others have sent, by user; where it has no limit of its own, it is a message.
@@ -53,7 +53,7 @@ pub enum Kind {
     ServerKeys,
 }
 
-impl Kind {
+impl LimitedAction {
     /// Every kind, in the order of their numbers.
     pub const ALL: [Self; 25] = [
         Self::Message,
@@ -147,11 +147,11 @@ impl Kind {
 
 #[cfg(test)]
 mod tests {
-    use super::Kind;
+    use super::LimitedAction;
 
     #[test]
     fn every_kind_stands_at_its_number() {
-        for (number, kind) in Kind::ALL.into_iter().enumerate() {
+        for (number, kind) in LimitedAction::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, number, "{kind:?}");
         }
     }

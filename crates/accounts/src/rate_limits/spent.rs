@@ -2,7 +2,7 @@ use homeserver_core::UserSn;
 use parking_lot::Mutex;
 use storage::StorageError;
 
-use super::{Key, Kind, LimitExceeded, RateLimits};
+use super::{Key, LimitExceeded, LimitedAction, RateLimits};
 use crate::profiles::ProfileError;
 use crate::registration::RegistrationError;
 use crate::sessions::Requester;
@@ -11,7 +11,7 @@ use crate::sessions::Requester;
 #[must_use = "what was spent for something that fails is to be given back, or kept on purpose"]
 pub struct Spent<'a> {
     pub(super) limits: &'a RateLimits,
-    pub(super) kind: Kind,
+    pub(super) kind: LimitedAction,
     pub(super) key: Key,
     pub(super) user_sn: Option<UserSn>,
     /// Whether anything was spent.
@@ -85,7 +85,7 @@ impl<'a> SpentOnce<'a> {
     ///
     /// # Errors
     /// [`LimitExceeded`].
-    pub fn check(&self, kind: Kind, requester: &Requester) -> Result<(), LimitExceeded> {
+    pub fn check(&self, kind: LimitedAction, requester: &Requester) -> Result<(), LimitExceeded> {
         self.limits.check(kind, Key::user(requester.user_sn), Some(requester))
     }
 
@@ -93,7 +93,7 @@ impl<'a> SpentOnce<'a> {
     ///
     /// # Errors
     /// [`LimitExceeded`].
-    pub fn spend(&self, kind: Kind, requester: &Requester) -> Result<(), LimitExceeded> {
+    pub fn spend(&self, kind: LimitedAction, requester: &Requester) -> Result<(), LimitExceeded> {
         self.spend_of(kind, Key::user(requester.user_sn), requester)
     }
 
@@ -101,7 +101,7 @@ impl<'a> SpentOnce<'a> {
     ///
     /// # Errors
     /// [`LimitExceeded`].
-    pub fn spend_of(&self, kind: Kind, key: Key, requester: &Requester) -> Result<(), LimitExceeded> {
+    pub fn spend_of(&self, kind: LimitedAction, key: Key, requester: &Requester) -> Result<(), LimitExceeded> {
         let mut spent = self.spent.lock();
         if !spent.iter().any(|spent| spent.kind == kind) {
             spent.push(self.limits.spend(kind, key, Some(requester))?);
@@ -116,7 +116,7 @@ impl<'a> SpentOnce<'a> {
     pub fn settle<T, E: Failure>(&self, outcome: Result<T, E>) -> Result<T, E> {
         if outcome.as_ref().is_err_and(|error| !error.is_refused_write()) {
             for spent in std::mem::take(&mut *self.spent.lock()) {
-                if !matches!(spent.kind, Kind::JoinsLocal | Kind::JoinsRemote) {
+                if !matches!(spent.kind, LimitedAction::JoinsLocal | LimitedAction::JoinsRemote) {
                     spent.give_back();
                 }
             }

@@ -142,7 +142,7 @@ mod of_a_server {
     use testing::TestDatabase;
 
     use super::*;
-    use crate::rate_limits::{Kind, RateLimits};
+    use crate::rate_limits::{LimitedAction, RateLimits};
     use crate::sessions::Requester;
 
     async fn limits(db: &TestDatabase) -> RateLimits {
@@ -165,17 +165,17 @@ mod of_a_server {
         let limits = limits(&db).await;
         let (alice, exempt) = (alice(true), alice(false));
         for _ in 0..5 {
-            limits.spend_by_user(Kind::Message, &exempt).unwrap().keep();
-            limits.spend(Kind::JoinsPerRoom, ROOM, Some(&exempt)).unwrap().keep();
+            limits.spend_by_user(LimitedAction::Message, &exempt).unwrap().keep();
+            limits.spend(LimitedAction::JoinsPerRoom, ROOM, Some(&exempt)).unwrap().keep();
         }
-        assert_eq!(limits.burst(Kind::Message, Some(&exempt)), None);
+        assert_eq!(limits.burst(LimitedAction::Message, Some(&exempt)), None);
         for _ in 0..2 {
-            limits.spend(Kind::JoinsPerRoom, ROOM, Some(&alice)).unwrap().keep();
+            limits.spend(LimitedAction::JoinsPerRoom, ROOM, Some(&alice)).unwrap().keep();
         }
-        limits.spend(Kind::JoinsPerRoom, ROOM, Some(&exempt)).unwrap().give_back();
-        let refused = limits.spend(Kind::JoinsPerRoom, ROOM, Some(&alice)).err().unwrap();
-        assert_eq!(refused.kind, Kind::JoinsPerRoom);
-        let counts = limits.counts().into_iter().find(|counts| counts.kind == Kind::JoinsPerRoom).unwrap();
+        limits.spend(LimitedAction::JoinsPerRoom, ROOM, Some(&exempt)).unwrap().give_back();
+        let refused = limits.spend(LimitedAction::JoinsPerRoom, ROOM, Some(&alice)).err().unwrap();
+        assert_eq!(refused.kind, LimitedAction::JoinsPerRoom);
+        let counts = limits.counts().into_iter().find(|counts| counts.kind == LimitedAction::JoinsPerRoom).unwrap();
         assert_eq!((counts.refused, counts.keys), (1, 1));
     }
 
@@ -183,10 +183,10 @@ mod of_a_server {
     async fn what_has_happened_is_spent_as_far_as_there_is_something() {
         let db = TestDatabase::sqlite();
         let (limits, alice) = (limits(&db).await, alice(true));
-        limits.spend(Kind::InvitesPerRoom, ROOM, Some(&alice)).unwrap().keep();
-        limits.record(Kind::InvitesPerRoom, ROOM, Some(&alice), 5);
-        limits.spend(Kind::InvitesPerRoom, ROOM, Some(&alice)).map(drop).unwrap_err();
-        limits.record(Kind::InvitesPerRoom, Key::room(RoomSn(8)), Some(&alice), 0);
-        limits.spend(Kind::InvitesPerRoom, Key::room(RoomSn(8)), Some(&alice)).unwrap().keep();
+        limits.spend(LimitedAction::InvitesPerRoom, ROOM, Some(&alice)).unwrap().keep();
+        limits.record(LimitedAction::InvitesPerRoom, ROOM, Some(&alice), 5);
+        limits.spend(LimitedAction::InvitesPerRoom, ROOM, Some(&alice)).map(drop).unwrap_err();
+        limits.record(LimitedAction::InvitesPerRoom, Key::room(RoomSn(8)), Some(&alice), 0);
+        limits.spend(LimitedAction::InvitesPerRoom, Key::room(RoomSn(8)), Some(&alice)).unwrap().keep();
     }
 }

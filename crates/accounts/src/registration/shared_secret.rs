@@ -11,7 +11,7 @@ use storage::{Database, StorageError};
 
 use super::nonce;
 use super::{NewUser, Registered, Registration, RegistrationError};
-use crate::rate_limits::{Key, Kind, LimitExceeded, RateLimits};
+use crate::rate_limits::{Key, LimitExceeded, LimitedAction, RateLimits};
 use crate::sessions::CheckedDevice;
 use crate::uia::{Authorisation, NewPassword};
 
@@ -117,7 +117,7 @@ impl SharedSecret {
         }
         let is_right = is_mac_right(secret, &request);
         if !is_right {
-            self.rate_limits.spend(Kind::InteractiveAuth, address, None)?.keep();
+            self.rate_limits.spend(LimitedAction::InteractiveAuth, address, None)?.keep();
         }
         if !self.database.use_once(request.nonce.clone(), NONCE_OPERATION, now).await? {
             return Err(SharedSecretError::UnknownNonce);

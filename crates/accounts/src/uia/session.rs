@@ -12,7 +12,7 @@ use super::{
     UiaError, UserInteractiveAuth, unreadable,
 };
 use crate::asking::Asker;
-use crate::rate_limits::Kind;
+use crate::rate_limits::LimitedAction;
 
 /// A session in memory; stored only if the client has to come back.
 pub(super) struct Session<P> {
@@ -85,7 +85,7 @@ impl UserInteractiveAuth {
     /// Counts a new session for its opener.
     pub(super) fn count<P>(&self, session: &Session<P>, asker: Asker<'_>) -> Result<(), UiaError> {
         if !session.is_stored {
-            self.rate_limits.spend(Kind::InteractiveAuth, asker.key(), asker.requester())?.keep();
+            self.rate_limits.spend(LimitedAction::InteractiveAuth, asker.key(), asker.requester())?.keep();
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use super::challenge::Mistake;
 use super::session::Session;
 use super::{Request, Stage, UiaError, UserInteractiveAuth};
 use crate::object::Object;
-use crate::rate_limits::Kind;
+use crate::rate_limits::LimitedAction;
 use crate::threepids::{EMAIL, Purpose, validated_email};
 
 impl UserInteractiveAuth {
@@ -73,8 +73,11 @@ impl UserInteractiveAuth {
         let Some(token) = &auth.token else {
             return Ok(Some(("M_MISSING_PARAM", "The registration token is missing")));
         };
-        let guess =
-            self.rate_limits.spend(Kind::RegistrationTokenValidity, request.asker.key(), request.asker.requester())?;
+        let guess = self.rate_limits.spend(
+            LimitedAction::RegistrationTokenValidity,
+            request.asker.key(),
+            request.asker.requester(),
+        )?;
         match self.database.usable_registration_token(token, self.clock.now()).await? {
             Some(usable) if usable.makes_admin || stage == Stage::RegistrationToken => {
                 guess.give_back();

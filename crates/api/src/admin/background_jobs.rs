@@ -6,6 +6,7 @@ use axum::extract::State;
 use background::{BackgroundJobs, JobFilter, JobId, JobPage, JobRecord, JobState, JobsError, Priority};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::error::{AdminError, AdminResult};
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Administrator, Json, Path, Query};
 
@@ -61,7 +62,7 @@ pub(super) async fn list(
     _: Administrator,
     State(jobs): State<Arc<BackgroundJobs>>,
     Query(parameters): Query<Parameters>,
-) -> ApiResult<Json<Page>> {
+) -> AdminResult<Json<Page>> {
     let state = parameters.state.as_deref().map(parse_state).transpose()?;
     let filter = JobFilter { state, name: parameters.name, before: parameters.from.map(JobId) };
     let JobPage { jobs: found, next } = jobs.list(&filter, parameters.limit.unwrap_or(DEFAULT_LIMIT)).await?;
@@ -74,7 +75,7 @@ pub(super) async fn one(
     _: Administrator,
     State(jobs): State<Arc<BackgroundJobs>>,
     Path(job_id): Path<JobNumber>,
-) -> ApiResult<Json<Job>> {
+) -> AdminResult<Json<Job>> {
     Ok(Json(shown(&jobs, jobs.job(job_id.into()).await?)))
 }
 
@@ -83,7 +84,7 @@ pub(super) async fn retry(
     _: Administrator,
     State(jobs): State<Arc<BackgroundJobs>>,
     Path(job_id): Path<JobNumber>,
-) -> ApiResult<Json<Job>> {
+) -> AdminResult<Json<Job>> {
     Ok(Json(shown(&jobs, jobs.retry(job_id.into()).await?)))
 }
 
@@ -92,7 +93,7 @@ pub(super) async fn cancel(
     _: Administrator,
     State(jobs): State<Arc<BackgroundJobs>>,
     Path(job_id): Path<JobNumber>,
-) -> ApiResult<Json<Job>> {
+) -> AdminResult<Json<Job>> {
     Ok(Json(shown(&jobs, jobs.cancel(job_id.into()).await?)))
 }
 
@@ -144,14 +145,14 @@ fn shown(jobs: &BackgroundJobs, job: JobRecord) -> Job {
     }
 }
 
-impl From<JobsError> for ApiError {
+impl From<JobsError> for AdminError {
     fn from(error: JobsError) -> Self {
-        match error {
-            JobsError::NoSuchJob => Self::not_found(error.to_string()),
+        Self(match error {
+            JobsError::NoSuchJob => ApiError::not_found(error.to_string()),
             JobsError::NotGivenUp(_) | JobsError::NotWaiting(_) | JobsError::AlreadyWaiting => {
-                Self::bad_state(error.to_string())
+                ApiError::bad_state(error.to_string())
             }
             JobsError::Storage(error) => error.into(),
-        }
+        })
     }
 }

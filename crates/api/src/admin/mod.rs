@@ -3,6 +3,7 @@
 //! <https://element-hq.github.io/synapse/latest/usage/administration/admin_api/>
 
 mod background_jobs;
+mod error;
 mod override_ratelimit;
 mod register;
 mod statistics;

@@ -10,7 +10,8 @@ use ruma::OwnedUserId;
 use serde::{Deserialize, Serialize};
 
 use crate::Empty;
-use crate::error::{ApiError, ApiResult};
+use crate::admin::error::{AdminError, AdminResult};
+use crate::error::ApiError;
 use crate::extract::{Administrator, Json, Path};
 
 #[derive(Deserialize)]
@@ -44,7 +45,7 @@ pub(super) async fn read(
     Administrator(_): Administrator,
     Path(user_id): Path<OwnedUserId>,
     State(rate_limits): State<Arc<RateLimits>>,
-) -> ApiResult<Json<Entry>> {
+) -> AdminResult<Json<Entry>> {
     Ok(Json(rate_limits.override_of(&user_id).await?.into()))
 }
 
@@ -54,10 +55,10 @@ pub(super) async fn set(
     Path(user_id): Path<OwnedUserId>,
     State(rate_limits): State<Arc<RateLimits>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<Entry>> {
+) -> AdminResult<Json<Entry>> {
     for (key, figure) in [("messages_per_second", body.messages_per_second), ("burst_count", body.burst_count)] {
         if figure < 0 {
-            return Err(ApiError::invalid_param(format!("{key}: expected a whole number that is not negative")));
+            return Err(ApiError::invalid_param(format!("{key}: expected a whole number that is not negative")).into());
         }
     }
     let entry = RateOverride { messages_per_second: body.messages_per_second, burst: body.burst_count };
@@ -70,17 +71,17 @@ pub(super) async fn remove(
     Administrator(_): Administrator,
     Path(user_id): Path<OwnedUserId>,
     State(rate_limits): State<Arc<RateLimits>>,
-) -> ApiResult<Json<Empty>> {
+) -> AdminResult<Json<Empty>> {
     rate_limits.remove_override(&user_id).await?;
     Ok(Json(Empty {}))
 }
 
-impl From<OverrideError> for ApiError {
+impl From<OverrideError> for AdminError {
     fn from(error: OverrideError) -> Self {
-        match error {
-            OverrideError::NotLocal => Self::unknown(error.to_string()),
-            OverrideError::NoSuchUser => Self::not_found(error.to_string()),
+        Self(match error {
+            OverrideError::NotLocal => ApiError::unknown(error.to_string()),
+            OverrideError::NoSuchUser => ApiError::not_found(error.to_string()),
             OverrideError::Storage(error) => error.into(),
-        }
+        })
     }
 }

@@ -11,8 +11,9 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::error::{AdminError, AdminResult};
 use crate::client::NewAccount;
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiError;
 use crate::extract::{ClientAddress, Json};
 
 #[derive(Serialize)]
@@ -21,7 +22,7 @@ pub(super) struct Nonce {
 }
 
 /// Gives out a nonce for one request.
-pub(super) async fn nonce(State(shared_secret): State<Arc<SharedSecret>>) -> ApiResult<Json<Nonce>> {
+pub(super) async fn nonce(State(shared_secret): State<Arc<SharedSecret>>) -> AdminResult<Json<Nonce>> {
     Ok(Json(Nonce { nonce: shared_secret.nonce() }))
 }
 
@@ -52,7 +53,7 @@ pub(super) async fn register(
     ClientAddress(address): ClientAddress,
     State(shared_secret): State<Arc<SharedSecret>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<NewAccount>> {
+) -> AdminResult<Json<NewAccount>> {
     let device = CheckedDevice::try_from(SessionDevice {
         device_id: body.device_id,
         display_name: body.initial_device_display_name,
@@ -72,16 +73,16 @@ pub(super) async fn register(
     Ok(Json(shared_secret.register(request, Key::address(address)).await?.into()))
 }
 
-impl From<SharedSecretError> for ApiError {
+impl From<SharedSecretError> for AdminError {
     fn from(error: SharedSecretError) -> Self {
-        match error {
+        Self(match error {
             SharedSecretError::Disabled | SharedSecretError::UnknownNonce | SharedSecretError::InvalidUserType => {
-                Self::unknown(error.to_string())
+                ApiError::unknown(error.to_string())
             }
-            SharedSecretError::WrongMac => Self::unknown(error.to_string()).with_status(StatusCode::FORBIDDEN),
+            SharedSecretError::WrongMac => ApiError::unknown(error.to_string()).with_status(StatusCode::FORBIDDEN),
             SharedSecretError::LimitExceeded(error) => error.into(),
             SharedSecretError::Registration(error) => error.into(),
             SharedSecretError::Storage(error) => error.into(),
-        }
+        })
     }
 }

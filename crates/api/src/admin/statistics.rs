@@ -6,7 +6,8 @@ use axum::extract::State;
 use background::{ServerStatistics, Statistics};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ApiError, ApiResult};
+use crate::admin::error::AdminResult;
+use crate::error::ApiError;
 use crate::extract::{Administrator, Json, Query};
 
 /// Times of counting that are shown when the client does not say.
@@ -42,7 +43,7 @@ pub(super) async fn server(
     _: Administrator,
     State(statistics): State<Arc<Statistics>>,
     Query(parameters): Query<Parameters>,
-) -> ApiResult<Json<Answer>> {
+) -> AdminResult<Json<Answer>> {
     let limit = parameters.limit.unwrap_or(DEFAULT_LIMIT);
     let mut counted = statistics.last(limit.saturating_add(1)).await?.into_iter().map(Counted::from);
     let latest = counted.next();

@@ -8,7 +8,8 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::{ClientError, ClientResult};
+use crate::error::ApiError;
 use crate::extract::{GuestOrUser, Json, OwnUser, json_bytes};
 
 #[derive(Serialize)]
@@ -21,7 +22,7 @@ pub(super) async fn store(
     OwnUser(GuestOrUser(requester), ()): OwnUser<GuestOrUser>,
     State(filters): State<Arc<Filters>>,
     Json(filter): Json<Map<String, Value>>,
-) -> ApiResult<Json<Stored>> {
+) -> ClientResult<Json<Stored>> {
     Ok(Json(Stored { filter_id: filters.store(requester.user_sn, filter).await? }))
 }
 
@@ -29,18 +30,18 @@ pub(super) async fn store(
 pub(super) async fn read(
     OwnUser(GuestOrUser(requester), filter_id): OwnUser<GuestOrUser, String>,
     State(filters): State<Arc<Filters>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     Ok(json_bytes(filters.json(requester.user_sn, &filter_id).await?))
 }
 
-impl From<FilterError> for ApiError {
+impl From<FilterError> for ClientError {
     fn from(error: FilterError) -> Self {
-        match error {
-            FilterError::Invalid(_) => Self::bad_json(error.to_string()),
-            FilterError::TooLarge => Self::too_large(error.to_string()),
-            FilterError::TooMany => Self::resource_limit_exceeded(error.to_string()),
-            FilterError::NoSuchFilter => Self::not_found(error.to_string()),
+        Self(match error {
+            FilterError::Invalid(_) => ApiError::bad_json(error.to_string()),
+            FilterError::TooLarge => ApiError::too_large(error.to_string()),
+            FilterError::TooMany => ApiError::resource_limit_exceeded(error.to_string()),
+            FilterError::NoSuchFilter => ApiError::not_found(error.to_string()),
             FilterError::Storage(error) => error.into(),
-        }
+        })
     }
 }

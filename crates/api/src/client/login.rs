@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use accounts::Accounts;
-use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use accounts::sessions::{CheckedDevice, SessionDevice};
 use accounts::threepids::EMAIL;
 use accounts::uia::UserIdentifier;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::session::TokenKeys;
+use crate::client::error::ClientResult;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{ClientAddress, Json, Object};
 
@@ -59,11 +60,11 @@ pub(super) async fn log_in(
     State(accounts): State<Arc<Accounts>>,
     State(well_known): State<Arc<WellKnown>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<LoggedIn>> {
+) -> ClientResult<Json<LoggedIn>> {
     if body.kind != "m.login.password" || !accounts.passwords_enabled() {
-        return Err(ApiError::unknown(format!("type: this server has no logins of type {:?}", body.kind)));
+        return Err(ApiError::unknown(format!("type: this server has no logins of type {:?}", body.kind)).into());
     }
-    rate_limits.spend(Kind::LoginAddress, Key::address(address), None)?.keep();
+    rate_limits.spend(LimitedAction::LoginAddress, Key::address(address), None)?.keep();
     let name = Name::of(body.identifier.map(|identifier| identifier.0), body.user)?;
     let password = body.password.ok_or_else(|| ApiError::bad_json("password: missing field"))?;
     let device = CheckedDevice::try_from(SessionDevice {

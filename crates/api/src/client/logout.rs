@@ -6,14 +6,14 @@ use accounts::sessions::Sessions;
 use axum::extract::State;
 
 use crate::Empty;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Json};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout>
 pub(super) async fn log_out(
     GuestOrUser(requester): GuestOrUser,
     State(sessions): State<Arc<Sessions>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     if let Some(device_id) = requester.device_id {
         sessions.delete_devices(requester.user_sn, vec![device_id.to_string()]).await?;
     }
@@ -24,7 +24,7 @@ pub(super) async fn log_out(
 pub(super) async fn log_out_all(
     GuestOrUser(requester): GuestOrUser,
     State(sessions): State<Arc<Sessions>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     sessions.delete_all_devices(requester.user_sn, None).await?;
     Ok(Json(Empty {}))
 }

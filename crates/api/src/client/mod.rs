@@ -7,6 +7,7 @@ mod account_data;
 mod capabilities;
 mod devices;
 mod directory;
+pub(crate) mod error;
 mod filter;
 mod keys;
 mod login;

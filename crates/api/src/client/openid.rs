@@ -9,7 +9,7 @@ use ruma::OwnedServerName;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json, OwnUser};
 
 #[derive(Serialize)]
@@ -26,7 +26,7 @@ pub(super) async fn request_token(
     State(identity): State<Arc<Identity>>,
     State(tokens): State<Arc<OpenIdTokens>>,
     Json(_): Json<Map<String, Value>>,
-) -> ApiResult<Json<OpenIdToken>> {
+) -> ClientResult<Json<OpenIdToken>> {
     Ok(Json(OpenIdToken {
         access_token: tokens.issue(requester.user_sn).await?,
         token_type: "Bearer",

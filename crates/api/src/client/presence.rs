@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use accounts::rate_limits::{Kind, RateLimits};
+use accounts::rate_limits::{LimitedAction, RateLimits};
 use axum::extract::State;
 use ruma::OwnedUserId;
 use serde::{Deserialize, Serialize};
 use sync::presence::{PresenceError, PresenceState, Presences};
 
 use crate::Empty;
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::{ClientError, ClientResult};
+use crate::error::ApiError;
 use crate::extract::{Authenticated, Json, OwnUser, Path};
 
 /// What a client says about its user's presence.
@@ -55,8 +56,8 @@ pub(super) async fn set(
     State(presences): State<Arc<Presences>>,
     State(rate_limits): State<Arc<RateLimits>>,
     Json(Status { presence, status_msg }): Json<Status>,
-) -> ApiResult<Json<Empty>> {
-    let spent = rate_limits.spend_by_user(Kind::Presence, &requester)?;
+) -> ClientResult<Json<Empty>> {
+    let spent = rate_limits.spend_by_user(LimitedAction::Presence, &requester)?;
     spent.settle(presences.set(&requester, presence.into(), status_msg).await)?;
     Ok(Json(Empty {}))
 }
@@ -66,7 +67,7 @@ pub(super) async fn get(
     Authenticated(requester): Authenticated,
     Path(user_id): Path<OwnedUserId>,
     State(presences): State<Arc<Presences>>,
-) -> ApiResult<Json<Answer>> {
+) -> ClientResult<Json<Answer>> {
     let now = presences.of(&requester, &user_id).await?;
     Ok(Json(Answer {
         presence: now.state.as_str(),
@@ -76,12 +77,12 @@ pub(super) async fn get(
     }))
 }
 
-impl From<PresenceError> for ApiError {
+impl From<PresenceError> for ClientError {
     fn from(error: PresenceError) -> Self {
-        match error {
-            PresenceError::NotVisible => Self::forbidden(error.to_string()),
-            PresenceError::StatusTooLong => Self::invalid_param(error.to_string()),
+        Self(match error {
+            PresenceError::NotVisible => ApiError::forbidden(error.to_string()),
+            PresenceError::StatusTooLong => ApiError::invalid_param(error.to_string()),
             PresenceError::Storage(error) => error.into(),
-        }
+        })
     }
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Deserialize;
 
 use super::session::TokenKeys;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::Json;
 
 #[derive(Deserialize)]
@@ -19,6 +19,6 @@ pub(super) struct Body {
 pub(super) async fn refresh(
     State(sessions): State<Arc<Sessions>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<TokenKeys>> {
+) -> ClientResult<Json<TokenKeys>> {
     Ok(Json(sessions.refresh(&body.refresh_token).await?.into()))
 }

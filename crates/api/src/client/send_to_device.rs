@@ -7,7 +7,8 @@ use encryption::to_device::{ToDevice, ToDeviceError, ToDeviceMessages};
 use serde::Deserialize;
 
 use crate::Empty;
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::{ClientError, ClientResult};
+use crate::error::ApiError;
 use crate::extract::{Content, EventType, GuestOrUser, Json, Path, TransactionId};
 
 #[derive(Deserialize)]
@@ -21,20 +22,20 @@ pub(crate) async fn send_to_device(
     Path((event_type, transaction_id)): Path<(EventType, TransactionId)>,
     State(to_device): State<Arc<ToDevice>>,
     Content(body): Content<Body>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     to_device.send(&requester, &event_type, &transaction_id, body.messages).await?;
     Ok(Json(Empty {}))
 }
 
-impl From<ToDeviceError> for ApiError {
+impl From<ToDeviceError> for ClientError {
     fn from(error: ToDeviceError) -> Self {
-        match error {
-            ToDeviceError::NotAnObject { .. } => Self::bad_json(error.to_string()),
+        Self(match error {
+            ToDeviceError::NotAnObject { .. } => ApiError::bad_json(error.to_string()),
             ToDeviceError::TooLarge { .. } | ToDeviceError::TooMany | ToDeviceError::TooMuch { .. } => {
-                Self::too_large(error.to_string())
+                ApiError::too_large(error.to_string())
             }
-            ToDeviceError::QueueFull { .. } => Self::resource_limit_exceeded(error.to_string()),
+            ToDeviceError::QueueFull { .. } => ApiError::resource_limit_exceeded(error.to_string()),
             ToDeviceError::Storage(error) => error.into(),
-        }
+        })
     }
 }

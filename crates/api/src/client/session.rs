@@ -1,15 +1,7 @@
 //! What login, registration and refresh have in common: the tokens that are given.
 
-use accounts::sessions::{DeviceError, IssuedTokens};
+use accounts::sessions::IssuedTokens;
 use serde::Serialize;
-
-use crate::error::ApiError;
-
-impl From<DeviceError> for ApiError {
-    fn from(error: DeviceError) -> Self {
-        Self::invalid_param(error.to_string())
-    }
-}
 
 /// The keys of an answer that carry tokens.
 #[derive(Serialize)]

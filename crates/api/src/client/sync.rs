@@ -18,6 +18,7 @@ use sync::providers::Wants;
 use sync::v3::{LaterPieces, Sync, SyncBody, SyncRequest};
 
 use super::presence::Presence;
+use crate::client::error::ClientResult;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{GuestOrUser, Query, json_bytes};
 
@@ -44,7 +45,7 @@ pub(super) async fn sync(
     State(filters): State<Arc<Filters>>,
     State(sync): State<Arc<Sync>>,
     State(presences): State<Arc<Presences>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     let since = match parameters.since.as_deref().filter(|since| !since.is_empty()) {
         Some(token) => {
             let position = parse_token(token);
@@ -66,7 +67,9 @@ pub(super) async fn sync(
     let _connected = presences.connect(&requester, parameters.set_presence.into()).await;
     let answer = Box::pin(sync.sync(&requester, &request)).await?;
     if requester.has_left() {
-        return Err(ApiError::unknown_token("The session was ended while this request waited: log in again", false));
+        return Err(
+            ApiError::unknown_token("The session was ended while this request waited: log in again", false).into()
+        );
     }
     Ok(match answer {
         SyncBody::Whole(json) => json_bytes(json),

@@ -6,7 +6,8 @@ use axum::extract::State;
 use rooms::user_directory::{FoundUsers, UserDirectory, UserDirectoryError};
 use serde::Deserialize;
 
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::{ClientError, ClientResult};
+use crate::error::ApiError;
 use crate::extract::{Authenticated, Json};
 
 #[derive(Deserialize)]
@@ -20,18 +21,18 @@ pub(super) async fn search(
     Authenticated(requester): Authenticated,
     State(directory): State<Arc<UserDirectory>>,
     Json(search): Json<Search>,
-) -> ApiResult<Json<FoundUsers>> {
+) -> ClientResult<Json<FoundUsers>> {
     let limit = search.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(Json(directory.search(&requester, &search.search_term, limit).await?))
 }
 
-impl From<UserDirectoryError> for ApiError {
+impl From<UserDirectoryError> for ClientError {
     fn from(error: UserDirectoryError) -> Self {
-        match error {
-            UserDirectoryError::TermTooLong => Self::invalid_param(error.to_string()),
+        Self(match error {
+            UserDirectoryError::TermTooLong => ApiError::invalid_param(error.to_string()),
             UserDirectoryError::LimitExceeded(error) => error.into(),
             UserDirectoryError::Busy(error) => error.into(),
             UserDirectoryError::Storage(error) => error.into(),
-        }
+        })
     }
 }

@@ -8,9 +8,10 @@ use rooms::serving::Serving;
 use ruma::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 
+use super::error::FederationResult;
 use super::from_server::FromServer;
-use crate::error::ApiResult;
 use crate::extract::{Path, Query, json_bytes};
+use crate::federation::error::FederationResult;
 
 #[derive(Deserialize)]
 pub(crate) struct Parameters {
@@ -25,6 +26,6 @@ pub(crate) async fn backfill(
     Path(room_id): Path<OwnedRoomId>,
     Query(Parameters { v, limit }): Query<Parameters>,
     State(serving): State<Arc<Serving>>,
-) -> ApiResult<Response> {
+) -> FederationResult<Response> {
     Ok(json_bytes(serving.backfill(&server.origin, &room_id, &v, limit).await?))
 }

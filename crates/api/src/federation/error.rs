@@ -1,12 +1,39 @@
-//! What goes wrong between servers, as errors.
+//! Errors, as other servers are told them.
 
-use accounts::asking::AskingError;
-use federation::{KeyError, Refusal, RequestError, TooMany};
+use std::time::Duration;
+
+use accounts::profiles::ProfileError;
+use axum::response::{IntoResponse, Response};
+use federation::{KeyError, Refusal, TooMany};
 use http::StatusCode;
-use rooms::remote::RemoteError;
+use rooms::{ErrorKind, RoomError};
 
 use crate::error::ApiError;
 
+/// How long a server waits before it asks again while this one catches up.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the handlers of this boundary answer with.
+pub(crate) type FederationResult<T> = Result<T, FederationError>;
+
+/// An error as other servers are told it.
+#[derive(Debug)]
+pub(crate) struct FederationError(pub(crate) ApiError);
+
+/// What everybody is told alike.
+impl<E: Into<ApiError>> From<E> for FederationError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for FederationError {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
+/// Who asks could not be established, or asks too much.
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
@@ -22,38 +49,44 @@ impl From<Refusal> for ApiError {
     }
 }
 
-impl From<RemoteError> for ApiError {
-    fn from(error: RemoteError) -> Self {
-        match error {
-            RemoteError::NotFound(_) => Self::not_found(error.to_string()),
-            RemoteError::Asking(error) => error.into(),
-            RemoteError::Request(error) => error.into(),
-        }
-    }
-}
-
-impl From<AskingError> for ApiError {
-    fn from(error: AskingError) -> Self {
-        match error {
-            AskingError::LimitExceeded(error) => error.into(),
-            AskingError::Busy(error) => error.into(),
-        }
-    }
-}
-
-impl From<RequestError> for ApiError {
-    fn from(error: RequestError) -> Self {
+/// Other than clients, servers are told which rooms are not known here: they choose another server then.
+impl From<RoomError> for FederationError {
+    fn from(error: RoomError) -> Self {
         let sentence = error.to_string();
-        match error {
-            RequestError::Disabled => Self::forbidden(sentence),
-            RequestError::Itself | RequestError::Unsigned { .. } => Self::invalid_param(sentence),
-            RequestError::Busy(busy) => busy.into(),
-            RequestError::Unreachable { .. } => Self::connection_failed(sentence),
-            RequestError::TooSlow { .. } => Self::connection_timeout(sentence),
-            RequestError::Refused { status: StatusCode::FORBIDDEN, .. } => Self::forbidden(sentence),
-            RequestError::Refused { .. } | RequestError::BadAnswer { .. } => {
-                Self::unknown(sentence).with_status(StatusCode::BAD_GATEWAY)
+        Self(match error {
+            RoomError::NoSuchRoom => ApiError::not_found("This server does not know the room"),
+            RoomError::NotFound(_) => ApiError::not_found(sentence),
+            RoomError::NotInRoom | RoomError::StillInRoom | RoomError::GuestsForbidden => ApiError::forbidden(sentence),
+            RoomError::Refused(_) | RoomError::Forbidden(_) => ApiError::forbidden(sentence),
+            RoomError::UnableToAuthoriseJoin => ApiError::unable_to_authorise_join(sentence),
+            RoomError::UnableToGrantJoin => ApiError::unable_to_grant_join(sentence),
+            RoomError::Event(error) => match error.kind() {
+                ErrorKind::NotJson => ApiError::not_json(sentence),
+                ErrorKind::BadJson => ApiError::bad_json(sentence),
+                ErrorKind::TooLarge => ApiError::too_large(sentence),
+            },
+            RoomError::Malformed(_) | RoomError::BadAlias(_) | RoomError::InvalidState(_) => {
+                ApiError::bad_json(sentence)
             }
-        }
+            RoomError::Invalid(_) | RoomError::AliasInUse(_) => ApiError::invalid_param(sentence),
+            RoomError::UnsupportedVersion(_) => ApiError::unsupported_room_version(sentence),
+            RoomError::Contended | RoomError::LostLog => ApiError::unavailable(sentence).with_retry_after(AGAIN),
+            // Another server of the room may know more: with this status it is asked.
+            RoomError::StateUnknown | RoomError::StillPartial(_) => ApiError::not_found(sentence),
+            RoomError::LimitExceeded(error) => error.into(),
+            RoomError::Busy(error) => error.into(),
+            RoomError::Corrupt { .. } => ApiError::internal("Reading a room", &error),
+            RoomError::Storage(error) => error.into(),
+        })
+    }
+}
+
+impl From<ProfileError> for FederationError {
+    fn from(error: ProfileError) -> Self {
+        Self(match error {
+            ProfileError::NoSuchUser | ProfileError::NoSuchField => ApiError::not_found(error.to_string()),
+            ProfileError::Storage(error) => error.into(),
+            error => ApiError::invalid_param(error.to_string()),
+        })
     }
 }

@@ -7,16 +7,17 @@ use axum::response::Response;
 use rooms::serving::Serving;
 use ruma::{OwnedEventId, OwnedRoomId};
 
+use super::error::FederationResult;
 use super::from_server::FromServer;
-use crate::error::ApiResult;
 use crate::extract::{Path, json_bytes};
+use crate::federation::error::FederationResult;
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1eventeventid>
 pub(crate) async fn event(
     server: FromServer,
     Path(event_id): Path<OwnedEventId>,
     State(serving): State<Arc<Serving>>,
-) -> ApiResult<Response> {
+) -> FederationResult<Response> {
     Ok(json_bytes(serving.event(&server.origin, &event_id).await?))
 }
 
@@ -25,6 +26,6 @@ pub(crate) async fn event_auth(
     server: FromServer,
     Path((room_id, event_id)): Path<(OwnedRoomId, OwnedEventId)>,
     State(serving): State<Arc<Serving>>,
-) -> ApiResult<Response> {
+) -> FederationResult<Response> {
     Ok(json_bytes(serving.event_auth(&server.origin, &room_id, &event_id).await?))
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{ClientAddress, Json, Path, Query, json_bytes};
+use crate::federation::error::FederationResult;
 
 /// The most servers that are asked for at once.
 const MAX_SERVERS: usize = 100;
@@ -46,7 +47,7 @@ struct Criteria {
 }
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server>
-pub(crate) async fn own(State(keys): State<Arc<OwnKeys>>) -> ApiResult<Response> {
+pub(crate) async fn own(State(keys): State<Arc<OwnKeys>>) -> FederationResult<Response> {
     let document = keys.document().map_err(|error| ApiError::internal("Signing the server's keys", &error))?;
     Ok(json_bytes(document))
 }
@@ -58,7 +59,7 @@ pub(crate) async fn of_server(
     Query(validity): Query<Validity>,
     State(keys): State<Arc<ServerKeys>>,
     State(shares): State<Arc<Shares>>,
-) -> ApiResult<Response> {
+) -> FederationResult<Response> {
     let key_ids: Vec<&str> = key_id.as_deref().into_iter().collect();
     let valid_until = validity.minimum_valid_until_ts.map(Timestamp);
     let wanted = WantedKeys { server: &server_name, key_ids: &key_ids, valid_until };
@@ -72,10 +73,10 @@ pub(crate) async fn of_servers(
     State(keys): State<Arc<ServerKeys>>,
     State(shares): State<Arc<Shares>>,
     Json(body): Json<OfServers>,
-) -> ApiResult<Response> {
+) -> FederationResult<Response> {
     if body.server_keys.len() > MAX_SERVERS {
         let sentence = format!("server_keys: the keys of {MAX_SERVERS} servers at most are told at once");
-        return Err(ApiError::too_large(sentence));
+        return Err(ApiError::too_large(sentence).into());
     }
     let (keys, shares) = (&keys, &shares);
     let look_up = |(server, wanted): (OwnedServerName, BTreeMap<String, Criteria>)| async move {

@@ -13,8 +13,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use media::{ContentRepository, DownloadOptions, MediaId, OpenMedia};
 
 use super::from_server::FromServer;
-use crate::error::ApiResult;
 use crate::extract::{Path, Query};
+use crate::federation::error::FederationResult;
 use crate::media::{Thumbnail, Waiting, body, described};
 
 /// Long enough not to be in any content.
@@ -27,7 +27,7 @@ pub(crate) async fn download(
     Query(waiting): Query<Waiting>,
     State(identity): State<Arc<Identity>>,
     State(media): State<Arc<ContentRepository>>,
-) -> ApiResult<Response> {
+) -> FederationResult<Response> {
     let options = DownloadOptions { wait: waiting.wait(), asker: None };
     Ok(in_parts(media.download(&identity.server_name, media_id, options).await?))
 }
@@ -40,7 +40,7 @@ pub(crate) async fn thumbnail(
     Query(waiting): Query<Waiting>,
     State(identity): State<Arc<Identity>>,
     State(media): State<Arc<ContentRepository>>,
-) -> ApiResult<Response> {
+) -> FederationResult<Response> {
     let options = DownloadOptions { wait: waiting.wait(), asker: None };
     let request = thumbnail.request();
     Ok(in_parts(media.thumbnail(&identity.server_name, media_id, request, options).await?))

@@ -8,9 +8,10 @@ use rooms::serving::{MissingEvents, Serving};
 use ruma::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 
+use super::error::FederationResult;
 use super::signed::Signed;
-use crate::error::ApiResult;
 use crate::extract::{Path, json_bytes};
+use crate::federation::error::FederationResult;
 
 /// The events of an answer, if the server names no limit.
 const DEFAULT_LIMIT: usize = 10;
@@ -29,7 +30,7 @@ pub(crate) async fn missing_events(
     Path(room_id): Path<OwnedRoomId>,
     State(serving): State<Arc<Serving>>,
     Signed { origin, body, .. }: Signed<Body>,
-) -> ApiResult<Response> {
+) -> FederationResult<Response> {
     let Body { earliest_events: earliest, latest_events: latest, limit, min_depth } = body;
     let request = MissingEvents { earliest, latest, limit: limit.unwrap_or(DEFAULT_LIMIT), min_depth };
     Ok(json_bytes(serving.missing_events(&origin, &room_id, &request).await?))

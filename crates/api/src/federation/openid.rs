@@ -7,8 +7,9 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiError;
 use crate::extract::{Json, Query};
+use crate::federation::error::FederationResult;
 
 #[derive(Deserialize)]
 pub(crate) struct ByToken {
@@ -26,7 +27,7 @@ pub(crate) struct UserInfo {
 pub(crate) async fn user_info(
     Query(ByToken { access_token }): Query<ByToken>,
     State(tokens): State<Arc<OpenIdTokens>>,
-) -> ApiResult<Json<UserInfo>> {
+) -> FederationResult<Json<UserInfo>> {
     let user_id = tokens.user(&access_token).await?;
     let unknown =
         || ApiError::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "The OpenID token is unknown or has expired");

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::from_server::FromServer;
-use crate::error::{ApiError, ApiResult};
-use crate::extract::{Json, Query};
+use crate::error::ApiError;
+use crate::extract::{Json, Path, Query};
+use crate::federation::error::FederationResult;
 
 #[derive(Deserialize)]
 pub(crate) struct OfAlias {
@@ -36,10 +37,17 @@ pub(crate) async fn directory(
     _: FromServer,
     Query(query): Query<OfAlias>,
     State(aliases): State<Arc<Aliases>>,
-) -> ApiResult<Json<Resolved>> {
+) -> FederationResult<Json<Resolved>> {
     // Of aliases of other servers it knows nothing.
     let (room_id, server) = aliases.resolve(&query.room_alias).await?;
     Ok(Json(Resolved { room_id, servers: vec![server.to_owned()] }))
+}
+
+/// Types that this server has nothing of.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryquerytype>
+pub(crate) async fn other(_: FromServer, Path(query_type): Path<String>) -> ApiError {
+    ApiError::not_found(format!("This server answers no queries of type {query_type:?}"))
 }
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprofile>
@@ -48,9 +56,9 @@ pub(crate) async fn profile(
     Query(query): Query<OfUser>,
     State(identity): State<Arc<Identity>>,
     State(profiles): State<Arc<Profiles>>,
-) -> ApiResult<Json<Map<String, Value>>> {
+) -> FederationResult<Json<Map<String, Value>>> {
     if !identity.is_local(&query.user_id) {
-        return Err(ApiError::invalid_param("user_id: the user is not one of this server"));
+        return Err(ApiError::invalid_param("user_id: the user is not one of this server").into());
     }
     Ok(Json(match query.field {
         None => profiles.profile(&query.user_id).await?,

@@ -8,9 +8,10 @@ use rooms::serving::Serving;
 use ruma::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 
+use super::error::FederationResult;
 use super::from_server::FromServer;
-use crate::error::ApiResult;
 use crate::extract::{Path, Query, json_bytes};
+use crate::federation::error::FederationResult;
 
 #[derive(Deserialize)]
 pub(crate) struct AtEvent {
@@ -23,7 +24,7 @@ pub(crate) async fn state(
     Path(room_id): Path<OwnedRoomId>,
     Query(at): Query<AtEvent>,
     State(serving): State<Arc<Serving>>,
-) -> ApiResult<Response> {
+) -> FederationResult<Response> {
     Ok(json_bytes(serving.state(&server.origin, &room_id, &at.event_id).await?))
 }
 
@@ -33,6 +34,6 @@ pub(crate) async fn state_ids(
     Path(room_id): Path<OwnedRoomId>,
     Query(at): Query<AtEvent>,
     State(serving): State<Arc<Serving>>,
-) -> ApiResult<Response> {
+) -> FederationResult<Response> {
     Ok(json_bytes(serving.state_ids(&server.origin, &room_id, &at.event_id).await?))
 }

@@ -9,9 +9,10 @@ use rooms::serving::{Serving, TimeDirection};
 use ruma::OwnedRoomId;
 use serde::Deserialize;
 
+use super::error::FederationResult;
 use super::from_server::FromServer;
-use crate::error::ApiResult;
 use crate::extract::{Path, Query, json_bytes};
+use crate::federation::error::FederationResult;
 
 #[derive(Deserialize)]
 pub(crate) struct Parameters {
@@ -43,6 +44,6 @@ pub(crate) async fn timestamp_to_event(
     Path(room_id): Path<OwnedRoomId>,
     Query(Parameters { ts, dir }): Query<Parameters>,
     State(serving): State<Arc<Serving>>,
-) -> ApiResult<Response> {
+) -> FederationResult<Response> {
     Ok(json_bytes(serving.event_at_time(&server.origin, &room_id, Timestamp(ts), dir.into()).await?))
 }

@@ -14,13 +14,13 @@ use super::query::Failures;
 pub type WantedKeys = BTreeMap<OwnedUserId, BTreeMap<String, String>>;
 
 /// Keys by `algorithm:key_id`.
-type NamedKeys = BTreeMap<String, Box<RawValue>>;
+pub(super) type NamedKeys = BTreeMap<String, Box<RawValue>>;
 
 /// The answer of `/keys/claim`.
 #[derive(Default, Serialize, Debug)]
 pub struct ClaimAnswer {
     /// Keys by user and device.
-    one_time_keys: BTreeMap<Box<str>, BTreeMap<Box<str>, NamedKeys>>,
+    pub(super) one_time_keys: BTreeMap<Box<str>, BTreeMap<Box<str>, NamedKeys>>,
     failures: Failures,
 }
 
@@ -37,12 +37,14 @@ impl Keys {
             }
             let Some(user_sn) = self.interned.find_user(user_id.as_str()).await? else { continue };
             users.insert(user_sn, user_id);
+            // PostgreSQL cannot look for such a device.
+            let devices = devices.into_iter().filter(|(device_id, _)| !device_id.contains('\0'));
             let of_device = |(device_id, algorithm): (String, String)| WantedKey {
                 user_sn,
                 device_id: device_id.into(),
                 algorithm: algorithm.into(),
             };
-            keys.extend(devices.into_iter().map(of_device));
+            keys.extend(devices.map(of_device));
         }
         let mut answer = ClaimAnswer::default();
         if keys.is_empty() {

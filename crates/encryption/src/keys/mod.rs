@@ -4,6 +4,7 @@
 
 mod claim;
 mod cross_signing;
+mod for_servers;
 mod query;
 mod signatures;
 mod signed;
@@ -18,6 +19,7 @@ use storage::{Database, DeviceChange, Interned, KeyCounts, LogEntry, LogObserver
 
 pub use self::claim::{ClaimAnswer, WantedKeys};
 pub use self::cross_signing::{CrossSigningError, CrossSigningUpload};
+pub use self::for_servers::{ClaimedForServer, KeysForServer, UserDevices};
 pub use self::query::{Failures, QueryAnswer, WantedDevices};
 pub use self::signatures::{NewSignatures, SignatureFailure, SignaturesAnswer};
 pub use self::upload::{KeysUploadRequest, UploadError};

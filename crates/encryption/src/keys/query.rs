@@ -71,7 +71,7 @@ impl Keys {
 
     /// Another node may have told the requester of a change that this one has not followed yet. What is in memory would be out of date,
     /// and the requester would not be told again.
-    async fn catch_up(&self) -> Result<(), StorageError> {
+    pub(super) async fn catch_up(&self) -> Result<(), StorageError> {
         if self.database.engine() == Engine::Postgres {
             let end = self.database.position().await?;
             self.database.catch_up(end, CATCH_UP).await?;

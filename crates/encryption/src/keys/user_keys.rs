@@ -20,8 +20,8 @@ pub(super) struct UserKeys {
     pub(super) cross_signing: BTreeMap<CrossSigningUsage, Box<RawValue>>,
 }
 
-/// The keys of one user, once they are read. Whoever reads them enters this in the cache before: a change that is told meanwhile
-/// removes it from there.
+/// The keys of one user, once they are read. It is put into the cache before they are read, so that a change that is told
+/// during the reading removes it.
 #[derive(Default)]
 pub(super) struct KnownUserKeys(OnceLock<UserKeys>);
 

@@ -5,6 +5,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging>
 
+mod from_servers;
 mod sending;
 
 use std::sync::Arc;

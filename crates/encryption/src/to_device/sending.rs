@@ -62,6 +62,13 @@ pub enum ToDeviceError {
     Storage(#[from] StorageError),
 }
 
+/// A device that gets a message.
+pub(super) struct Receiver {
+    pub(super) user_id: OwnedUserId,
+    pub(super) device: ToDeviceDevice,
+    pub(super) event: Bytes,
+}
+
 impl ToDevice {
     /// Sends messages to devices, all of them or none, and only once under a transaction ID. Devices that do not exist get nothing.
     ///
@@ -100,17 +107,8 @@ impl ToDevice {
         &self,
         events: BTreeMap<OwnedUserId, BTreeMap<String, Bytes>>,
     ) -> Result<Vec<NewToDeviceMessage>, ToDeviceError> {
-        let mut users: HashMap<UserSn, (OwnedUserId, BTreeMap<String, Bytes>)> = HashMap::new();
-        for (user_id, events) in events {
-            if let Some(user_sn) = self.interned.find_user(user_id.as_str()).await? {
-                users.insert(user_sn, (user_id, events));
-            }
-        }
-        let numbers: Vec<i64> = users.keys().map(|user_sn| user_sn.0).collect();
         let (mut messages, mut bytes) = (Vec::new(), 0);
-        for device in self.database.to_device_devices(&numbers).await? {
-            let Some((user_id, events)) = users.get(&device.user_sn) else { continue };
-            let Some(event) = events.get(&*device.device_id).or_else(|| events.get(ALL_DEVICES)) else { continue };
+        for Receiver { user_id, device, event } in self.receivers(events).await? {
             if messages.len() == MAX_RECEIVERS {
                 return Err(ToDeviceError::TooMany);
             }
@@ -119,15 +117,36 @@ impl ToDevice {
                 return Err(ToDeviceError::TooMuch { limit: self.limits.request_bytes });
             }
             if self.is_full(&device, event.len()) {
-                return Err(ToDeviceError::QueueFull { user_id: user_id.clone(), device_id: device.device_id });
+                return Err(ToDeviceError::QueueFull { user_id, device_id: device.device_id });
             }
             let ToDeviceDevice { device_sn, user_sn, device_id, .. } = device;
-            messages.push(NewToDeviceMessage { device_sn, user_sn, device_id, event: event.clone() });
+            messages.push(NewToDeviceMessage { device_sn, user_sn, device_id, event });
         }
         Ok(messages)
     }
 
-    fn is_full(&self, device: &ToDeviceDevice, further_bytes: usize) -> bool {
+    /// The devices that get messages.
+    pub(super) async fn receivers(
+        &self,
+        events: BTreeMap<OwnedUserId, BTreeMap<String, Bytes>>,
+    ) -> Result<Vec<Receiver>, StorageError> {
+        let mut users: HashMap<UserSn, (OwnedUserId, BTreeMap<String, Bytes>)> = HashMap::new();
+        for (user_id, events) in events {
+            if let Some(user_sn) = self.interned.find_user(user_id.as_str()).await? {
+                users.insert(user_sn, (user_id, events));
+            }
+        }
+        let numbers: Vec<i64> = users.keys().map(|user_sn| user_sn.0).collect();
+        let devices = self.database.to_device_devices(&numbers).await?;
+        let receiver = |device: ToDeviceDevice| {
+            let (user_id, events) = users.get(&device.user_sn)?;
+            let event = events.get(&*device.device_id).or_else(|| events.get(ALL_DEVICES))?;
+            Some(Receiver { user_id: user_id.clone(), event: event.clone(), device })
+        };
+        Ok(devices.into_iter().filter_map(receiver).collect())
+    }
+
+    pub(super) fn is_full(&self, device: &ToDeviceDevice, further_bytes: usize) -> bool {
         let further_bytes = i64::try_from(further_bytes).unwrap_or(i64::MAX);
         device.waiting_messages >= self.limits.messages
             || device.waiting_bytes.saturating_add(further_bytes) > self.limits.bytes
@@ -135,7 +154,7 @@ impl ToDevice {
 }
 
 /// The messages as the receiving devices are shown them.
-fn write_events(
+pub(super) fn write_events(
     sender: &UserId,
     event_type: &str,
     messages: ToDeviceMessages,

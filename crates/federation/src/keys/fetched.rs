@@ -49,7 +49,9 @@ impl ServerKeys {
             let (server, key_id) = (server.to_owned(), key_id.to_owned());
             async move { self.known_or_asked(&server, &key_id, Need::Events).await }
         };
-        let mut answers = futures::stream::iter(unknown.iter().copied().map(ask)).buffer_unordered(AT_ONCE);
+        // Collected, because the compiler does not see otherwise that they can be sent.
+        let asked: Vec<_> = unknown.iter().copied().map(ask).collect();
+        let mut answers = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
         while let Ok(Some(answer)) = timeout_at(deadline, answers.next()).await {
             if let Some(keys) = answer.ok().and_then(|known| known.keys.clone()) {
                 fetched.add(keys);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use homeserver_core::EventSn;
 use room_engine::{
     auth_chain::{ChainCover, ChainPosition, ChainRange},
-    resolution::{Conflict, Need, Resolution, ResolutionStep, StateKey},
+    resolution::{Conflict, Need, Resolution, ResolutionStep, StatePlace},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -16,13 +16,13 @@ pub(crate) struct Ours<'a> {
     history: &'a History,
     cover: ChainCover,
     by_position: FxHashMap<ChainPosition, EventSn>,
-    places: FxHashMap<StateKey, Place>,
+    places: FxHashMap<StatePlace, Place>,
 }
 
 /// What came out, and what it took.
 pub(crate) struct Resolved {
     /// The winners of the places that were changed.
-    pub(crate) state: BTreeMap<StateKey, Option<EventSn>>,
+    pub(crate) state: BTreeMap<StatePlace, Option<EventSn>>,
     conflicted: usize,
     full_set: usize,
     events: usize,
@@ -47,7 +47,7 @@ impl<'a> Ours<'a> {
         let places = history.events.iter().map(|event| {
             let place = history.place(event.sn);
             let (event_type, state_key) = history.text(place);
-            (StateKey::new(event_type, &state_key), place)
+            (StatePlace::new(event_type, &state_key), place)
         });
         Self { history, cover, by_position, places: places.collect() }
     }
@@ -85,7 +85,7 @@ impl<'a> Ours<'a> {
         let all = of_left.chain(only_right.map(|(place, sn)| (place, None, Some(*sn))));
         let conflict = |(place, left, right): (&Place, Option<EventSn>, Option<EventSn>)| {
             let (event_type, state_key) = self.history.text(*place);
-            Conflict { key: StateKey::new(event_type, &state_key), events: [left, right].into_iter().collect() }
+            Conflict { key: StatePlace::new(event_type, &state_key), events: [left, right].into_iter().collect() }
         };
         all.filter(|(_, left, right)| left != right).map(conflict).collect()
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use homeserver_core::EventSn;
-use room_engine::{Pdu, RoomVersion, resolution::StateKey};
+use room_engine::{Pdu, RoomVersion, resolution::StatePlace};
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt, UserId,
     events::{StateEventType, TimelineEventType},
@@ -105,14 +105,14 @@ impl<'a> Theirs<'a> {
     }
 
     /// The winners of the places in which the resolved state differs from that of either branch, or they from each other.
-    pub(crate) fn resolve(&self, forks: &[State; 2]) -> BTreeMap<StateKey, Option<EventSn>> {
+    pub(crate) fn resolve(&self, forks: &[State; 2]) -> BTreeMap<StatePlace, Option<EventSn>> {
         let resolved = self.resolve_with(forks, self.auth_chains(forks));
         let [left, right] = forks;
         let places = left.keys().chain(right.keys()).filter(|place| left.get(place) != right.get(place));
         let winner = |place: &super::history::Place| {
             let (event_type, state_key) = self.history.text(*place);
             let winner = resolved.get(&(StateEventType::from(event_type), state_key.clone()));
-            (StateKey::new(event_type, &state_key), winner.map(|id| self.numbers[id]))
+            (StatePlace::new(event_type, &state_key), winner.map(|id| self.numbers[id]))
         };
         places.map(winner).collect()
     }

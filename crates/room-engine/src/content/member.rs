@@ -80,7 +80,7 @@ impl JoinRule {
 
 /// A value that is there but does not have the form that a rule needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed;
+pub struct MalformedValue;
 
 /// What the rules read of [`m.room.member`](https://spec.matrix.org/v1.19/client-server-api/#mroommember).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,9 +88,9 @@ pub struct MemberContent {
     /// The membership; `None` when it is absent or unknown.
     pub membership: Option<Membership>,
     /// The user whose server authorises a restricted join.
-    pub join_authorised_via_users_server: Result<Option<OwnedUserId>, Malformed>,
+    pub join_authorised_via_users_server: Result<Option<OwnedUserId>, MalformedValue>,
     /// The signed part of a third-party invite.
-    pub third_party_invite: Result<Option<SignedInvite>, Malformed>,
+    pub third_party_invite: Result<Option<SignedInvite>, MalformedValue>,
 }
 
 impl MemberContent {
@@ -99,11 +99,11 @@ impl MemberContent {
             membership: content.string("membership").and_then(|name| Membership::parse(&name)),
             join_authorised_via_users_server: content
                 .value("join_authorised_via_users_server")
-                .map(|value| string_value(value).and_then(|id| UserId::parse(id).ok()).ok_or(Malformed))
+                .map(|value| string_value(value).and_then(|id| UserId::parse(id).ok()).ok_or(MalformedValue))
                 .transpose(),
             third_party_invite: content
                 .value("third_party_invite")
-                .map(|invite| SignedInvite::parse(invite).ok_or(Malformed))
+                .map(|invite| SignedInvite::parse(invite).ok_or(MalformedValue))
                 .transpose(),
         }
     }

@@ -7,14 +7,14 @@ use crate::Pdu;
 
 /// A place in the state of a room.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StateKey {
+pub struct StatePlace {
     /// The `type`.
     pub event_type: Box<str>,
     /// The `state_key`.
     pub state_key: Box<str>,
 }
 
-impl StateKey {
+impl StatePlace {
     /// The place with this type and state key.
     pub fn new(event_type: &str, state_key: &str) -> Self {
         Self { event_type: event_type.into(), state_key: state_key.into() }
@@ -25,7 +25,7 @@ impl StateKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
     /// The place.
-    pub key: StateKey,
+    pub key: StatePlace,
     /// What each of the states has there. All conflicts name the states in the same order.
     pub events: SmallVec<[Option<EventSn>; 2]>,
 }
@@ -34,7 +34,7 @@ pub struct Conflict {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
     /// The place.
-    pub key: StateKey,
+    pub key: StatePlace,
     /// The event there, if any.
     pub event: Option<EventSn>,
 }

@@ -4,7 +4,7 @@ use homeserver_core::EventSn;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    Change, Conflict, Need, ResolutionError, ResolutionEvent, StateKey,
+    Change, Conflict, Need, ResolutionError, ResolutionEvent, StatePlace,
     auth_checks::{AuthChecks, auth_types},
     full_set::FullSetSearch,
     mainline::Mainline,
@@ -116,7 +116,7 @@ impl Resolution {
     }
 
     /// Adds the event of the unconflicted state at a place; `None` if there is none or the place is conflicted.
-    pub fn add_state(&mut self, key: &StateKey, event: Option<EventSn>) {
+    pub fn add_state(&mut self, key: &StatePlace, event: Option<EventSn>) {
         self.records.add_state(&key.event_type, &key.state_key, event);
     }
 
@@ -255,12 +255,12 @@ impl Resolution {
     }
 
     fn changes(&self, resolved: &StateTable<EventSn>) -> Vec<Change> {
-        let added = resolved.keys().filter(|StateKey { event_type, state_key }| {
+        let added = resolved.keys().filter(|StatePlace { event_type, state_key }| {
             let is_free = self.records.unconflicted(event_type, state_key).flatten().is_none();
             is_free && !self.conflicted_keys.contains(event_type, state_key)
         });
         let keys = self.conflicts.iter().map(|conflict| conflict.key.clone()).chain(added);
-        let winner = |key: &StateKey| resolved.get(&key.event_type, &key.state_key).copied();
+        let winner = |key: &StatePlace| resolved.get(&key.event_type, &key.state_key).copied();
         let mut changes: Vec<Change> = keys.map(|key| Change { event: winner(&key), key }).collect();
         changes.sort_unstable();
         changes

@@ -2,7 +2,7 @@
 
 use homeserver_core::EventSn;
 
-use super::StateKey;
+use super::StatePlace;
 use crate::auth_chain::{ChainNeed, ChainRange};
 
 /// What has to be loaded before a resolution can go on. All parts are independent of each other.
@@ -13,7 +13,7 @@ pub struct Need {
     /// Events by their positions in the index, for [`Resolution::add_range`](super::Resolution::add_range).
     pub ranges: Vec<ChainRange>,
     /// Places in the state that all have in common, for [`Resolution::add_state`](super::Resolution::add_state).
-    pub state: Vec<StateKey>,
+    pub state: Vec<StatePlace>,
     /// The places of these events in the state that all have in common, for
     /// [`Resolution::add_counterpart`](super::Resolution::add_counterpart).
     pub counterparts: Vec<EventSn>,

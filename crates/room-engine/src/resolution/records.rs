@@ -3,7 +3,7 @@
 use homeserver_core::EventSn;
 use rustc_hash::FxHashMap;
 
-use super::{Need, ResolutionEvent, StateKey, table::StateTable};
+use super::{Need, ResolutionEvent, StatePlace, table::StateTable};
 use crate::{Pdu, auth::StateLookup};
 
 /// The events that were loaded, and the state that all have in common as far as it was asked for.
@@ -56,7 +56,7 @@ impl Records {
 
     pub(super) fn need_state(&self, need: &mut Need, event_type: &str, state_key: &str) {
         if !self.unconflicted.contains(event_type, state_key) {
-            need.state.push(StateKey::new(event_type, state_key));
+            need.state.push(StatePlace::new(event_type, state_key));
         }
     }
 
@@ -64,7 +64,7 @@ impl Records {
     pub(super) fn need_auth_state(&self, need: &mut Need, event_type: &str, state_key: &str) {
         match self.unconflicted(event_type, state_key) {
             Some(event) => self.need_events(need, event),
-            None => need.state.push(StateKey::new(event_type, state_key)),
+            None => need.state.push(StatePlace::new(event_type, state_key)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::StateKey;
+use super::StatePlace;
 
 /// A map by type and state key. Both come from other servers, hence the hasher that cannot be played.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ impl<V> StateTable<V> {
     }
 
     /// The places, as they are asked for.
-    pub(super) fn keys(&self) -> impl Iterator<Item = StateKey> {
-        self.iter().map(|(event_type, state_key, _)| StateKey::new(event_type, state_key))
+    pub(super) fn keys(&self) -> impl Iterator<Item = StatePlace> {
+        self.iter().map(|(event_type, state_key, _)| StatePlace::new(event_type, state_key))
     }
 }

@@ -154,15 +154,17 @@ impl Stored<'_> {
         let stored: Members = stored.into_iter().map(|(user_sn, membership, sn)| (user_sn, (membership, sn))).collect();
         let in_effects: HashSet<UserSn> =
             effects.iter().filter_map(|effect| effect.membership).map(|(user_sn, _)| user_sn).collect();
+        let remote = self.database.remote_members(self.room.room_sn).await?;
+        let is_excused = |user_sn: &UserSn| in_effects.contains(user_sn) || remote.contains(user_sn);
         let mut wrong = Vec::new();
         for (user_sn, (membership, event_sn)) in members {
-            if stored.get(user_sn) != Some(&(*membership, *event_sn)) && !in_effects.contains(user_sn) {
+            if stored.get(user_sn) != Some(&(*membership, *event_sn)) && !is_excused(user_sn) {
                 wrong.push((*user_sn, *membership, *event_sn));
             }
         }
         for (user_sn, (membership, event_sn)) in &stored {
             let is_in = !matches!(membership, Membership::Leave | Membership::Ban);
-            if is_in && !members.contains_key(user_sn) && !in_effects.contains(user_sn) {
+            if is_in && !members.contains_key(user_sn) && !is_excused(user_sn) {
                 wrong.push((*user_sn, Membership::Leave, *event_sn));
             }
         }

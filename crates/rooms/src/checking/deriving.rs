@@ -9,7 +9,7 @@ use quick_cache::unsync::Cache;
 use room_engine::Pdu;
 use room_engine::auth::{self, AuthState, auth_types_for_event};
 use room_engine::auth_chain::IndexedEvent;
-use room_engine::resolution::StateKey;
+use room_engine::resolution::StatePlace;
 use room_engine::state_map::{Chunk, MemoryChunks, Place, StateMap};
 use storage::{Database, GraphEvent, Interned, RepairedState, Standing};
 
@@ -211,9 +211,9 @@ impl<'a> Derivation<'a> {
     async fn auth_state(&mut self, pdu: &Pdu, state: StateMap) -> Result<AuthState, RoomError> {
         let needed =
             auth_types_for_event(pdu.version(), pdu.event_type(), pdu.sender(), pdu.state_key(), pdu.content());
-        let mut places = vec![self.resolver().place(&StateKey::new("m.room.create", "")).await?];
+        let mut places = vec![self.resolver().place(&StatePlace::new("m.room.create", "")).await?];
         for (event_type, state_key) in needed.unwrap_or_default() {
-            let key = StateKey::new(event_type, &state_key);
+            let key = StatePlace::new(event_type, &state_key);
             places.push(self.resolver().place(&key).await?);
         }
         let found = self.database.with_chunks(|chunks| state.get_many(chunks, &places)).await?;
@@ -256,7 +256,7 @@ impl RoomCheck {
         let mut after = TimelineOrder(i64::MIN);
         let mut is_damaged = false;
         let mut indexed = Vec::new();
-        let mut places: HashMap<Box<str>, (EventSn, StateKey)> = HashMap::new();
+        let mut places: HashMap<Box<str>, (EventSn, StatePlace)> = HashMap::new();
         loop {
             let events = self.database.graph_events_after(room.room_sn, after, EVENTS_AT_ONCE).await?;
             let Some(last) = events.last() else { break };
@@ -264,8 +264,8 @@ impl RoomCheck {
             for event in events.into_iter().filter(|event| event.standing != Standing::Rejected) {
                 let Ok(pdu) = room.parse(&event) else { continue };
                 let Some(state_key) = pdu.state_key() else { continue };
-                let key = StateKey::new(pdu.event_type(), state_key);
-                let named: Vec<&(EventSn, StateKey)> =
+                let key = StatePlace::new(pdu.event_type(), state_key);
+                let named: Vec<&(EventSn, StatePlace)> =
                     pdu.auth_events().iter().filter_map(|id| places.get(id.as_str())).collect();
                 let auth_events: Vec<EventSn> = named.iter().map(|(sn, _)| *sn).collect();
                 let replaces = named.iter().find(|(_, of)| *of == key).map(|(sn, _)| *sn);

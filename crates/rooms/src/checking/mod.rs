@@ -20,7 +20,7 @@ use self::deriving::{Derivation, Derived};
 use super::RoomError;
 use super::resolving::RoomIdentity;
 
-/// A repair is tried so often if the room moves on meanwhile.
+/// How often a repair is tried if the room changes during it.
 const ATTEMPTS: usize = 5;
 
 /// Checks rooms, and repairs them.

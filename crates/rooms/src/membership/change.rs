@@ -1,6 +1,6 @@
 //! One change of one user's membership.
 
-use accounts::rate_limits::{Key, Kind, SpentOnce};
+use accounts::rate_limits::{Key, LimitedAction, SpentOnce};
 use accounts::sessions::Requester;
 use homeserver_core::RoomSn;
 use room_engine::{Membership, Pdu};
@@ -60,7 +60,7 @@ impl Memberships {
         change.content.remove(AUTHORISED_VIA);
         let room_sn = self.timeline.find(room_id).await?;
         let spent = SpentOnce::new(&self.rate_limits);
-        spent.check(Kind::Message, requester)?;
+        spent.check(LimitedAction::Message, requester)?;
         if change.membership == Membership::Invite && !self.identity.is_local(change.target) {
             return Err(no_other_servers(change.target));
         }
@@ -109,13 +109,9 @@ impl Memberships {
             return Err(RoomError::GuestsForbidden);
         }
         if !matches!(current, Some(Membership::Join | Membership::Invite | Membership::Ban)) {
-            let join = RestrictedJoin {
-                database: &self.database,
-                interned: &self.interned,
-                identity: &self.identity,
-                room_sn,
-            };
-            if let Some(user_id) = join.authorising_user(room, requester).await? {
+            let Self { database, interned, identity, .. } = self;
+            let join = RestrictedJoin { database, interned, identity, room_sn };
+            if let Some(user_id) = join.authorising_user(room, Some(requester.user_sn)).await? {
                 content.insert(AUTHORISED_VIA.to_owned(), user_id.as_str().into());
             }
         }
@@ -139,18 +135,18 @@ impl SetMembership<'_> {
         match change.membership {
             // A member who joins again only changes the profile.
             Membership::Join if current != Some(Membership::Join) => {
-                spent.spend(Kind::JoinsLocal, requester)?;
-                spent.spend_of(Kind::JoinsPerRoom, Key::room(room_sn), requester)?;
+                spent.spend(LimitedAction::JoinsLocal, requester)?;
+                spent.spend_of(LimitedAction::JoinsPerRoom, Key::room(room_sn), requester)?;
             }
             Membership::Invite => {
                 let target = self.memberships.rate_limits.account(change.target.as_str());
-                spent.spend_of(Kind::InvitesPerRoom, Key::room(room_sn), requester)?;
-                spent.spend_of(Kind::InvitesPerUser, target, requester)?;
-                spent.spend(Kind::InvitesPerIssuer, requester)?;
+                spent.spend_of(LimitedAction::InvitesPerRoom, Key::room(room_sn), requester)?;
+                spent.spend_of(LimitedAction::InvitesPerUser, target, requester)?;
+                spent.spend(LimitedAction::InvitesPerIssuer, requester)?;
             }
             _ => {}
         }
-        Ok(spent.spend(Kind::Message, requester)?)
+        Ok(spent.spend(LimitedAction::Message, requester)?)
     }
 }
 

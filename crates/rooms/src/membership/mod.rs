@@ -6,7 +6,7 @@ mod change;
 use std::sync::Arc;
 
 use accounts::profiles::Profiles;
-use accounts::rate_limits::{Kind, RateLimits};
+use accounts::rate_limits::{LimitedAction, RateLimits};
 use accounts::sessions::Requester;
 use homeserver_core::Identity;
 use room_engine::Membership;
@@ -25,11 +25,11 @@ use super::{RoomError, Timeline};
 pub struct Memberships {
     pub(super) database: Database,
     pub(super) interned: Arc<Interned>,
-    identity: Arc<Identity>,
+    pub(super) identity: Arc<Identity>,
     pub(super) timeline: Arc<Timeline>,
     aliases: Arc<Aliases>,
-    profiles: Arc<Profiles>,
-    rate_limits: Arc<RateLimits>,
+    pub(super) profiles: Arc<Profiles>,
+    pub(super) rate_limits: Arc<RateLimits>,
 }
 
 impl Memberships {
@@ -89,7 +89,7 @@ impl Memberships {
             Ok(_) => Ok(room_id),
             Err(RoomError::NoSuchRoom) => {
                 if membership == Membership::Join {
-                    self.rate_limits.spend_by_user(Kind::JoinsRemote, requester)?.keep();
+                    self.rate_limits.spend_by_user(LimitedAction::JoinsRemote, requester)?.keep();
                 }
                 Err(RoomError::NotFound(format!(
                     "The room {room} is not known here, and no other server can be asked for it."

@@ -107,6 +107,16 @@ impl OpenRoom {
         Ok(PowerLevels::new(&create, levels.as_ref())?)
     }
 
+    /// Builds an event and checks it against the room's rules, for another server to sign. It is not staged.
+    ///
+    /// # Errors
+    /// [`RoomError::Refused`] if the rules do not allow it, and others.
+    pub async fn propose(&mut self, sender: &UserId, draft: &Draft) -> Result<Pdu, RoomError> {
+        let head = self.guard.as_mut().ok_or(RoomError::NoSuchRoom)?;
+        let built = head.propose(&self.database, &self.interned, &self.identity, sender, draft, self.now).await?;
+        Ok(built.event.pdu)
+    }
+
     /// Builds an event, checks it against the room's rules, and stages it.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use room_engine::Pdu;
+use room_engine::auth::{AuthState, StateLookup as _};
 use room_engine::receipt::{Dropped, VerifiedPdu};
 use room_engine::state_map::StateMap;
 use ruma::OwnedEventId;
@@ -24,7 +25,7 @@ pub(super) enum Lookup {
     /// Events that it names are not stored yet, or have no place in the room.
     Missing(Missing),
     /// Everything is there that it is judged by.
-    Found(EventContext),
+    Found(Box<EventContext>),
 }
 
 /// The stored events and state that an event is judged by.
@@ -105,7 +106,7 @@ impl Lookup {
             extremities.iter().filter(|event| !followed.contains(&*event.stored.event_id)).cloned().collect();
         let current = head.state.ok_or(RoomError::StateUnknown)?;
         let head_version = head.version;
-        Ok(Self::Found(EventContext {
+        Ok(Self::Found(Box::new(EventContext {
             prev_events,
             auth_events,
             parsed,
@@ -115,7 +116,7 @@ impl Lookup {
             head_version,
             outlier: known.cloned(),
             follows_gap: !missing.prev_events.is_empty(),
-        }))
+        })))
     }
 }
 
@@ -138,6 +139,14 @@ impl EventContext {
     /// The auth events of an event, in its order.
     pub(super) fn auth_events_of(&self, pdu: &Pdu) -> Vec<&GraphEvent> {
         pdu.auth_events().iter().filter_map(|id| self.auth_events.get(id)).collect()
+    }
+
+    /// The member events among the auth events of whose users a state has none.
+    pub(super) fn members_beside(&self, state: &AuthState) -> Vec<Pdu> {
+        let accepted = self.parsed.values().filter(|(_, is_rejected)| !is_rejected).map(|(event, _)| event);
+        let members = accepted.filter(|event| event.event_type() == "m.room.member");
+        let is_beside = |event: &&Pdu| event.state_key().is_some_and(|key| state.get("m.room.member", key).is_none());
+        members.filter(is_beside).cloned().collect()
     }
 
     /// The auth event with the type and state key of the event itself.

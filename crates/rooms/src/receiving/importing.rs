@@ -16,6 +16,9 @@ use super::{OutlierReport, Reception};
 use crate::resolving::RoomIdentity;
 use crate::{RoomError, Timeline};
 
+/// So many servers are remembered that may know the rest of a state that is told in part.
+const MAX_SERVERS: usize = 50;
+
 /// A room as another server told of it: the answer to `send_join`.
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid>
@@ -48,14 +51,18 @@ pub struct Imported {
     pub report: OutlierReport,
 }
 
+/// The events of a state, by type and state key.
+type ToldPlaces = BTreeMap<(Box<str>, Box<str>), OwnedEventId>;
+
 /// An import whose events were checked.
 struct CheckedImport {
     member: Pdu,
     verified_member: VerifiedPdu,
     batch: JudgedBatch,
-    /// The events of the state, by type and state key.
-    state: BTreeMap<(Box<str>, Box<str>), OwnedEventId>,
+    state: ToldPlaces,
     is_partial: bool,
+    /// Servers that may know the rest of a state that is told in part.
+    servers: Vec<OwnedServerName>,
 }
 
 impl Timeline {
@@ -131,7 +138,9 @@ impl Timeline {
         let batch = self.judge_batch(room, events, Some(&create)).await?;
         let is_of_state = |id: &OwnedEventId| batch.evidence.get(id).is_some_and(|event| !event.is_rejected);
         let state = told.into_iter().filter(|(_, id)| is_of_state(id)).collect();
-        let checked = CheckedImport { member, verified_member, batch, state, is_partial: import.is_partial };
+        let servers = import.servers_in_room.iter().take(MAX_SERVERS).cloned().collect();
+        let is_partial = import.is_partial;
+        let checked = CheckedImport { member, verified_member, batch, state, is_partial, servers };
         if !checked.state.values().any(|event_id| *event_id == create) {
             return Err(invalid("its create event is not allowed"));
         }
@@ -145,9 +154,7 @@ fn invalid(reason: impl std::fmt::Display) -> RoomError {
 }
 
 /// Where the events of a state are. Two in one place make no state.
-fn told_places(
-    state: &[Result<VerifiedPdu, Dropped>],
-) -> Result<BTreeMap<(Box<str>, Box<str>), OwnedEventId>, RoomError> {
+fn told_places(state: &[Result<VerifiedPdu, Dropped>]) -> Result<ToldPlaces, RoomError> {
     let mut places = BTreeMap::new();
     for pdu in state.iter().flatten().map(VerifiedPdu::event) {
         let Some(state_key) = pdu.state_key() else {
@@ -163,10 +170,7 @@ fn told_places(
 }
 
 /// The create event of the state, the only one among all events.
-fn create_of<'a>(
-    told: &BTreeMap<(Box<str>, Box<str>), OwnedEventId>,
-    mut events: impl Iterator<Item = &'a Pdu>,
-) -> Result<OwnedEventId, RoomError> {
+fn create_of<'a>(told: &ToldPlaces, mut events: impl Iterator<Item = &'a Pdu>) -> Result<OwnedEventId, RoomError> {
     let create = told.get(&("m.room.create".into(), "".into()));
     let create = create.ok_or_else(|| invalid("its state has no create event"))?;
     if events.any(|event| event.event_type() == "m.room.create" && event.event_id() != create) {

@@ -3,12 +3,11 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use homeserver_core::Timestamp;
 use room_engine::Pdu;
 use room_engine::auth::{AuthEvent, AuthState};
-use room_engine::receipt::{JudgedPdu, KeyLookup, VerifiedPdu, in_order};
-use ruma::{EventId, OwnedEventId, OwnedUserId, RoomId};
+use room_engine::receipt::{JudgedPdu, KeyLookup, ReceivedPdu, VerifiedPdu, in_order};
+use ruma::{EventId, OwnedEventId, OwnedUserId};
 use storage::{
     Append, Arrival, EventNumber, GraphEvent, NewEvent, RoomHead, Standing, StateBefore, Unread, later_version,
 };
@@ -25,21 +24,21 @@ type Queue = VecDeque<(usize, VerifiedPdu)>;
 
 impl Timeline {
     /// Receives events of a room, as [`Timeline::receive`] does each of them, in an order in which they can be judged. The answer is in
-    /// the order of `pdus`.
+    /// the order of `events`.
     ///
     /// # Errors
-    /// [`RoomError::NoSuchRoom`] if the room is not known here, [`RoomError::Busy`] if too many signatures are being checked.
-    #[tracing::instrument(level = "debug", skip_all, fields(pdus = pdus.len()))]
-    pub async fn receive_many<K: KeyLookup + Sync + ?Sized>(
+    /// [`RoomError::Busy`] if too many signatures are being checked.
+    #[tracing::instrument(level = "debug", skip_all, fields(events = events.len()))]
+    pub async fn receive_all<K: KeyLookup + Sync + ?Sized>(
         &self,
-        room_id: &RoomId,
-        pdus: &[Bytes],
+        room: &RoomIdentity,
+        events: Vec<ReceivedPdu>,
         keys: &K,
     ) -> Result<Vec<Result<Reception, RoomError>>, RoomError> {
-        let room = self.identity_of(room_id).await?;
-        let verified = self.verify_all(room.version, room_id, pdus, keys).await?;
-        let mut receptions: Vec<(usize, Result<Reception, RoomError>)> = Vec::with_capacity(pdus.len());
-        let mut events = Vec::with_capacity(pdus.len());
+        let count = events.len();
+        let verified = self.verify_read(events, keys).await?;
+        let mut receptions: Vec<(usize, Result<Reception, RoomError>)> = Vec::with_capacity(count);
+        let mut events = Vec::with_capacity(count);
         for (place, event) in verified.into_iter().enumerate() {
             match event {
                 Ok(event) => events.push((place, event)),
@@ -49,13 +48,13 @@ impl Timeline {
         let mut queue = sorted(events);
         while let Some((place, first)) = queue.front() {
             let (place, first) = (*place, first.clone());
-            let run = self.receive_run(&room, &queue).await.unwrap_or_else(|error| {
+            let run = self.receive_run(room, &queue).await.unwrap_or_else(|error| {
                 tracing::debug!(%error, room_sn = %room.room_sn, "events of a room were not stored together");
                 0
             });
             if run == 0 {
                 queue.pop_front();
-                receptions.push((place, self.receive_in_turn(&room, first, None).await));
+                receptions.push((place, self.receive_in_turn(room, first, None).await));
             } else {
                 let stored = || Ok(Reception::Stored(Standing::Accepted, None));
                 receptions.extend(queue.drain(..run).map(|(place, _)| (place, stored())));

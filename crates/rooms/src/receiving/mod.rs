@@ -7,6 +7,7 @@
 mod appending;
 mod awaited;
 mod backfilling;
+mod completing;
 mod current;
 mod dummy_event;
 mod event_context;
@@ -16,11 +17,11 @@ mod outliers;
 mod told_state;
 mod verifying;
 
-use room_engine::auth::AuthEvent;
+use room_engine::auth::{AuthEvent, AuthState};
 use room_engine::receipt::{Dropped, JudgedPdu, KeyLookup, Rejected, Verdict, VerifiedPdu};
 use room_engine::state_map::StateMap;
 use ruma::{OwnedEventId, RoomId};
-use storage::{Standing, StateBefore, StorageError};
+use storage::{KnownState, Standing, StateBefore, StorageError};
 
 pub use self::backfilling::{Backfill, BackfillNeeds};
 pub(super) use self::dummy_event::is_dummy;
@@ -134,7 +135,8 @@ impl Timeline {
             Some(told) if context.follows_gap => resolver.told_state(context.current, told).await?,
             _ => resolver.state_before(&context).await?,
         };
-        let judged = judge(&resolver, &context, verified, &before).await?;
+        let is_partial = matches!(self.states().of(room.room_sn), KnownState::Partial(_));
+        let judged = judge(&resolver, &context, verified, &before, is_partial).await?;
         let (standing, reason) = match &judged.verdict {
             Verdict::Accepted if is_dummy(&judged.event) => (Standing::Hidden, None),
             Verdict::Accepted => (Standing::Accepted, None),
@@ -161,12 +163,13 @@ impl Resolver<'_> {
     }
 }
 
-/// Judges an event by the rules of its room.
+/// Judges an event by the rules of its room. Where its state `is_partial`, members who are not known are those of the auth events.
 async fn judge(
     resolver: &Resolver<'_>,
     context: &EventContext,
     verified: VerifiedPdu,
     before: &StateBefore,
+    is_partial: bool,
 ) -> Result<JudgedPdu, RoomError> {
     let pdu = verified.event().clone();
     if pdu.event_type() == "m.room.create" {
@@ -180,11 +183,17 @@ async fn judge(
         Ok(permitted) => permitted,
         Err(rejected) => return Ok(rejected),
     };
-    let state_before = resolver.auth_state(&pdu, before).await?;
+    let with_members = |mut state: AuthState| {
+        if is_partial {
+            state.extend(context.members_beside(&state));
+        }
+        state
+    };
+    let state_before = with_members(resolver.auth_state(&pdu, before).await?);
     let allowed = match permitted.check_state_before(&state_before) {
         Ok(allowed) => allowed,
         Err(rejected) => return Ok(rejected),
     };
     let current = StateBefore { base: context.current, changes: Vec::new() };
-    Ok(allowed.check_current_state(&resolver.auth_state(&pdu, &current).await?))
+    Ok(allowed.check_current_state(&with_members(resolver.auth_state(&pdu, &current).await?)))
 }

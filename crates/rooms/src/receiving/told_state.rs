@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use homeserver_core::EventSn;
-use room_engine::receipt::KeyLookup;
+use room_engine::receipt::{KeyLookup, ReceivedPdu};
+use room_engine::resolution::StatePlace;
 use room_engine::state_map::{Place, StateMap};
-use ruma::{OwnedEventId, RoomId};
+use ruma::OwnedEventId;
 use storage::{Standing, StateBefore};
 
 use super::Reception;
-use crate::resolving::Resolver;
+use crate::resolving::{Resolver, RoomIdentity};
 use crate::{RoomError, Timeline};
 
 impl Timeline {
@@ -21,15 +22,15 @@ impl Timeline {
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn receive_with_state<K: KeyLookup + Sync + ?Sized>(
         &self,
-        room_id: &RoomId,
-        json: &[u8],
+        room: &RoomIdentity,
+        event: ReceivedPdu,
         keys: &K,
         state_before: &[OwnedEventId],
     ) -> Result<Reception, RoomError> {
-        let room = self.identity_of(room_id).await?;
-        match self.verify(&room, json, keys).await? {
-            Ok(verified) => self.receive_in_turn(&room, verified, Some(state_before)).await,
-            Err(dropped) => Ok(Reception::Dropped(dropped)),
+        match self.verify_read(vec![event], keys).await?.pop() {
+            Some(Ok(verified)) => self.receive_in_turn(room, verified, Some(state_before)).await,
+            Some(Err(dropped)) => Ok(Reception::Dropped(dropped)),
+            None => Err(RoomError::Contended),
         }
     }
 }
@@ -40,6 +41,12 @@ impl Resolver<'_> {
         let told = self.told_places(told).await?;
         let entries = self.database.with_chunks(|chunks| current.iter(chunks)).await?;
         let current_entries: BTreeMap<Place, EventSn> = entries.collect();
+        let create = self.place(&StatePlace::new("m.room.create", "")).await?;
+        if told.get(&create) != current_entries.get(&create) {
+            return Err(RoomError::Invalid(
+                "The state is not one of this room: its create event is missing.".to_owned(),
+            ));
+        }
         Ok(StateBefore { base: current, changes: changes(&current_entries, &told) })
     }
 

@@ -50,6 +50,16 @@ impl Timeline {
         Ok(received.and_then(|received| received.verify(keys)))
     }
 
+    /// Checks the signatures of a few events that were read. The answer is in the order of `events`.
+    pub(super) async fn verify_read<K: KeyLookup + Sync + ?Sized>(
+        &self,
+        events: Vec<ReceivedPdu>,
+        keys: &K,
+    ) -> Result<Vec<Result<VerifiedPdu, Dropped>>, RoomError> {
+        let keys = keys_of(events.iter(), keys);
+        self.check(move || events.into_iter().map(|event| event.verify(&keys)).collect::<Vec<_>>()).await
+    }
+
     /// Reads events and checks their signatures. The answer is in the order of `events`.
     pub(super) async fn verify_all<K: KeyLookup + Sync + ?Sized>(
         &self,

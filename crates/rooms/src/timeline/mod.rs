@@ -19,7 +19,7 @@ use self::opening::Outage;
 use super::RoomError;
 use super::head::Draft;
 use super::open_room::{HeadSlot, OpenRoom};
-use super::transaction_id::TransactionId;
+use super::transaction_id::ScopedTransactionId;
 
 /// How often an event is built again because the room has moved on, before the sender is told to come back.
 pub(super) const ATTEMPTS: usize = 8;
@@ -97,7 +97,7 @@ impl Timeline {
         requester: &Requester,
         room_id: &RoomId,
         draft: &Draft,
-        transaction_id: Option<TransactionId<'_>>,
+        transaction_id: Option<ScopedTransactionId<'_>>,
     ) -> Result<Arc<StoredEvent>, RoomError> {
         let room_sn = self.find(room_id).await?;
         let within_its_scope = |type_sn| Some(transaction_id?.within_its_scope(requester, type_sn));
@@ -203,6 +203,10 @@ impl Timeline {
 
     pub(super) fn interned(&self) -> &Interned {
         &self.interned
+    }
+
+    pub(super) fn shared_interned(&self) -> Arc<Interned> {
+        self.interned.clone()
     }
 
     pub(super) fn states(&self) -> &RoomStates {

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use accounts::asking::Shares;
-use accounts::rate_limits::Kind;
+use accounts::rate_limits::LimitedAction;
 use api::state::FederationComponents;
 use config::Config;
 use federation::{
@@ -61,7 +61,7 @@ impl FederationParts {
                 counts.set_paused_servers(reachability.paused());
             }
         });
-        let key_requests = Shares::new(Kind::ServerKeys, rate_limits.clone(), heavy_work.server_keys.clone());
+        let key_requests = Shares::new(LimitedAction::ServerKeys, rate_limits.clone(), heavy_work.server_keys.clone());
         let checks = heavy_work.signature_checks.clone();
         let remote_media = RemoteMedia::new(client.clone(), heavy_work.remote_media.clone(), rate_limits.clone());
         let components = FederationComponents {

@@ -12,7 +12,8 @@ use background::{
 };
 use config::{Config, Schedule};
 use homeserver_core::Clock;
-use rooms::jobs::{InheritRoomSettings, RemoveGuests};
+use replication::receiving::{Receiving, RoomCompletion};
+use rooms::jobs::{CompleteRoomState, InheritRoomSettings, RemoveGuests};
 use storage::{Database, StorageError};
 use tasks::queue::{Handlers, JobObserver, QueueOptions, RunEnd, Workers};
 use telemetry::{JobReading, Metrics, StatisticsReading};
@@ -49,10 +50,12 @@ pub(super) async fn start(
     accounts: &AccountsParts,
     rooms: &RoomsParts,
     media: &MediaParts,
+    receiving: &Arc<Receiving>,
 ) -> Result<(), StartError> {
     let Foundation { database, clock, metrics, loops, jobs, .. } = foundation;
     WorkOutStates::schedule_if_needed(database, clock.as_ref()).await?;
-    let handlers = handlers(config, foundation, accounts, rooms, media);
+    let handlers = handlers(config, foundation, accounts, rooms, media)
+        .with::<CompleteRoomState>(RoomCompletion::new(receiving.clone()));
     jobs.start(handlers, Arc::new(Observer(metrics.clone())), loops);
     let (database, clock, metrics) = (database.clone(), clock.clone(), metrics.clone());
     loops.spawn("job counts", move || {

@@ -16,6 +16,7 @@ mod log;
 mod media;
 mod observing;
 mod operations;
+mod outbox;
 mod rate_limits;
 mod replication;
 mod rooms;
@@ -24,7 +25,6 @@ mod without_server;
 
 use std::sync::Arc;
 
-use api::state::ReplicationComponents;
 use api::{ApiState, Components};
 use config::Config;
 use homeserver_core::Clock;
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::application::Application;
 use self::{
     accounts::AccountsParts, federation::FederationParts, foundation::Foundation, log::LogParts, media::MediaParts,
-    operations::OperationsParts, replication::ReplicationParts, rooms::RoomsParts,
+    operations::OperationsParts, rooms::RoomsParts,
 };
 pub(crate) use self::{
     database::lock,
@@ -62,12 +62,13 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let log = LogParts::follow(config, &foundation).await?;
     let accounts = AccountsParts::new(config, &foundation)?;
     let rooms = RoomsParts::new(config, &foundation, &log, &accounts);
-    let replication = ReplicationParts::new(config, &foundation, &log, &federation)?;
+    let outbox = outbox::start(config, &foundation, &log, &federation)?;
     let media = MediaParts::new(config, &foundation, &federation);
     let encryption = encryption::components(&foundation, &log);
     let sync = sync::components(config, &foundation, &log, &encryption).await?;
+    let replication = replication::components(&foundation, &rooms, &federation, (&log, &sync, &encryption), outbox);
     let operations = OperationsParts::new(config, &foundation, &log);
-    jobs::start(config, &foundation, &accounts, &rooms, &media).await?;
+    jobs::start(config, &foundation, &accounts, &rooms, &media, &replication.receiving).await?;
     let state = ApiState::new(Components {
         operations: operations.components.clone(),
         accounts: accounts.components.clone(),
@@ -76,7 +77,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         sync,
         media: media.components.clone(),
         federation: federation.components.clone(),
-        replication: ReplicationComponents { outbox: replication.outbox },
+        replication,
     });
     let is_federated = config.federation.enabled;
     Ok(Application { state, foundation, operations, log, accounts, rooms, media, federation, is_federated, lock })

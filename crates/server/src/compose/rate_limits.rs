@@ -7,7 +7,7 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use accounts::rate_limits::{Kind, Rate, RateLimits};
+use accounts::rate_limits::{LimitedAction, Rate, RateLimits};
 use config::Config;
 use homeserver_core::Identity;
 use parking_lot::Mutex;
@@ -104,7 +104,7 @@ async fn tend_forever(limits: Arc<RateLimits>) {
 
 impl Basis {
     /// The rate of a kind of action at this server; `None` without a limit.
-    fn rate(&self, kind: Kind) -> Option<Rate> {
+    fn rate(&self, kind: LimitedAction) -> Option<Rate> {
         let rate = configured(&self.configured, kind)?;
         if !protects_secrets(kind) {
             return Some(rate);
@@ -116,48 +116,48 @@ impl Basis {
 }
 
 /// Whether more attempts mean more guesses at a secret, more accounts, or more unwanted mail.
-fn protects_secrets(kind: Kind) -> bool {
+fn protects_secrets(kind: LimitedAction) -> bool {
     matches!(
         kind,
-        Kind::Registration
-            | Kind::RegistrationTokenValidity
-            | Kind::InteractiveAuth
-            | Kind::LoginAddress
-            | Kind::LoginFailedAttempts
-            | Kind::ProofFailedAttempts
-            | Kind::ThirdPartyValidation
+        LimitedAction::Registration
+            | LimitedAction::RegistrationTokenValidity
+            | LimitedAction::InteractiveAuth
+            | LimitedAction::LoginAddress
+            | LimitedAction::LoginFailedAttempts
+            | LimitedAction::ProofFailedAttempts
+            | LimitedAction::ThirdPartyValidation
     )
 }
 
-fn configured(rates: &config::RateLimits, kind: Kind) -> Option<Rate> {
+fn configured(rates: &config::RateLimits, kind: LimitedAction) -> Option<Rate> {
     if !rates.enabled {
         return None;
     }
     let rate = match kind {
-        Kind::Message => rates.message,
-        Kind::AdminRedaction => rates.admin_redaction?,
-        Kind::Registration => rates.registration,
-        Kind::RegistrationAvailable => rates.registration_available,
-        Kind::RegistrationTokenValidity => rates.registration_token_validity,
-        Kind::InteractiveAuth => rates.interactive_auth,
-        Kind::LoginAddress => rates.login.address,
-        Kind::LoginAccount => rates.login.account,
-        Kind::LoginFailedAttempts | Kind::ProofFailedAttempts => rates.login.failed_attempts,
-        Kind::JoinsLocal => rates.joins.local,
-        Kind::JoinsRemote => rates.joins.remote,
-        Kind::JoinsPerRoom => rates.joins_per_room,
-        Kind::InvitesPerRoom => rates.invites.per_room,
-        Kind::InvitesPerUser => rates.invites.per_user,
-        Kind::InvitesPerIssuer => rates.invites.per_issuer,
-        Kind::RoomCreation => rates.room_creation,
-        Kind::RoomDirectory => rates.room_directory,
-        Kind::UserDirectory => rates.user_directory,
-        Kind::ThirdPartyValidation => rates.third_party_validation,
-        Kind::Presence => rates.presence_per_user,
-        Kind::MediaCreate => rates.media_create,
-        Kind::RemoteQueries => rates.remote_queries,
-        Kind::RemoteMedia => rates.remote_media,
-        Kind::ServerKeys => rates.server_keys,
+        LimitedAction::Message => rates.message,
+        LimitedAction::AdminRedaction => rates.admin_redaction?,
+        LimitedAction::Registration => rates.registration,
+        LimitedAction::RegistrationAvailable => rates.registration_available,
+        LimitedAction::RegistrationTokenValidity => rates.registration_token_validity,
+        LimitedAction::InteractiveAuth => rates.interactive_auth,
+        LimitedAction::LoginAddress => rates.login.address,
+        LimitedAction::LoginAccount => rates.login.account,
+        LimitedAction::LoginFailedAttempts | LimitedAction::ProofFailedAttempts => rates.login.failed_attempts,
+        LimitedAction::JoinsLocal => rates.joins.local,
+        LimitedAction::JoinsRemote => rates.joins.remote,
+        LimitedAction::JoinsPerRoom => rates.joins_per_room,
+        LimitedAction::InvitesPerRoom => rates.invites.per_room,
+        LimitedAction::InvitesPerUser => rates.invites.per_user,
+        LimitedAction::InvitesPerIssuer => rates.invites.per_issuer,
+        LimitedAction::RoomCreation => rates.room_creation,
+        LimitedAction::RoomDirectory => rates.room_directory,
+        LimitedAction::UserDirectory => rates.user_directory,
+        LimitedAction::ThirdPartyValidation => rates.third_party_validation,
+        LimitedAction::Presence => rates.presence_per_user,
+        LimitedAction::MediaCreate => rates.media_create,
+        LimitedAction::RemoteQueries => rates.remote_queries,
+        LimitedAction::RemoteMedia => rates.remote_media,
+        LimitedAction::ServerKeys => rates.server_keys,
     };
     let burst = rate.burst.try_into().ok()?;
     Some(Rate { per_second: rate.per_second, burst })
@@ -167,7 +167,7 @@ fn configured(rates: &config::RateLimits, kind: Kind) -> Option<Rate> {
 mod tests {
     use super::*;
 
-    fn rate_with(nodes: u32, kind: Kind) -> (f64, u32) {
+    fn rate_with(nodes: u32, kind: LimitedAction) -> (f64, u32) {
         let mut configured = config::RateLimits::default();
         configured.login.failed_attempts = config::Rate { per_second: 0.3, burst: 4 };
         configured.message = config::Rate { per_second: 0.3, burst: 4 };
@@ -177,10 +177,10 @@ mod tests {
 
     #[test]
     fn nodes_share_what_protects_secrets_and_each_has_the_rest() {
-        assert_eq!(rate_with(1, Kind::LoginFailedAttempts), (0.3, 4));
-        assert_eq!(rate_with(2, Kind::LoginFailedAttempts), (0.15, 2));
-        assert_eq!(rate_with(3, Kind::LoginFailedAttempts).1, 2);
-        assert_eq!(rate_with(9, Kind::LoginFailedAttempts).1, 1);
-        assert_eq!(rate_with(9, Kind::Message), (0.3, 4));
+        assert_eq!(rate_with(1, LimitedAction::LoginFailedAttempts), (0.3, 4));
+        assert_eq!(rate_with(2, LimitedAction::LoginFailedAttempts), (0.15, 2));
+        assert_eq!(rate_with(3, LimitedAction::LoginFailedAttempts).1, 2);
+        assert_eq!(rate_with(9, LimitedAction::LoginFailedAttempts).1, 1);
+        assert_eq!(rate_with(9, LimitedAction::Message), (0.3, 4));
     }
 }

@@ -86,7 +86,7 @@ on_both_databases! {
         assert_eq!(names(&page(token(&back, "prev_batch")).await), "da");
         alice.get("/_matrix/client/v3/publicRooms?since=x").await.error(400, "M_INVALID_PARAM");
         alice.get("/_matrix/client/v3/publicRooms?limit=x").await.error(400, "M_INVALID_PARAM");
-        alice.get("/_matrix/client/v3/publicRooms?server=elsewhere").await.error(404, "M_NOT_FOUND");
+        alice.get("/_matrix/client/v3/publicRooms?server=invalid.invalid").await.error(502, "M_CONNECTION_FAILED");
     }
 
     async fn the_directory_can_be_searched(db: TestDatabase) {

@@ -7,11 +7,14 @@
 )]
 
 mod asked;
+mod asked_keys;
 mod asking;
 mod media;
 mod notary;
 mod openid;
 mod outbox;
+mod received;
+mod remote_user;
 
 use testing::{RemoteServer, Setting, TestDatabase, TestServer};
 

@@ -1,8 +1,9 @@
 use std::{future::Future, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::json;
+pub(crate) use testing::Follower;
 use testing::{ServerProcess, Setting, TestDatabase, User, path_segment};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse-rust");
 
@@ -36,72 +37,6 @@ impl Nodes {
     /// The user at a server.
     pub(crate) fn at(&self, number: usize, user: &User) -> User {
         user.at(&self.servers[number].client())
-    }
-}
-
-/// A long poll that goes on from answer to answer.
-pub(crate) struct Follower {
-    user: User,
-    since: String,
-    /// Whether it asks again when the database cannot be reached.
-    is_patient: bool,
-}
-
-impl Follower {
-    /// Begins with what there is now.
-    pub(crate) async fn start(user: User) -> Self {
-        let first = user.sync(None, 0).await;
-        let since = first["next_batch"].as_str().unwrap().to_owned();
-        Self { user, since, is_patient: false }
-    }
-
-    /// The same, who asks again when the database cannot be reached.
-    pub(crate) fn patient(self) -> Self {
-        Self { is_patient: true, ..self }
-    }
-
-    /// Goes on at another server.
-    pub(crate) fn go_to(&mut self, user: User) {
-        self.user = user;
-    }
-
-    /// What `look` finds in one of the next answers.
-    pub(crate) async fn sees<T>(&mut self, what: &str, look: impl Fn(&Value) -> Option<T>) -> T {
-        let looking = async {
-            loop {
-                let path = format!("/_matrix/client/v3/sync?timeout=20000&since={}", path_segment(&self.since));
-                let answer = self.user.get(path).await;
-                if self.is_patient && answer.status == 503 {
-                    sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-                let answer = answer.ok();
-                answer["next_batch"].as_str().unwrap().clone_into(&mut self.since);
-                if let Some(found) = look(&answer) {
-                    return found;
-                }
-            }
-        };
-        timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("{what} is not seen"))
-    }
-
-    /// Waits for a message in a room, and returns what the answer has of the room.
-    pub(crate) async fn sees_message(&mut self, room_id: &str, body: &str) -> Value {
-        let look = |answer: &Value| {
-            let room = &answer["rooms"]["join"][room_id];
-            let events = room["timeline"]["events"].as_array()?;
-            events.iter().any(|event| event["content"]["body"] == body).then(|| room.clone())
-        };
-        self.sees(body, look).await
-    }
-
-    /// Waits for an event of this type among those of a room that are not kept.
-    pub(crate) async fn sees_ephemeral(&mut self, room_id: &str, event_type: &str, is_it: impl Fn(&Value) -> bool) {
-        let look = |answer: &Value| {
-            let events = answer["rooms"]["join"][room_id]["ephemeral"]["events"].as_array()?;
-            events.iter().any(|event| event["type"] == event_type && is_it(&event["content"])).then_some(())
-        };
-        self.sees(event_type, look).await;
     }
 }
 

@@ -187,7 +187,7 @@ impl UnreadRows {
         for (user_sn, since) in silent.extract_if(|user_sn, _| is_notified(user_sn)) {
             self.silences.insert((user_sn, room_sn, since), before);
         }
-        // Who is silent is now among those of the event and the few others whom it is something else to.
+        // Every silent user is now in the event's list, or among the few to whom the event is something else.
         let is_missing = |user_sn| !silent.contains_key(&user_sn) && unread.silent.binary_search(&user_sn).is_ok();
         if silent.len() == unread.silent.len() && !unread.local_sender.is_some_and(is_missing) {
             known.settled.insert(room_sn, unread.silent.clone());

@@ -4,7 +4,7 @@ use homeserver_core::{Position, RoomSn, UserSn};
 
 use crate::log::LogEntry;
 use crate::membership::membership_at;
-use crate::{Database, Membership, Row, StorageError, Tx, params};
+use crate::{Database, Membership, Row, StorageError, Tx, Value, params};
 
 impl Database {
     /// The users joined to `rooms` whose device lists changed after `after` and up to `until`, as all who share rooms with them see it.
@@ -37,6 +37,35 @@ impl Database {
                    UNION SELECT user_sn FROM device_list_changes WHERE user_sn = $1 AND seen_by_sn IS NULL \
                    AND position > $2 AND position <= $3";
         self.query(sql, params![user_sn, after, until], |row| row.get(0)).await
+    }
+
+    /// Where in the log the device list of a user changed last, as all who share rooms with the user see it.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn device_list_changed_at(&self, user_sn: UserSn) -> Result<Option<Position>, StorageError> {
+        let sql = "SELECT position FROM device_list_changes WHERE user_sn = $1 AND seen_by_sn IS NULL \
+                   ORDER BY position DESC LIMIT 1";
+        self.query_optional(sql, params![user_sn], |row| row.get(0)).await
+    }
+
+    /// The keys of users of other servers have changed, as their servers say.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn note_device_list_changes(&self, users: Vec<UserSn>) -> Result<(), StorageError> {
+        self.write(async move |tx| {
+            tx.hold_log().await?;
+            tx.reserve_positions(i64::try_from(users.len()).unwrap_or(i64::MAX)).await?;
+            let mut rows: Vec<Vec<Value<'_>>> = Vec::with_capacity(users.len());
+            for user_sn in users.iter().copied() {
+                let position = tx.next_position().await?;
+                rows.push(vec![user_sn.into(), position.into(), Value::Int(None)]);
+                tx.publish(LogEntry::DeviceList { position, user_sn, seen_by: None });
+            }
+            tx.insert_all("device_list_changes (user_sn, position, seen_by_sn)", &rows).await
+        })
+        .await
     }
 
     /// The members of a room.

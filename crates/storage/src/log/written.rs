@@ -44,6 +44,8 @@ enum WrittenEntry {
     RoomForgotten(Position, RoomSn, UserSn),
     /// Position, room, event.
     Forward(Position, RoomSn, EventSn),
+    /// Position, room, user and the new membership.
+    RemoteMembership(Position, RoomSn, WrittenMembership),
     /// Position, server names and media IDs.
     Media(Position, Vec<(String, String)>),
     /// Position, users with their devices, the code of what has changed.
@@ -115,6 +117,9 @@ impl From<&LogEntry> for WrittenEntry {
                 Self::RoomForgotten(*position, *room_sn, *user_sn)
             }
             LogEntry::Forward { position, room_sn, event_sn } => Self::Forward(*position, *room_sn, *event_sn),
+            LogEntry::RemoteMembership { position, room_sn, user_sn, membership } => {
+                Self::RemoteMembership(*position, *room_sn, written_membership((*user_sn, *membership)))
+            }
             LogEntry::Media { position, media } => {
                 let keys = media.iter().map(|key| (key.server_name.clone(), key.media_id.clone()));
                 Self::Media(*position, keys.collect())
@@ -147,6 +152,10 @@ impl WrittenEntry {
             Self::Account(position, user_sn, has_ended) => LogEntry::Account { position, user_sn, has_ended },
             Self::RoomForgotten(position, room_sn, user_sn) => LogEntry::RoomForgotten { position, room_sn, user_sn },
             Self::Forward(position, room_sn, event_sn) => LogEntry::Forward { position, room_sn, event_sn },
+            Self::RemoteMembership(position, room_sn, membership) => {
+                let (user_sn, membership) = read_membership(membership)?;
+                LogEntry::RemoteMembership { position, room_sn, user_sn, membership }
+            }
             Self::Media(position, keys) => {
                 let keys = keys.into_iter().map(|(server_name, media_id)| MediaKey { server_name, media_id });
                 LogEntry::Media { position, media: keys.collect() }

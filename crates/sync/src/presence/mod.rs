@@ -10,6 +10,7 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#presence>
 
 mod around;
+mod from_servers;
 mod present;
 mod tending;
 

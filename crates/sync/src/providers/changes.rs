@@ -111,6 +111,10 @@ impl Providers {
             LogEntry::StateResolved { room_sn, .. } if is_of_interest(*room_sn) => {
                 events.insert(*room_sn, None);
             }
+            LogEntry::RemoteMembership { room_sn, .. } if is_of_interest(*room_sn) => {
+                events.entry(*room_sn).or_insert_with(|| Some(Vec::new()));
+            }
+            LogEntry::RemoteMembership { .. } => {}
             LogEntry::StateKnown { room_sn, is_whole: true, .. } if is_of_interest(*room_sn) => {
                 events.insert(*room_sn, None);
                 completed.insert(*room_sn);

@@ -5,23 +5,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use room_engine::elements;
 use rooms::RoomError;
-use storage::Membership;
+use rooms::introduction::INTRODUCTION;
+use storage::{Membership, RemoteMembership};
 
 use super::changes::{Before, RoomUpdate};
 use super::{Pass, Providers};
-
-/// The state that introduces a room to somebody who is not in it.
-const INTRODUCTION: [&str; 8] = [
-    "m.room.create",
-    "m.room.name",
-    "m.room.avatar",
-    "m.room.topic",
-    "m.room.join_rules",
-    "m.room.canonical_alias",
-    "m.room.encryption",
-    "m.room.history_visibility",
-];
 
 /// A room seen from outside.
 pub(crate) struct StrippedRoom {
@@ -51,6 +41,12 @@ impl Providers {
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#ignoring-users>
     async fn stripped_room(&self, pass: &Pass<'_>, update: &RoomUpdate) -> Result<Option<StrippedRoom>, RoomError> {
+        let remote = self.database.remote_membership(update.room_sn, pass.requester.user_sn).await?;
+        if let Some((position, remote)) = remote
+            && position == update.since
+        {
+            return Ok(remote_room(pass, update, &remote));
+        }
         // The event that made it so.
         let own = self.database.events(&[update.since.0]).await?.pop();
         let is_invite = update.membership == Membership::Invite;
@@ -79,4 +75,14 @@ impl Providers {
         let room_id = update.room_id.clone();
         Ok(Some(StrippedRoom { room_id, membership: update.membership, state }))
     }
+}
+
+/// A room that this server is not in, as another server introduced it.
+fn remote_room(pass: &Pass<'_>, update: &RoomUpdate, remote: &RemoteMembership) -> Option<StrippedRoom> {
+    let own = remote.event.as_ref();
+    if update.membership == Membership::Invite && own.is_some_and(|own| pass.ignored.have_sent(own)) {
+        return None;
+    }
+    let state = elements(&remote.state).map(|event| remote.state.slice_ref(event)).chain(own.cloned());
+    Some(StrippedRoom { room_id: update.room_id.clone(), membership: update.membership, state: state.collect() })
 }

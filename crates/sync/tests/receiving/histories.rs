@@ -232,7 +232,7 @@ impl Room {
 }
 
 /// Another database of the same kind.
-async fn another(db: &TestDatabase) -> TestDatabase {
+pub(crate) async fn another(db: &TestDatabase) -> TestDatabase {
     if db.is_postgres() { TestDatabase::postgres().await } else { TestDatabase::sqlite() }
 }
 

@@ -8,7 +8,7 @@ use accounts::uia::{Asked, Auth, Operation, Parameters, UserInteractiveAuth, unc
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json, Object};
 
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ pub(crate) async fn deactivate(
     State(accounts): State<Arc<Accounts>>,
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<Deactivated>> {
+) -> ClientResult<Json<Deactivated>> {
     let asked = Asked::from(DeactivateParameters { erase: body.erase });
     let (asker, auth) = (Asker::User(&requester), body.auth.as_ref().map(|auth| &auth.0));
     let authorised = user_interactive_auth.authorise(Operation::Deactivate, asker, asked, auth).await?;

@@ -5,53 +5,40 @@ pub(super) mod password;
 pub(super) mod whoami;
 
 use accounts::AccountError;
-use accounts::passwords::PasswordError;
 use accounts::uia::UiaError;
 
+use crate::client::error::ClientError;
 use crate::error::ApiError;
 
-impl From<PasswordError> for ApiError {
-    fn from(error: PasswordError) -> Self {
-        match &error {
-            PasswordError::Empty | PasswordError::TooShort { .. } | PasswordError::TooWeak { .. } => {
-                Self::weak_password(error.to_string())
-            }
-            PasswordError::TooLong => Self::invalid_param(error.to_string()),
-            PasswordError::Busy(busy) => (*busy).into(),
-            PasswordError::Hashing(_) => Self::internal("Hashing a password", &error),
-        }
-    }
-}
-
-impl From<AccountError> for ApiError {
+impl From<AccountError> for ClientError {
     fn from(error: AccountError) -> Self {
-        match error {
-            AccountError::WrongPassword | AccountError::PasswordChanged => Self::forbidden(error.to_string()),
-            AccountError::Deactivated => Self::user_deactivated(error.to_string()),
-            AccountError::ConfirmationUsedUp => Self::threepid_auth_failed(error.to_string()),
-            AccountError::NoSuchUser => Self::not_found(error.to_string()),
-            AccountError::OtherServer(error) => Self::invalid_param(error.to_string()),
-            AccountError::PasswordsDisabled => Self::forbidden(error.to_string()),
+        Self(match error {
+            AccountError::WrongPassword | AccountError::PasswordChanged => ApiError::forbidden(error.to_string()),
+            AccountError::Deactivated => ApiError::user_deactivated(error.to_string()),
+            AccountError::ConfirmationUsedUp => ApiError::threepid_auth_failed(error.to_string()),
+            AccountError::NoSuchUser => ApiError::not_found(error.to_string()),
+            AccountError::OtherServer(error) => ApiError::invalid_param(error.to_string()),
+            AccountError::PasswordsDisabled => ApiError::forbidden(error.to_string()),
             AccountError::LimitExceeded(error) => error.into(),
             AccountError::Password(error) => error.into(),
             AccountError::Storage(error) => error.into(),
-        }
+        })
     }
 }
 
-impl From<UiaError> for ApiError {
+impl From<UiaError> for ClientError {
     fn from(error: UiaError) -> Self {
-        match error {
+        Self(match error {
             UiaError::Incomplete(challenge) => match challenge.body() {
-                serde_json::Value::Object(body) => Self::user_interactive(body),
-                _ => Self::forbidden("User-interactive authentication is required"),
+                serde_json::Value::Object(body) => ApiError::user_interactive(body),
+                _ => ApiError::forbidden("User-interactive authentication is required"),
             },
-            UiaError::LoginRequired => Self::missing_token(error.to_string()),
+            UiaError::LoginRequired => ApiError::missing_token(error.to_string()),
             UiaError::Registration(error) => error.into(),
-            UiaError::OtherUser | UiaError::Changed => Self::forbidden(error.to_string()),
+            UiaError::OtherUser | UiaError::Changed => ApiError::forbidden(error.to_string()),
             UiaError::LimitExceeded(error) => error.into(),
-            UiaError::Account(error) => error.into(),
+            UiaError::Account(error) => return error.into(),
             UiaError::Storage(error) => error.into(),
-        }
+        })
     }
 }

@@ -9,7 +9,8 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use crate::Empty;
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::ClientResult;
+use crate::error::ApiError;
 use crate::extract::{ClientAddress, Json, Object, OptionalAuthenticated};
 
 #[derive(Deserialize)]
@@ -48,9 +49,9 @@ pub(crate) async fn change_password(
     State(accounts): State<Arc<Accounts>>,
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     if requester.as_ref().is_some_and(|requester| requester.is_guest) {
-        return Err(ApiError::guest_access_forbidden("Guests have no password: register an account"));
+        return Err(ApiError::guest_access_forbidden("Guests have no password: register an account").into());
     }
     let (operation, asker) =
         (Operation::ChangePassword, requester.as_ref().map_or(Asker::Address(address), Asker::User));
@@ -74,7 +75,7 @@ pub(crate) async fn change_password(
             accounts.change_password(requester, &authorisation, new_password, log_out).await?;
         }
         // No flow without a token ends without an address.
-        (None, None) => return Err(ApiError::missing_token("Missing access token")),
+        (None, None) => return Err(ApiError::missing_token("Missing access token").into()),
     }
     Ok(Json(Empty {}))
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::value::RawValue;
 
+use crate::client::error::ClientError;
 use crate::error::ApiError;
 
 /// The content as the client wrote it.
@@ -18,15 +19,15 @@ fn bytes_of(content: Box<RawValue>) -> Bytes {
     Bytes::from(String::from(Box::<str>::from(content)))
 }
 
-impl From<AccountDataError> for ApiError {
+impl From<AccountDataError> for ClientError {
     fn from(error: AccountDataError) -> Self {
-        match error {
+        Self(match error {
             AccountDataError::ServerControlled(_) => {
-                Self::bad_json(error.to_string()).with_status(StatusCode::METHOD_NOT_ALLOWED)
+                ApiError::bad_json(error.to_string()).with_status(StatusCode::METHOD_NOT_ALLOWED)
             }
-            AccountDataError::InvalidType => Self::invalid_param(error.to_string()),
-            AccountDataError::NotFound | AccountDataError::NoSuchRoom => Self::not_found(error.to_string()),
+            AccountDataError::InvalidType => ApiError::invalid_param(error.to_string()),
+            AccountDataError::NotFound | AccountDataError::NoSuchRoom => ApiError::not_found(error.to_string()),
             AccountDataError::Storage(error) => error.into(),
-        }
+        })
     }
 }

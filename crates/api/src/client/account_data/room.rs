@@ -10,14 +10,14 @@ use serde_json::value::RawValue;
 
 use super::bytes_of;
 use crate::Empty;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Content, Json, OwnUser, json_bytes};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridroomsroomidaccount_datatype>
 pub(crate) async fn read_room(
     OwnUser(Authenticated(requester), (room_id, data_type)): OwnUser<Authenticated, (OwnedRoomId, String)>,
     State(account_data): State<Arc<AccountData>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     Ok(json_bytes(account_data.content(requester.user_sn, Some(&room_id), &data_type).await?))
 }
 
@@ -26,7 +26,7 @@ pub(crate) async fn set_room(
     OwnUser(Authenticated(requester), (room_id, data_type)): OwnUser<Authenticated, (OwnedRoomId, String)>,
     State(account_data): State<Arc<AccountData>>,
     Content(content): Content<Box<RawValue>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     account_data.set(requester.user_sn, Some(&room_id), data_type, bytes_of(content)).await?;
     Ok(Json(Empty {}))
 }

@@ -11,7 +11,8 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use crate::Empty;
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::ClientResult;
+use crate::error::ApiError;
 use crate::extract::{Authenticated, Json, Object, Path};
 
 #[derive(Deserialize)]
@@ -27,7 +28,7 @@ pub(crate) async fn delete_one(
     State(devices): State<Arc<Devices>>,
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Json(body): Json<OneBody>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     delete(&devices, &user_interactive_auth, &requester, Some(vec![device_id]), body.auth).await
 }
 
@@ -46,9 +47,9 @@ pub(crate) async fn delete_many(
     State(devices): State<Arc<Devices>>,
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Json(body): Json<ManyBody>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     if body.devices.is_none() && body.auth.is_none() {
-        return Err(ApiError::bad_json("devices: missing field"));
+        return Err(ApiError::bad_json("devices: missing field").into());
     }
     delete(&devices, &user_interactive_auth, &requester, body.devices, body.auth).await
 }
@@ -82,7 +83,7 @@ async fn delete(
     requester: &Requester,
     wanted: Option<Vec<String>>,
     auth: Option<Object<Auth>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     let auth = auth.as_ref().map(|auth| &auth.0);
     // Not stored as it came: it may be long, and name what is not there.
     let wanted = match wanted {

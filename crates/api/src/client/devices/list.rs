@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::DeviceEntry;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Json};
 
 #[derive(Serialize)]
@@ -19,7 +19,7 @@ pub(crate) struct List {
 pub(crate) async fn list(
     GuestOrUser(requester): GuestOrUser,
     State(devices): State<Arc<Devices>>,
-) -> ApiResult<Json<List>> {
+) -> ClientResult<Json<List>> {
     let devices = devices.all(requester.user_sn).await?;
     Ok(Json(List { devices: devices.into_iter().map(DeviceEntry::from).collect() }))
 }

@@ -11,6 +11,7 @@ pub(super) use self::one::{read, rename};
 use accounts::devices::{Device, DevicesError};
 use serde::Serialize;
 
+use crate::client::error::ClientError;
 use crate::error::ApiError;
 
 /// A device as its owner sees it.
@@ -36,13 +37,15 @@ impl From<Device> for DeviceEntry {
     }
 }
 
-impl From<DevicesError> for ApiError {
+impl From<DevicesError> for ClientError {
     fn from(error: DevicesError) -> Self {
-        match error {
-            DevicesError::NoSuchDevice => Self::not_found(error.to_string()),
-            DevicesError::NameTooLong => Self::too_large(error.to_string()).with_status(http::StatusCode::BAD_REQUEST),
-            DevicesError::TooMany => Self::invalid_param(error.to_string()),
+        Self(match error {
+            DevicesError::NoSuchDevice => ApiError::not_found(error.to_string()),
+            DevicesError::NameTooLong => {
+                ApiError::too_large(error.to_string()).with_status(http::StatusCode::BAD_REQUEST)
+            }
+            DevicesError::TooMany => ApiError::invalid_param(error.to_string()),
             DevicesError::Storage(error) => error.into(),
-        }
+        })
     }
 }

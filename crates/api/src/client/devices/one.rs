@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::DeviceEntry;
 use crate::Empty;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Json, Path};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devicesdeviceid>
@@ -16,7 +16,7 @@ pub(crate) async fn read(
     GuestOrUser(requester): GuestOrUser,
     Path(device_id): Path<String>,
     State(devices): State<Arc<Devices>>,
-) -> ApiResult<Json<DeviceEntry>> {
+) -> ClientResult<Json<DeviceEntry>> {
     Ok(Json(devices.one(requester.user_sn, &device_id).await?.into()))
 }
 
@@ -32,7 +32,7 @@ pub(crate) async fn rename(
     Path(device_id): Path<String>,
     State(devices): State<Arc<Devices>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     match body.display_name {
         Some(name) => devices.rename(requester.user_sn, device_id, Some(name)).await?,
         // Nothing is to be changed, but the device must exist.

@@ -11,7 +11,8 @@ use ruma::{OwnedRoomAliasId, OwnedRoomId};
 use serde::{Deserialize, Serialize};
 
 use crate::Empty;
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::{ClientError, ClientResult};
+use crate::error::ApiError;
 use crate::extract::{AskedBy, Authenticated, Json, Path};
 
 #[derive(Serialize)]
@@ -32,7 +33,7 @@ pub(crate) async fn resolve(
     State(identity): State<Arc<Identity>>,
     State(aliases): State<Arc<Aliases>>,
     State(remote): State<Arc<RemoteQueries>>,
-) -> ApiResult<Json<Resolved>> {
+) -> ClientResult<Json<Resolved>> {
     if alias.server_name() != identity.server_name {
         let RemoteAlias { room_id, servers } = remote.alias(asked_by.asker(), &alias).await?;
         return Ok(Json(Resolved { room_id, servers: servers.into_iter().map(Into::into).collect() }));
@@ -47,11 +48,11 @@ pub(crate) async fn create(
     Path(alias): Path<OwnedRoomAliasId>,
     State(aliases): State<Arc<Aliases>>,
     Json(body): Json<PointsTo>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     let created = aliases.create(&requester, &alias, &body.room_id).await;
     created.map_err(|error| match error {
         // Here, unlike when a room is created, the specification has no code of its own.
-        RoomError::AliasInUse(_) => ApiError::unknown(error.to_string()).with_status(StatusCode::CONFLICT),
+        RoomError::AliasInUse(_) => ClientError(ApiError::unknown(error.to_string()).with_status(StatusCode::CONFLICT)),
         error => error.into(),
     })?;
     Ok(Json(Empty {}))
@@ -62,7 +63,7 @@ pub(crate) async fn delete(
     Authenticated(requester): Authenticated,
     Path(alias): Path<OwnedRoomAliasId>,
     State(aliases): State<Arc<Aliases>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     aliases.delete(&requester, &alias).await?;
     Ok(Json(Empty {}))
 }

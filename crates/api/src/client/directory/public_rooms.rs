@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::asking::Asker;
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use axum::extract::State;
 use homeserver_core::Identity;
+use rooms::remote::RemoteQueries;
 use rooms::{Directory, DirectoryPage, DirectoryQuery};
 use ruma::OwnedServerName;
 use serde::Deserialize;
 
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, ClientAddress, Json, Object, OptionalAuthenticated, Query};
 
 #[derive(Deserialize)]
@@ -45,12 +47,16 @@ pub(crate) async fn list(
     Query(page): Query<Page>,
     State(identity): State<Arc<Identity>>,
     State(directory): State<Arc<Directory>>,
-) -> ApiResult<Json<DirectoryPage>> {
-    check_server(&identity, page.server)?;
+    State(remote): State<Arc<RemoteQueries>>,
+) -> ClientResult<Json<DirectoryPage>> {
     let key = requester.as_ref().map_or_else(|| Key::address(address), |requester| Key::user(requester.user_sn));
-    rate_limits.spend(Kind::RoomDirectory, key, requester.as_ref())?.keep();
+    rate_limits.spend(LimitedAction::RoomDirectory, key, requester.as_ref())?.keep();
     let query = DirectoryQuery { limit: count(page.limit), since: page.since, ..DirectoryQuery::default() };
-    Ok(Json(directory.page(&query).await?))
+    let asker = requester.as_ref().map_or(Asker::Address(address), Asker::User);
+    Ok(Json(match other_server(&identity, page.server) {
+        Some(server) => remote.public_rooms(asker, &server, &query).await?,
+        None => directory.page(&query).await?,
+    }))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3publicrooms>
@@ -60,25 +66,24 @@ pub(crate) async fn search(
     Query(Server { server }): Query<Server>,
     State(identity): State<Arc<Identity>>,
     State(directory): State<Arc<Directory>>,
+    State(remote): State<Arc<RemoteQueries>>,
     Json(search): Json<Search>,
-) -> ApiResult<Json<DirectoryPage>> {
-    check_server(&identity, server)?;
-    rate_limits.spend_by_user(Kind::RoomDirectory, &requester)?.keep();
+) -> ClientResult<Json<DirectoryPage>> {
+    rate_limits.spend_by_user(LimitedAction::RoomDirectory, &requester)?.keep();
     let (search_term, room_types) = match search.filter {
         Some(Object(filter)) => (filter.generic_search_term, filter.room_types),
         None => (None, None),
     };
     let query = DirectoryQuery { limit: count(search.limit), since: search.since, search_term, room_types };
-    Ok(Json(directory.page(&query).await?))
+    Ok(Json(match other_server(&identity, server) {
+        Some(server) => remote.public_rooms(Asker::User(&requester), &server, &query).await?,
+        None => directory.page(&query).await?,
+    }))
 }
 
-fn check_server(identity: &Identity, server: Option<OwnedServerName>) -> ApiResult<()> {
-    match server.filter(|server| *server != identity.server_name) {
-        Some(server) => {
-            Err(ApiError::not_found(format!("The directory of {server} cannot be reached from this server")))
-        }
-        None => Ok(()),
-    }
+/// The server whose directory is asked for, if it is another one.
+fn other_server(identity: &Identity, server: Option<OwnedServerName>) -> Option<OwnedServerName> {
+    server.filter(|server| *server != identity.server_name)
 }
 
 fn count(limit: Option<u32>) -> Option<usize> {

@@ -8,27 +8,29 @@ use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
 
 use crate::Empty;
-use crate::client::rooms::create::Visibility;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
+use crate::client::rooms::create::DirectoryVisibility;
 use crate::extract::{Authenticated, Json, Path};
 
 #[derive(Serialize)]
 pub(crate) struct Listed {
-    visibility: Visibility,
+    visibility: DirectoryVisibility,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct ToBeListed {
-    visibility: Option<Visibility>,
+    visibility: Option<DirectoryVisibility>,
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directorylistroomroomid>
 pub(crate) async fn read(
     Path(room_id): Path<OwnedRoomId>,
     State(directory): State<Arc<Directory>>,
-) -> ApiResult<Json<Listed>> {
+) -> ClientResult<Json<Listed>> {
     let is_published = directory.is_published(&room_id).await?;
-    Ok(Json(Listed { visibility: if is_published { Visibility::Public } else { Visibility::Private } }))
+    Ok(Json(Listed {
+        visibility: if is_published { DirectoryVisibility::Public } else { DirectoryVisibility::Private },
+    }))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directorylistroomroomid>
@@ -37,8 +39,8 @@ pub(crate) async fn set(
     Path(room_id): Path<OwnedRoomId>,
     State(directory): State<Arc<Directory>>,
     Json(body): Json<ToBeListed>,
-) -> ApiResult<Json<Empty>> {
-    let is_published = body.visibility.unwrap_or(Visibility::Public) == Visibility::Public;
+) -> ClientResult<Json<Empty>> {
+    let is_published = body.visibility.unwrap_or(DirectoryVisibility::Public) == DirectoryVisibility::Public;
     directory.publish(&requester, &room_id, is_published).await?;
     Ok(Json(Empty {}))
 }

@@ -8,6 +8,7 @@ use event_log::tokens::parse_token;
 use homeserver_core::Position;
 use serde::{Deserialize, Serialize};
 
+use crate::client::error::ClientResult;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{GuestOrUser, Json, Query};
 
@@ -28,7 +29,7 @@ pub(crate) async fn changes(
     GuestOrUser(requester): GuestOrUser,
     Query(parameters): Query<Parameters>,
     State(device_lists): State<Arc<DeviceLists>>,
-) -> ApiResult<Json<ChangesAnswer>> {
+) -> ClientResult<Json<ChangesAnswer>> {
     let (from, to) = (position("from", &parameters.from)?, position("to", &parameters.to)?);
     let changes = device_lists.changes(requester.user_sn, from, to).await?;
     Ok(Json(ChangesAnswer { changed: changes.changed, left: changes.left }))

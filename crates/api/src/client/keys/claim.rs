@@ -6,7 +6,7 @@ use axum::extract::State;
 use encryption::keys::{ClaimAnswer, Keys, WantedKeys};
 use serde::Deserialize;
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Json};
 
 #[derive(Deserialize)]
@@ -22,6 +22,6 @@ pub(crate) async fn claim(
     GuestOrUser(_requester): GuestOrUser,
     State(keys): State<Arc<Keys>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<ClaimAnswer>> {
+) -> ClientResult<Json<ClaimAnswer>> {
     Ok(Json(keys.claim(body.one_time_keys).await?))
 }

@@ -11,7 +11,8 @@ use ruma::CanonicalJsonObject;
 use serde::{Deserialize, Serialize};
 
 use crate::Empty;
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::{ClientError, ClientResult};
+use crate::error::ApiError;
 use crate::extract::{Authenticated, Json, Object};
 
 #[derive(Deserialize)]
@@ -26,7 +27,7 @@ pub(crate) struct Body {
     user_signing_key: Option<CanonicalJsonObject>,
 }
 
-/// The keys to be stored, of which a client may say nothing when it completes a stage.
+/// The keys to be stored. A client that completes a stage may leave them out.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct NewKeys {
     #[serde(default)]
@@ -51,13 +52,13 @@ pub(crate) async fn upload(
     State(keys): State<Arc<Keys>>,
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     let Body { auth, master_key, self_signing_key, user_signing_key } = body;
     let auth = auth.as_ref().map(|auth| &auth.0);
     let upload = CrossSigningUpload { master_key, self_signing_key, user_signing_key };
     let is_empty = upload == CrossSigningUpload::default();
     if is_empty && auth.is_none() {
-        return Err(ApiError::missing_param("master_key: there is no key to upload"));
+        return Err(ApiError::missing_param("master_key: there is no key to upload").into());
     }
     if !is_empty && !keys.replaces_cross_signing(&requester, &upload).await? {
         keys.upload_cross_signing(&requester, &upload, false).await?;
@@ -75,17 +76,17 @@ pub(crate) async fn upload(
     Ok(Json(Empty {}))
 }
 
-impl From<CrossSigningError> for ApiError {
+impl From<CrossSigningError> for ClientError {
     fn from(error: CrossSigningError) -> Self {
-        match error {
-            CrossSigningError::Malformed(_) => Self::bad_json(error.to_string()),
-            CrossSigningError::OtherUser(_) => Self::invalid_param(error.to_string()),
-            CrossSigningError::NoMasterKey => Self::missing_param(error.to_string()),
+        Self(match error {
+            CrossSigningError::Malformed(_) => ApiError::bad_json(error.to_string()),
+            CrossSigningError::OtherUser(_) => ApiError::invalid_param(error.to_string()),
+            CrossSigningError::NoMasterKey => ApiError::missing_param(error.to_string()),
             CrossSigningError::NotSigned(_) => {
-                Self::new(StatusCode::BAD_REQUEST, "M_INVALID_SIGNATURE", error.to_string())
+                ApiError::new(StatusCode::BAD_REQUEST, "M_INVALID_SIGNATURE", error.to_string())
             }
-            CrossSigningError::IsDevice(_) | CrossSigningError::Exists => Self::forbidden(error.to_string()),
+            CrossSigningError::IsDevice(_) | CrossSigningError::Exists => ApiError::forbidden(error.to_string()),
             CrossSigningError::Storage(error) => error.into(),
-        }
+        })
     }
 }

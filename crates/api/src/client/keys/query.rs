@@ -6,7 +6,7 @@ use axum::extract::State;
 use encryption::keys::{Keys, QueryAnswer, WantedDevices};
 use serde::Deserialize;
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Json};
 
 #[derive(Deserialize)]
@@ -22,6 +22,6 @@ pub(crate) async fn query(
     GuestOrUser(requester): GuestOrUser,
     State(keys): State<Arc<Keys>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<QueryAnswer>> {
+) -> ClientResult<Json<QueryAnswer>> {
     Ok(Json(keys.query(&requester, body.device_keys).await?))
 }

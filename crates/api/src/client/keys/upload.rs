@@ -7,7 +7,8 @@ use axum::extract::State;
 use encryption::keys::{Keys, KeysUploadRequest, UploadError};
 use serde::Serialize;
 
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::{ClientError, ClientResult};
+use crate::error::ApiError;
 use crate::extract::{GuestOrUser, Json};
 
 #[derive(Serialize)]
@@ -20,22 +21,22 @@ pub(crate) async fn upload(
     GuestOrUser(requester): GuestOrUser,
     State(keys): State<Arc<Keys>>,
     Json(request): Json<KeysUploadRequest>,
-) -> ApiResult<Json<UploadAnswer>> {
+) -> ClientResult<Json<UploadAnswer>> {
     let counts = keys.upload(&requester, request).await?;
     Ok(Json(UploadAnswer { one_time_key_counts: counts.one_time_keys }))
 }
 
-impl From<UploadError> for ApiError {
+impl From<UploadError> for ClientError {
     fn from(error: UploadError) -> Self {
-        match error {
-            UploadError::Malformed(_) => Self::bad_json(error.to_string()),
+        Self(match error {
+            UploadError::Malformed(_) => ApiError::bad_json(error.to_string()),
             UploadError::OtherDevice
             | UploadError::WrongSignature(_)
             | UploadError::UnknownAlgorithm(_)
-            | UploadError::TwoFallbackKeys => Self::invalid_param(error.to_string()),
-            UploadError::NoDevice | UploadError::OtherKey(_) => Self::unknown(error.to_string()),
-            UploadError::TooMany => Self::too_large(error.to_string()),
+            | UploadError::TwoFallbackKeys => ApiError::invalid_param(error.to_string()),
+            UploadError::NoDevice | UploadError::OtherKey(_) => ApiError::unknown(error.to_string()),
+            UploadError::TooMany => ApiError::too_large(error.to_string()),
             UploadError::Storage(error) => error.into(),
-        }
+        })
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use accounts::profiles::Profiles;
-use accounts::rate_limits::{Kind, RateLimits};
+use accounts::rate_limits::{LimitedAction, RateLimits};
 use accounts::sessions::Requester;
 use axum::extract::State;
 use serde_json::{Map, Value};
 
 use crate::Empty;
+use crate::client::error::ClientResult;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{GuestOrUser, Json, OwnUser};
 
@@ -18,10 +19,10 @@ pub(crate) async fn set(
     State(profiles): State<Arc<Profiles>>,
     State(rate_limits): State<Arc<RateLimits>>,
     Json(body): Json<Map<String, Value>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     check(&requester, &field)?;
     let value = body.get(&field).ok_or_else(|| ApiError::missing_param(format!("{field}: missing field")))?;
-    let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
+    let spent = rate_limits.spend_by_user(LimitedAction::Message, &requester)?;
     spent.settle(profiles.set(requester.user_sn, &field, value).await)?;
     Ok(Json(Empty {}))
 }
@@ -31,9 +32,9 @@ pub(crate) async fn remove(
     OwnUser(GuestOrUser(requester), field): OwnUser<GuestOrUser, String>,
     State(profiles): State<Arc<Profiles>>,
     State(rate_limits): State<Arc<RateLimits>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     check(&requester, &field)?;
-    let spent = rate_limits.spend_by_user(Kind::Message, &requester)?;
+    let spent = rate_limits.spend_by_user(LimitedAction::Message, &requester)?;
     spent.settle(profiles.remove(requester.user_sn, &field).await)?;
     Ok(Json(Empty {}))
 }

@@ -9,7 +9,7 @@ use rooms::remote::RemoteQueries;
 use ruma::OwnedUserId;
 use serde_json::{Map, Value};
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{AskedBy, Json, Path};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid>
@@ -19,7 +19,7 @@ pub(crate) async fn whole(
     State(identity): State<Arc<Identity>>,
     State(profiles): State<Arc<Profiles>>,
     State(remote): State<Arc<RemoteQueries>>,
-) -> ApiResult<Json<Map<String, Value>>> {
+) -> ClientResult<Json<Map<String, Value>>> {
     if !identity.is_local(&user_id) {
         return Ok(Json(remote.profile(asked_by.asker(), &user_id, None).await?));
     }
@@ -33,7 +33,7 @@ pub(crate) async fn field(
     State(identity): State<Arc<Identity>>,
     State(profiles): State<Arc<Profiles>>,
     State(remote): State<Arc<RemoteQueries>>,
-) -> ApiResult<Json<Map<String, Value>>> {
+) -> ClientResult<Json<Map<String, Value>>> {
     if !identity.is_local(&user_id) {
         profiles::check_name(&field)?;
         return Ok(Json(remote.profile(asked_by.asker(), &user_id, Some(&field)).await?));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{kind_of, no_such_rule};
 use crate::Empty;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json, Path};
 
 #[derive(Serialize, Deserialize, Debug)]
@@ -24,7 +24,7 @@ pub(crate) async fn enabled(
     Authenticated(requester): Authenticated,
     Path((kind, rule_id)): Path<(String, String)>,
     State(push_rules): State<Arc<PushRules>>,
-) -> ApiResult<Json<Enabled>> {
+) -> ClientResult<Json<Enabled>> {
     let kind = kind_of(&kind)?;
     let rules = push_rules.of(requester.user_sn).await?;
     let rule = rules.rule(kind, &rule_id).ok_or_else(|| no_such_rule(kind, &rule_id))?;
@@ -37,7 +37,7 @@ pub(crate) async fn set_enabled(
     Path((kind, rule_id)): Path<(String, String)>,
     State(push_rules): State<Arc<PushRules>>,
     Json(Enabled { enabled }): Json<Enabled>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     push_rules.set_enabled(requester.user_sn, kind_of(&kind)?, rule_id, enabled).await?;
     Ok(Json(Empty {}))
 }
@@ -47,7 +47,7 @@ pub(crate) async fn actions(
     Authenticated(requester): Authenticated,
     Path((kind, rule_id)): Path<(String, String)>,
     State(push_rules): State<Arc<PushRules>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     let kind = kind_of(&kind)?;
     let rules = push_rules.of(requester.user_sn).await?;
     let rule = rules.rule(kind, &rule_id).ok_or_else(|| no_such_rule(kind, &rule_id))?;
@@ -65,7 +65,7 @@ pub(crate) async fn set_actions(
     Path((kind, rule_id)): Path<(String, String)>,
     State(push_rules): State<Arc<PushRules>>,
     Json(Actions { actions }): Json<Actions>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     let kind = kind_of(&kind)?;
     let actions = Action::parse_list(&actions).map_err(PushRulesError::from)?;
     push_rules.set_actions(requester.user_sn, kind, rule_id, actions).await?;

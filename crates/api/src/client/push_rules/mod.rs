@@ -11,6 +11,7 @@ pub(super) use self::rule::{delete, put, read};
 use accounts::push_rules::PushRulesError;
 use push_rules::{RuleErrorKind, RuleKind};
 
+use crate::client::error::ClientError;
 use crate::error::{ApiError, ApiResult};
 
 fn kind_of(name: &str) -> ApiResult<RuleKind> {
@@ -24,20 +25,20 @@ fn no_such_rule(kind: RuleKind, rule_id: &str) -> ApiError {
     ApiError::not_found(format!("There is no {kind} rule `{rule_id}`."))
 }
 
-impl From<PushRulesError> for ApiError {
+impl From<PushRulesError> for ClientError {
     fn from(error: PushRulesError) -> Self {
         let rule_error = match error {
             PushRulesError::Rule(error) => error,
             PushRulesError::Storage(error) => return error.into(),
         };
         let sentence = rule_error.to_string();
-        match rule_error.kind() {
-            RuleErrorKind::NotFound => Self::not_found(sentence),
-            RuleErrorKind::InvalidParam => Self::invalid_param(sentence),
-            RuleErrorKind::Unknown => Self::unknown(sentence),
-            RuleErrorKind::NotJson => Self::not_json(sentence),
-            RuleErrorKind::BadJson => Self::bad_json(sentence),
-            RuleErrorKind::TooLarge => Self::too_large(sentence),
-        }
+        Self(match rule_error.kind() {
+            RuleErrorKind::NotFound => ApiError::not_found(sentence),
+            RuleErrorKind::InvalidParam => ApiError::invalid_param(sentence),
+            RuleErrorKind::Unknown => ApiError::unknown(sentence),
+            RuleErrorKind::NotJson => ApiError::not_json(sentence),
+            RuleErrorKind::BadJson => ApiError::bad_json(sentence),
+            RuleErrorKind::TooLarge => ApiError::too_large(sentence),
+        })
     }
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{kind_of, no_such_rule};
 use crate::Empty;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json, Path, Query};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3pushrulesglobalkindruleid>
@@ -19,7 +19,7 @@ pub(crate) async fn read(
     Authenticated(requester): Authenticated,
     Path((kind, rule_id)): Path<(String, String)>,
     State(push_rules): State<Arc<PushRules>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     let kind = kind_of(&kind)?;
     let rules = push_rules.of(requester.user_sn).await?;
     let rule = rules.rule(kind, &rule_id).ok_or_else(|| no_such_rule(kind, &rule_id))?;
@@ -39,7 +39,7 @@ pub(crate) async fn put(
     Query(Neighbours { before, after }): Query<Neighbours>,
     State(push_rules): State<Arc<PushRules>>,
     Json(body): Json<Box<RawValue>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     let kind = kind_of(&kind)?;
     let rule = NewRule::parse(kind, body.get().as_bytes()).map_err(PushRulesError::from)?;
     push_rules.put(requester.user_sn, kind, rule_id, rule, RulePlace { before, after }).await?;
@@ -51,7 +51,7 @@ pub(crate) async fn delete(
     Authenticated(requester): Authenticated,
     Path((kind, rule_id)): Path<(String, String)>,
     State(push_rules): State<Arc<PushRules>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     push_rules.remove(requester.user_sn, kind_of(&kind)?, rule_id).await?;
     Ok(Json(Empty {}))
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use accounts::registration::Registration;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{ClientAddress, Json, Query};
 
 #[derive(Deserialize)]
@@ -26,8 +26,8 @@ pub(crate) async fn available(
     State(rate_limits): State<Arc<RateLimits>>,
     State(registration): State<Arc<Registration>>,
     Query(parameters): Query<Parameters>,
-) -> ApiResult<Json<Available>> {
-    rate_limits.spend(Kind::RegistrationAvailable, Key::address(address), None)?.keep();
+) -> ClientResult<Json<Available>> {
+    rate_limits.spend(LimitedAction::RegistrationAvailable, Key::address(address), None)?.keep();
     registration.check_open().await?;
     registration.check_available(&parameters.username).await?;
     Ok(Json(Available { available: true }))

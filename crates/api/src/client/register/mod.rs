@@ -6,8 +6,8 @@ pub(super) mod token_validity;
 use std::sync::Arc;
 
 use accounts::asking::Asker;
-use accounts::rate_limits::{Key, Kind, RateLimits};
-use accounts::registration::{NewUser, RegisterParameters, Registered, Registration, RegistrationError};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
+use accounts::registration::{NewUser, RegisterParameters, Registered, Registration};
 use accounts::sessions::{CheckedDevice, SessionDevice};
 use accounts::uia::{Asked, Auth, Authorised, Operation, UserInteractiveAuth};
 use axum::extract::{FromRequest as _, Request, State};
@@ -15,7 +15,8 @@ use ruma::{OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 use super::session::TokenKeys;
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::ClientResult;
+use crate::error::ApiError;
 use crate::extract::{ClientAddress, Json, Object, Query};
 
 #[derive(Deserialize)]
@@ -85,14 +86,14 @@ pub(super) async fn register(
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Query(kind): Query<Parameters>,
     request: Request,
-) -> ApiResult<Json<NewAccount>> {
+) -> ClientResult<Json<NewAccount>> {
     let key = Key::address(address);
-    rate_limits.check(Kind::Registration, key, None)?;
+    rate_limits.check(LimitedAction::Registration, key, None)?;
     if let AccountKind::Guest = kind.kind {
         let Json(body): Json<GuestBody> = Json::from_request(request, &()).await?;
         let display_name = body.initial_device_display_name;
         let device = CheckedDevice::try_from(SessionDevice { display_name, address, ..SessionDevice::default() })?;
-        let spent = rate_limits.spend(Kind::Registration, key, None)?;
+        let spent = rate_limits.spend(LimitedAction::Registration, key, None)?;
         return Ok(Json(spent.settle(registration.register_guest(device).await)?.into()));
     }
     let Json(body): Json<Body> = Json::from_request(request, &()).await?;
@@ -114,7 +115,9 @@ pub(super) async fn register(
     registration.check_open().await?;
     let upgrades = match (&body.guest_access_token, &asked.parameters.username) {
         (Some(token), Some(username)) => Some(registration.upgrading_guest(token, username).await?),
-        (Some(_), None) => return Err(ApiError::missing_param("username: a guest keeps the name, and has to give it")),
+        (Some(_), None) => {
+            return Err(ApiError::missing_param("username: a guest keeps the name, and has to give it").into());
+        }
         (None, Some(username)) => {
             registration.check_available(username).await?;
             None
@@ -130,28 +133,6 @@ pub(super) async fn register(
         upgrades,
         ..NewUser::default()
     };
-    let spent = rate_limits.spend(Kind::Registration, key, None)?;
+    let spent = rate_limits.spend(LimitedAction::Registration, key, None)?;
     Ok(Json(spent.settle(registration.register(user, authorisation).await)?.into()))
-}
-
-impl From<RegistrationError> for ApiError {
-    fn from(error: RegistrationError) -> Self {
-        match error {
-            RegistrationError::Closed
-            | RegistrationError::PasswordsDisabled
-            | RegistrationError::TokenUsedUp
-            | RegistrationError::AnotherGuest => Self::forbidden(error.to_string()),
-            RegistrationError::GuestToken(error) => error.into(),
-            RegistrationError::EmailInUse => Self::threepid_in_use(error.to_string()),
-            RegistrationError::ConfirmationUsedUp => Self::threepid_auth_failed(error.to_string()),
-            RegistrationError::NoGuests => Self::guest_access_forbidden(error.to_string()),
-            RegistrationError::InvalidUsername(sentence) => Self::invalid_username(sentence),
-            RegistrationError::OtherServer(error) => Self::invalid_username(error.to_string()),
-            RegistrationError::Device(error) => error.into(),
-            RegistrationError::SessionUsedUp => Self::forbidden(error.to_string()),
-            RegistrationError::UserInUse => Self::user_in_use(error.to_string()),
-            RegistrationError::Password(error) => error.into(),
-            RegistrationError::Storage(error) => error.into(),
-        }
-    }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use accounts::registration::Registration;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{ClientAddress, Json, Query};
 
 #[derive(Deserialize)]
@@ -26,8 +26,8 @@ pub(crate) async fn token_validity(
     State(rate_limits): State<Arc<RateLimits>>,
     State(registration): State<Arc<Registration>>,
     Query(parameters): Query<Parameters>,
-) -> ApiResult<Json<Validity>> {
-    rate_limits.spend(Kind::RegistrationTokenValidity, Key::address(address), None)?.keep();
+) -> ClientResult<Json<Validity>> {
+    rate_limits.spend(LimitedAction::RegistrationTokenValidity, Key::address(address), None)?.keep();
     registration.check_open().await?;
     Ok(Json(Validity { valid: registration.is_token_usable(&parameters.token).await? }))
 }

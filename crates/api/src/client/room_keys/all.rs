@@ -6,7 +6,7 @@ use axum::extract::State;
 use encryption::backup::{Backups, KeyData, Rooms, SessionFilter, UploadedKey};
 
 use super::{ChangeAnswer, OfVersion};
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json, Query};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3room_keyskeys>
@@ -15,7 +15,7 @@ pub(crate) async fn put(
     Query(of): Query<OfVersion>,
     State(backups): State<Arc<Backups>>,
     Json(keys): Json<Rooms<UploadedKey>>,
-) -> ApiResult<Json<ChangeAnswer>> {
+) -> ClientResult<Json<ChangeAnswer>> {
     Ok(Json(backups.put(requester.user_sn, &of.version, keys).await?.into()))
 }
 
@@ -24,7 +24,7 @@ pub(crate) async fn read(
     Authenticated(requester): Authenticated,
     Query(of): Query<OfVersion>,
     State(backups): State<Arc<Backups>>,
-) -> ApiResult<Json<Rooms<KeyData>>> {
+) -> ClientResult<Json<Rooms<KeyData>>> {
     Ok(Json(backups.keys(requester.user_sn, &of.version, &SessionFilter::All).await?))
 }
 
@@ -33,6 +33,6 @@ pub(crate) async fn delete(
     Authenticated(requester): Authenticated,
     Query(of): Query<OfVersion>,
     State(backups): State<Arc<Backups>>,
-) -> ApiResult<Json<ChangeAnswer>> {
+) -> ClientResult<Json<ChangeAnswer>> {
     Ok(Json(backups.remove(requester.user_sn, &of.version, SessionFilter::All).await?.into()))
 }

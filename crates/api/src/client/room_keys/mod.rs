@@ -8,6 +8,7 @@ pub(super) mod version;
 use encryption::backup::{BackupError, KeyBackup};
 use serde::{Deserialize, Serialize};
 
+use crate::client::error::ClientError;
 use crate::error::ApiError;
 
 /// Which version the keys are of.
@@ -29,16 +30,16 @@ impl From<KeyBackup> for ChangeAnswer {
     }
 }
 
-impl From<BackupError> for ApiError {
+impl From<BackupError> for ClientError {
     fn from(error: BackupError) -> Self {
-        match error {
-            BackupError::NotFound => Self::not_found(error.to_string()),
+        Self(match error {
+            BackupError::NotFound => ApiError::not_found(error.to_string()),
             BackupError::WrongVersion(current) => {
-                Self::wrong_room_keys_version(error.to_string()).with_field("current_version", current.to_string())
+                ApiError::wrong_room_keys_version(error.to_string()).with_field("current_version", current.to_string())
             }
-            BackupError::OtherAlgorithm | BackupError::OtherVersion => Self::invalid_param(error.to_string()),
-            BackupError::Malformed(_) => Self::bad_json(error.to_string()),
+            BackupError::OtherAlgorithm | BackupError::OtherVersion => ApiError::invalid_param(error.to_string()),
+            BackupError::Malformed(_) => ApiError::bad_json(error.to_string()),
             BackupError::Storage(error) => error.into(),
-        }
+        })
     }
 }

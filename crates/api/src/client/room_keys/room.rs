@@ -6,7 +6,7 @@ use axum::extract::State;
 use encryption::backup::{Backups, KeyData, RoomSessions, Rooms, SessionFilter, UploadedKey};
 
 use super::{ChangeAnswer, OfVersion};
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json, Path, Query};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3room_keyskeysroomid>
@@ -16,7 +16,7 @@ pub(crate) async fn put(
     Query(of): Query<OfVersion>,
     State(backups): State<Arc<Backups>>,
     Json(keys): Json<RoomSessions<UploadedKey>>,
-) -> ApiResult<Json<ChangeAnswer>> {
+) -> ClientResult<Json<ChangeAnswer>> {
     let keys = Rooms { rooms: [(room_id, keys)].into() };
     Ok(Json(backups.put(requester.user_sn, &of.version, keys).await?.into()))
 }
@@ -27,7 +27,7 @@ pub(crate) async fn read(
     Path(room_id): Path<String>,
     Query(of): Query<OfVersion>,
     State(backups): State<Arc<Backups>>,
-) -> ApiResult<Json<RoomSessions<KeyData>>> {
+) -> ClientResult<Json<RoomSessions<KeyData>>> {
     let filter = SessionFilter::Room(room_id.into());
     let keys = backups.keys(requester.user_sn, &of.version, &filter).await?;
     let nothing = || RoomSessions { sessions: std::collections::BTreeMap::new() };
@@ -40,7 +40,7 @@ pub(crate) async fn delete(
     Path(room_id): Path<String>,
     Query(of): Query<OfVersion>,
     State(backups): State<Arc<Backups>>,
-) -> ApiResult<Json<ChangeAnswer>> {
+) -> ClientResult<Json<ChangeAnswer>> {
     let filter = SessionFilter::Room(room_id.into());
     Ok(Json(backups.remove(requester.user_sn, &of.version, filter).await?.into()))
 }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use encryption::backup::{BackupError, Backups, KeyData, RoomSessions, Rooms, SessionFilter, UploadedKey};
 
 use super::{ChangeAnswer, OfVersion};
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json, Path, Query};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3room_keyskeysroomidsessionid>
@@ -16,7 +16,7 @@ pub(crate) async fn put(
     Query(of): Query<OfVersion>,
     State(backups): State<Arc<Backups>>,
     Json(key): Json<UploadedKey>,
-) -> ApiResult<Json<ChangeAnswer>> {
+) -> ClientResult<Json<ChangeAnswer>> {
     let keys = Rooms { rooms: [(room_id, RoomSessions { sessions: [(session_id, key)].into() })].into() };
     Ok(Json(backups.put(requester.user_sn, &of.version, keys).await?.into()))
 }
@@ -27,7 +27,7 @@ pub(crate) async fn read(
     Path((room_id, session_id)): Path<(String, String)>,
     Query(of): Query<OfVersion>,
     State(backups): State<Arc<Backups>>,
-) -> ApiResult<Json<KeyData>> {
+) -> ClientResult<Json<KeyData>> {
     let filter = SessionFilter::Session(room_id.into(), session_id.into());
     let keys = backups.keys(requester.user_sn, &of.version, &filter).await?;
     let key = keys.rooms.into_values().flat_map(|room| room.sessions.into_values()).next();
@@ -40,7 +40,7 @@ pub(crate) async fn delete(
     Path((room_id, session_id)): Path<(String, String)>,
     Query(of): Query<OfVersion>,
     State(backups): State<Arc<Backups>>,
-) -> ApiResult<Json<ChangeAnswer>> {
+) -> ClientResult<Json<ChangeAnswer>> {
     let filter = SessionFilter::Session(room_id.into(), session_id.into());
     Ok(Json(backups.remove(requester.user_sn, &of.version, filter).await?.into()))
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Empty;
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::ClientResult;
+use crate::error::ApiError;
 use crate::extract::{Authenticated, Json, Path};
 
 #[derive(Deserialize)]
@@ -39,7 +40,7 @@ pub(crate) async fn create(
     Authenticated(requester): Authenticated,
     State(backups): State<Arc<Backups>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<CreateAnswer>> {
+) -> ClientResult<Json<CreateAnswer>> {
     let version = backups.create(requester.user_sn, body.algorithm, &body.auth_data).await?;
     Ok(Json(CreateAnswer { version: version.to_string() }))
 }
@@ -48,7 +49,7 @@ pub(crate) async fn create(
 pub(crate) async fn newest(
     Authenticated(requester): Authenticated,
     State(backups): State<Arc<Backups>>,
-) -> ApiResult<Json<VersionAnswer>> {
+) -> ClientResult<Json<VersionAnswer>> {
     answer(backups.version(requester.user_sn, None).await?)
 }
 
@@ -57,7 +58,7 @@ pub(crate) async fn read(
     Authenticated(requester): Authenticated,
     Path(version): Path<String>,
     State(backups): State<Arc<Backups>>,
-) -> ApiResult<Json<VersionAnswer>> {
+) -> ClientResult<Json<VersionAnswer>> {
     answer(backups.version(requester.user_sn, Some(&version)).await?)
 }
 
@@ -67,7 +68,7 @@ pub(crate) async fn update(
     Path(version): Path<String>,
     State(backups): State<Arc<Backups>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     let Body { algorithm, auth_data, version: named } = body;
     backups.update(requester.user_sn, &version, &algorithm, named.as_deref(), &auth_data).await?;
     Ok(Json(Empty {}))
@@ -78,12 +79,12 @@ pub(crate) async fn delete(
     Authenticated(requester): Authenticated,
     Path(version): Path<String>,
     State(backups): State<Arc<Backups>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     backups.delete(requester.user_sn, &version).await?;
     Ok(Json(Empty {}))
 }
 
-fn answer(backup: KeyBackup) -> ApiResult<Json<VersionAnswer>> {
+fn answer(backup: KeyBackup) -> ClientResult<Json<VersionAnswer>> {
     let KeyBackup { version, algorithm, auth_data, etag, sessions } = backup;
     let unreadable = |error: serde_json::Error| ApiError::internal("Reading a backup of keys", &error);
     let auth_data = serde_json::from_slice(&auth_data).map_err(unreadable)?;

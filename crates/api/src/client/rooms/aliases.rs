@@ -7,7 +7,7 @@ use rooms::Aliases;
 use ruma::OwnedRoomId;
 use serde::Serialize;
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json, Path};
 
 #[derive(Serialize)]
@@ -20,6 +20,6 @@ pub(crate) async fn list(
     Authenticated(requester): Authenticated,
     Path(room_id): Path<OwnedRoomId>,
     State(aliases): State<Arc<Aliases>>,
-) -> ApiResult<Json<AliasesAnswer>> {
+) -> ClientResult<Json<AliasesAnswer>> {
     Ok(Json(AliasesAnswer { aliases: aliases.of_room(&requester, &room_id).await? }))
 }

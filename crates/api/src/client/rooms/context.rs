@@ -9,7 +9,7 @@ use ruma::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
 
 use super::reading::room_event_filter;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Path, Query, json_bytes};
 
 #[derive(Deserialize, Debug)]
@@ -24,7 +24,7 @@ pub(crate) async fn context(
     Path((room_id, event_id)): Path<(OwnedRoomId, OwnedEventId)>,
     Query(parameters): Query<Parameters>,
     State(history): State<Arc<History>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     let filter = room_event_filter(parameters.filter.as_deref())?;
     let request = ContextRequest { limit: parameters.limit, filter };
     Ok(json_bytes(history.context(&requester, &room_id, &event_id, &request).await?))

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use replication::memberships::SharedMemberships;
 use rooms::{ContentMap, InitialState, NewRoom, Preset, RoomCreation};
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::ClientResult;
+use crate::error::ApiError;
 use crate::extract::{Authenticated, Json, Object};
 
 /// What a client wants the room to be like. `null` stands for a key that is not there.
 #[derive(Deserialize)]
 pub(crate) struct Body {
-    visibility: Option<Visibility>,
+    visibility: Option<DirectoryVisibility>,
     room_alias_name: Option<String>,
     name: Option<String>,
     topic: Option<String>,
@@ -32,7 +34,7 @@ pub(crate) struct Body {
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Visibility {
+pub(crate) enum DirectoryVisibility {
     Public,
     Private,
 }
@@ -65,14 +67,18 @@ pub(crate) struct RoomAnswer {
 pub(crate) async fn create(
     Authenticated(requester): Authenticated,
     State(creation): State<Arc<RoomCreation>>,
+    State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<RoomAnswer>> {
+) -> ClientResult<Json<RoomAnswer>> {
     if body.invite_3pid.as_ref().is_some_and(|invites| !invites.is_empty()) {
         return Err(ApiError::forbidden(
             "Nobody can be invited by e-mail address or telephone number: this server uses no identity server",
-        ));
+        )
+        .into());
     }
-    let room_id = creation.create(&requester, &body.into()).await?;
+    let new_room = body.into();
+    let room_id = creation.create(&requester, &new_room).await?;
+    memberships.invite_to_new_room(&requester, &room_id, &new_room).await;
     Ok(Json(RoomAnswer { room_id }))
 }
 
@@ -84,7 +90,7 @@ impl From<Body> for NewRoom {
             content: state.content,
         };
         Self {
-            is_published: body.visibility == Some(Visibility::Public),
+            is_published: body.visibility == Some(DirectoryVisibility::Public),
             alias_localpart: body.room_alias_name,
             name: body.name,
             topic: body.topic,

@@ -3,23 +3,26 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use rooms::Memberships;
+use replication::memberships::SharedMemberships;
 use ruma::{OwnedRoomId, OwnedRoomOrAliasId};
 use serde_json::{Map, Value};
 
 use super::create::RoomAnswer;
+use super::via::Via;
+use crate::client::error::ClientResult;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{GuestOrUser, Json, Path};
+use crate::extract::{GuestOrUser, Json, Path, Query};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias>
 pub(crate) async fn join_by_id_or_alias(
     GuestOrUser(requester): GuestOrUser,
     Path(room): Path<OwnedRoomOrAliasId>,
-    State(memberships): State<Arc<Memberships>>,
+    Query(via): Query<Via>,
+    State(memberships): State<Arc<SharedMemberships>>,
     Json(content): Json<Map<String, Value>>,
-) -> ApiResult<Json<RoomAnswer>> {
+) -> ClientResult<Json<RoomAnswer>> {
     check(&content)?;
-    let room_id = memberships.join(&requester, &room, content).await?;
+    let room_id = memberships.join(&requester, &room, via.servers(), content).await?;
     Ok(Json(RoomAnswer { room_id }))
 }
 
@@ -27,10 +30,11 @@ pub(crate) async fn join_by_id_or_alias(
 pub(crate) async fn join(
     requester: GuestOrUser,
     Path(room_id): Path<OwnedRoomId>,
-    memberships: State<Arc<Memberships>>,
+    via: Query<Via>,
+    memberships: State<Arc<SharedMemberships>>,
     content: Json<Map<String, Value>>,
-) -> ApiResult<Json<RoomAnswer>> {
-    join_by_id_or_alias(requester, Path(room_id.into()), memberships, content).await
+) -> ClientResult<Json<RoomAnswer>> {
+    join_by_id_or_alias(requester, Path(room_id.into()), via, memberships, content).await
 }
 
 /// Other keys than these go into the member event as they are.

@@ -7,7 +7,7 @@ use axum::response::Response;
 use rooms::reading::RoomState;
 use ruma::OwnedRoomId;
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Path, json_bytes};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidjoined_members>
@@ -15,6 +15,6 @@ pub(crate) async fn joined_members(
     GuestOrUser(requester): GuestOrUser,
     Path(room_id): Path<OwnedRoomId>,
     State(room_state): State<Arc<RoomState>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     Ok(json_bytes(room_state.joined_members(&requester, &room_id).await?))
 }

@@ -6,13 +6,13 @@ use axum::extract::State;
 use axum::response::Response;
 use rooms::reading::RoomState;
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, json_bytes};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3joined_rooms>
 pub(crate) async fn joined_rooms(
     GuestOrUser(requester): GuestOrUser,
     State(room_state): State<Arc<RoomState>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     Ok(json_bytes(room_state.joined_rooms(&requester).await?))
 }

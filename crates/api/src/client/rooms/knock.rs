@@ -3,21 +3,23 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use rooms::Memberships;
+use replication::memberships::SharedMemberships;
 use ruma::OwnedRoomOrAliasId;
 
 use super::create::RoomAnswer;
 use super::membership::Reason;
-use crate::error::ApiResult;
-use crate::extract::{Authenticated, Json, Path};
+use super::via::Via;
+use crate::client::error::ClientResult;
+use crate::extract::{Authenticated, Json, Path, Query};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias>
 pub(crate) async fn knock(
     Authenticated(requester): Authenticated,
     Path(room): Path<OwnedRoomOrAliasId>,
-    State(memberships): State<Arc<Memberships>>,
+    Query(via): Query<Via>,
+    State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Reason>,
-) -> ApiResult<Json<RoomAnswer>> {
-    let room_id = memberships.knock(&requester, &room, body.reason).await?;
+) -> ClientResult<Json<RoomAnswer>> {
+    let room_id = memberships.knock(&requester, &room, via.servers(), body.reason).await?;
     Ok(Json(RoomAnswer { room_id }))
 }

@@ -9,7 +9,7 @@ use ruma::OwnedRoomId;
 use serde::Deserialize;
 
 use super::reading::position;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Path, Query, json_bytes};
 
 #[derive(Deserialize, Debug)]
@@ -47,7 +47,7 @@ pub(crate) async fn members(
     Path(room_id): Path<OwnedRoomId>,
     Query(parameters): Query<Parameters>,
     State(room_state): State<Arc<RoomState>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     let query = MemberQuery {
         at: position("at", parameters.at.as_deref())?,
         membership: parameters.membership.map(Membership::from),

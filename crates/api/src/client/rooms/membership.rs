@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use rooms::Memberships;
+use replication::memberships::SharedMemberships;
+use rooms::{ContentMap, Memberships};
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::Empty;
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::ClientResult;
+use crate::error::ApiError;
 use crate::extract::{Authenticated, GuestOrUser, Json, Path};
 
 #[derive(Deserialize)]
@@ -35,18 +37,20 @@ pub(crate) struct Invitee {
 pub(crate) async fn invite(
     Authenticated(requester): Authenticated,
     Path(room_id): Path<OwnedRoomId>,
-    State(memberships): State<Arc<Memberships>>,
+    State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Invitee>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     let Some(user_id) = body.user_id else {
-        return Err(match body.address {
+        let error = match body.address {
             Some(_) => ApiError::forbidden(
                 "Nobody can be invited by e-mail address or telephone number: this server uses no identity server",
             ),
             None => ApiError::bad_json("user_id: missing field"),
-        });
+        };
+        return Err(error.into());
     };
-    memberships.invite(&requester, &room_id, &user_id, body.reason).await?;
+    let content: ContentMap = body.reason.map(|reason| ("reason".to_owned(), reason.into())).into_iter().collect();
+    memberships.invite(&requester, &room_id, &user_id, content).await?;
     Ok(Json(Empty {}))
 }
 
@@ -54,9 +58,9 @@ pub(crate) async fn invite(
 pub(crate) async fn leave(
     GuestOrUser(requester): GuestOrUser,
     Path(room_id): Path<OwnedRoomId>,
-    State(memberships): State<Arc<Memberships>>,
+    State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Reason>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     memberships.leave(&requester, &room_id, body.reason).await?;
     Ok(Json(Empty {}))
 }
@@ -67,7 +71,7 @@ pub(crate) async fn kick(
     Path(room_id): Path<OwnedRoomId>,
     State(memberships): State<Arc<Memberships>>,
     Json(body): Json<Target>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     memberships.kick(&requester, &room_id, &body.user_id, body.reason).await?;
     Ok(Json(Empty {}))
 }
@@ -78,7 +82,7 @@ pub(crate) async fn ban(
     Path(room_id): Path<OwnedRoomId>,
     State(memberships): State<Arc<Memberships>>,
     Json(body): Json<Target>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     memberships.ban(&requester, &room_id, &body.user_id, body.reason).await?;
     Ok(Json(Empty {}))
 }
@@ -89,7 +93,7 @@ pub(crate) async fn unban(
     Path(room_id): Path<OwnedRoomId>,
     State(memberships): State<Arc<Memberships>>,
     Json(body): Json<Target>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     memberships.unban(&requester, &room_id, &body.user_id, body.reason).await?;
     Ok(Json(Empty {}))
 }
@@ -99,7 +103,7 @@ pub(crate) async fn forget(
     GuestOrUser(requester): GuestOrUser,
     Path(room_id): Path<OwnedRoomId>,
     State(memberships): State<Arc<Memberships>>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     memberships.forget(&requester, &room_id).await?;
     Ok(Json(Empty {}))
 }

@@ -9,7 +9,7 @@ use ruma::OwnedRoomId;
 use serde::Deserialize;
 
 use super::reading::{place, room_event_filter};
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Path, Query, json_bytes};
 
 #[derive(Deserialize, Debug)]
@@ -38,7 +38,7 @@ pub(crate) async fn messages(
     Path(room_id): Path<OwnedRoomId>,
     Query(parameters): Query<Parameters>,
     State(history): State<Arc<History>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     let request = MessagesRequest {
         from: place("from", parameters.from.as_deref())?,
         to: place("to", parameters.to.as_deref())?,

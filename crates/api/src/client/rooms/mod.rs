@@ -21,3 +21,4 @@ pub(super) mod state_get;
 pub(super) mod state_put;
 pub(super) mod typing;
 pub(super) mod upgrade;
+mod via;

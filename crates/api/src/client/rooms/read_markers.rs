@@ -9,7 +9,7 @@ use sync::presence::Presences;
 use sync::receipts::{Marker, Receipts};
 
 use crate::Empty;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Json, Path};
 
 #[derive(Deserialize, Debug)]
@@ -29,7 +29,7 @@ pub(crate) async fn read_markers(
     State(receipts): State<Arc<Receipts>>,
     State(presences): State<Arc<Presences>>,
     Json(Markers { fully_read, read, read_private }): Json<Markers>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     presences.act(&requester);
     let mut markers: Vec<(Marker, &EventId)> = Vec::new();
     for (name, event_id) in [("m.read", &read), ("m.read.private", &read_private), ("m.fully_read", &fully_read)] {

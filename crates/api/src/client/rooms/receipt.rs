@@ -10,7 +10,8 @@ use sync::presence::Presences;
 use sync::receipts::{Marker, ReceiptError, Receipts};
 
 use crate::Empty;
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::{ClientError, ClientResult};
+use crate::error::ApiError;
 use crate::extract::{GuestOrUser, Json, Path};
 
 #[derive(Deserialize, Debug)]
@@ -25,25 +26,25 @@ pub(crate) async fn receipt(
     State(receipts): State<Arc<Receipts>>,
     State(presences): State<Arc<Presences>>,
     Json(Body { thread_id }): Json<Body>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     presences.act(&requester);
     let marker = Marker::parse(&receipt_type)?;
     let thread_id = match &thread_id {
         None => None,
         Some(Value::String(thread_id)) => Some(thread_id.as_str()),
-        Some(_) => return Err(ApiError::invalid_param("thread_id: must be a string that is not empty")),
+        Some(_) => return Err(ApiError::invalid_param("thread_id: must be a string that is not empty").into()),
     };
     receipts.mark(&requester, &room_id, marker, &event_id, thread_id).await?;
     Ok(Json(Empty {}))
 }
 
-impl From<ReceiptError> for ApiError {
+impl From<ReceiptError> for ClientError {
     fn from(error: ReceiptError) -> Self {
-        match error {
-            ReceiptError::NotInRoom => Self::forbidden(error.to_string()),
-            ReceiptError::NoSuchEvent(_) => Self::not_found(error.to_string()),
-            ReceiptError::UnknownType(_) | ReceiptError::InvalidThread(_) => Self::invalid_param(error.to_string()),
+        Self(match error {
+            ReceiptError::NotInRoom => ApiError::forbidden(error.to_string()),
+            ReceiptError::NoSuchEvent(_) => ApiError::not_found(error.to_string()),
+            ReceiptError::UnknownType(_) | ReceiptError::InvalidThread(_) => ApiError::invalid_param(error.to_string()),
             ReceiptError::Storage(error) => error.into(),
-        }
+        })
     }
 }

@@ -8,7 +8,7 @@ use ruma::{OwnedEventId, OwnedRoomId};
 use serde_json::value::RawValue;
 
 use super::send::EventAnswer;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Content, Json, Path, TransactionId};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid>
@@ -17,7 +17,7 @@ pub(crate) async fn redact(
     Path((room_id, event_id, transaction_id)): Path<(OwnedRoomId, OwnedEventId, TransactionId)>,
     State(sending): State<Arc<Sending>>,
     Content(content): Content<Box<RawValue>>,
-) -> ApiResult<Json<EventAnswer>> {
+) -> ClientResult<Json<EventAnswer>> {
     let event_id = sending.redact(&requester, &room_id, &event_id, &content, &transaction_id).await?;
     Ok(Json(EventAnswer { event_id }))
 }

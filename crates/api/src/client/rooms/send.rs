@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sync::presence::Presences;
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Content, EventType, GuestOrUser, Json, Path, TransactionId};
 
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ pub(crate) async fn send(
     State(sending): State<Arc<Sending>>,
     State(presences): State<Arc<Presences>>,
     Content(content): Content<Box<RawValue>>,
-) -> ApiResult<Json<EventAnswer>> {
+) -> ClientResult<Json<EventAnswer>> {
     presences.act(&requester);
     let event_id = sending.send(&requester, &room_id, &event_type, &content, &transaction_id).await?;
     Ok(Json(EventAnswer { event_id }))

@@ -8,7 +8,7 @@ use rooms::reading::{RoomState, StateFormat};
 use ruma::OwnedRoomId;
 use serde::Deserialize;
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Path, Query, json_bytes};
 
 #[derive(Deserialize, Debug)]
@@ -30,7 +30,7 @@ pub(crate) async fn all(
     GuestOrUser(requester): GuestOrUser,
     Path(room_id): Path<OwnedRoomId>,
     State(room_state): State<Arc<RoomState>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     Ok(json_bytes(room_state.all(&requester, &room_id).await?))
 }
 
@@ -40,7 +40,7 @@ pub(crate) async fn one(
     Path((room_id, event_type, state_key)): Path<(OwnedRoomId, String, String)>,
     Query(parameters): Query<Parameters>,
     State(room_state): State<Arc<RoomState>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     let format = match parameters.format {
         FormatParameter::Content => StateFormat::Content,
         FormatParameter::Event => StateFormat::Event,
@@ -54,6 +54,6 @@ pub(crate) async fn one_without_key(
     Path((room_id, event_type)): Path<(OwnedRoomId, String)>,
     parameters: Query<Parameters>,
     room_state: State<Arc<RoomState>>,
-) -> ApiResult<Response> {
+) -> ClientResult<Response> {
     one(requester, Path((room_id, event_type, String::new())), parameters, room_state).await
 }

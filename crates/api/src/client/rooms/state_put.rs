@@ -8,7 +8,7 @@ use ruma::OwnedRoomId;
 use serde_json::value::RawValue;
 
 use super::send::EventAnswer;
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Content, EventType, GuestOrUser, Json, Path, StateKey};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey>
@@ -17,7 +17,7 @@ pub(crate) async fn set(
     Path((room_id, event_type, state_key)): Path<(OwnedRoomId, EventType, StateKey)>,
     State(sending): State<Arc<Sending>>,
     Content(content): Content<Box<RawValue>>,
-) -> ApiResult<Json<EventAnswer>> {
+) -> ClientResult<Json<EventAnswer>> {
     let event_id = sending.set_state(&requester, &room_id, &event_type, &state_key, &content).await?;
     Ok(Json(EventAnswer { event_id: event_id.as_str().into() }))
 }
@@ -28,6 +28,6 @@ pub(crate) async fn set_without_key(
     Path((room_id, event_type)): Path<(OwnedRoomId, EventType)>,
     sending: State<Arc<Sending>>,
     content: Content<Box<RawValue>>,
-) -> ApiResult<Json<EventAnswer>> {
+) -> ClientResult<Json<EventAnswer>> {
     set(requester, Path((room_id, event_type, StateKey::default())), sending, content).await
 }

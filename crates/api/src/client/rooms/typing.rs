@@ -10,7 +10,8 @@ use sync::presence::Presences;
 use sync::typing::{Typing, TypingError};
 
 use crate::Empty;
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::{ClientError, ClientResult};
+use crate::error::ApiError;
 use crate::extract::{GuestOrUser, Json, OwnUser};
 
 #[derive(Deserialize, Debug)]
@@ -26,18 +27,18 @@ pub(crate) async fn typing(
     State(typing): State<Arc<Typing>>,
     State(presences): State<Arc<Presences>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     presences.act(&requester);
     let timeout = body.typing.then_some(body.timeout.map(Duration::from_millis));
     typing.set(&requester, &room_id, timeout).await?;
     Ok(Json(Empty {}))
 }
 
-impl From<TypingError> for ApiError {
+impl From<TypingError> for ClientError {
     fn from(error: TypingError) -> Self {
-        match error {
-            TypingError::NotInRoom => Self::forbidden(error.to_string()),
+        Self(match error {
+            TypingError::NotInRoom => ApiError::forbidden(error.to_string()),
             TypingError::Storage(error) => error.into(),
-        }
+        })
     }
 }

@@ -7,7 +7,7 @@ use rooms::{RoomCreation, Upgrade};
 use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json, Path};
 
 #[derive(Deserialize)]
@@ -27,7 +27,7 @@ pub(crate) async fn upgrade(
     Path(room_id): Path<OwnedRoomId>,
     State(creation): State<Arc<RoomCreation>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<Replacement>> {
+) -> ClientResult<Json<Replacement>> {
     let Body { new_version, additional_creators } = body;
     let upgrade = Upgrade { new_version, additional_creators: additional_creators.unwrap_or_default() };
     let replacement_room = creation.upgrade(&requester, &room_id, &upgrade).await?;

@@ -9,7 +9,8 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use crate::Empty;
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::ClientResult;
+use crate::error::ApiError;
 use crate::extract::{Authenticated, Json, Object};
 
 /// The longest session ID and client secret, in bytes.
@@ -53,16 +54,16 @@ pub(crate) async fn add(
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     State(user_interactive_auth): State<Arc<UserInteractiveAuth>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<Empty>> {
+) -> ClientResult<Json<Empty>> {
     if !threepids.email_enabled() {
-        return Err(ApiError::threepid_medium_not_supported("This server does not validate e-mail addresses"));
+        return Err(ApiError::threepid_medium_not_supported("This server does not validate e-mail addresses").into());
     }
     for (key, value) in [("sid", &body.sid), ("client_secret", &body.client_secret)] {
         if body.auth.is_none() && value.is_none() {
-            return Err(ApiError::bad_json(format!("{key}: missing field")));
+            return Err(ApiError::bad_json(format!("{key}: missing field")).into());
         }
         if value.as_ref().is_some_and(|value| value.len() > MAX_BYTES) {
-            return Err(ApiError::invalid_param(format!("{key}: at most {MAX_BYTES} bytes")));
+            return Err(ApiError::invalid_param(format!("{key}: at most {MAX_BYTES} bytes")).into());
         }
     }
     let (operation, asker) = (Operation::AddThreepid, Asker::User(&requester));
@@ -74,7 +75,7 @@ pub(crate) async fn add(
     let authorised = user_interactive_auth.authorise(operation, asker, asked, auth).await?;
     let AddedAddress { sid, client_secret } = authorised.parameters;
     let (Some(sid), Some(client_secret)) = (sid, client_secret) else {
-        return Err(ApiError::bad_json("sid, client_secret: missing field"));
+        return Err(ApiError::bad_json("sid, client_secret: missing field").into());
     };
     threepids.add(&requester, &sid, &client_secret).await?;
     user_interactive_auth.finish(authorised.authorisation.finishing).await?;

@@ -6,7 +6,7 @@ use accounts::threepids::ThirdPartyIdentifiers;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json};
 
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ pub(crate) async fn delete(
     Authenticated(requester): Authenticated,
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<Unbound>> {
+) -> ClientResult<Json<Unbound>> {
     threepids.delete(requester.user_sn, &body.medium, &body.address).await?;
     Ok(Json(Unbound::NO_SUPPORT))
 }

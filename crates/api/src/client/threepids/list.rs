@@ -6,7 +6,7 @@ use accounts::threepids::ThirdPartyIdentifiers;
 use axum::extract::State;
 use serde::Serialize;
 
-use crate::error::ApiResult;
+use crate::client::error::ClientResult;
 use crate::extract::{Authenticated, Json};
 
 #[derive(Serialize)]
@@ -26,7 +26,7 @@ struct Threepid {
 pub(crate) async fn list(
     Authenticated(requester): Authenticated,
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
-) -> ApiResult<Json<Threepids>> {
+) -> ClientResult<Json<Threepids>> {
     let of_user = threepids.of_user(requester.user_sn).await?.into_iter().map(|threepid| Threepid {
         medium: threepid.medium,
         address: threepid.address,

@@ -8,20 +8,21 @@ pub(super) mod request_token;
 
 use accounts::threepids::ThreepidError;
 
+use crate::client::error::ClientError;
 use crate::error::ApiError;
 
-impl From<ThreepidError> for ApiError {
+impl From<ThreepidError> for ClientError {
     fn from(error: ThreepidError) -> Self {
         let sentence = error.to_string();
-        match error {
-            ThreepidError::MediumNotSupported => Self::threepid_medium_not_supported(sentence),
-            ThreepidError::InvalidParameter(..) => Self::invalid_param(sentence),
-            ThreepidError::InUse => Self::threepid_in_use(sentence),
-            ThreepidError::NotFound => Self::threepid_not_found(sentence),
-            ThreepidError::TooManyMails(wait) => Self::limit_exceeded(wait),
-            ThreepidError::TooMany => Self::threepid_denied(sentence),
-            ThreepidError::NotValidated => Self::threepid_auth_failed(sentence),
+        Self(match error {
+            ThreepidError::MediumNotSupported => ApiError::threepid_medium_not_supported(sentence),
+            ThreepidError::InvalidParameter(..) => ApiError::invalid_param(sentence),
+            ThreepidError::InUse => ApiError::threepid_in_use(sentence),
+            ThreepidError::NotFound => ApiError::threepid_not_found(sentence),
+            ThreepidError::TooManyMails(wait) => ApiError::limit_exceeded(wait),
+            ThreepidError::TooMany => ApiError::threepid_denied(sentence),
+            ThreepidError::NotValidated => ApiError::threepid_auth_failed(sentence),
             ThreepidError::Storage(error) => error.into(),
-        }
+        })
     }
 }

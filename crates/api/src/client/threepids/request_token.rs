@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use accounts::rate_limits::{Key, Kind, RateLimits};
+use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use accounts::registration::Registration;
 use accounts::threepids::{Purpose, ThirdPartyIdentifiers, TokenRequest};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ApiError, ApiResult};
+use crate::client::error::ClientResult;
+use crate::error::ApiError;
 use crate::extract::{ClientAddress, Json};
 
 /// What all of them take. An identity server that the client names does not matter: this server validates addresses itself.
@@ -40,10 +41,10 @@ pub(crate) async fn for_registration(
     State(registration): State<Arc<Registration>>,
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<RequestedToken>> {
-    rate_limits.spend(Kind::ThirdPartyValidation, Key::address(address), None)?.keep();
+) -> ClientResult<Json<RequestedToken>> {
+    rate_limits.spend(LimitedAction::ThirdPartyValidation, Key::address(address), None)?.keep();
     if threepids.email_enabled() && !registration.takes_email().await? {
-        return Err(ApiError::forbidden("Registration on this server takes no e-mail address at the moment"));
+        return Err(ApiError::forbidden("Registration on this server takes no e-mail address at the moment").into());
     }
     let sid = threepids.request_token(Purpose::Registration, body.into()).await?;
     Ok(Json(RequestedToken { sid }))
@@ -55,8 +56,8 @@ pub(crate) async fn for_new_password(
     State(rate_limits): State<Arc<RateLimits>>,
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<RequestedToken>> {
-    rate_limits.spend(Kind::ThirdPartyValidation, Key::address(address), None)?.keep();
+) -> ClientResult<Json<RequestedToken>> {
+    rate_limits.spend(LimitedAction::ThirdPartyValidation, Key::address(address), None)?.keep();
     let sid = threepids.request_token(Purpose::PasswordReset, body.into()).await?;
     Ok(Json(RequestedToken { sid }))
 }
@@ -67,8 +68,8 @@ pub(crate) async fn for_account(
     State(rate_limits): State<Arc<RateLimits>>,
     State(threepids): State<Arc<ThirdPartyIdentifiers>>,
     Json(body): Json<Body>,
-) -> ApiResult<Json<RequestedToken>> {
-    rate_limits.spend(Kind::ThirdPartyValidation, Key::address(address), None)?.keep();
+) -> ClientResult<Json<RequestedToken>> {
+    rate_limits.spend(LimitedAction::ThirdPartyValidation, Key::address(address), None)?.keep();
     let sid = threepids.request_token(Purpose::AddAddress, body.into()).await?;
     Ok(Json(RequestedToken { sid }))
 }

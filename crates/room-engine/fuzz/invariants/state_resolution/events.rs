@@ -1,7 +1,7 @@
 //! The events that may come up in a room.
 
 use homeserver_core::EventSn;
-use room_engine::{CanonicalObject, Numbers, Pdu, PowerLevelsContent, RoomVersion, resolution::StateKey};
+use room_engine::{CanonicalObject, Numbers, Pdu, PowerLevelsContent, RoomVersion, resolution::StatePlace};
 use ruma::RoomId;
 use serde_json::{Value, json};
 
@@ -162,7 +162,7 @@ pub(super) fn power_levels(room: &Room, state: &State, detail: u8, choices: &mut
         250..=255 => return json!({}),
         _ => {}
     }
-    let current: Option<&EventSn> = state.get(&StateKey::new("m.room.power_levels", ""));
+    let current: Option<&EventSn> = state.get(&StatePlace::new("m.room.power_levels", ""));
     let current = current.and_then(|sn| room.events[sn].pdu.power_levels().ok());
     let mut levels = current.cloned().unwrap_or_else(|| first_levels(room.version));
     let level = choices.pick(&LEVELS);

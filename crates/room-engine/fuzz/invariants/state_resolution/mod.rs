@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use room_engine::{
     RoomVersion,
-    resolution::{Change, Conflict, StateKey},
+    resolution::{Change, Conflict, StatePlace},
 };
 
 use index::Index;
@@ -57,7 +57,7 @@ pub(crate) fn check(input: &[u8]) -> Examined {
 
 /// Shows the differences only, which say more than two whole states.
 fn check_same(ours: &State, others: &State, who: &str) {
-    let keys: BTreeSet<&StateKey> = ours.keys().chain(others.keys()).collect();
+    let keys: BTreeSet<&StatePlace> = ours.keys().chain(others.keys()).collect();
     let answers = keys.into_iter().map(|key| (key, [ours.get(key), others.get(key)]));
     let differences: BTreeMap<_, _> = answers.filter(|(_, [ours, others])| ours != others).collect();
     assert!(differences.is_empty(), "ours and those of {who}: {differences:#?}");

@@ -9,7 +9,7 @@ use homeserver_core::EventSn;
 use room_engine::{
     Membership, Pdu,
     auth::{PowerLevel, PowerLevels, StateLookup, auth_types_for_event, check},
-    resolution::{Conflict, StateKey},
+    resolution::{Conflict, StatePlace},
 };
 use sha1::{Digest as _, Sha1};
 
@@ -61,7 +61,7 @@ fn resolve_later_version(room: &Room, members: BTreeSet<EventSn>, mut state: Sta
         chosen.remove(&next);
         apply(room, next, &mut state);
     }
-    let mainline = mainline(room, state.get(&StateKey::new("m.room.power_levels", "")).copied());
+    let mainline = mainline(room, state.get(&StatePlace::new("m.room.power_levels", "")).copied());
     rest.sort_by_key(|sn| {
         let pdu = &room.events[sn].pdu;
         (Reverse(mainline_position(room, &mainline, *sn)), pdu.origin_server_ts(), pdu.event_id().to_owned())
@@ -114,12 +114,12 @@ fn mainline_position(room: &Room, mainline: &[EventSn], sn: EventSn) -> usize {
 struct Before<'a> {
     room: &'a Room,
     state: &'a State,
-    auth_events: BTreeMap<StateKey, EventSn>,
+    auth_events: BTreeMap<StatePlace, EventSn>,
 }
 
 impl StateLookup for Before<'_> {
     fn get(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
-        let key = StateKey::new(event_type, state_key);
+        let key = StatePlace::new(event_type, state_key);
         let counts = |sn: &&EventSn| !self.room.events[sn].rejected;
         let event = self.state.get(&key).filter(counts).or_else(|| self.auth_events.get(&key));
         event.map(|sn| &self.room.events[sn].pdu)
@@ -131,7 +131,7 @@ fn apply(room: &Room, sn: EventSn, state: &mut State) {
     let event = &room.events[&sn];
     let mut auth_events = BTreeMap::new();
     if room.version.room_id_is_create_hash() {
-        auth_events.insert(StateKey::new("m.room.create", ""), room.order[0]);
+        auth_events.insert(StatePlace::new("m.room.create", ""), room.order[0]);
     }
     let accepted = event.auth_events.iter().copied().filter(|auth_event| !room.events[auth_event].rejected);
     auth_events.extend(accepted.filter_map(|auth_event| Some((room.key(auth_event)?, auth_event))));
@@ -146,7 +146,7 @@ struct Resolved<'a>(&'a Room, State);
 
 impl StateLookup for Resolved<'_> {
     fn get(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
-        self.1.get(&StateKey::new(event_type, state_key)).map(|sn| &self.0.events[sn].pdu)
+        self.1.get(&StatePlace::new(event_type, state_key)).map(|sn| &self.0.events[sn].pdu)
     }
 }
 

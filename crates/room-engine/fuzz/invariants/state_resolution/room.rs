@@ -6,7 +6,7 @@ use homeserver_core::EventSn;
 use room_engine::{
     Pdu, RoomVersion,
     auth::{StateLookup, auth_types_for_event, check},
-    resolution::{ResolutionEvent, StateKey},
+    resolution::{ResolutionEvent, StatePlace},
 };
 
 use super::events::{Draft, USERS, power_levels};
@@ -15,7 +15,7 @@ use crate::choices::Choices;
 const MAX_EVENTS: usize = 48;
 const MAX_FORKS: usize = 4;
 
-pub(super) type State = BTreeMap<StateKey, EventSn>;
+pub(super) type State = BTreeMap<StatePlace, EventSn>;
 
 /// A room, and some states of it.
 pub(super) struct Room {
@@ -35,7 +35,7 @@ struct StateIn<'a>(&'a Room, &'a State);
 
 impl StateLookup for StateIn<'_> {
     fn get(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
-        self.1.get(&StateKey::new(event_type, state_key)).map(|sn| &self.0.events[sn].pdu)
+        self.1.get(&StatePlace::new(event_type, state_key)).map(|sn| &self.0.events[sn].pdu)
     }
 }
 
@@ -65,9 +65,9 @@ impl Room {
     }
 
     /// The place of an event in the state, unless it is no state event.
-    pub(super) fn key(&self, sn: EventSn) -> Option<StateKey> {
+    pub(super) fn key(&self, sn: EventSn) -> Option<StatePlace> {
         let pdu = &self.events[&sn].pdu;
-        Some(StateKey::new(pdu.event_type(), pdu.state_key()?))
+        Some(StatePlace::new(pdu.event_type(), pdu.state_key()?))
     }
 
     /// The events themselves, and their auth chains.
@@ -112,7 +112,7 @@ impl Room {
             if index == 0 || missing & (1 << index) == 0 {
                 let auth_events = self.selection(&self.forks[0], &draft);
                 let sn = self.add(&draft, &auth_events, 0);
-                let key = StateKey::new(draft.event_type, draft.state_key.as_deref().unwrap_or_default());
+                let key = StatePlace::new(draft.event_type, draft.state_key.as_deref().unwrap_or_default());
                 self.forks[0].insert(key, sn);
             }
         }
@@ -194,7 +194,7 @@ impl Room {
         let content = draft.content();
         let key = draft.state_key.as_deref();
         let types = auth_types_for_event(self.version, draft.event_type, &sender, key, &content).unwrap_or_default();
-        types.iter().filter_map(|(event_type, key)| state.get(&StateKey::new(event_type, key))).copied().collect()
+        types.iter().filter_map(|(event_type, key)| state.get(&StatePlace::new(event_type, key))).copied().collect()
     }
 
     fn add(&mut self, draft: &Draft, auth_events: &[EventSn], earlier_ms: i64) -> EventSn {

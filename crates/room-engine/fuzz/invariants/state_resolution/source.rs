@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use homeserver_core::EventSn;
 use room_engine::{
     auth_chain::ChainCover,
-    resolution::{Change, Conflict, Need, Resolution, ResolutionStep, StateKey},
+    resolution::{Change, Conflict, Need, Resolution, ResolutionStep, StatePlace},
 };
 
 use super::{
@@ -37,7 +37,7 @@ pub(super) struct Answer {
 pub(super) fn conflicts(states: &[State]) -> (Vec<Conflict>, State) {
     let mut conflicts = Vec::new();
     let mut unconflicted = State::new();
-    let keys: BTreeSet<&StateKey> = states.iter().flat_map(State::keys).collect();
+    let keys: BTreeSet<&StatePlace> = states.iter().flat_map(State::keys).collect();
     for key in keys {
         let conflict =
             Conflict { key: key.clone(), events: states.iter().map(|state| state.get(key).copied()).collect() };
@@ -102,7 +102,7 @@ impl<'a> Source<'a> {
 #[derive(Default)]
 struct Asked {
     events: BTreeSet<EventSn>,
-    state: BTreeSet<StateKey>,
+    state: BTreeSet<StatePlace>,
     counterparts: BTreeSet<EventSn>,
 }
 

@@ -6,7 +6,7 @@ use homeserver_core::EventSn;
 use room_engine::{
     Membership, Pdu, RoomVersion,
     auth::{AuthState, check as check_rules},
-    resolution::{ResolutionEvent, StateKey},
+    resolution::{ResolutionEvent, StatePlace},
 };
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, RoomId, UInt, UserId,
@@ -50,7 +50,9 @@ pub(super) fn resolve(room: &Room, forks: &[State]) -> Option<State> {
         },
     );
     let resolved = resolved.ok()?.into_iter();
-    Some(resolved.map(|((event_type, key), id)| (StateKey::new(&event_type.to_string(), &key), number(&id))).collect())
+    Some(
+        resolved.map(|((event_type, key), id)| (StatePlace::new(&event_type.to_string(), &key), number(&id))).collect(),
+    )
 }
 
 /// Whether the room is free of events on which the two are known to differ, and the specification does not decide: events that

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 
 use super::room::{Draft, State, TestRoom, USERS};
-use crate::{RoomVersion, resolution::StateKey};
+use crate::{RoomVersion, resolution::StatePlace};
 
 /// The content of a power levels event.
 #[derive(Debug, Clone)]
@@ -85,7 +85,8 @@ impl Action {
     /// Something that may be allowed in the state.
     pub(super) fn random(room: &mut TestRoom, state: &State) -> Draft {
         let version = room.version;
-        let current = state.get(&StateKey::new("m.room.power_levels", "")).and_then(|sn| room.levels.get(sn)).cloned();
+        let current =
+            state.get(&StatePlace::new("m.room.power_levels", "")).and_then(|sn| room.levels.get(sn)).cloned();
         let rng = room.rng();
         // Those at the front of the list have more power and so do more.
         let powerful = USERS[rng.random_range(0..USERS.len()).min(rng.random_range(0..USERS.len()))];

@@ -6,7 +6,7 @@ use super::{room::TestRoom, source::Source};
 use crate::{
     RoomVersion,
     auth_chain::ChainCover,
-    resolution::{Conflict, Resolution, ResolutionError, ResolutionStep, StateKey},
+    resolution::{Conflict, Resolution, ResolutionError, ResolutionStep, StatePlace},
 };
 
 #[test]
@@ -91,7 +91,7 @@ fn states_that_agree_are_left_as_they_are() {
 fn conflicts_about_different_numbers_of_states_are_refused() {
     let room = TestRoom::random(RoomVersion::V11, 1, 10);
     let conflict = |key, forks: usize| Conflict {
-        key: StateKey::new("m.room.topic", key),
+        key: StatePlace::new("m.room.topic", key),
         events: std::iter::repeat_n(None, forks).collect(),
     };
     let refused = Resolution::new(room.version, room.create().clone(), vec![conflict("", 2), conflict("a", 3)]);

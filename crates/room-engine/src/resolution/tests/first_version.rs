@@ -9,14 +9,14 @@ use super::room::{State, TestRoom};
 use crate::{
     Pdu,
     auth::{StateLookup, check},
-    resolution::StateKey,
+    resolution::StatePlace,
 };
 
 struct Resolved<'a>(&'a TestRoom, State);
 
 impl StateLookup for Resolved<'_> {
     fn get(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
-        self.1.get(&StateKey::new(event_type, state_key)).map(|sn| &self.0.events[sn].pdu)
+        self.1.get(&StatePlace::new(event_type, state_key)).map(|sn| &self.0.events[sn].pdu)
     }
 }
 
@@ -27,7 +27,7 @@ impl Resolved<'_> {
 }
 
 pub(super) fn resolve(room: &TestRoom) -> State {
-    let keys: BTreeSet<&StateKey> = room.forks.iter().flat_map(State::keys).collect();
+    let keys: BTreeSet<&StatePlace> = room.forks.iter().flat_map(State::keys).collect();
     let (conflicting, agreed): (Vec<_>, Vec<_>) =
         keys.into_iter().map(|key| (key, candidates(room, key))).partition(|(_, events)| events.len() > 1);
     let mut result = Resolved(room, agreed.into_iter().map(|(key, events)| (key.clone(), events[0])).collect());
@@ -58,7 +58,7 @@ pub(super) fn resolve(room: &TestRoom) -> State {
 }
 
 /// The different events in a place by ascending depth, then descending hash.
-fn candidates(room: &TestRoom, key: &StateKey) -> Vec<EventSn> {
+fn candidates(room: &TestRoom, key: &StatePlace) -> Vec<EventSn> {
     let events: BTreeSet<EventSn> = room.forks.iter().filter_map(|fork| fork.get(key)).copied().collect();
     let mut events: Vec<EventSn> = events.into_iter().collect();
     events.sort_by_key(|sn| {

@@ -16,7 +16,7 @@ use super::{
     room::{State, TestRoom},
     source::{Resolved, Source},
 };
-use crate::{RoomVersion, auth::tests::foreign::Foreign, resolution::StateKey};
+use crate::{RoomVersion, auth::tests::foreign::Foreign, resolution::StatePlace};
 
 /// What ruma makes of the states.
 fn resolve_with_ruma(room: &TestRoom) -> State {
@@ -32,7 +32,7 @@ fn resolve_with_ruma(room: &TestRoom) -> State {
         .forks
         .iter()
         .map(|fork| {
-            let entry = |(key, sn): (&StateKey, &EventSn)| {
+            let entry = |(key, sn): (&StatePlace, &EventSn)| {
                 ((StateEventType::from(&*key.event_type), key.state_key.to_string()), id(sn))
             };
             fork.iter().map(entry).collect()
@@ -57,7 +57,7 @@ fn resolve_with_ruma(room: &TestRoom) -> State {
         },
     );
     let resolved = resolved.unwrap().into_iter();
-    resolved.map(|((event_type, key), id)| (StateKey::new(&event_type.to_string(), &key), numbers[&*id])).collect()
+    resolved.map(|((event_type, key), id)| (StatePlace::new(&event_type.to_string(), &key), numbers[&*id])).collect()
 }
 
 /// The events themselves and their auth chains.
@@ -87,7 +87,7 @@ fn resolve_in_other_order(room: &mut TestRoom) -> State {
 }
 
 /// Differences by place, which say more than two whole states.
-fn differences(ours: &State, theirs: &State) -> BTreeMap<StateKey, [Option<EventSn>; 2]> {
+fn differences(ours: &State, theirs: &State) -> BTreeMap<StatePlace, [Option<EventSn>; 2]> {
     let keys = ours.keys().chain(theirs.keys()).cloned();
     let values = keys.map(|key| ([ours.get(&key).copied(), theirs.get(&key).copied()], key));
     values.filter(|([ours, theirs], _)| ours != theirs).map(|(values, key)| (key, values)).collect()

@@ -11,13 +11,13 @@ use super::actions::{Action, Levels};
 use crate::{
     Pdu, RoomVersion,
     auth::{StateLookup, auth_types_for_event, check},
-    resolution::{ResolutionEvent, StateKey},
+    resolution::{ResolutionEvent, StatePlace},
 };
 
 pub(super) const USERS: [&str; 6] =
     ["@creator:one", "@alice:one", "@bob:two", "@carol:two", "@dave:three", "@erin:three"];
 
-pub(super) type State = BTreeMap<StateKey, EventSn>;
+pub(super) type State = BTreeMap<StatePlace, EventSn>;
 
 /// A room with states to resolve.
 pub(super) struct TestRoom {
@@ -42,7 +42,7 @@ struct StateIn<'a>(&'a TestRoom, &'a State);
 
 impl StateLookup for StateIn<'_> {
     fn get(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
-        self.1.get(&StateKey::new(event_type, state_key)).map(|sn| &self.0.events[sn].pdu)
+        self.1.get(&StatePlace::new(event_type, state_key)).map(|sn| &self.0.events[sn].pdu)
     }
 }
 
@@ -130,7 +130,7 @@ impl TestRoom {
 
     /// In each place, what one of two states has.
     fn mixed(&mut self, left: &State, right: &State) -> State {
-        let keys: Vec<StateKey> = left.keys().chain(right.keys()).cloned().collect();
+        let keys: Vec<StatePlace> = left.keys().chain(right.keys()).cloned().collect();
         let mut mixed = State::new();
         for key in keys {
             let of = if self.rng.random_bool(0.5) { left } else { right };
@@ -159,7 +159,7 @@ impl TestRoom {
         if let Some(levels) = draft.levels {
             self.levels.insert(sn, levels);
         }
-        state.insert(StateKey::new(draft.event_type, &draft.state_key), sn);
+        state.insert(StatePlace::new(draft.event_type, &draft.state_key), sn);
         true
     }
 
@@ -209,7 +209,7 @@ impl TestRoom {
         let content = crate::CanonicalObject::parse(content.as_bytes(), crate::Numbers::Lenient).unwrap();
         let types = auth_types_for_event(self.version, event_type, &sender, Some(state_key), &content);
         let types = types.unwrap_or_default();
-        types.iter().filter_map(|(event_type, key)| state.get(&StateKey::new(event_type, key))).copied().collect()
+        types.iter().filter_map(|(event_type, key)| state.get(&StatePlace::new(event_type, key))).copied().collect()
     }
 
     /// IDs whose order has nothing to do with that of the events.

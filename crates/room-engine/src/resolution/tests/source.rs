@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::room::{State, TestRoom};
 use crate::{
     auth_chain::{ChainCover, IndexedEvent, tests::rows::Rows},
-    resolution::{Conflict, Need, Resolution, ResolutionStep, StateKey},
+    resolution::{Conflict, Need, Resolution, ResolutionStep, StatePlace},
 };
 
 /// The rows of a room, and what of its states is in question.
@@ -36,7 +36,7 @@ impl<'a> Source<'a> {
         rows.add(&ChainCover::new().insert(&indexed).unwrap());
         let mut conflicts = Vec::new();
         let mut unconflicted = State::new();
-        let keys: BTreeSet<&StateKey> = room.forks.iter().flat_map(State::keys).collect();
+        let keys: BTreeSet<&StatePlace> = room.forks.iter().flat_map(State::keys).collect();
         for key in keys {
             let events: SmallVec<[Option<EventSn>; 2]> = room.forks.iter().map(|fork| fork.get(key).copied()).collect();
             match events[0] {
@@ -103,7 +103,7 @@ fn indexed(room: &TestRoom, sn: EventSn) -> IndexedEvent {
     IndexedEvent { event_sn: sn, auth_events: event.auth_events.clone(), replaces }
 }
 
-pub(super) fn key_of(room: &TestRoom, sn: EventSn) -> StateKey {
+pub(super) fn key_of(room: &TestRoom, sn: EventSn) -> StatePlace {
     let pdu = &room.events[&sn].pdu;
-    StateKey::new(pdu.event_type(), pdu.state_key().unwrap())
+    StatePlace::new(pdu.event_type(), pdu.state_key().unwrap())
 }

@@ -10,8 +10,10 @@ use storage::{
     Append, Arrival, EventNames, EventNumber, NewEvent, RoomHead, Standing, StateBefore, StateEffect, Step,
     StorageError, Tx, Unread, later_version,
 };
+use tasks::queue::Job as _;
 
 use super::CheckedImport;
+use crate::jobs::CompleteRoomState;
 use crate::resolving::{Resolver, RoomIdentity};
 use crate::timeline::ATTEMPTS;
 use crate::{RoomError, Timeline};
@@ -96,20 +98,28 @@ impl Timeline {
             transaction: None,
             joined_change: is_joined(Membership::Join) - before.map_or(0, |count| count.joined),
             invited_change: is_joined(Membership::Invite) - before.map_or(0, |count| count.invited),
-            also: mark_of(room, entry.checked.is_partial, was_partial),
+            also: mark_of(room, entry.checked, was_partial, self.clock().now()),
             is_entry: true,
         })
     }
 }
 
-/// Writes down how much is known of the state, where that changes.
-fn mark_of(room: &RoomIdentity, is_partial: bool, was_partial: bool) -> Option<Box<dyn Step>> {
+/// Writes down how much is known of the state, where that changes. The rest of a part is learnt by a job.
+fn mark_of(room: &RoomIdentity, checked: &CheckedImport, was_partial: bool, now: Timestamp) -> Option<Box<dyn Step>> {
     let room_sn = room.room_sn;
-    match (is_partial, was_partial) {
-        (false, false) => None,
-        (true, _) => Some(Box::new(async move |tx: &mut Tx| tx.mark_state_partial(room_sn).await)),
-        (false, true) => Some(Box::new(async move |tx: &mut Tx| tx.mark_state_whole(room_sn).await)),
+    if !checked.is_partial {
+        return was_partial
+            .then(|| -> Box<dyn Step> { Box::new(async move |tx: &mut Tx| tx.mark_state_whole(room_sn).await) });
     }
+    let job = CompleteRoomState {
+        room_id: room.room_id.clone(),
+        entered_by: checked.member.event_id().to_owned(),
+        servers: checked.servers.clone(),
+    };
+    Some(Box::new(async move |tx: &mut Tx| {
+        tx.mark_state_partial(room_sn).await?;
+        job.schedule(tx, now).await.map(drop)
+    }))
 }
 
 impl Entry<'_> {

@@ -44,6 +44,7 @@ fn entries() -> Vec<LogEntry> {
         LogEntry::NotificationRules { position, user_sn },
         LogEntry::Account { position, user_sn, has_ended: false },
         LogEntry::RoomForgotten { position, room_sn, user_sn },
+        LogEntry::RemoteMembership { position, room_sn, user_sn, membership: Membership::Invite },
         LogEntry::Media { position, media: [key].into() },
         LogEntry::Devices { position, devices: [(user_sn, DeviceSn(7))].into(), change: DeviceChange::OneTimeKeys },
         LogEntry::DeviceList { position, user_sn, seen_by: None },

@@ -1,4 +1,13 @@
-//! The one error type of the API: a status, an error code of the specification, and a sentence that a person can act on.
+//! The error that goes over the wire: a status, an error code of the specification, and a sentence that a person can act on.
+//!
+//! What an error of a component means depends on who asks, so each boundary has a type of its own around it, with mappings of its own:
+//! `ClientError`, `FederationError` and `AdminError`, each in the `error` module of that boundary. What everybody is told alike is mapped
+//! here, once, to an [`ApiError`].
+
+mod accounts;
+mod asking;
+mod limits;
+mod storage;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -9,7 +18,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
-/// What every handler answers with.
+/// What extractors answer with, and handlers of what clients and servers are told alike.
 pub type ApiResult<T> = Result<T, ApiError>;
 
 /// A Matrix error response.
@@ -214,16 +223,6 @@ constructors! {
     server_not_trusted = BAD_REQUEST "M_SERVER_NOT_TRUSTED";
     /// Wrong in a way that no other code names.
     unknown = BAD_REQUEST "M_UNKNOWN";
-}
-
-impl From<accounts::StorageError> for ApiError {
-    fn from(error: accounts::StorageError) -> Self {
-        if error.is_unavailable() {
-            tracing::warn!(%error, "the database did not answer a request");
-            return Self::unavailable("The database cannot be reached: try again in a moment");
-        }
-        Self::internal("Using the database", &error)
-    }
 }
 
 impl IntoResponse for ApiError {

@@ -4,7 +4,7 @@ use accounts::rate_limits::LimitExceeded;
 use http::StatusCode;
 use tasks::limits::Busy;
 
-use crate::error::ApiError;
+use super::ApiError;
 
 impl From<LimitExceeded> for ApiError {
     fn from(error: LimitExceeded) -> Self {
@@ -26,7 +26,7 @@ impl From<Busy> for ApiError {
 mod tests {
     use std::time::Duration;
 
-    use accounts::rate_limits::Kind;
+    use accounts::rate_limits::LimitedAction;
     use axum::response::IntoResponse as _;
     use tasks::limits::Reason;
 
@@ -43,7 +43,7 @@ mod tests {
     #[tokio::test]
     async fn a_user_who_does_too_much_and_a_server_that_does_are_told_apart() {
         let retry_after = Duration::from_millis(4_001);
-        let (status, header, body) = told(LimitExceeded { kind: Kind::Message, retry_after }.into()).await;
+        let (status, header, body) = told(LimitExceeded { kind: LimitedAction::Message, retry_after }.into()).await;
         assert_eq!((status, header.as_str()), (429, "5"));
         assert_eq!((&body["errcode"], &body["retry_after_ms"]), (&"M_LIMIT_EXCEEDED".into(), &4_001.into()));
         assert_eq!(body["error"], "You are sending too much: wait before the next one");

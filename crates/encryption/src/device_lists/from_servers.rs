@@ -1,0 +1,77 @@
+//! Users of other servers whose keys have changed. Their keys are not kept here: clients that ask for them have their server asked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use event_log::UserRoomsCache;
+use futures::future::BoxFuture;
+use replication::edus::EduReceiver;
+use ruma::{OwnedUserId, ServerName};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use storage::{Database, Interned, StorageError};
+
+/// The types of EDUs that tell of it: the keys of a device, and those by which a user signs.
+const EDU_TYPES: [&str; 2] = ["m.device_list_update", "m.signing_key_update"];
+
+/// Writes into the log that the keys of users of other servers have changed, so that clients ask for them again.
+pub struct RemoteDeviceLists {
+    database: Database,
+    interned: Arc<Interned>,
+    user_rooms: Arc<UserRoomsCache>,
+    edu_type: &'static str,
+}
+
+#[derive(Deserialize)]
+struct Content {
+    user_id: OwnedUserId,
+}
+
+impl RemoteDeviceLists {
+    /// One receiver for each type of EDU that tells of changed keys.
+    #[must_use]
+    pub fn receivers(
+        database: &Database,
+        interned: &Arc<Interned>,
+        user_rooms: &Arc<UserRoomsCache>,
+    ) -> [Arc<dyn EduReceiver>; 2] {
+        EDU_TYPES.map(|edu_type| -> Arc<dyn EduReceiver> {
+            let (database, interned, user_rooms) = (database.clone(), interned.clone(), user_rooms.clone());
+            Arc::new(Self { database, interned, user_rooms, edu_type })
+        })
+    }
+
+    async fn take(&self, origin: &ServerName, contents: &[Box<RawValue>]) -> Result<(), StorageError> {
+        let mut changed = BTreeSet::new();
+        for content in contents {
+            let Ok(Content { user_id }) = serde_json::from_str(content.get()) else { continue };
+            if user_id.server_name() != origin {
+                continue;
+            }
+            let Some(user_sn) = self.interned.find_user(user_id.as_str()).await? else { continue };
+            // Others are nobody's concern here.
+            if !self.user_rooms.of(user_sn).await?.joined().is_empty() {
+                changed.insert(user_sn);
+            }
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.database.note_device_list_changes(changed.into_iter().collect()).await
+    }
+}
+
+/// <https://spec.matrix.org/v1.19/server-server-api/#device-management>
+impl EduReceiver for RemoteDeviceLists {
+    fn edu_type(&self) -> &'static str {
+        self.edu_type
+    }
+
+    fn receive<'a>(
+        &'a self,
+        origin: &'a ServerName,
+        contents: &'a [Box<RawValue>],
+    ) -> BoxFuture<'a, Result<(), StorageError>> {
+        Box::pin(self.take(origin, contents))
+    }
+}

@@ -1,0 +1,158 @@
+//! Fetching states and auth events.
+
+use std::collections::{BTreeSet, HashSet};
+
+use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _};
+use room_engine::receipt::ReceivedPdu;
+use rooms::{RoomError, RoomIdentity};
+use ruma::{EventId, OwnedEventId, OwnedServerName};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::Receiving;
+
+/// So many events are fetched one by one at most. If more of a state are missing, all of it is fetched.
+const MAX_SINGLE: usize = 100;
+/// So many of them are fetched side by side.
+const SINGLE_AT_ONCE: usize = 8;
+/// A state has no more events than this, with its auth chains.
+const MAX_STATE_EVENTS: usize = 300_000;
+
+impl Receiving {
+    /// The state before an event as the other server tells it, once its events are stored; `None` if it was not told.
+    pub(super) async fn fetch_state(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        event_id: &EventId,
+        deadline: Instant,
+    ) -> Result<Option<Vec<OwnedEventId>>, RoomError> {
+        let told = match self.parts.requests.state_ids(origin, &room.room_id, event_id, deadline).await {
+            Ok(told) => told,
+            Err(error) => {
+                tracing::debug!(%error, %event_id, "the state before an event was not told");
+                return Ok(None);
+            }
+        };
+        if told.state.len() + told.auth_chain.len() > MAX_STATE_EVENTS {
+            tracing::warn!(%origin, %event_id, "a server tells of a state that is too large");
+            return Ok(None);
+        }
+        let mut missing: BTreeSet<OwnedEventId> = told.state.iter().chain(&told.auth_chain).cloned().collect();
+        let known = self.known(room, &missing).await?;
+        missing.retain(|event_id| !known.contains(event_id.as_str()));
+        if missing.len() > MAX_SINGLE {
+            self.fetch_whole_state(origin, room, event_id, deadline).await?;
+        } else {
+            self.fetch_single(origin, room, &missing, deadline).await?;
+        }
+        // What cannot be had of a state is left out, as if nobody had ever sent it.
+        let state: BTreeSet<OwnedEventId> = told.state.into_iter().collect();
+        let known = self.known(room, &state).await?;
+        let (state, lost): (Vec<_>, Vec<_>) = state.into_iter().partition(|event_id| known.contains(event_id.as_str()));
+        if !lost.is_empty() {
+            tracing::info!(%origin, %event_id, lost = lost.len(), "events of a state could not be had");
+        }
+        Ok((!state.is_empty()).then_some(state))
+    }
+
+    /// Stores the auth events of an event.
+    pub(super) async fn fetch_auth_events(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        event_id: &EventId,
+        missing: &[OwnedEventId],
+        deadline: Instant,
+    ) -> Result<(), RoomError> {
+        match self.parts.requests.event_auth(origin, &room.room_id, event_id, deadline).await {
+            Ok(chain) => self.store_told(room, chain).await?,
+            Err(error) => tracing::debug!(%error, %event_id, "the auth chain of an event was not told"),
+        }
+        let mut missing: BTreeSet<OwnedEventId> = missing.iter().cloned().collect();
+        let known = self.known(room, &missing).await?;
+        missing.retain(|event_id| !known.contains(event_id.as_str()));
+        self.fetch_single(origin, room, &missing, deadline).await
+    }
+
+    async fn fetch_whole_state(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        event_id: &EventId,
+        deadline: Instant,
+    ) -> Result<(), RoomError> {
+        match self.parts.requests.state(origin, &room.room_id, event_id, deadline).await {
+            Ok(told) => self.store_told(room, told.state.into_iter().chain(told.auth_chain)).await,
+            Err(error) => {
+                tracing::debug!(%error, %event_id, "the events of a state were not told");
+                Ok(())
+            }
+        }
+    }
+
+    /// Fetches events one by one, and stores them as outliers.
+    async fn fetch_single(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        missing: &BTreeSet<OwnedEventId>,
+        deadline: Instant,
+    ) -> Result<(), RoomError> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // Collected, because the compiler does not see otherwise that they can be sent.
+        let fetch = |event_id| self.fetch_event(origin, event_id, deadline).boxed();
+        let events: Vec<_> = missing.iter().map(|event_id| &**event_id).take(MAX_SINGLE).map(fetch).collect();
+        let events: Vec<_> = futures::stream::iter(events).buffer_unordered(SINGLE_AT_ONCE).collect().await;
+        self.store_told(room, events.into_iter().flatten()).await
+    }
+
+    async fn fetch_event(
+        &self,
+        origin: &OwnedServerName,
+        event_id: &EventId,
+        deadline: Instant,
+    ) -> Option<Box<RawValue>> {
+        let event = self.parts.requests.event(origin, event_id, deadline).await;
+        event.inspect_err(|error| tracing::debug!(%error, %event_id, "an event was not told")).ok()
+    }
+
+    async fn store_told(
+        &self,
+        room: &RoomIdentity,
+        events: impl IntoIterator<Item = Box<RawValue>>,
+    ) -> Result<(), RoomError> {
+        let events: Vec<Bytes> = events.into_iter().map(|event| String::from(Box::<str>::from(event)).into()).collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        let read = self.read_told(room, events.iter().map(|event| &**event));
+        let keys = self.keys_of(&read).await;
+        drop(read);
+        let report = self.parts.timeline.store_outliers(room, &events, &keys).await?;
+        tracing::debug!(?report, room_id = %room.room_id, "events were stored that others refer to");
+        Ok(())
+    }
+
+    /// The events that have the form of the room's version.
+    pub(super) fn read_told<'a>(
+        &self,
+        room: &RoomIdentity,
+        events: impl Iterator<Item = &'a [u8]>,
+    ) -> Vec<ReceivedPdu> {
+        let read = events.filter_map(|event| ReceivedPdu::parse(room.version, Some(&room.room_id), event).ok());
+        read.collect()
+    }
+
+    async fn known(
+        &self,
+        room: &RoomIdentity,
+        events: &BTreeSet<OwnedEventId>,
+    ) -> Result<HashSet<Box<str>>, RoomError> {
+        let ids: Vec<String> = events.iter().map(ToString::to_string).collect();
+        Ok(self.parts.database.known_events(room.room_sn, &ids).await?.into_iter().collect())
+    }
+}

@@ -1,0 +1,107 @@
+//! The events of one room in a transaction.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use federation::{FetchedKeys, NeededKeys};
+use room_engine::receipt::ReceivedPdu;
+use rooms::{Reception, RoomError, RoomIdentity};
+use ruma::{OwnedRoomId, OwnedServerName, RoomId};
+use storage::Standing;
+use tokio::time::Instant;
+
+use super::{Outcomes, Receiving};
+use crate::event_keys::keys_of_event;
+
+/// How long the keys of servers may take.
+const KEYS_LIMIT: Duration = Duration::from_secs(20);
+/// How long what is missing before the events of a room may take.
+const GAPS_LIMIT: Duration = Duration::from_secs(120);
+
+impl Receiving {
+    /// Takes in the events of one room, after those of earlier transactions.
+    pub(super) async fn room(
+        &self,
+        origin: &OwnedServerName,
+        room_id: OwnedRoomId,
+        pdus: Vec<Bytes>,
+    ) -> Result<Outcomes, RoomError> {
+        let parts = &self.parts;
+        let room_sn = parts.interned.find_room(room_id.as_str()).await?;
+        let room_sn = match room_sn {
+            Some(room_sn) if parts.database.is_in_room(room_sn).await? => room_sn,
+            _ => return self.of_strange_room(&room_id, pdus).await,
+        };
+        let room = parts.timeline.identity_of(&room_id).await?;
+        let events = read(&room, &pdus);
+        if !parts.timeline.admits_server(room_sn, origin).await? {
+            let refused = || Some("The room's server_acl does not admit your server.".to_owned());
+            return Ok(events.iter().map(|event| (event.event().event_id().to_owned(), refused())).collect());
+        }
+        let keys = self.keys_of(&events).await;
+        let turn = self.rooms.lock(&room_id).await;
+        let receptions = parts.timeline.receive_all(&room, events.clone(), &keys).await?;
+        // What is missing may take long to come. Other servers need not wait for it.
+        drop(turn);
+        let deadline = Instant::now() + GAPS_LIMIT;
+        let mut outcomes = Outcomes::new();
+        for (event, reception) in events.into_iter().zip(receptions) {
+            let event_id = event.event().event_id().to_owned();
+            let reception = match reception {
+                Ok(Reception::Missing(_)) => self.receive_after_missing(origin, &room, event, &keys, deadline).await,
+                reception => reception,
+            };
+            match reception {
+                // The other server sends it again.
+                Err(error) if error.is_retryable() => return Err(error),
+                reception => drop(outcomes.insert(event_id, outcome_of(reception))),
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// A room that this server is not in. An event of it may end an invitation.
+    async fn of_strange_room(&self, room_id: &RoomId, pdus: Vec<Bytes>) -> Result<Outcomes, RoomError> {
+        for pdu in pdus {
+            if !self.parts.memberships.receive_retraction(room_id, &pdu).await? {
+                tracing::debug!(%room_id, "an event of a room that this server is not in was left out");
+            }
+        }
+        Ok(Outcomes::new())
+    }
+
+    /// The keys that events were signed with, as far as they can be had.
+    pub(super) async fn keys_of(&self, events: &[ReceivedPdu]) -> FetchedKeys {
+        let mut needed = NeededKeys::new();
+        for (server, keys) in events.iter().flat_map(keys_of_event) {
+            needed.entry(server).or_default().extend(keys);
+        }
+        self.parts.keys.for_events(&needed, Instant::now() + KEYS_LIMIT).await
+    }
+}
+
+/// The events that have the form of the room's version.
+fn read(room: &RoomIdentity, pdus: &[Bytes]) -> Vec<ReceivedPdu> {
+    let mut events = Vec::with_capacity(pdus.len());
+    for pdu in pdus {
+        match ReceivedPdu::parse(room.version, Some(&room.room_id), pdu) {
+            Ok(event) => events.push(event),
+            Err(reason) => tracing::debug!(%reason, room_id = %room.room_id, "a received event was dropped"),
+        }
+    }
+    events
+}
+
+/// What the other server is told; `None` if there is nothing wrong that it could do anything about.
+fn outcome_of(reception: Result<Reception, RoomError>) -> Option<String> {
+    match reception {
+        Ok(Reception::Stored(Standing::Rejected, reason)) => Some(reason.unwrap_or_default()),
+        Ok(Reception::Stored(..) | Reception::Known(_)) => None,
+        Ok(Reception::Missing(_)) => Some("Events that come before it, or permit it, could not be had.".to_owned()),
+        Ok(Reception::Dropped(reason)) => Some(reason.to_string()),
+        Err(error) => {
+            tracing::warn!(%error, "a received event was not stored");
+            Some("The event could not be taken in.".to_owned())
+        }
+    }
+}

@@ -1,0 +1,48 @@
+use room_engine::RoomVersion;
+use room_engine::receipt::Dropped;
+use rooms::RoomError;
+use storage::StorageError;
+
+/// Why another server's request is refused. The texts are sentences for its users.
+#[derive(Debug, thiserror::Error)]
+pub enum ResidentError {
+    /// This server is not in the room.
+    #[error("This server is not in the room, or it does not exist.")]
+    NotInRoom,
+    /// The access control list of the room keeps the other server out.
+    #[error("The room does not let your server take part.")]
+    ServerRefused,
+    /// The user is not one of the other server.
+    #[error("The user is not one of your server.")]
+    OtherServersUser,
+    /// The other server does not know the version of the room.
+    #[error("The room has version {0}, which your server does not support.")]
+    IncompatibleVersion(RoomVersion),
+    /// The event is not what the request says.
+    #[error("{0}")]
+    Invalid(String),
+    /// The rules of the room refuse the event.
+    #[error("{0}")]
+    Refused(String),
+    /// The event does not have the form of the room's version.
+    #[error("{0}")]
+    Malformed(String),
+    /// The room refuses, or cannot be read.
+    #[error(transparent)]
+    Room(#[from] RoomError),
+}
+
+impl From<Dropped> for ResidentError {
+    fn from(dropped: Dropped) -> Self {
+        match dropped {
+            Dropped::Malformed(error) => Self::Malformed(error.to_string()),
+            dropped => Self::Invalid(dropped.to_string()),
+        }
+    }
+}
+
+impl From<StorageError> for ResidentError {
+    fn from(error: StorageError) -> Self {
+        Self::Room(error.into())
+    }
+}

@@ -1,0 +1,15 @@
+//! Several homeservers that share rooms, on both databases.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly in the functions around it too"
+)]
+
+mod finding;
+mod inviting;
+mod joining;
+mod knocking;
+mod leaving;
+mod restricted;
+mod world;
