@@ -5,6 +5,9 @@
 //! *behind*: all that is kept of it is the position of the log up to which it has everything. Once it is reached again, [`catching_up`]
 //! reads the rest from the log.
 //!
+//! Typing, receipts and presence go with them while a destination is reached, and are not sent later. Messages to devices wait in the
+//! database.
+//!
 //! One node has this [`duty`]. What it knows is written down every few seconds; after a crash some events are sent again, which their IDs make
 //! harmless.
 //!
@@ -32,6 +35,7 @@ use tasks::loops::Loops;
 use tokio::sync::{Notify, Semaphore};
 
 use self::state::State;
+use crate::edus::outbound::OutboundEdus;
 
 /// Destinations that are behind and are caught up at once. Those that have everything do not wait for them.
 const CAUGHT_UP_AT_ONCE: usize = 32;
@@ -44,6 +48,8 @@ pub struct OutboxParts {
     pub interned: Arc<Interned>,
     /// The newest part of the log.
     pub tail: Arc<LogTail>,
+    /// What other servers are sent beside events.
+    pub edus: OutboundEdus,
     /// Which servers are in which rooms.
     pub room_servers: Arc<RoomServers>,
     /// Asks other servers.

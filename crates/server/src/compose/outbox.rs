@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use config::Config;
-use replication::outbox::{Outbox, OutboxParts};
+use replication::{
+    edus::outbound::OutboundEdus,
+    outbox::{Outbox, OutboxParts},
+};
 use telemetry::OutboxMetrics;
 
 use super::{federation::FederationParts, foundation::Foundation, log::LogParts};
@@ -20,15 +23,24 @@ pub(super) fn start(
         return Ok(None);
     }
     let metrics = OutboxMetrics::new(&foundation.metrics)?;
+    let Foundation { database, interned, clock, identity, .. } = foundation;
+    let edus = OutboundEdus::new(
+        database.clone(),
+        interned.clone(),
+        log.user_rooms.clone(),
+        clock.clone(),
+        identity.server_name.clone(),
+    );
     let parts = OutboxParts {
-        database: foundation.database.clone(),
-        interned: foundation.interned.clone(),
+        database: database.clone(),
+        interned: interned.clone(),
+        edus,
         tail: log.tail.clone(),
         room_servers: log.room_servers.clone(),
         client: federation.client.clone(),
         reachability: federation.reachability.clone(),
-        clock: foundation.clock.clone(),
-        server_name: foundation.identity.server_name.clone(),
+        clock: clock.clone(),
+        server_name: identity.server_name.clone(),
     };
     let outbox = Outbox::start(parts, &foundation.loops);
     foundation.metrics.before_reading({
