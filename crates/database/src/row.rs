@@ -1,7 +1,7 @@
 //! Typed columns of answers, the same on both engines.
 
 use bytes::Bytes;
-use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, TimelineOrder, Timestamp, TypeSn, UserSn};
+use homeserver_core::{DeviceSn, EventSn, KeySn, Position, RoomSn, ServerSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
@@ -107,4 +107,4 @@ macro_rules! numbers {
     };
 }
 
-numbers!(UserSn, RoomSn, DeviceSn, EventSn, TypeSn, KeySn, Position, TimelineOrder, Timestamp);
+numbers!(UserSn, RoomSn, DeviceSn, EventSn, TypeSn, KeySn, ServerSn, Position, TimelineOrder, Timestamp);

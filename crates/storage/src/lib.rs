@@ -111,8 +111,8 @@ pub use devices::{Device, LastSeen};
 pub use directory::DirectoryEntry;
 pub use encryption::{
     BackedUpSession, ClaimedKey, CrossSigningKey, CrossSigningUsage, KeyBackup, KeyCounts, KeySignature, KeysUpload,
-    NewKey, NewKeySignature, NewToDeviceMessage, SessionFilter, StoredDeviceKeys, StoredSessions, ToDeviceDevice,
-    ToDeviceSend, UploadConflict, WantedKey,
+    NewKey, NewKeySignature, NewToDeviceMessage, ServerQueue, SessionFilter, StoredDeviceKeys, StoredSessions,
+    ToDeviceDevice, ToDeviceForServer, ToDeviceSend, UploadConflict, WantedKey,
 };
 pub use events::{RedactedEvent, Standing, StoredEvent, StoredPdu, TimelineReader};
 pub use gaps::Gap;

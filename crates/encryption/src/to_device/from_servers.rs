@@ -84,9 +84,10 @@ impl ToDevice {
         if messages.is_empty() {
             return Ok(None);
         }
-        let sender = TransactionSender::User(self.interned.intern_user(sender.as_str()).await?);
+        let sender = TransactionSender::User(self.interned.user(sender.as_str()).await?);
         let (event_type, transaction_id) = (event_type.into(), message_id.into());
-        Ok(Some(ToDeviceSend { sender, event_type, transaction_id, sent_at: self.clock.now(), messages }))
+        let (sent_at, to_servers) = (self.clock.now(), Vec::new());
+        Ok(Some(ToDeviceSend { sender, event_type, transaction_id, sent_at, messages, to_servers }))
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod from_servers;
 mod sending;
+mod to_servers;
 
 use std::sync::Arc;
 

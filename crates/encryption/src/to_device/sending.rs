@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use accounts::sessions::Requester;
 use bytes::Bytes;
 use homeserver_core::UserSn;
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedServerName, OwnedUserId, UserId};
 use serde_json::value::RawValue;
 use storage::{NewToDeviceMessage, StorageError, ToDeviceDevice, ToDeviceSend, TransactionSender};
 
@@ -17,7 +17,7 @@ pub type ToDeviceMessages = BTreeMap<OwnedUserId, BTreeMap<String, Box<RawValue>
 /// All devices of a user.
 const ALL_DEVICES: &str = "*";
 /// The most bytes of one message, as the receiving device is shown it.
-const MAX_MESSAGE_BYTES: usize = 65_536;
+pub(super) const MAX_MESSAGE_BYTES: usize = 65_536;
 /// The most devices that get a message by one request.
 const MAX_RECEIVERS: usize = 10_000;
 
@@ -57,6 +57,12 @@ pub enum ToDeviceError {
         /// The receiving device.
         device_id: Box<str>,
     },
+    /// Another server does not fetch its messages.
+    #[error("Too many messages wait for {server}, which cannot be reached")]
+    ServerQueueFull {
+        /// The other server.
+        server: OwnedServerName,
+    },
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -85,11 +91,15 @@ impl ToDevice {
             Some(device_sn) => TransactionSender::Device(device_sn),
             None => TransactionSender::User(requester.user_sn),
         };
+        let is_local = |user_id: &OwnedUserId| user_id.server_name() == requester.user_id.server_name();
+        let (messages, elsewhere): (ToDeviceMessages, ToDeviceMessages) =
+            messages.into_iter().partition(|(user_id, _)| is_local(user_id));
         let events = write_events(&requester.user_id, event_type, messages)?;
         if self.database.has_sent_to_devices(sender, event_type, transaction_id).await? {
             return Ok(());
         }
         let messages = self.addressed(events).await?;
+        let to_servers = self.edus(&requester.user_id, event_type, elsewhere).await?;
         self.database
             .send_to_devices(ToDeviceSend {
                 sender,
@@ -97,6 +107,7 @@ impl ToDevice {
                 transaction_id: transaction_id.into(),
                 sent_at: self.clock.now(),
                 messages,
+                to_servers,
             })
             .await?;
         Ok(())

@@ -9,9 +9,11 @@ mod key_backup;
 mod one_time_keys;
 mod removal;
 pub(crate) mod to_device;
+mod to_device_outbox;
 
 pub use cross_signing::{CrossSigningKey, CrossSigningUsage, KeySignature, NewKeySignature};
 pub use device_keys::{KeysUpload, StoredDeviceKeys, UploadConflict};
 pub use key_backup::{BackedUpSession, KeyBackup, SessionFilter, StoredSessions};
 pub use one_time_keys::{ClaimedKey, KeyCounts, NewKey, WantedKey};
 pub use to_device::{NewToDeviceMessage, ToDeviceDevice, ToDeviceSend};
+pub use to_device_outbox::{ServerQueue, ToDeviceForServer};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use bytes::Bytes;
 use homeserver_core::{DeviceSn, Position, Timestamp, UserSn};
 
+use super::to_device_outbox::{self, ToDeviceForServer};
 use crate::frequent::Frequent;
 use crate::log::{DeviceChange, LogEntry};
 use crate::{Database, Row, StorageError, TransactionSender, Tx, Value, params};
@@ -23,6 +24,8 @@ pub struct ToDeviceSend {
     pub sent_at: Timestamp,
     /// One for each receiving device at most.
     pub messages: Vec<NewToDeviceMessage>,
+    /// One for each other server at most.
+    pub to_servers: Vec<ToDeviceForServer>,
 }
 
 /// A message to a device.
@@ -155,8 +158,10 @@ pub(crate) async fn write_sent(tx: &mut Tx, sends: &[&ToDeviceSend]) -> Result<(
     tx.reserve_positions(i64::try_from(new.len()).unwrap_or(i64::MAX)).await?;
     let mut rows: Vec<Vec<Value<'_>>> = Vec::new();
     let mut queues: BTreeMap<DeviceSn, (UserSn, &str, i64, i64)> = BTreeMap::new();
+    let mut to_servers = Vec::new();
     for send in new {
         let position = tx.next_position().await?;
+        to_servers.extend(send.to_servers.iter().map(|edu| (position, edu)));
         for message in &send.messages {
             let NewToDeviceMessage { device_sn, user_sn, device_id, event } = message;
             let key = [(*device_sn).into(), (*user_sn).into(), device_id.into()];
@@ -168,6 +173,7 @@ pub(crate) async fn write_sent(tx: &mut Tx, sends: &[&ToDeviceSend]) -> Result<(
         let devices = send.messages.iter().map(|message| (message.user_sn, message.device_sn)).collect();
         tx.publish(LogEntry::Devices { position, devices, change: DeviceChange::Messages });
     }
+    to_device_outbox::write(tx, &to_servers).await?;
     // A device that was deleted meanwhile gets nothing.
     let insert = "INSERT INTO to_device_messages (device_sn, position, event) SELECT d.device_sn, r.position, r.event \
                   FROM ROWS(device_sn, user_sn, device_id, position, event) r JOIN devices d \

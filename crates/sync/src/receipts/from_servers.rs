@@ -82,12 +82,12 @@ impl Receipts {
         let mut receipts = Vec::new();
         for event_id in event_ids.iter().take(MAX_RECEIPTS) {
             let found = async {
-                let event = self.event(room_sn, event_id).await?;
+                let Some(event) = self.event(room_sn, event_id).await? else { return Ok(None) };
                 let thread = self.thread(room_sn, &event, data.thread_id.as_deref()).await?;
-                Ok(NewReceipt { received_at, ..self.receipt(ReceiptType::Read, thread, &event) })
+                Ok(Some(NewReceipt { received_at, ..self.receipt(ReceiptType::Read, thread, &event) }))
             };
             match found.await {
-                Ok(receipt) => receipts.push(receipt),
+                Ok(receipt) => receipts.extend(receipt),
                 Err(ReceiptError::Storage(error)) => return Err(error),
                 Err(error) => tracing::debug!(%error, "a receipt of another server was left out"),
             }
