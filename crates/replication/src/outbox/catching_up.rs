@@ -36,7 +36,7 @@ impl Outbox {
         };
         let pdus: Vec<_> = events.filter_map(pdu).collect();
         if !pdus.is_empty() {
-            self.send(server, &pdus).await?;
+            self.send(server, &pdus, &[]).await?;
         }
         Ok(sent_up_to)
     }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use storage::StorageError;
 
 use super::Outbox;
-use super::destination::OutgoingPdu;
+use super::destination::{Batch, MAX_EDUS, OutgoingPdu};
 use super::state::Work;
 use super::transaction::Transaction;
 
@@ -61,8 +61,8 @@ impl Outbox {
             let work = self.state.lock().work(&server);
             let sent = match work {
                 None => return,
-                Some(Work::Send(pdus)) => {
-                    self.send(&server, &pdus).await.inspect(|()| self.state.lock().arrived(&server))
+                Some(Work::Send(batch)) => {
+                    self.send_batch(&server, batch).await.inspect(|()| self.state.lock().arrived(&server))
                 }
                 Some(Work::CatchUp { after, until }) => {
                     if let Some(again_at) = self.parts.reachability.paused_until(&server).await {
@@ -91,12 +91,44 @@ impl Outbox {
         self.parts.reachability.paused_until(server).await.map_or(soon, |paused_until| paused_until.max(soon))
     }
 
+    /// Sends one transaction, with messages to devices if there are any: these are removed once they have arrived.
+    async fn send_batch(&self, server: &OwnedServerName, batch: Batch) -> Result<(), NotSent> {
+        let Batch { pdus, mut edus, has_messages } = batch;
+        if !has_messages {
+            return self.send(server, &pdus, &edus).await;
+        }
+        let database = &self.parts.database;
+        let server_sn = self.parts.interned.server(server.as_str()).await?;
+        let limit = MAX_EDUS.saturating_sub(edus.len());
+        let messages = database.to_device_for_server(server_sn, i64::try_from(limit).unwrap_or(i64::MAX)).await?;
+        let last = messages.last().map(|(position, _)| *position);
+        let is_all = messages.len() < limit;
+        edus.extend(messages.into_iter().map(|(_, edu)| edu));
+        if pdus.is_empty() && edus.is_empty() {
+            return Ok(());
+        }
+        self.send(server, &pdus, &edus).await?;
+        if let Some(last) = last {
+            database.remove_to_device_for_server(server_sn, last).await?;
+        }
+        if !is_all {
+            // This one is served already.
+            self.state.lock().expect_messages(std::slice::from_ref(server));
+        }
+        Ok(())
+    }
+
     /// Sends one transaction. A destination that refuses it for good is not sent it again.
-    pub(super) async fn send(&self, server: &OwnedServerName, pdus: &[Arc<OutgoingPdu>]) -> Result<(), NotSent> {
+    pub(super) async fn send(
+        &self,
+        server: &OwnedServerName,
+        pdus: &[Arc<OutgoingPdu>],
+        edus: &[Bytes],
+    ) -> Result<(), NotSent> {
         let number = self.transactions.fetch_add(1, Ordering::Relaxed);
         let uri = format!("/_matrix/federation/v1/send/{:x}-{number}", self.process);
         let now = self.parts.clock.now();
-        let transaction = Transaction { origin: &self.parts.server_name, now, pdus };
+        let transaction = Transaction { origin: &self.parts.server_name, now, pdus, edus };
         let outgoing = Outgoing {
             method: Method::PUT,
             server,
