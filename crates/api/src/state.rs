@@ -28,6 +28,7 @@ use encryption::to_device::ToDevice;
 use federation::{Gate, OwnKeys, ServerKeys};
 use homeserver_core::Identity;
 use media::ContentRepository;
+use replication::backfill::Backfill;
 use replication::memberships::SharedMemberships;
 use replication::outbox::Outbox;
 use replication::receiving::Receiving;
@@ -194,6 +195,8 @@ components! {
 
     /// Rooms that are shared with other servers.
     replication: ReplicationComponents {
+        /// Fetches the past of rooms.
+        backfill: Arc<Backfill>,
         /// Sends events to other servers, unless this one talks to none.
         outbox: Option<Arc<Outbox>>,
         /// Takes in what other servers send.

@@ -12,6 +12,7 @@ mod send;
 pub(crate) mod startup;
 mod sync_incremental;
 mod sync_initial;
+mod sync_large_rooms;
 mod sync_one_room;
 mod versions;
 
@@ -23,7 +24,7 @@ use crate::measurement::Measurement;
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
-    /// Everything below
+    /// Everything below but `sync-large-rooms`
     All,
     /// The cheapest request there is, 32 at once
     Versions,
@@ -37,6 +38,8 @@ pub(crate) enum Scenario {
     SyncInitial,
     /// First sync of a user in one room of 10 and of 300 members
     SyncOneRoom,
+    /// First sync of a user in 100 rooms of 5,000 members, which join first: takes long to prepare (needs --server-pid)
+    SyncLargeRooms,
     /// Next sync of a user in 1, 10, 100, 200, 1,000 rooms
     SyncIncremental,
     /// 5,000 events back in pages of 100
@@ -79,7 +82,8 @@ impl Scenario {
         if asked.is_empty() || asked.contains(&Self::All) {
             return Self::EVERY.to_vec();
         }
-        Self::EVERY.into_iter().filter(|scenario| asked.contains(scenario)).collect()
+        let every = Self::EVERY.into_iter().chain([Self::SyncLargeRooms]);
+        every.filter(|scenario| asked.contains(scenario)).collect()
     }
 
     /// Prepares and measures it on one server.
@@ -92,6 +96,7 @@ impl Scenario {
             Self::Fanout => fanout::run(context).await,
             Self::SyncInitial => sync_initial::run(context).await,
             Self::SyncOneRoom => sync_one_room::run(context).await,
+            Self::SyncLargeRooms => sync_large_rooms::run(context).await,
             Self::SyncIncremental => sync_incremental::run(context).await,
             Self::Messages => messages::run(context).await,
             Self::Download => download::run(context).await,
@@ -109,8 +114,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_is_every_scenario_but_all() {
-        assert_eq!(Scenario::expand(&[Scenario::All]).len(), Scenario::value_variants().len() - 1);
+    fn all_is_every_scenario_but_itself_and_the_longest() {
+        assert_eq!(Scenario::expand(&[Scenario::All]).len(), Scenario::value_variants().len() - 2);
+        assert_eq!(Scenario::expand(&[Scenario::SyncLargeRooms]), [Scenario::SyncLargeRooms]);
         assert_eq!(Scenario::expand(&[]), Scenario::expand(&[Scenario::All]));
     }
 

@@ -193,8 +193,8 @@ fn cost(entry: &LogEntry) -> u64 {
         LogEntry::AccountData { .. }
         | LogEntry::Account { .. }
         | LogEntry::RoomForgotten { .. }
-        | LogEntry::Forward { .. }
         | LogEntry::RemoteMembership { .. }
+        | LogEntry::Forward { .. }
         | LogEntry::Media { .. }
         | LogEntry::Devices { .. }
         | LogEntry::DeviceList { .. }

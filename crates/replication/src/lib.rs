@@ -2,8 +2,10 @@
 //!
 //! [`requests`] are the requests to other servers about rooms, each with its types and its limits. With them [`memberships`] lets users of
 //! this server into rooms of others, and out of them; [`resident`] does for others what they need to get into rooms that this server
-//! is in. [`receiving`] takes in what other servers send of rooms, and fetches what is missing of it. [`outbox`] sends them what happens here.
+//! is in. [`outbox`] sends others what happens in rooms. [`receiving`] takes in what other servers send of rooms, and fetches what is
+//! missing of it; [`backfill`] fetches the past for clients that read back that far.
 
+pub mod backfill;
 pub mod edus;
 pub mod memberships;
 pub mod outbox;

@@ -52,6 +52,8 @@ pub struct GapFilling {
     pub room_sn: RoomSn,
     /// The gap, as it was when the events were asked for.
     pub gap: Gap,
+    /// The place of the first event if it is not next to the gap's end. Then the gap stays, up to the events.
+    pub detached_at: Option<TimelineOrder>,
     /// The events, the newest first.
     pub events: Vec<FetchedEvent>,
     /// Those of the gap's frontier whose previous events are still missing.
@@ -81,12 +83,12 @@ async fn fill(tx: &mut Tx, filling: &GapFilling) -> Result<bool, StorageError> {
     if heads.get(room_sn).is_none_or(WriterHead::is_purged) {
         return Err(StorageError::Unavailable(format!("room {room_sn} is being removed")));
     }
-    let sql = "UPDATE room_gaps SET frontier = '' WHERE room_sn = $1 AND timeline_order = $2 AND frontier = $3";
     let known = list(&gap.frontier);
-    if tx.execute(sql, params![*room_sn, gap.order, &known]).await? == 0 {
+    let rest = if filling.detached_at.is_some() { known.as_str() } else { "" };
+    let sql = "UPDATE room_gaps SET frontier = $4 WHERE room_sn = $1 AND timeline_order = $2 AND frontier = $3";
+    if tx.execute(sql, params![*room_sn, gap.order, &known, rest]).await? == 0 {
         return Ok(false);
     }
-    let mut orders = (1..).map(|back| TimelineOrder(gap.order.0.saturating_sub(back)));
     let mut frontier = filling.kept_frontier.clone();
     let (mut inserted, mut placed) = (Vec::with_capacity(new), Vec::new());
     let mut last = gap.order;
@@ -95,7 +97,7 @@ async fn fill(tx: &mut Tx, filling: &GapFilling) -> Result<bool, StorageError> {
             Some(sn) => sn,
             None => EventSn(tx.next_position().await?.0),
         };
-        last = orders.next().unwrap_or(last);
+        last = if last == gap.order { filling.detached_at.unwrap_or(last.before()) } else { last.before() };
         frontier.extend(event.follows_gap.then_some(sn));
         match event.stored {
             Some(_) => placed.push(event.placed(sn, last)),

@@ -30,6 +30,27 @@ impl Database {
         self.query_optional(sql, params![room_sn, until], read_gap).await
     }
 
+    /// Where events of a room are missing, the last first, up to `limit` of them.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn gaps(&self, room_sn: RoomSn, limit: i64) -> Result<Vec<Gap>, StorageError> {
+        let sql = "SELECT timeline_order, frontier FROM room_gaps WHERE room_sn = $1 AND frontier <> '' \
+                   ORDER BY timeline_order DESC LIMIT $2";
+        self.query(sql, params![room_sn, limit], read_gap).await
+    }
+
+    /// A place for an event in a gap, with room for others on both sides.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn place_in(&self, room_sn: RoomSn, gap: &Gap) -> Result<TimelineOrder, StorageError> {
+        let lowest = TimelineOrder(gap.order.0.saturating_sub(TimelineOrder::PLACES));
+        let before = self.timeline_backwards(room_sn, lowest, gap.order.before(), 1, None).await?;
+        let lowest = before.first().map_or(lowest, |event| event.order);
+        Ok(TimelineOrder(lowest.0.midpoint(gap.order.0)))
+    }
+
     /// Whether events are missing right before this place.
     ///
     /// # Errors

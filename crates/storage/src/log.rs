@@ -88,15 +88,6 @@ pub enum LogEntry {
         /// The user.
         user_sn: UserSn,
     },
-    /// An event of a user of another server is to be passed on to the other servers of its room. Clients are not shown it.
-    Forward {
-        /// Its position in the log.
-        position: Position,
-        /// The room.
-        room_sn: RoomSn,
-        /// The event.
-        event_sn: EventSn,
-    },
     /// What a user of this server is to a room that the server is not in has changed.
     RemoteMembership {
         /// Its position in the log.
@@ -107,6 +98,15 @@ pub enum LogEntry {
         user_sn: UserSn,
         /// The new membership.
         membership: Membership,
+    },
+    /// An event of a user of another server is to be passed on to the other servers of its room. Clients are not shown it.
+    Forward {
+        /// Its position in the log.
+        position: Position,
+        /// The room.
+        room_sn: RoomSn,
+        /// The event.
+        event_sn: EventSn,
     },
     /// What is stored of media was changed or removed. Clients are not shown it.
     Media {
@@ -176,8 +176,8 @@ impl LogEntry {
             | Self::StateKnown { position, .. }
             | Self::Account { position, .. }
             | Self::RoomForgotten { position, .. }
-            | Self::Forward { position, .. }
             | Self::RemoteMembership { position, .. }
+            | Self::Forward { position, .. }
             | Self::Media { position, .. }
             | Self::Devices { position, .. }
             | Self::DeviceList { position, .. } => *position,

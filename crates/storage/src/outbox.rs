@@ -248,12 +248,9 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
-    pub async fn forward_event(&self, event_id: String) -> Result<(), StorageError> {
-        let find = "SELECT event_sn, room_sn FROM events WHERE event_id = $1";
+    pub async fn forward_event(&self, room_sn: RoomSn, event_sn: EventSn) -> Result<(), StorageError> {
         let sql = "INSERT INTO forwarded_events (position, room_sn, event_sn) VALUES ($1, $2, $3)";
         self.write(async move |tx| {
-            let found = tx.query_optional(find, params![&event_id], |row| Ok((row.get(0)?, row.get(1)?))).await?;
-            let Some((event_sn, room_sn)): Option<(EventSn, RoomSn)> = found else { return Ok(()) };
             let position = tx.next_position().await?;
             tx.execute(sql, params![position, room_sn, event_sn]).await?;
             tx.publish(LogEntry::Forward { position, room_sn, event_sn });

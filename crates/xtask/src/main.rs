@@ -1,8 +1,9 @@
-//! The tasks of the project, runnable by anyone with a checkout: `cargo xtask test`, `ci`, `bench` and `deb`.
+//! The tasks of the project, runnable by anyone with a checkout: `cargo xtask test`, `ci`, `bench`, `interop` and `deb`.
 
 mod bench;
 mod ci;
 mod deb;
+mod interop;
 mod lints;
 mod postgres;
 mod process;
@@ -24,6 +25,7 @@ cargo xtask bench --compare REV [OPTIONS]        whether the hot paths got slowe
     [--rounds N] [--time-percent P] [--instructions-percent P] [--only-time | --only-instructions]
     [--profile NAME]
 cargo xtask bench --compare-programs BEFORE AFTER [OPTIONS]   the same of two builds of hot-paths
+cargo xtask interop [--version V]… [SCENARIO]…   this server and Synapse (installed from PyPI), with people on both
 cargo xtask deb                                  a Debian package; needs cargo-deb";
 
 /// The exit code shells expect of a program that SIGINT ended.
@@ -52,6 +54,7 @@ fn run() -> anyhow::Result<bool> {
         "ci" if rest.is_empty() => ci::run(&supervisor),
         "ci" => bail!("`cargo xtask ci` takes no arguments"),
         "bench" => bench::run(&supervisor, &rest),
+        "interop" => interop::run(&supervisor, &rest),
         "deb" if rest.is_empty() => deb::run(&supervisor),
         "deb" => bail!("`cargo xtask deb` takes no arguments"),
         "help" | "--help" | "-h" => {

@@ -134,10 +134,11 @@ fn changing_rooms(routes: Paths) -> Paths {
 }
 
 fn reading_rooms(routes: Paths) -> Paths {
-    use rooms::{context, event, joined_members, joined_rooms, members, messages, state_get};
+    use rooms::{context, event, joined_members, joined_rooms, members, messages, state_get, timestamp_to_event};
     routes
         .v3("/joined_rooms", get(joined_rooms::joined_rooms))
         .v3("/rooms/{roomId}/messages", get(messages::messages))
+        .v1("/rooms/{roomId}/timestamp_to_event", get(timestamp_to_event::timestamp_to_event))
         .v3("/rooms/{roomId}/context/{eventId}", get(context::context))
         .v3("/rooms/{roomId}/event/{eventId}", get(event::event))
         .v3("/rooms/{roomId}/members", get(members::members))

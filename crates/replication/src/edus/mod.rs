@@ -6,7 +6,6 @@
 //! <https://spec.matrix.org/v1.19/server-server-api/#edus>
 
 pub mod outbound;
-pub mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -8,10 +8,9 @@ use ruma::OwnedServerName;
 use storage::{Due, StorageError};
 
 use super::Outbox;
-use super::destination::{MAX_PDUS, OutgoingPdu};
+use super::destination::{MAX_EDUS, MAX_PDUS, OutgoingPdu};
 use super::following::pdu_json;
 use super::sending::NotSent;
-use crate::edus::waiting::MAX_EDUS;
 
 /// A destination that has missed more events is sent the newest one of each room: it asks for the others if it wants them.
 const MANY: usize = 500;

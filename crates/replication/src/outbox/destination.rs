@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use homeserver_core::{Position, Timestamp};
+use homeserver_core::Position;
 
-use crate::edus::outbound::OutboundEdu;
-use crate::edus::waiting::WaitingEdus;
+use super::waiting_edus::WaitingEdus;
+use crate::edus::outbound::EduSubject;
 
 /// Events that wait in memory for one destination. When there are more, it is behind.
 const MAX_WAITING: usize = 200;
@@ -15,6 +15,8 @@ const MAX_WAITING: usize = 200;
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid>
 pub(super) const MAX_PDUS: usize = 50;
+/// The most EDUs of one transaction.
+pub(super) const MAX_EDUS: usize = 100;
 
 /// An event that is to be sent.
 #[derive(Clone, Debug)]
@@ -25,13 +27,13 @@ pub(super) struct OutgoingPdu {
     pub(super) json: Bytes,
 }
 
-/// What is sent with one transaction.
+/// What one transaction has.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(super) struct Batch {
     pub(super) pdus: Vec<Arc<OutgoingPdu>>,
     pub(super) edus: Vec<Bytes>,
-    /// Whether messages to devices wait in the database.
-    pub(super) with_messages: bool,
+    /// Whether messages to devices may wait in the database.
+    pub(super) has_messages: bool,
 }
 
 /// One server that is sent something.
@@ -39,14 +41,11 @@ pub(super) struct Load {
 pub(super) struct Destination {
     progress: Progress,
     waiting: VecDeque<Arc<OutgoingPdu>>,
+    edus: WaitingEdus,
+    /// Whether messages to devices may wait for it in the database.
+    has_messages: bool,
     /// The first event of the transaction that is under way.
     under_way: Option<Position>,
-    /// What is not sent later if it is not sent now.
-    edus: WaitingEdus,
-    /// Until then nothing is added to these: the destination was not reached.
-    unreached_until: Timestamp,
-    /// Whether messages to devices wait for it in the database.
-    has_messages: bool,
     /// Whether a task sends what there is.
     pub(super) is_served: bool,
 }
@@ -65,17 +64,16 @@ impl Destination {
         Self {
             progress: Progress::Live,
             waiting: VecDeque::new(),
-            under_way: None,
             edus: WaitingEdus::default(),
-            unreached_until: Timestamp(0),
             has_messages: false,
+            under_way: None,
             is_served: false,
         }
     }
 
     /// One that has everything up to that position.
     pub(super) fn behind(sent_up_to: Position) -> Self {
-        Self { progress: Progress::Behind(sent_up_to), ..Self::live() }
+        Self { progress: Progress::Behind(sent_up_to), has_messages: true, ..Self::live() }
     }
 
     /// Up to where it has everything, if it is behind.
@@ -99,44 +97,36 @@ impl Destination {
         let is_full = self.waiting.len() >= MAX_WAITING;
         self.waiting.push_back(pdu);
         if is_full {
-            self.fall_behind();
+            let sent_up_to = self.before_unsent();
+            self.fall_behind(sent_up_to.unwrap_or(Position::START));
         }
         is_full
     }
 
-    /// Adds an EDU. One that is behind, or was not reached a moment ago, is not sent it. Returns whether it was added.
-    pub(super) fn push_edu(&mut self, edu: &OutboundEdu, now: Timestamp) -> bool {
-        let is_sent = self.progress == Progress::Live && now >= self.unreached_until;
-        if is_sent {
-            self.edus.push(edu);
+    /// Adds an EDU, unless it is behind: it is told soon enough what holds by then.
+    pub(super) fn push_edu(&mut self, subject: &EduSubject, json: &Bytes) {
+        if self.progress == Progress::Live {
+            self.edus.push(subject, json);
         }
-        is_sent
     }
 
-    /// Messages to devices wait for it in the database.
-    pub(super) fn has_messages(&mut self) {
+    /// There are messages to devices for it in the database.
+    pub(super) fn expect_messages(&mut self) {
         self.has_messages = true;
     }
 
-    /// Whether something is to be sent that is not in memory.
-    pub(super) fn is_waited_for(&self) -> bool {
-        self.has_messages || self.progress != Progress::Live
-    }
-
     /// What the next transaction has, which is under way from now on; `None` if there is nothing.
-    pub(super) fn take(&mut self) -> Option<Load> {
+    pub(super) fn take(&mut self) -> Option<Batch> {
+        if self.waiting.is_empty() && self.edus.is_empty() && !self.has_messages {
+            return None;
+        }
         let count = self.waiting.len().min(MAX_PDUS);
         let pdus: Vec<_> = self.waiting.drain(..count).collect();
         self.under_way = pdus.first().map(|pdu| pdu.position);
-        let load = Load { pdus, edus: self.edus.take(), with_messages: std::mem::take(&mut self.has_messages) };
-        let is_empty = load.pdus.is_empty() && load.edus.is_empty() && !load.with_messages;
-        (!is_empty).then_some(load)
-    }
-
-    /// It was not reached, and is not tried before that time.
-    pub(super) fn failed(&mut self, again_at: Timestamp) {
-        self.fall_behind();
-        self.unreached_until = again_at;
+        let has_messages = std::mem::take(&mut self.has_messages);
+        // Messages have the rest of the places.
+        let edus = self.edus.take(if has_messages { MAX_EDUS / 2 } else { MAX_EDUS });
+        Some(Batch { pdus, edus, has_messages })
     }
 
     /// The transaction that was under way has arrived.
@@ -150,14 +140,15 @@ impl Destination {
         Some(Position(first.0.saturating_sub(1)))
     }
 
-    /// From now on, what it does not have is read from the log.
-    pub(super) fn fall_behind(&mut self) {
-        if let (Progress::Live, Some(sent_up_to)) = (self.progress, self.before_unsent()) {
-            self.progress = Progress::Behind(sent_up_to);
+    /// From now on, what it does not have is read from the log. If nothing waits in memory, it has everything up to `position`.
+    pub(super) fn fall_behind(&mut self, position: Position) {
+        if self.progress == Progress::Live {
+            self.progress = Progress::Behind(self.before_unsent().unwrap_or(position));
         }
         self.waiting = VecDeque::new();
-        self.under_way = None;
         self.edus = WaitingEdus::default();
+        self.has_messages = true;
+        self.under_way = None;
     }
 
     /// It has everything up to that position.
@@ -175,10 +166,7 @@ impl Destination {
 
 #[cfg(test)]
 mod tests {
-    use homeserver_core::UserSn;
-
     use super::*;
-    use crate::edus::outbound::EduSubject;
 
     fn pdu(position: i64) -> Arc<OutgoingPdu> {
         Arc::new(OutgoingPdu { position: Position(position), json: Bytes::new() })
@@ -189,15 +177,13 @@ mod tests {
         let mut destination = Destination::live();
         assert!((1..=60).all(|position| !destination.push(pdu(10 * position))));
         assert_eq!(destination.before_unsent(), Some(Position(9)));
-        let pdus = |load: Option<Load>| load.map_or(0, |load| load.pdus.len());
-        assert_eq!(pdus(destination.take()), MAX_PDUS);
+        assert_eq!(destination.take().unwrap().pdus.len(), MAX_PDUS);
         assert_eq!(destination.before_unsent(), Some(Position(9)), "it has not arrived");
         destination.arrived();
         assert_eq!(destination.before_unsent(), Some(Position(509)));
-        assert_eq!(pdus(destination.take()), 10);
-        assert!(destination.take().is_none());
+        assert_eq!(destination.take().unwrap().pdus.len(), 10);
         destination.push(pdu(900));
-        destination.fall_behind();
+        destination.fall_behind(Position(950));
         assert_eq!((destination.sent_up_to(), destination.waiting()), (Some(Position(509)), 0));
         destination.push(pdu(1_000));
         assert_eq!((destination.sent_up_to(), destination.waiting()), (Some(Position(509)), 0));
@@ -205,32 +191,6 @@ mod tests {
         assert_eq!(destination.sent_up_to(), Some(Position(1_000)));
         destination.go_live();
         assert_eq!((destination.sent_up_to(), destination.before_unsent()), (None, None));
-    }
-
-    #[test]
-    fn a_destination_that_is_not_reached_is_sent_no_edus() {
-        let mut destination = Destination::live();
-        let edu = OutboundEdu { subject: EduSubject::Presence(UserSn(1)), rooms: Vec::new(), json: Bytes::new() };
-        assert!(destination.push_edu(&edu, Timestamp(5)));
-        destination.failed(Timestamp(100));
-        assert!(destination.take().is_none() && !destination.push_edu(&edu, Timestamp(99)));
-        assert!(destination.push_edu(&edu, Timestamp(100)));
-        assert_eq!(destination.take().unwrap().edus.len(), 1);
-        destination.push(pdu(10));
-        destination.fall_behind();
-        assert!(!destination.push_edu(&edu, Timestamp(200)), "it is behind");
-    }
-
-    #[test]
-    fn messages_to_devices_are_fetched_once_and_again_after_a_failure() {
-        let mut destination = Destination::live();
-        destination.has_messages();
-        assert!(destination.is_waited_for());
-        assert!(destination.take().unwrap().with_messages);
-        assert!(!destination.is_waited_for() && destination.take().is_none());
-        destination.has_messages();
-        destination.failed(Timestamp(100));
-        assert!(destination.is_waited_for());
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use homeserver_core::Position;
 use ruma::{OwnedServerName, ServerName};
 use storage::{Engine, Lease, StorageError};
 use tokio::sync::broadcast::error::RecvError;
@@ -71,7 +70,7 @@ impl Outbox {
         tracing::info!("another node sends to other servers");
     }
 
-    async fn begin(self: &Arc<Self>, ended: CancellationToken) -> Result<(), StorageError> {
+    async fn begin(&self, ended: CancellationToken) -> Result<(), StorageError> {
         let database = &self.parts.database;
         let (head, behind) = (database.outbox_head().await?, database.destinations_behind().await?);
         let named = behind.into_iter().filter_map(|(name, at)| Some((ServerName::parse(name).ok()?, at)));
@@ -83,7 +82,7 @@ impl Outbox {
         let mut state = State::begin(ended, head, behind);
         state.due = due;
         *self.state.lock() = state;
-        self.hand_messages(Position::START, Position(i64::MAX)).await
+        Ok(())
     }
 
     /// Ends when the duty has been lost.

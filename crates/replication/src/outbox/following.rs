@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use homeserver_core::{Position, RoomSn};
 use room_engine::{RoomVersion, join};
 use ruma::{OwnedServerName, RoomId, ServerName};
 use serde::Deserialize;
-use storage::{DeviceChange, Due, LogEntry, Membership, OutgoingEvent, StorageError};
+use storage::{Due, LogEntry, Membership, OutgoingEvent, StorageError};
 
 use super::Outbox;
 use super::destination::OutgoingPdu;
@@ -24,17 +25,6 @@ struct Candidate {
     due: Due,
     /// Whether it may have ended a membership.
     may_be_end: bool,
-}
-
-/// What is to be sent of a part of the log.
-struct Found {
-    events: Vec<Candidate>,
-    /// Entries that destinations are told of while they are reached.
-    ephemeral: Vec<LogEntry>,
-    /// Whether there may be messages to devices.
-    has_messages: bool,
-    /// Up to where that is all.
-    covered: Position,
 }
 
 /// The part of a member event that says what a user is to the room.
@@ -67,7 +57,9 @@ impl Outbox {
             if from >= until {
                 return Ok(());
             }
-            let Found { events, ephemeral, has_messages, covered } = self.due(from, until).await?;
+            let (events, covered) = self.due(from, until).await?;
+            // Before the position moves on: what was sent up to it is found by this look, or by the next.
+            self.hand_over_messages(covered).await?;
             // A destination that catches up must know that something is about to be added.
             self.state.lock().target = covered;
             for batch in events.chunks(AT_ONCE) {
@@ -76,45 +68,61 @@ impl Outbox {
                     to_serve.into_iter().for_each(|server| self.spawn(server));
                 }
             }
-            for entry in &ephemeral {
-                self.hand_edu(entry).await?;
-            }
-            if has_messages {
-                self.hand_messages(from, covered).await?;
-            }
             self.state.lock().position = covered;
+            self.hand_over_edus(from, covered).await?;
         }
     }
 
-    /// Hands what other servers are sent of an entry, and what is not an event, to the destinations.
-    async fn hand_edu(self: &Arc<Self>, entry: &LogEntry) -> Result<(), StorageError> {
-        let Some(edu) = self.parts.edus.of(entry).await? else { return Ok(()) };
-        let mut servers = BTreeSet::new();
-        for room_sn in &edu.rooms {
-            servers.extend(self.parts.room_servers.of(*room_sn).await?);
+    /// Tells destinations of messages to devices that wait for them.
+    async fn hand_over_messages(self: &Arc<Self>, until: Position) -> Result<(), StorageError> {
+        if !self.has_messages.swap(false, Ordering::AcqRel) {
+            return Ok(());
         }
-        let servers: Vec<_> = servers.iter().filter_map(|server| ServerName::parse(&**server).ok()).collect();
-        let to_serve = self.state.lock().hand_edu(&edu, servers, self.parts.clock.now());
+        // What has arrived is not there any more.
+        let waiting = self.parts.database.servers_with_to_device(Position::START, until).await;
+        let waiting = waiting.inspect_err(|_| self.has_messages.store(true, Ordering::Release))?;
+        let mut servers = Vec::with_capacity(waiting.len());
+        for server_sn in waiting {
+            servers.extend(ServerName::parse(&*self.parts.interned.server_name(server_sn).await?).ok());
+        }
+        let to_serve = self.state.lock().expect_messages(&servers);
         to_serve.into_iter().for_each(|server| self.spawn(server));
         Ok(())
     }
 
-    /// Has messages to devices sent that were written after `from` and up to `until`.
-    pub(super) async fn hand_messages(self: &Arc<Self>, from: Position, until: Position) -> Result<(), StorageError> {
-        for server_sn in self.parts.database.servers_with_to_device(from, until).await? {
-            let name = self.parts.interned.server_name(server_sn).await?;
-            let Ok(server) = ServerName::parse(&*name) else { continue };
-            let is_idle = self.state.lock().has_messages(&server);
-            if is_idle {
-                self.spawn(server);
+    /// Hands over what is in the log beside events. What is not in memory any more is out of date.
+    async fn hand_over_edus(self: &Arc<Self>, from: Position, until: Position) -> Result<(), StorageError> {
+        let mut entries = Vec::new();
+        self.parts.tail.visit(from, until, |entry| {
+            if let LogEntry::Typing { .. }
+            | LogEntry::Receipt(_)
+            | LogEntry::Presence(_)
+            | LogEntry::DeviceList { .. } = entry
+            {
+                entries.push(entry.clone());
             }
+        });
+        for entry in entries {
+            if let Some(room_sn) = entry.room_sn()
+                && self.parts.room_servers.of(room_sn).await?.is_empty()
+            {
+                continue;
+            }
+            let Some(edu) = self.parts.edus.of(&entry).await? else { continue };
+            let mut servers = BTreeSet::new();
+            for room_sn in &edu.rooms {
+                servers.extend(self.parts.room_servers.of(*room_sn).await?);
+            }
+            let servers: Vec<_> = servers.iter().filter_map(|server| ServerName::parse(&**server).ok()).collect();
+            let to_serve = self.state.lock().hand_edu(&edu, &servers);
+            to_serve.into_iter().for_each(|server| self.spawn(server));
         }
         Ok(())
     }
 
-    /// What is to be sent of the log after `from`.
-    async fn due(&self, from: Position, until: Position) -> Result<Found, StorageError> {
-        let (mut events, mut ephemeral, mut has_messages) = (Vec::new(), Vec::new(), false);
+    /// What is to be sent of the log after `from`, and up to where that is all.
+    async fn due(&self, from: Position, until: Position) -> Result<(Vec<Candidate>, Position), StorageError> {
+        let mut events = Vec::new();
         let is_in_memory = self.parts.tail.visit(from, until, |entry| match entry {
             LogEntry::Event(event) => {
                 let due = Due { position: event.sn.position(), event_sn: event.sn, room_sn: event.room_sn };
@@ -125,10 +133,6 @@ impl Outbox {
                 let due = Due { position: *position, event_sn: *event_sn, room_sn: *room_sn };
                 events.push((Candidate { due, may_be_end: true }, None));
             }
-            LogEntry::Devices { change: DeviceChange::Messages, .. } => has_messages = true,
-            LogEntry::Typing { .. } | LogEntry::Receipt(_) | LogEntry::Presence(_) | LogEntry::DeviceList { .. } => {
-                ephemeral.push(entry.clone());
-            }
             _ => {}
         });
         if !is_in_memory {
@@ -137,8 +141,7 @@ impl Outbox {
             let is_all = due.len() < AT_ONCE;
             let covered = due.last().filter(|_| !is_all).map_or(until, |last| last.position);
             let candidates = due.into_iter().map(|due| Candidate { due, may_be_end: true });
-            // What is not kept for good is not found in the database.
-            return Ok(Found { events: candidates.collect(), ephemeral: Vec::new(), has_messages: true, covered });
+            return Ok((candidates.collect(), covered));
         }
         let mut ours = Vec::with_capacity(events.len());
         for (event, sender_sn) in events {
@@ -150,7 +153,7 @@ impl Outbox {
                 ours.push(event);
             }
         }
-        Ok(Found { events: ours, ephemeral, has_messages, covered: until })
+        Ok((ours, until))
     }
 
     fn is_local(&self, user_id: &str) -> bool {

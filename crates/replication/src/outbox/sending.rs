@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use federation::{Outgoing, RequestError};
-use homeserver_core::{Position, ServerSn, Timestamp};
+use homeserver_core::Timestamp;
 use http::{Method, StatusCode};
 use ruma::OwnedServerName;
 use serde::Deserialize;
 use storage::StorageError;
 
 use super::Outbox;
-use super::destination::{Load, OutgoingPdu};
+use super::destination::{Batch, MAX_EDUS, OutgoingPdu};
 use super::state::Work;
 use super::transaction::Transaction;
-use crate::edus::waiting::MAX_EDUS;
 
 /// How long a destination may take for a transaction.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -24,20 +23,6 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// What failed is tried again after this, if nothing says otherwise.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// The most messages to devices in one transaction, and their bytes unless the first one is larger.
-const MAX_MESSAGES: usize = 20;
-const MAX_MESSAGES_BYTES: usize = 4 << 20;
-
-/// Messages to devices of a destination.
-#[derive(Default)]
-struct Messages {
-    edus: Vec<Bytes>,
-    /// The number of the destination, and where in the log the last of them was sent.
-    until: Option<(ServerSn, Position)>,
-    /// Whether there are more.
-    has_more: bool,
-}
 
 /// Why a destination does not have what it was sent.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +61,9 @@ impl Outbox {
             let work = self.state.lock().work(&server);
             let sent = match work {
                 None => return,
-                Some(Work::Send(load)) => self.deliver(&server, load).await,
+                Some(Work::Send(batch)) => {
+                    self.send_batch(&server, batch).await.inspect(|()| self.state.lock().arrived(&server))
+                }
                 Some(Work::CatchUp { after, until }) => {
                     if let Some(again_at) = self.parts.reachability.paused_until(&server).await {
                         self.state.lock().failed(&server, again_at);
@@ -98,53 +85,37 @@ impl Outbox {
         }
     }
 
-    /// Sends what waits for a destination, with messages to devices if there are any.
-    async fn deliver(&self, server: &OwnedServerName, load: Load) -> Result<(), NotSent> {
-        let Load { pdus, mut edus, with_messages } = load;
-        let delivered = async {
-            let room = MAX_EDUS.saturating_sub(edus.len()).min(MAX_MESSAGES);
-            let messages = if with_messages { self.messages(server, room).await? } else { Messages::default() };
-            edus.extend(messages.edus);
-            if !pdus.is_empty() || !edus.is_empty() {
-                self.send(server, &pdus, &edus).await?;
-            }
-            if let Some((server_sn, until)) = messages.until {
-                self.parts.database.remove_to_device_for_server(server_sn, until).await?;
-            }
-            Ok::<bool, NotSent>(messages.has_more)
-        };
-        let delivered = delivered.await;
-        let mut state = self.state.lock();
-        if delivered.as_ref().map_or(with_messages, |has_more| *has_more) {
-            state.has_messages(server);
-        }
-        delivered?;
-        state.arrived(server);
-        Ok(())
-    }
-
-    /// The oldest messages to devices of a destination, at most `limit`.
-    async fn messages(&self, server: &OwnedServerName, limit: usize) -> Result<Messages, StorageError> {
-        let mut messages = Messages::default();
-        let Some(server_sn) = self.parts.interned.find_server(server.as_str()).await? else { return Ok(messages) };
-        let further = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-        let mut bytes = 0;
-        for (position, edu) in self.parts.database.to_device_for_server(server_sn, further).await? {
-            bytes += edu.len();
-            if messages.edus.len() == limit || (bytes > MAX_MESSAGES_BYTES && !messages.edus.is_empty()) {
-                messages.has_more = true;
-                break;
-            }
-            messages.until = Some((server_sn, position));
-            messages.edus.push(edu);
-        }
-        Ok(messages)
-    }
-
     /// When a destination that was not reached is tried again.
     async fn again_at(&self, server: &OwnedServerName) -> Timestamp {
         let soon = self.parts.clock.now().plus(AGAIN_AFTER);
         self.parts.reachability.paused_until(server).await.map_or(soon, |paused_until| paused_until.max(soon))
+    }
+
+    /// Sends one transaction, with messages to devices if there are any: these are removed once they have arrived.
+    async fn send_batch(&self, server: &OwnedServerName, batch: Batch) -> Result<(), NotSent> {
+        let Batch { pdus, mut edus, has_messages } = batch;
+        if !has_messages {
+            return self.send(server, &pdus, &edus).await;
+        }
+        let database = &self.parts.database;
+        let server_sn = self.parts.interned.server(server.as_str()).await?;
+        let limit = MAX_EDUS.saturating_sub(edus.len());
+        let messages = database.to_device_for_server(server_sn, i64::try_from(limit).unwrap_or(i64::MAX)).await?;
+        let last = messages.last().map(|(position, _)| *position);
+        let is_all = messages.len() < limit;
+        edus.extend(messages.into_iter().map(|(_, edu)| edu));
+        if pdus.is_empty() && edus.is_empty() {
+            return Ok(());
+        }
+        self.send(server, &pdus, &edus).await?;
+        if let Some(last) = last {
+            database.remove_to_device_for_server(server_sn, last).await?;
+        }
+        if !is_all {
+            // This one is served already.
+            self.state.lock().expect_messages(std::slice::from_ref(server));
+        }
+        Ok(())
     }
 
     /// Sends one transaction. A destination that refuses it for good is not sent it again.

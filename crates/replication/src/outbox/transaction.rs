@@ -19,11 +19,11 @@ pub(super) struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    /// The body of the request. The PDUs and EDUs in it are copied as they are.
+    /// The body of the request. The PDUs in it are copied as they are.
     pub(super) fn to_json(&self) -> Bytes {
         let Self { origin, now, pdus, edus } = self;
-        let jsons = || pdus.iter().map(|pdu| &pdu.json).chain(edus.iter());
-        let size: usize = jsons().map(|json| json.len() + 1).sum();
+        let texts = || pdus.iter().map(|pdu| &pdu.json).chain(edus.iter());
+        let size: usize = texts().map(|json| json.len() + 1).sum();
         let mut json = Vec::with_capacity(size + origin.as_str().len() + 100);
         // The name of a server needs no escapes.
         json.extend_from_slice(format!(r#"{{"origin":"{origin}","origin_server_ts":{},"pdus":["#, now.0).as_bytes());
@@ -37,12 +37,12 @@ impl Transaction<'_> {
     }
 }
 
-fn push_all<'a>(out: &mut Vec<u8>, jsons: impl Iterator<Item = &'a Bytes>) {
-    for (number, json) in jsons.enumerate() {
+fn push_all<'a>(json: &mut Vec<u8>, texts: impl Iterator<Item = &'a Bytes>) {
+    for (number, text) in texts.enumerate() {
         if number > 0 {
-            out.push(b',');
+            json.push(b',');
         }
-        out.extend_from_slice(json);
+        json.extend_from_slice(text);
     }
 }
 
@@ -67,9 +67,9 @@ mod tests {
             let expected: Vec<Value> = [json!({ "a": 1 }), json!({ "b": "ä" })].into_iter().take(count).collect();
             assert_eq!(read, json!({ "origin": "[::1]:8448", "origin_server_ts": 5, "pdus": expected }));
         }
-        let edus = [Bytes::from_static(b"{}"), Bytes::from_static(br#"{"edu_type":"x"}"#)];
+        let edus = [Bytes::from_static(br#"{"edu_type":"m.typing"}"#)];
         let transaction = Transaction { origin: server_name!("a.example"), now: Timestamp(5), pdus: &[], edus: &edus };
         let read: Value = serde_json::from_slice(&transaction.to_json()).unwrap();
-        assert_eq!((&read["pdus"], &read["edus"]), (&json!([]), &json!([{}, { "edu_type": "x" }])));
+        assert_eq!((&read["pdus"], &read["edus"]), (&json!([]), &json!([{ "edu_type": "m.typing" }])));
     }
 }

@@ -21,7 +21,7 @@ const MAX_STATE_EVENTS: usize = 300_000;
 
 impl Receiving {
     /// The state before an event as the other server tells it, once its events are stored; `None` if it was not told.
-    pub(super) async fn fetch_state(
+    pub(crate) async fn fetch_state(
         &self,
         origin: &OwnedServerName,
         room: &RoomIdentity,
@@ -58,7 +58,7 @@ impl Receiving {
     }
 
     /// Stores the auth events of an event.
-    pub(super) async fn fetch_auth_events(
+    pub(crate) async fn fetch_auth_events(
         &self,
         origin: &OwnedServerName,
         room: &RoomIdentity,

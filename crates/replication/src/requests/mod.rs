@@ -12,6 +12,7 @@ mod public_rooms;
 mod send_join;
 mod splitter;
 mod state;
+mod timestamp_to_event;
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use self::invite::InviteRequest;
 pub use self::public_rooms::PublicRoomsQuery;
 pub use self::send_join::JoinAnswer;
 pub use self::state::{StateIds, WholeState};
+pub use self::timestamp_to_event::ToldEvent;
 
 /// How long another server may take for one answer, unless less time is left.
 const TIMEOUT: Duration = Duration::from_secs(30);

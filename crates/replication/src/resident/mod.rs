@@ -196,8 +196,7 @@ impl Resident {
         let keys = self.0.keys.for_events(&needed, deadline).await;
         match self.0.timeline.receive(room.room_id, &event.to_json(), &keys).await? {
             Reception::Stored(Standing::Accepted, _) => {
-                // The other servers of the room learn of it from this one alone.
-                self.0.database.forward_event(event_id.to_string()).await.map_err(RoomError::from)?;
+                self.pass_on(room, &event).await?;
                 Ok(event)
             }
             Reception::Known(Standing::Accepted) => Ok(event),
@@ -207,6 +206,16 @@ impl Resident {
                 Err(ResidentError::Invalid("It follows events that are not known here.".to_owned()))
             }
             Reception::Dropped(reason) => Err(reason.into()),
+        }
+    }
+
+    /// Has an event of another server sent to all servers in the room, which do not get it from there.
+    async fn pass_on(&self, room: &KnownRoom<'_>, event: &Pdu) -> Result<(), ResidentError> {
+        let database = &self.0.database;
+        let stored = database.graph_events_by_id(room.room_sn, &[event.event_id().to_string()]).await?.pop();
+        match stored {
+            Some(stored) => Ok(database.forward_event(room.room_sn, stored.stored.sn).await?),
+            None => Ok(()),
         }
     }
 

@@ -27,6 +27,8 @@ pub struct Backfill<'a> {
     pub gap: &'a Gap,
     /// The events, in any order.
     pub events: &'a [Bytes],
+    /// Whether they need not lead to the end of the gap. Then it stays, up to the events.
+    pub is_detached: bool,
     /// The states before those of them whose previous events are missing: the IDs of the events, which are all stored.
     pub states: &'a HashMap<OwnedEventId, Vec<OwnedEventId>>,
 }
@@ -36,8 +38,8 @@ pub struct Backfill<'a> {
 pub struct BackfillNeeds {
     /// The events whose previous events are missing, the oldest first: the states before them have to be told.
     pub states_before: Vec<OwnedEventId>,
-    /// Auth events that are not known here.
-    pub auth_events: Vec<OwnedEventId>,
+    /// Auth events that are not known here, by the event that names them.
+    pub auth_events: Vec<(OwnedEventId, Vec<OwnedEventId>)>,
 }
 
 impl Timeline {
@@ -57,21 +59,22 @@ impl Timeline {
     pub async fn needs_of_backfill<K: KeyLookup + Sync + ?Sized>(
         &self,
         room_id: &RoomId,
-        gap: &Gap,
+        (gap, is_detached): (&Gap, bool),
         events: &[Bytes],
         keys: &K,
     ) -> Result<BackfillNeeds, RoomError> {
         let room = self.identity_of(room_id).await?;
-        let graph = self.backward_graph(&room, gap, events, keys).await?;
+        let graph = self.backward_graph(&room, (gap, is_detached), events, keys).await?;
         let mut needs = BackfillNeeds::default();
         for event in &graph.events {
             if graph.follows_gap(event.event()) {
                 needs.states_before.push(event.event().event_id().to_owned());
             }
-            needs.auth_events.extend(event.needed_events().into_iter().filter(|id| !graph.is_stored_or_new(id)));
+            let unknown: Vec<_> = event.needed_events().into_iter().filter(|id| !graph.is_stored_or_new(id)).collect();
+            if !unknown.is_empty() {
+                needs.auth_events.push((event.event().event_id().to_owned(), unknown));
+            }
         }
-        needs.auth_events.sort_unstable();
-        needs.auth_events.dedup();
         Ok(needs)
     }
 
@@ -89,7 +92,7 @@ impl Timeline {
         let room = self.identity_of(room_id).await?;
         // State events have their numbers before the states that they are in.
         self.store_outliers(&room, backfill.events, keys).await?;
-        let graph = self.backward_graph(&room, backfill.gap, backfill.events, keys).await?;
+        let graph = self.backward_graph(&room, (backfill.gap, backfill.is_detached), backfill.events, keys).await?;
         let (judged, chunks) = self.judge_past(&room, &graph, backfill.states).await?;
         let names = self.names_of(judged.iter().map(|judged| &judged.pdu).collect::<Vec<_>>().into_iter()).await?;
         let redacted = self.redacted_before(&room, judged.iter().map(|judged| &judged.pdu)).await?;
@@ -100,25 +103,28 @@ impl Timeline {
             let by = already.map(|already| already.by.0);
             events.push(graph.fetched(judged, kept, by, &names)?);
         }
-        let kept_frontier = graph.kept_frontier(&judged);
+        let kept_frontier = if backfill.is_detached { Vec::new() } else { graph.kept_frontier(&judged) };
         let stored = events.len();
-        if stored == 0 && kept_frontier.len() == backfill.gap.frontier.len() {
+        if stored == 0 && (backfill.is_detached || kept_frontier.len() == backfill.gap.frontier.len()) {
             return Ok(0);
         }
-        let filling = GapFilling { room_sn: room.room_sn, gap: backfill.gap.clone(), events, kept_frontier, chunks };
+        let (room_sn, gap) = (room.room_sn, backfill.gap.clone());
+        let detached_at =
+            if backfill.is_detached { Some(self.database().place_in(room_sn, &gap).await?) } else { None };
+        let filling = GapFilling { room_sn, gap, detached_at, events, kept_frontier, chunks };
         Ok(if self.database().fill_gap(filling).await? { stored } else { 0 })
     }
 
     async fn backward_graph<K: KeyLookup + Sync + ?Sized>(
         &self,
         room: &RoomIdentity,
-        gap: &Gap,
+        (gap, is_detached): (&Gap, bool),
         events: &[Bytes],
         keys: &K,
     ) -> Result<BackwardGraph, RoomError> {
         let verified = self.verify_all(room.version, &room.room_id, events, keys).await?;
         let verified: Vec<VerifiedPdu> = verified.into_iter().flatten().collect();
-        BackwardGraph::load(self.database(), room, gap, verified).await
+        BackwardGraph::load(self.database(), room, (gap, is_detached), verified).await
     }
 }
 

@@ -20,17 +20,18 @@ use storage::{Database, GraphEvent, Interned, Membership, RoomStates};
 use tasks::limits::Limit;
 
 pub use self::history::MissingEvents;
-pub use self::timestamp::TimeDirection;
-pub(crate) use self::timestamp::{LOOKED_AT, answer as answer_at_time, none_at_time};
-use crate::RoomError;
+pub(crate) use self::timestamp::LOOKED_AT;
+pub use self::timestamp::{TimeDirection, answer_at_time, none_at_time};
 use crate::resolving::RoomIdentity;
 use crate::wire::{push_number, push_string};
+use crate::{RoomError, Timeline};
 
 /// Reads rooms for other servers.
 pub struct Serving {
     database: Database,
     interned: Arc<Interned>,
     states: Arc<RoomStates>,
+    timeline: Arc<Timeline>,
     identity: Arc<Identity>,
     clock: Arc<dyn Clock>,
     whole_states: Arc<Limit>,
@@ -50,14 +51,15 @@ impl Serving {
         database: Database,
         interned: Arc<Interned>,
         states: Arc<RoomStates>,
+        timeline: Arc<Timeline>,
         identity: Arc<Identity>,
         clock: Arc<dyn Clock>,
         whole_states: Arc<Limit>,
     ) -> Self {
-        Self { database, interned, states, identity, clock, whole_states }
+        Self { database, interned, states, timeline, identity, clock, whole_states }
     }
 
-    /// Admits servers that are in the room.
+    /// Admits servers that are in the room and that its list does not keep out.
     async fn open(&self, server: &ServerName, room_id: &RoomId) -> Result<ServedRoom, RoomError> {
         let room_sn = self.interned.find_room(room_id.as_str()).await?.ok_or_else(not_in_room)?;
         let head = self.database.room_head(room_sn).await?.ok_or_else(not_in_room)?;
@@ -65,6 +67,9 @@ impl Serving {
         let members = self.database.members_of_server(room_sn, server.as_str()).await?;
         if !members.iter().any(|(_, membership)| *membership == Membership::Join) {
             return Err(not_in_room());
+        }
+        if !self.timeline.admits_server(room_sn, server).await? {
+            return Err(RoomError::Forbidden("The room does not let your server take part.".to_owned()));
         }
         let member_type = self.interned.find_type("m.room.member").await?;
         let mut places = Vec::with_capacity(members.len());

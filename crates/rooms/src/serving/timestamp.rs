@@ -39,19 +39,22 @@ impl Serving {
         for limit in LOOKED_AT {
             let found = self.database.events_from_time(served.room.room_sn, time, is_forwards, limit).await?;
             if let Some(event) = self.first_visible(&served, &found).await? {
-                return Ok(answer(event));
+                return Ok(answer_at_time(event));
             }
         }
         Err(none_at_time())
     }
 }
 
-/// The event as the answer names it.
-pub(crate) fn answer(event: &StoredEvent) -> Vec<u8> {
+/// The answer that names an event.
+#[must_use]
+pub fn answer_at_time(event: &StoredEvent) -> Vec<u8> {
     let answer = json!({ "event_id": event.event_id, "origin_server_ts": event.origin_server_ts.0 });
     answer.to_string().into_bytes()
 }
 
-pub(crate) fn none_at_time() -> RoomError {
+/// The error if there is no event in the direction.
+#[must_use]
+pub fn none_at_time() -> RoomError {
     RoomError::NotFound("There is no event in this direction from the time, or you may not read it.".to_owned())
 }

@@ -16,7 +16,6 @@ mod log;
 mod media;
 mod observing;
 mod operations;
-mod outbox;
 mod rate_limits;
 mod replication;
 mod rooms;
@@ -62,11 +61,10 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let log = LogParts::follow(config, &foundation).await?;
     let accounts = AccountsParts::new(config, &foundation)?;
     let rooms = RoomsParts::new(config, &foundation, &log, &accounts);
-    let outbox = outbox::start(config, &foundation, &log, &federation)?;
     let media = MediaParts::new(config, &foundation, &federation);
     let encryption = encryption::components(&foundation, &log);
     let sync = sync::components(config, &foundation, &log, &encryption).await?;
-    let replication = replication::components(&foundation, &rooms, &federation, (&log, &sync, &encryption), outbox);
+    let replication = replication::components(config, &foundation, &rooms, &federation, (&log, &sync, &encryption))?;
     let operations = OperationsParts::new(config, &foundation, &log);
     jobs::start(config, &foundation, &accounts, &rooms, &media, &replication.receiving).await?;
     let state = ApiState::new(Components {
@@ -77,7 +75,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
         sync,
         media: media.components.clone(),
         federation: federation.components.clone(),
-        replication,
+        replication: replication.clone(),
     });
     let is_federated = config.federation.enabled;
     Ok(Application { state, foundation, operations, log, accounts, rooms, media, federation, is_federated, lock })

@@ -4,25 +4,29 @@ use std::sync::Arc;
 
 use accounts::{asking::Shares, rate_limits::LimitedAction};
 use api::state::{EncryptionComponents, ReplicationComponents, SyncComponents};
+use config::Config;
 use encryption::device_lists::RemoteDeviceLists;
 use replication::{
-    edus::{EduReceiver, EduReceivers},
+    backfill::{Backfill, BackfillParts},
+    edus::{EduReceiver, EduReceivers, outbound::OutboundEdus},
     memberships::{SharedMemberships, SharedMembershipsParts},
-    outbox::Outbox,
+    outbox::{Outbox, OutboxParts},
     receiving::{Receiving, ReceivingParts},
     requests::RoomRequests,
     resident::{Resident, ResidentParts},
 };
+use telemetry::OutboxMetrics;
 
 use super::{federation::FederationParts, foundation::Foundation, log::LogParts, rooms::RoomsParts};
+use crate::StartError;
 
 pub(super) fn components(
+    config: &Config,
     foundation: &Foundation,
     rooms: &RoomsParts,
     federation: &FederationParts,
     (log, sync, encryption): (&LogParts, &SyncComponents, &EncryptionComponents),
-    outbox: Option<Arc<Outbox>>,
-) -> ReplicationComponents {
+) -> Result<ReplicationComponents, StartError> {
     let Foundation { database, interned, identity, clock, rate_limits, heavy_work, .. } = foundation;
     let resident = ResidentParts {
         database: database.clone(),
@@ -58,13 +62,66 @@ pub(super) fn components(
         requests: requests.clone(),
         edus: Arc::new(edu_receivers(foundation, log, sync, encryption)),
     };
-    ReplicationComponents {
-        outbox,
-        receiving: Receiving::new(receiving),
+    let receiving = Receiving::new(receiving);
+    let backfill = BackfillParts {
+        database: database.clone(),
+        interned: interned.clone(),
+        identity: identity.clone(),
+        timeline: rooms.components.timeline.clone(),
+        history: rooms.components.history.clone(),
+        keys: federation.keys.clone(),
+        requests: requests.clone(),
+        receiving: receiving.clone(),
+        shares: Shares::new(LimitedAction::RemoteQueries, rate_limits.clone(), heavy_work.remote_queries.clone()),
+    };
+    Ok(ReplicationComponents {
+        outbox: outbox(config, foundation, log, federation)?,
+        backfill: Arc::new(Backfill::new(backfill)),
+        receiving,
         room_requests: requests,
         resident: Arc::new(Resident::new(resident)),
         shared_memberships,
+    })
+}
+
+/// Begins to send what other servers do not have yet.
+fn outbox(
+    config: &Config,
+    foundation: &Foundation,
+    log: &LogParts,
+    federation: &FederationParts,
+) -> Result<Option<Arc<Outbox>>, StartError> {
+    if !config.federation.enabled {
+        return Ok(None);
     }
+    let metrics = OutboxMetrics::new(&foundation.metrics)?;
+    let parts = OutboxParts {
+        database: foundation.database.clone(),
+        interned: foundation.interned.clone(),
+        tail: log.tail.clone(),
+        room_servers: log.room_servers.clone(),
+        client: federation.client.clone(),
+        reachability: federation.reachability.clone(),
+        clock: foundation.clock.clone(),
+        server_name: foundation.identity.server_name.clone(),
+        edus: OutboundEdus::new(
+            foundation.database.clone(),
+            foundation.interned.clone(),
+            log.user_rooms.clone(),
+            foundation.clock.clone(),
+            foundation.identity.server_name.clone(),
+        ),
+    };
+    let outbox = Outbox::start(parts, &foundation.loops);
+    foundation.metrics.before_reading({
+        let outbox = outbox.clone();
+        move || {
+            let figures = outbox.figures();
+            metrics.set_destinations(figures.destinations, figures.behind, figures.waiting);
+            metrics.set_transactions(figures.transactions, figures.failures);
+        }
+    });
+    Ok(Some(outbox))
 }
 
 /// Who takes what other servers tell beside events.

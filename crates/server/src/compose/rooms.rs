@@ -21,7 +21,7 @@ impl RoomsParts {
     /// The timeline follows the log from here on.
     pub(super) fn new(config: &Config, foundation: &Foundation, log: &LogParts, accounts: &AccountsParts) -> Self {
         let Foundation { database, interned, identity, clock, rate_limits, heavy_work, .. } = foundation;
-        let LogParts { states, ignored_users, tail, .. } = log;
+        let LogParts { states, .. } = log;
         let profiles = &accounts.components.profiles;
         let timeline = Arc::new(Timeline::new(
             database.clone(),
@@ -62,24 +62,7 @@ impl RoomsParts {
         let directory = Directory::new(database.clone(), interned.clone(), timeline.clone(), searching);
         let searching = heavy_work.user_directory_search.clone();
         let user_directory = UserDirectory::new(database.clone(), interned.clone(), rate_limits.clone(), searching);
-        let history = History::new(
-            database.clone(),
-            interned.clone(),
-            states.clone(),
-            clock.clone(),
-            ignored_users.clone(),
-            tail.clone(),
-        );
-        let large_rooms = heavy_work.large_room_state.clone();
-        let serving = Serving::new(
-            database.clone(),
-            interned.clone(),
-            states.clone(),
-            identity.clone(),
-            clock.clone(),
-            large_rooms.clone(),
-        );
-        let room_state = RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone(), large_rooms);
+        let (history, serving, room_state) = readers(foundation, log, &timeline);
         let components = RoomsComponents {
             room_creation: Arc::new(room_creation),
             memberships,
@@ -99,4 +82,30 @@ impl RoomsParts {
     pub(super) fn reconfigure(&self, config: &Config) {
         self.components.room_creation.reconfigure(config.rooms.default_version.clone());
     }
+}
+
+/// What reads rooms, for clients and for other servers.
+fn readers(foundation: &Foundation, log: &LogParts, timeline: &Arc<Timeline>) -> (History, Serving, RoomState) {
+    let Foundation { database, interned, identity, clock, heavy_work, .. } = foundation;
+    let LogParts { states, ignored_users, tail, .. } = log;
+    let history = History::new(
+        database.clone(),
+        interned.clone(),
+        states.clone(),
+        clock.clone(),
+        ignored_users.clone(),
+        tail.clone(),
+    );
+    let large_rooms = heavy_work.large_room_state.clone();
+    let serving = Serving::new(
+        database.clone(),
+        interned.clone(),
+        states.clone(),
+        timeline.clone(),
+        identity.clone(),
+        clock.clone(),
+        large_rooms.clone(),
+    );
+    let room_state = RoomState::new(database.clone(), interned.clone(), states.clone(), clock.clone(), large_rooms);
+    (history, serving, room_state)
 }

@@ -42,10 +42,10 @@ enum WrittenEntry {
     Account(Position, UserSn, bool),
     /// Position, room, user.
     RoomForgotten(Position, RoomSn, UserSn),
-    /// Position, room, event.
-    Forward(Position, RoomSn, EventSn),
     /// Position, room, user and the new membership.
     RemoteMembership(Position, RoomSn, WrittenMembership),
+    /// Position, room, event.
+    Forward(Position, RoomSn, EventSn),
     /// Position, server names and media IDs.
     Media(Position, Vec<(String, String)>),
     /// Position, users with their devices, the code of what has changed.
@@ -116,10 +116,10 @@ impl From<&LogEntry> for WrittenEntry {
             LogEntry::RoomForgotten { position, room_sn, user_sn } => {
                 Self::RoomForgotten(*position, *room_sn, *user_sn)
             }
-            LogEntry::Forward { position, room_sn, event_sn } => Self::Forward(*position, *room_sn, *event_sn),
             LogEntry::RemoteMembership { position, room_sn, user_sn, membership } => {
                 Self::RemoteMembership(*position, *room_sn, written_membership((*user_sn, *membership)))
             }
+            LogEntry::Forward { position, room_sn, event_sn } => Self::Forward(*position, *room_sn, *event_sn),
             LogEntry::Media { position, media } => {
                 let keys = media.iter().map(|key| (key.server_name.clone(), key.media_id.clone()));
                 Self::Media(*position, keys.collect())
@@ -151,11 +151,11 @@ impl WrittenEntry {
             Self::NotificationRules(position, user_sn) => LogEntry::NotificationRules { position, user_sn },
             Self::Account(position, user_sn, has_ended) => LogEntry::Account { position, user_sn, has_ended },
             Self::RoomForgotten(position, room_sn, user_sn) => LogEntry::RoomForgotten { position, room_sn, user_sn },
-            Self::Forward(position, room_sn, event_sn) => LogEntry::Forward { position, room_sn, event_sn },
             Self::RemoteMembership(position, room_sn, membership) => {
                 let (user_sn, membership) = read_membership(membership)?;
                 LogEntry::RemoteMembership { position, room_sn, user_sn, membership }
             }
+            Self::Forward(position, room_sn, event_sn) => LogEntry::Forward { position, room_sn, event_sn },
             Self::Media(position, keys) => {
                 let keys = keys.into_iter().map(|(server_name, media_id)| MediaKey { server_name, media_id });
                 LogEntry::Media { position, media: keys.collect() }

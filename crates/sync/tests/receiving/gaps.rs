@@ -61,7 +61,7 @@ impl Shared {
             let told = before.after.values().map(|pdu| pdu.event_id().to_owned()).collect();
             states.insert(events[0].id().to_owned(), told);
         }
-        let backfill = Backfill { gap, events: &jsons, states: &states };
+        let backfill = Backfill { gap, events: &jsons, is_detached: false, states: &states };
         let server = &self.room.server;
         server.timeline.store_backfilled(&self.room.id, &backfill, &*server.keys).await.unwrap()
     }

@@ -24,6 +24,7 @@ fn serving(server: &Server) -> Serving {
         server.database.clone(),
         server.interned.clone(),
         server.states.clone(),
+        server.timeline.clone(),
         identity,
         Arc::new(FixedClock::new(Timestamp(NOW))),
         Arc::new(Limit::new("whole_states", size, Arc::new(Unobserved))),

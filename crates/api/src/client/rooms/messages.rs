@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use rooms::reading::{Direction, History, MessagesRequest};
+use replication::backfill::Backfill;
+use rooms::reading::{Direction, MessagesRequest};
 use ruma::OwnedRoomId;
 use serde::Deserialize;
 
@@ -37,7 +38,7 @@ pub(crate) async fn messages(
     GuestOrUser(requester): GuestOrUser,
     Path(room_id): Path<OwnedRoomId>,
     Query(parameters): Query<Parameters>,
-    State(history): State<Arc<History>>,
+    State(backfill): State<Arc<Backfill>>,
 ) -> ClientResult<Response> {
     let request = MessagesRequest {
         from: place("from", parameters.from.as_deref())?,
@@ -48,7 +49,7 @@ pub(crate) async fn messages(
         },
         limit: parameters.limit,
         filter: room_event_filter(parameters.filter.as_deref())?,
-        crosses_gaps: true,
+        crosses_gaps: false,
     };
-    Ok(json_bytes(history.messages(&requester, &room_id, &request).await?.json))
+    Ok(json_bytes(backfill.messages(&requester, &room_id, &request).await?.json))
 }

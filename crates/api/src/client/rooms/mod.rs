@@ -19,6 +19,7 @@ pub(super) mod redact;
 pub(super) mod send;
 pub(super) mod state_get;
 pub(super) mod state_put;
+pub(super) mod timestamp_to_event;
 pub(super) mod typing;
 pub(super) mod upgrade;
 mod via;

@@ -29,7 +29,7 @@ impl BackwardGraph {
     pub(super) async fn load(
         database: &Database,
         room: &RoomIdentity,
-        gap: &Gap,
+        (gap, is_detached): (&Gap, bool),
         told: Vec<VerifiedPdu>,
     ) -> Result<Self, RoomError> {
         let mut frontier = Vec::with_capacity(gap.frontier.len());
@@ -50,16 +50,19 @@ impl BackwardGraph {
             }
         }
         let mut graph = Self { events: Vec::new(), stored, frontier, new: HashSet::new() };
-        graph.choose(told);
+        graph.choose(told, is_detached);
         Ok(graph)
     }
 
-    /// Keeps the told events that lead to the frontier and have no place here, in order.
-    fn choose(&mut self, told: Vec<VerifiedPdu>) {
+    /// Keeps the told events that have no place here, in order; unless they are detached, only those that lead to the frontier.
+    fn choose(&mut self, told: Vec<VerifiedPdu>, is_detached: bool) {
         let mut told: HashMap<OwnedEventId, VerifiedPdu> =
             told.into_iter().map(|event| (event.event().event_id().to_owned(), event)).collect();
         told.retain(|event_id, _| !self.has_place(event_id));
-        let mut waiting: Vec<OwnedEventId> = self.frontier.iter().flat_map(|(_, before)| before).cloned().collect();
+        let mut waiting: Vec<OwnedEventId> = match is_detached {
+            true => told.keys().cloned().collect(),
+            false => self.frontier.iter().flat_map(|(_, before)| before).cloned().collect(),
+        };
         while let Some(event_id) = waiting.pop() {
             if let Some(event) = told.get(&event_id)
                 && self.new.insert(event_id)

@@ -1,0 +1,33 @@
+//! Which servers may have the past of a room.
+
+use homeserver_core::RoomSn;
+use rooms::RoomError;
+use ruma::{OwnedServerName, ServerName, UserId};
+use storage::Gap;
+
+use super::Backfill;
+
+/// So many servers are asked one after the other.
+const MAX_CANDIDATES: usize = 5;
+
+impl Backfill {
+    /// Servers to ask, best first: those whose users sent the events after the gap, then those whose users have been in the room.
+    pub(super) async fn candidates(&self, room_sn: RoomSn, gap: &Gap) -> Result<Vec<OwnedServerName>, RoomError> {
+        let frontier: Vec<i64> = gap.frontier.iter().map(|sn| sn.0).collect();
+        let mut users: Vec<Box<str>> = Vec::new();
+        for event in self.parts.database.events(&frontier).await? {
+            users.push((*self.parts.interned.user_id(event.sender_sn).await?).into());
+        }
+        users.extend(self.parts.database.some_joined_users(room_sn).await?);
+        let mut candidates: Vec<OwnedServerName> = Vec::new();
+        for user_id in &users {
+            let Ok(user_id) = UserId::parse(&**user_id) else { continue };
+            let server: &ServerName = user_id.server_name();
+            let is_new = server != self.parts.identity.server_name && !candidates.iter().any(|known| known == server);
+            if is_new && candidates.len() < MAX_CANDIDATES {
+                candidates.push(server.to_owned());
+            }
+        }
+        Ok(candidates)
+    }
+}
