@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use federation::{Outgoing, RequestError};
-use homeserver_core::Timestamp;
+use homeserver_core::{Position, Timestamp};
 use http::{Method, StatusCode};
 use ruma::OwnedServerName;
 use serde::Deserialize;
@@ -23,6 +23,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// What failed is tried again after this, if nothing says otherwise.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// The most messages to devices in one transaction, and their bytes unless the first one is larger.
+const MAX_MESSAGES: usize = 20;
+const MAX_MESSAGES_BYTES: usize = 4 << 20;
 
 /// Why a destination does not have what it was sent.
 #[derive(Debug, thiserror::Error)]
@@ -99,10 +103,11 @@ impl Outbox {
         }
         let database = &self.parts.database;
         let server_sn = self.parts.interned.server(server.as_str()).await?;
-        let limit = MAX_EDUS.saturating_sub(edus.len());
-        let messages = database.to_device_for_server(server_sn, i64::try_from(limit).unwrap_or(i64::MAX)).await?;
+        let limit = MAX_EDUS.saturating_sub(edus.len()).min(MAX_MESSAGES);
+        let mut messages = database.to_device_for_server(server_sn, i64::try_from(limit).unwrap_or(i64::MAX)).await?;
+        let is_all = messages.len() < limit && fit(&messages) == messages.len();
+        messages.truncate(fit(&messages));
         let last = messages.last().map(|(position, _)| *position);
-        let is_all = messages.len() < limit;
         edus.extend(messages.into_iter().map(|(_, edu)| edu));
         if pdus.is_empty() && edus.is_empty() {
             return Ok(());
@@ -155,6 +160,16 @@ impl Outbox {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// How many of the messages fit into a transaction: one at least.
+fn fit(messages: &[(Position, Bytes)]) -> usize {
+    let mut bytes = 0;
+    let fits = messages.iter().take_while(|(_, edu)| {
+        bytes += edu.len();
+        bytes <= MAX_MESSAGES_BYTES
+    });
+    fits.count().max(1).min(messages.len())
 }
 
 /// Whether a transaction that was refused so would be refused again.
