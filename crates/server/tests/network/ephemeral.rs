@@ -141,6 +141,43 @@ on_both_databases! {
         network.shutdown().await;
     }
 
+    async fn keys_are_asked_for_at_the_other_homeserver_and_changes_of_them_told(db: TestDatabase) {
+        let (mut network, alice, bob, _) = shared_room(&db).await;
+        let since = now(&alice).await;
+        let (id, device_id) = (&bob.id, &bob.device_id);
+        let keys = json!({
+            "device_keys": {
+                "user_id": id,
+                "device_id": device_id,
+                "algorithms": ["m.olm.v1.curve25519-aes-sha2"],
+                "keys": { format!("ed25519:{device_id}"): "key", format!("curve25519:{device_id}"): "key" },
+                "signatures": {},
+            },
+            "one_time_keys": { "signed_curve25519:A": { "key": "one", "signatures": {} } },
+        });
+        bob.post(format!("{V3}/keys/upload")).json(&keys).await.ok();
+        let changed = |synced: &Value| {
+            let changed = synced["device_lists"]["changed"].as_array()?;
+            changed.contains(&json!(id)).then_some(())
+        };
+        until(&alice, &since, "Bob's keys have changed", changed).await;
+
+        let wanted = json!({ "device_keys": { id: [], &alice.id: [] } });
+        let answer = alice.post(format!("{V3}/keys/query")).json(&wanted).await.ok();
+        assert_eq!(answer["device_keys"][id][device_id]["keys"], keys["device_keys"]["keys"]);
+        assert_eq!(answer["failures"], json!({}));
+        let claim = json!({ "one_time_keys": { id: { device_id: "signed_curve25519" } } });
+        let claimed = alice.post(format!("{V3}/keys/claim")).json(&claim).await.ok();
+        assert_eq!(claimed["one_time_keys"][id][device_id]["signed_curve25519:A"]["key"], "one");
+        let again = alice.post(format!("{V3}/keys/claim")).json(&claim).await.ok();
+        assert_eq!((&again["one_time_keys"], &again["failures"]), (&json!({}), &json!({})));
+
+        network.get_mut(1).stop().await;
+        let answer = alice.post(format!("{V3}/keys/query")).json(&wanted).await.ok();
+        assert!(answer["failures"]["hs2.test"].is_object() && answer["device_keys"].get(id).is_none(), "{answer}");
+        network.shutdown().await;
+    }
+
     async fn a_server_that_the_room_keeps_out_is_not_listened_to(db: TestDatabase) {
         let (network, alice, bob, room_id) = shared_room(&db).await;
         let open = alice.create_room(&json!({ "preset": "public_chat" })).await;
