@@ -80,7 +80,7 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn remote_members(&self, room_sn: RoomSn) -> Result<HashSet<UserSn>, StorageError> {
+    pub async fn members_told_elsewhere(&self, room_sn: RoomSn) -> Result<HashSet<UserSn>, StorageError> {
         let sql = "SELECT r.user_sn FROM remote_memberships r JOIN memberships m ON m.room_sn = r.room_sn \
                    AND m.user_sn = r.user_sn AND m.event_sn = r.position WHERE r.room_sn = $1";
         Ok(self.query(sql, params![room_sn], |row| row.get(0)).await?.into_iter().collect())

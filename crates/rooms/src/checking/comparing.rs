@@ -154,7 +154,7 @@ impl Stored<'_> {
         let stored: Members = stored.into_iter().map(|(user_sn, membership, sn)| (user_sn, (membership, sn))).collect();
         let in_effects: HashSet<UserSn> =
             effects.iter().filter_map(|effect| effect.membership).map(|(user_sn, _)| user_sn).collect();
-        let remote = self.database.remote_members(self.room.room_sn).await?;
+        let remote = self.database.members_told_elsewhere(self.room.room_sn).await?;
         let is_excused = |user_sn: &UserSn| in_effects.contains(user_sn) || remote.contains(user_sn);
         let mut wrong = Vec::new();
         for (user_sn, (membership, event_sn)) in members {
