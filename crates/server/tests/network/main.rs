@@ -7,6 +7,7 @@
 )]
 
 mod finding;
+mod history;
 mod inviting;
 mod joining;
 mod knocking;
