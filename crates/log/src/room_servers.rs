@@ -99,6 +99,8 @@ impl RoomServers {
         room.loaded
             .get_or_try_init(async || {
                 let stored = self.database.remote_members(room_sn).await?;
+                // Of a room that this server has just joined it may know the servers before it knows the members.
+                let told = self.database.servers_of_partial_room(room_sn).await?;
                 {
                     let mut members = room.members.write();
                     let gone = std::mem::take(&mut members.gone);
@@ -106,6 +108,9 @@ impl RoomServers {
                         if let Some(server) = self.other_server(user_id) {
                             members.add(*user_sn, server);
                         }
+                    }
+                    for server in told.iter().filter(|server| **server != *self.server_name) {
+                        *members.counts.entry(server.as_str().into()).or_default() += 1;
                     }
                 }
                 self.rooms.reweigh(&room_sn);

@@ -67,11 +67,7 @@ impl Names {
     }
 
     /// The numbers of many texts, those without a number being given one, all in one transaction.
-    async fn intern_all(
-        &self,
-        database: &Database,
-        texts: impl Iterator<Item = &str>,
-    ) -> Result<HashMap<Box<str>, i64>, StorageError> {
+    async fn intern_all(&self, database: &Database, texts: Vec<&str>) -> Result<HashMap<Box<str>, i64>, StorageError> {
         let mut numbers = HashMap::new();
         let mut unknown: HashSet<String> = HashSet::new();
         for text in texts {
@@ -168,11 +164,11 @@ impl Interned {
     ///
     /// # Errors
     /// [`StorageError`] if a statement fails.
-    pub async fn intern_all<'a>(
+    pub async fn intern_all(
         &self,
-        users: impl Iterator<Item = &'a str>,
-        types: impl Iterator<Item = &'a str>,
-        keys: impl Iterator<Item = &'a str>,
+        users: Vec<&str>,
+        types: Vec<&str>,
+        keys: Vec<&str>,
     ) -> Result<EventNames, StorageError> {
         let users = self.users.intern_all(&self.database, users).await?;
         let types = self.types.intern_all(&self.database, types).await?;

@@ -81,6 +81,16 @@ impl Database {
         self.query(sql, params![room_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 
+    /// The servers in a room of which not all members are known: those of which another server told, and those of known members.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn servers_of_partial_room(&self, room_sn: RoomSn) -> Result<Vec<String>, StorageError> {
+        let sql = "SELECT s.server_name FROM room_heads h JOIN room_servers r ON r.room_sn = h.room_sn \
+                   JOIN servers s ON s.server_sn = r.server_sn WHERE h.room_sn = $1 AND h.state_whole_since IS NULL";
+        self.query(sql, params![room_sn], |row| row.get(0)).await
+    }
+
     /// The rooms in which a server has or once had members.
     ///
     /// # Errors

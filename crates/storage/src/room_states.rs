@@ -17,7 +17,7 @@ use homeserver_core::{Live, Position, RoomSn};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Database, LogEntry, LogObserver, StorageError, Tx, params};
+use crate::{Database, LogEntry, LogObserver, StorageError, Tx, Value, params};
 
 /// The newest rooms whose state came to be known as a whole, for which it is remembered when: followers of the log that are
 /// behind ask for it.
@@ -252,6 +252,18 @@ impl Tx {
     /// [`StorageError`] if a statement fails.
     pub async fn mark_state_partial(&mut self, room_sn: RoomSn) -> Result<(), StorageError> {
         self.mark_state(room_sn, false).await
+    }
+
+    /// Keeps which servers are in a room whose members are not all known.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn add_room_servers(&mut self, room_sn: RoomSn, servers: &[String]) -> Result<(), StorageError> {
+        let rows: Vec<Vec<Value<'_>>> = servers.iter().map(|name| vec![name.into()]).collect();
+        self.insert_all("servers (server_name) ON CONFLICT DO NOTHING", &rows).await?;
+        let sql = "INSERT INTO room_servers (server_sn, room_sn) SELECT server_sn, $2 FROM servers \
+                   WHERE server_name IN LIST($1) ON CONFLICT DO NOTHING";
+        self.execute(sql, params![servers, room_sn]).await.map(drop)
     }
 
     /// Says in the log that a room's state is known as a whole: written with, and after, the last of the members.

@@ -107,7 +107,7 @@ impl Timeline {
             None => None,
         };
         let is_accepted = standing == Standing::Accepted;
-        let already = self.redacted_before(resolver.room, std::iter::once(pdu)).await?.remove(pdu.event_id());
+        let already = self.redacted_before(resolver.room, &[pdu]).await?.remove(pdu.event_id());
         let pdu = already.as_ref().map_or(pdu, |already| &already.pdu);
         let is_news = is_accepted && context.outlier.is_none();
         let unread = if is_news { self.evaluate_received(resolver.room, pdu).await? } else { Unread::default() };

@@ -21,12 +21,12 @@ pub(super) struct AlreadyRedacted {
 
 impl Timeline {
     /// Which of these events were redacted before they came, and what that leaves of them.
-    pub(super) async fn redacted_before<'a>(
+    pub(super) async fn redacted_before(
         &self,
         room: &RoomIdentity,
-        events: impl Iterator<Item = &'a Pdu>,
+        events: &[&Pdu],
     ) -> Result<HashMap<OwnedEventId, AlreadyRedacted>, RoomError> {
-        let events: HashMap<&str, &Pdu> = events.map(|pdu| (pdu.event_id().as_str(), pdu)).collect();
+        let events: HashMap<&str, &Pdu> = events.iter().map(|pdu| (pdu.event_id().as_str(), *pdu)).collect();
         let ids: Vec<String> = events.keys().map(ToString::to_string).collect();
         let found = self.database().awaited_redactions(room.room_sn, &ids).await?;
         let mut redacted = HashMap::with_capacity(found.len());

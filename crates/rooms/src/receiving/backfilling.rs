@@ -94,8 +94,9 @@ impl Timeline {
         self.store_outliers(&room, backfill.events, keys).await?;
         let graph = self.backward_graph(&room, (backfill.gap, backfill.is_detached), backfill.events, keys).await?;
         let (judged, chunks) = self.judge_past(&room, &graph, backfill.states).await?;
-        let names = self.names_of(judged.iter().map(|judged| &judged.pdu).collect::<Vec<_>>().into_iter()).await?;
-        let redacted = self.redacted_before(&room, judged.iter().map(|judged| &judged.pdu)).await?;
+        let pdus: Vec<&Pdu> = judged.iter().map(|judged| &judged.pdu).collect();
+        let names = self.names_of(&pdus).await?;
+        let redacted = self.redacted_before(&room, &pdus).await?;
         let mut events = Vec::with_capacity(judged.len());
         for judged in judged.iter().rev() {
             let already = redacted.get(judged.pdu.event_id());

@@ -16,9 +16,6 @@ use super::{OutlierReport, Reception};
 use crate::resolving::RoomIdentity;
 use crate::{RoomError, Timeline};
 
-/// So many servers are remembered that may know the rest of a state that is told in part.
-const MAX_SERVERS: usize = 50;
-
 /// A room as another server told of it: the answer to `send_join`.
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid>
@@ -61,7 +58,7 @@ struct CheckedImport {
     batch: JudgedBatch,
     state: ToldPlaces,
     is_partial: bool,
-    /// Servers that may know the rest of a state that is told in part.
+    /// The servers in the room, as far as they were told.
     servers: Vec<OwnedServerName>,
 }
 
@@ -138,7 +135,7 @@ impl Timeline {
         let batch = self.judge_batch(room, events, Some(&create)).await?;
         let is_of_state = |id: &OwnedEventId| batch.evidence.get(id).is_some_and(|event| !event.is_rejected);
         let state = told.into_iter().filter(|(_, id)| is_of_state(id)).collect();
-        let servers = import.servers_in_room.iter().take(MAX_SERVERS).cloned().collect();
+        let servers = import.servers_in_room.clone();
         let is_partial = import.is_partial;
         let checked = CheckedImport { member, verified_member, batch, state, is_partial, servers };
         if !checked.state.values().any(|event_id| *event_id == create) {

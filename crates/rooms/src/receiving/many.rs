@@ -132,7 +132,8 @@ impl Timeline {
             let pdu = room.parse(&event)?;
             known.insert(pdu.event_id().to_owned(), (pdu, event.standing == Standing::Rejected));
         }
-        let redacted = self.redacted_before(room, run.iter().map(|event| event.event())).await?;
+        let pdus: Vec<&Pdu> = run.iter().map(|event| event.event()).collect();
+        let redacted = self.redacted_before(room, &pdus).await?;
         let is_new = |event_id: &EventId| !known.contains_key(event_id) && !redacted.contains_key(event_id);
         let mut states: HashMap<OwnedUserId, AuthState> = HashMap::new();
         let mut accepted = Vec::with_capacity(run.len());

@@ -131,9 +131,9 @@ impl Timeline {
     pub(super) async fn store_batch(&self, room: &RoomIdentity, batch: &JudgedBatch) -> Result<(), RoomError> {
         for ids in batch.new.chunks(STORED_AT_ONCE) {
             let events: Vec<&Evidence> = ids.iter().filter_map(|id| batch.evidence.get(id)).collect();
-            let pdus = || events.iter().map(|event| &event.pdu);
-            let names = self.names_of(pdus()).await?;
-            let redacted = self.redacted_before(room, pdus()).await?;
+            let pdus: Vec<&Pdu> = events.iter().map(|event| &event.pdu).collect();
+            let names = self.names_of(&pdus).await?;
+            let redacted = self.redacted_before(room, &pdus).await?;
             let mut outliers = Vec::with_capacity(events.len());
             for event in &events {
                 let already = redacted.get(event.pdu.event_id());
@@ -147,13 +147,14 @@ impl Timeline {
     }
 
     /// The numbers of the users, types and state keys of events.
-    pub(super) async fn names_of<'a>(
-        &self,
-        pdus: impl Iterator<Item = &'a Pdu> + Clone,
-    ) -> Result<EventNames, StorageError> {
-        let member = |pdu: &'a Pdu| pdu.state_key().filter(|_| pdu.event_type() == "m.room.member");
-        let users = pdus.clone().flat_map(move |pdu| std::iter::once(pdu.sender().as_str()).chain(member(pdu)));
-        let (types, keys) = (pdus.clone().map(Pdu::event_type), pdus.filter_map(Pdu::state_key));
+    pub(super) async fn names_of(&self, pdus: &[&Pdu]) -> Result<EventNames, StorageError> {
+        let (mut users, mut types, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        for pdu in pdus {
+            users.push(pdu.sender().as_str());
+            users.extend(pdu.state_key().filter(|_| pdu.event_type() == "m.room.member"));
+            types.push(pdu.event_type());
+            keys.extend(pdu.state_key());
+        }
         self.interned().intern_all(users, types, keys).await
     }
 }

@@ -8,6 +8,7 @@
 
 mod ephemeral;
 mod finding;
+mod history;
 mod inviting;
 mod joining;
 mod knocking;

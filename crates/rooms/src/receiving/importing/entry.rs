@@ -18,6 +18,9 @@ use crate::resolving::{Resolver, RoomIdentity};
 use crate::timeline::ATTEMPTS;
 use crate::{RoomError, Timeline};
 
+/// So many servers are remembered that may know the rest of a state that is told in part.
+const MAX_SERVERS: usize = 50;
+
 /// What the room is when this server is in it.
 struct Entry<'a> {
     checked: &'a CheckedImport,
@@ -60,7 +63,7 @@ impl Timeline {
 
     async fn entry<'a>(&self, checked: &'a CheckedImport) -> Result<Entry<'a>, RoomError> {
         let pdus = checked.evidence_at().map(|(.., event)| &event.pdu).chain(std::iter::once(&checked.member));
-        let names = self.names_of(pdus.collect::<Vec<_>>().into_iter()).await?;
+        let names = self.names_of(&pdus.collect::<Vec<_>>()).await?;
         let (mut told, mut memberships) = (BTreeMap::new(), BTreeMap::new());
         for (kind, key, event) in checked.evidence_at() {
             let place = place_of(&names, kind, key)?;
@@ -114,9 +117,11 @@ fn mark_of(room: &RoomIdentity, checked: &CheckedImport, was_partial: bool, now:
     let job = CompleteRoomState {
         room_id: room.room_id.clone(),
         entered_by: checked.member.event_id().to_owned(),
-        servers: checked.servers.clone(),
+        servers: checked.servers.iter().take(MAX_SERVERS).cloned().collect(),
     };
+    let servers: Vec<String> = checked.servers.iter().map(ToString::to_string).collect();
     Some(Box::new(async move |tx: &mut Tx| {
+        tx.add_room_servers(room_sn, &servers).await?;
         tx.mark_state_partial(room_sn).await?;
         job.schedule(tx, now).await.map(drop)
     }))
