@@ -177,7 +177,7 @@ impl QueryAnswer {
             let Some(wanted) = wanted.get(&user_id) else { continue };
             let is_wanted = |device_id: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == device_id);
             let sound = devices.into_iter().filter(|(device_id, keys)| {
-                is_wanted(device_id) && is_of(keys, &[("user_id", user_id.as_str()), ("device_id", device_id)])
+                is_wanted(device_id) && is_of(keys, &[("user_id", user_id.as_str()), ("device_id", &**device_id)])
             });
             let sound = sound.collect();
             self.device_keys.insert(user_id, sound);
