@@ -30,7 +30,7 @@ use homeserver_core::Identity;
 use media::ContentRepository;
 use replication::backfill::Backfill;
 use replication::memberships::SharedMemberships;
-use replication::outbox::Outbox;
+use replication::outbox::Destinations;
 use replication::receiving::Receiving;
 use replication::requests::RoomRequests;
 use replication::resident::Resident;
@@ -199,8 +199,8 @@ components! {
     replication: ReplicationComponents {
         /// Fetches the past of rooms.
         backfill: Arc<Backfill>,
-        /// Sends events to other servers, unless this one talks to none.
-        outbox: Option<Arc<Outbox>>,
+        /// What is known of the servers that are sent something.
+        destinations: Arc<Destinations>,
         /// Takes in what other servers send.
         receiving: Arc<Receiving>,
         /// Asks other servers about rooms.

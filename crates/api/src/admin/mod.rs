@@ -3,6 +3,7 @@
 //! <https://element-hq.github.io/synapse/latest/usage/administration/admin_api/>
 
 mod background_jobs;
+mod destinations;
 mod error;
 mod override_ratelimit;
 mod register;
@@ -20,6 +21,10 @@ pub(crate) fn routes() -> Router<ApiState> {
         .v1("/background_jobs", get(background_jobs::list))
         .v1("/background_jobs/{job_id}", get(background_jobs::one).delete(background_jobs::cancel))
         .v1("/background_jobs/{job_id}/retry", post(background_jobs::retry))
+        .v1("/federation/destinations", get(destinations::list))
+        .v1("/federation/destinations/{destination}", get(destinations::one))
+        .v1("/federation/destinations/{destination}/rooms", get(destinations::rooms))
+        .v1("/federation/destinations/{destination}/reset_connection", post(destinations::reset_connection))
         .v1("/statistics/server", get(statistics::server))
         .v1(
             "/users/{user_id}/override_ratelimit",

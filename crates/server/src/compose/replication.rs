@@ -10,7 +10,7 @@ use replication::{
     backfill::{Backfill, BackfillParts},
     edus::{EduReceiver, EduReceivers, outbound::OutboundEdus},
     memberships::{SharedMemberships, SharedMembershipsParts},
-    outbox::{Outbox, OutboxParts},
+    outbox::{Destinations, Outbox, OutboxParts},
     receiving::{Receiving, ReceivingParts},
     requests::RoomRequests,
     resident::{Resident, ResidentParts},
@@ -63,6 +63,7 @@ pub(super) fn components(
         edus: Arc::new(edu_receivers(foundation, log, sync, encryption)),
     };
     let receiving = Receiving::new(receiving);
+    start_outbox(config, foundation, log, federation)?;
     let backfill = BackfillParts {
         database: database.clone(),
         interned: interned.clone(),
@@ -75,7 +76,7 @@ pub(super) fn components(
         shares: Shares::new(LimitedAction::RemoteQueries, rate_limits.clone(), heavy_work.remote_queries.clone()),
     };
     Ok(ReplicationComponents {
-        outbox: outbox(config, foundation, log, federation)?,
+        destinations: Arc::new(Destinations::new(database.clone(), federation.reachability.clone())),
         backfill: Arc::new(Backfill::new(backfill)),
         receiving,
         room_requests: requests,
@@ -85,14 +86,14 @@ pub(super) fn components(
 }
 
 /// Begins to send what other servers do not have yet.
-fn outbox(
+fn start_outbox(
     config: &Config,
     foundation: &Foundation,
     log: &LogParts,
     federation: &FederationParts,
-) -> Result<Option<Arc<Outbox>>, StartError> {
+) -> Result<(), StartError> {
     if !config.federation.enabled {
-        return Ok(None);
+        return Ok(());
     }
     let metrics = OutboxMetrics::new(&foundation.metrics)?;
     let parts = OutboxParts {
@@ -113,15 +114,12 @@ fn outbox(
         ),
     };
     let outbox = Outbox::start(parts, &foundation.loops);
-    foundation.metrics.before_reading({
-        let outbox = outbox.clone();
-        move || {
-            let figures = outbox.figures();
-            metrics.set_destinations(figures.destinations, figures.behind, figures.waiting);
-            metrics.set_transactions(figures.transactions, figures.failures);
-        }
+    foundation.metrics.before_reading(move || {
+        let figures = outbox.figures();
+        metrics.set_destinations(figures.destinations, figures.behind, figures.waiting);
+        metrics.set_transactions(figures.transactions, figures.failures);
     });
-    Ok(Some(outbox))
+    Ok(())
 }
 
 /// Who takes what other servers tell beside events.

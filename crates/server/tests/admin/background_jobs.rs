@@ -1,26 +1,11 @@
 use homeserver_core::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use storage::{Database, NewJob, Progress, Wanted};
-use testing::{TestServer, User, on_both_databases};
+use testing::{TestServer, on_both_databases};
+
+use crate::administrator;
 
 const PATH: &str = "/_synapse/admin/v1/background_jobs";
-
-/// The first account, which has the token for it.
-async fn administrator(server: &TestServer) -> User {
-    let token = server.first_account_token().await.unwrap();
-    let wanted = json!({ "username": "root", "password": "wonderland" });
-    let client = server.client();
-    let mut request = wanted.clone();
-    let challenge = client.post("/_matrix/client/v3/register").json(&request).await;
-    request["auth"] = json!({
-        "type": "m.login.registration_token", "token": token, "session": challenge.json["session"],
-    });
-    let root = client.post("/_matrix/client/v3/register").json(&request).await.ok();
-    let mut user = server.register("helper").await;
-    root["user_id"].as_str().unwrap().clone_into(&mut user.id);
-    root["access_token"].as_str().unwrap().clone_into(&mut user.token);
-    user
-}
 
 /// Jobs of a kind that this server does not know, and leaves alone.
 async fn schedule(database: &Database, key: Option<&'static str>) -> i64 {
