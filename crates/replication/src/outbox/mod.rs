@@ -15,6 +15,7 @@ mod destination;
 mod duty;
 mod following;
 mod listing;
+mod repeating;
 mod sending;
 mod state;
 mod transaction;
