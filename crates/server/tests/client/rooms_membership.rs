@@ -27,7 +27,8 @@ on_both_databases! {
         enter(&bob, "join", &room).await.ok();
         enter(&bob, "join", &room).await.ok();
         act(&alice, &room, "invite", json!({ "user_id": bob.id })).await.error(403, "M_FORBIDDEN");
-        act(&alice, &room, "invite", json!({ "user_id": "@eve:elsewhere" })).await.error(403, "M_FORBIDDEN");
+        let eve = json!({ "user_id": "@eve:elsewhere.invalid" });
+        act(&alice, &room, "invite", eve).await.error(502, "M_CONNECTION_FAILED");
         act(&alice, &room, "invite", json!({ "user_id": 5 })).await.error(400, "M_BAD_JSON");
         act(&alice, &room, "invite", json!({})).await.error(400, "M_BAD_JSON");
     }
