@@ -120,9 +120,9 @@ on_both_databases! {
         let server = server_with(&db, &at_once("joins.remote", 2)).await;
         let alice = server.register("alice").await;
         for _ in 0..2 {
-            join(&alice, "!nowhere:elsewhere.example").await.error(404, "M_NOT_FOUND");
+            join(&alice, "!nowhere:elsewhere.invalid").await.error(502, "M_CONNECTION_FAILED");
         }
-        refused(join(&alice, "!nowhere:elsewhere.example").await);
+        refused(join(&alice, "!nowhere:elsewhere.invalid").await);
         let room = public_room(&alice).await;
         let bob = server.register("bob").await;
         join(&bob, &room).await.ok();
