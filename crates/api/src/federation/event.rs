@@ -10,7 +10,6 @@ use ruma::{OwnedEventId, OwnedRoomId};
 use super::error::FederationResult;
 use super::from_server::FromServer;
 use crate::extract::{Path, json_bytes};
-use crate::federation::error::FederationResult;
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1eventeventid>
 pub(crate) async fn event(

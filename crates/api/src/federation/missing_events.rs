@@ -11,7 +11,6 @@ use serde::Deserialize;
 use super::error::FederationResult;
 use super::signed::Signed;
 use crate::extract::{Path, json_bytes};
-use crate::federation::error::FederationResult;
 
 /// The events of an answer, if the server names no limit.
 const DEFAULT_LIMIT: usize = 10;

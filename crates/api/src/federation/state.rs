@@ -11,7 +11,6 @@ use serde::Deserialize;
 use super::error::FederationResult;
 use super::from_server::FromServer;
 use crate::extract::{Path, Query, json_bytes};
-use crate::federation::error::FederationResult;
 
 #[derive(Deserialize)]
 pub(crate) struct AtEvent {
