@@ -23,7 +23,7 @@ use axum::extract::FromRef;
 use background::{BackgroundJobs, Statistics};
 use encryption::backup::Backups;
 use encryption::device_lists::DeviceLists;
-use encryption::keys::Keys;
+use encryption::keys::{Keys, RemoteKeys};
 use encryption::to_device::ToDevice;
 use federation::{Gate, OwnKeys, ServerKeys};
 use homeserver_core::Identity;
@@ -131,6 +131,8 @@ components! {
         to_device: Arc<ToDevice>,
         /// The keys of devices.
         keys: Arc<Keys>,
+        /// The keys of devices of users of other servers.
+        remote_keys: Arc<RemoteKeys>,
         /// Backups of keys.
         backups: Arc<Backups>,
         /// Users whose keys have changed.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use storage::{ClaimedKey, StorageError, WantedKey};
 
 use super::Keys;
-use super::query::Failures;
+use super::remote::Failures;
 
 /// Algorithms by user and device.
 pub type WantedKeys = BTreeMap<OwnedUserId, BTreeMap<String, String>>;
@@ -21,7 +21,7 @@ pub(super) type NamedKeys = BTreeMap<String, Box<RawValue>>;
 pub struct ClaimAnswer {
     /// Keys by user and device.
     pub(super) one_time_keys: BTreeMap<Box<str>, BTreeMap<Box<str>, NamedKeys>>,
-    failures: Failures,
+    pub(super) failures: Failures,
 }
 
 impl Keys {

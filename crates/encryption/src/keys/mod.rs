@@ -6,6 +6,7 @@ mod claim;
 mod cross_signing;
 mod for_servers;
 mod query;
+mod remote;
 mod signatures;
 mod signed;
 mod upload;
@@ -20,7 +21,8 @@ use storage::{Database, DeviceChange, Interned, KeyCounts, LogEntry, LogObserver
 pub use self::claim::{ClaimAnswer, WantedKeys};
 pub use self::cross_signing::{CrossSigningError, CrossSigningUpload};
 pub use self::for_servers::{ClaimedForServer, KeysForServer, UserDevices};
-pub use self::query::{Failures, QueryAnswer, WantedDevices};
+pub use self::query::{QueryAnswer, WantedDevices};
+pub use self::remote::{Failure, Failures, RemoteKeys};
 pub use self::signatures::{NewSignatures, SignatureFailure, SignaturesAnswer};
 pub use self::upload::{KeysUploadRequest, UploadError};
 use self::user_keys::KnownUserKeys;

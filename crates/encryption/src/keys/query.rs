@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use storage::{CrossSigningUsage, Engine, KeySignature, StorageError};
 
 use super::Keys;
+use super::remote::Failures;
 use super::signed::add_signature;
 use super::user_keys::{KnownUserKeys, UserKeys, parsed, raw};
 
@@ -25,17 +26,13 @@ pub type WantedDevices = BTreeMap<OwnedUserId, Vec<String>>;
 #[derive(Default, Serialize, Debug)]
 pub struct QueryAnswer {
     /// Identity keys by user and device.
-    device_keys: BTreeMap<OwnedUserId, BTreeMap<Box<str>, Box<RawValue>>>,
-    master_keys: BTreeMap<OwnedUserId, Box<RawValue>>,
-    self_signing_keys: BTreeMap<OwnedUserId, Box<RawValue>>,
+    pub(super) device_keys: BTreeMap<OwnedUserId, BTreeMap<Box<str>, Box<RawValue>>>,
+    pub(super) master_keys: BTreeMap<OwnedUserId, Box<RawValue>>,
+    pub(super) self_signing_keys: BTreeMap<OwnedUserId, Box<RawValue>>,
     /// Only one's own.
     user_signing_keys: BTreeMap<OwnedUserId, Box<RawValue>>,
-    failures: Failures,
+    pub(super) failures: Failures,
 }
-
-/// Servers that could not be asked, by name.
-#[derive(Default, Serialize, Debug)]
-pub struct Failures {}
 
 impl Keys {
     /// The keys of users of this server, as the requester may see them.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use event_log::UserRoomsCache;
-use homeserver_core::{Clock, RoomSn, UserSn};
+use homeserver_core::{Clock, Position, RoomSn, UserSn};
 use ruma::OwnedServerName;
 use serde_json::{Map, Value, json};
-use storage::{Interned, LogEntry, Presence, PresenceState, Receipt, ReceiptThread, ReceiptType, StorageError};
+use storage::{
+    Database, Interned, LogEntry, Presence, PresenceState, Receipt, ReceiptThread, ReceiptType, StorageError,
+};
 
 /// The largest integer that JSON of Matrix can have.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
@@ -32,10 +34,13 @@ pub enum EduSubject {
     Receipt(RoomSn, UserSn, ReceiptThread),
     /// Whether a user is there.
     Presence(UserSn),
+    /// The keys of a user.
+    DeviceList(UserSn),
 }
 
 /// Makes EDUs of entries of the log.
 pub struct OutboundEdus {
+    database: Database,
     interned: Arc<Interned>,
     user_rooms: Arc<UserRoomsCache>,
     clock: Arc<dyn Clock>,
@@ -46,12 +51,13 @@ impl OutboundEdus {
     /// EDUs about the users of the server of this name.
     #[must_use]
     pub fn new(
+        database: Database,
         interned: Arc<Interned>,
         user_rooms: Arc<UserRoomsCache>,
         clock: Arc<dyn Clock>,
         server_name: OwnedServerName,
     ) -> Self {
-        Self { interned, user_rooms, clock, server_name }
+        Self { database, interned, user_rooms, clock, server_name }
     }
 
     /// What other servers are sent of `entry`, which is nothing for most entries, and for all that are about users of other servers.
@@ -63,6 +69,7 @@ impl OutboundEdus {
             LogEntry::Typing { room_sn, user_sn, has_ended, .. } => self.typing(*room_sn, *user_sn, !has_ended).await,
             LogEntry::Receipt(receipt) if receipt.receipt_type == ReceiptType::Read => self.receipt(receipt).await,
             LogEntry::Presence(presence) => self.presence(presence).await,
+            LogEntry::DeviceList { position, user_sn, seen_by: None } => self.device_list(*user_sn, *position).await,
             _ => Ok(None),
         }
     }
@@ -129,6 +136,30 @@ impl OutboundEdus {
             rooms,
             json: edu("m.presence", content),
         }))
+    }
+
+    /// That the keys of a user have changed, for the servers of all rooms that the user is in. It names no change before it, so they ask for
+    /// all keys again.
+    ///
+    /// <https://spec.matrix.org/v1.19/server-server-api/#device-management>
+    ///
+    /// # Errors
+    /// [`StorageError`] if the name, the devices or the rooms of the user cannot be read.
+    pub async fn device_list(
+        &self,
+        user_sn: UserSn,
+        changed_at: Position,
+    ) -> Result<Option<OutboundEdu>, StorageError> {
+        let Some(user_id) = self.local_user(user_sn).await? else { return Ok(None) };
+        let rooms: Vec<RoomSn> = self.user_rooms.of(user_sn).await?.joined().into_iter().collect();
+        if rooms.is_empty() {
+            return Ok(None);
+        }
+        let devices = self.database.device_keys(&[user_sn.0]).await?;
+        let device_id = devices.first().map_or("", |device| &device.device_id);
+        let content = json!({ "user_id": &*user_id, "device_id": device_id, "stream_id": changed_at.0, "prev_id": [] });
+        let json = edu("m.device_list_update", content);
+        Ok(Some(OutboundEdu { subject: EduSubject::DeviceList(user_sn), rooms, json }))
     }
 
     /// The ID of a user of this server; `None` of another one.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use homeserver_core::{EventSn, Position, RoomSn};
 use ruma::OwnedServerName;
 use storage::{Due, StorageError};
 
 use super::Outbox;
-use super::destination::{MAX_PDUS, OutgoingPdu};
+use super::destination::{MAX_EDUS, MAX_PDUS, OutgoingPdu};
 use super::following::pdu_json;
 use super::sending::NotSent;
 
@@ -35,10 +36,34 @@ impl Outbox {
             Some(Arc::new(OutgoingPdu { position: due.position, json: pdu_json(event)? }))
         };
         let pdus: Vec<_> = events.filter_map(pdu).collect();
-        if !pdus.is_empty() {
-            self.send(server, &pdus).await?;
+        let edus = self.changed_keys(server, after, sent_up_to).await?;
+        let (first, rest) = edus.split_at(edus.len().min(MAX_EDUS));
+        if !pdus.is_empty() || !first.is_empty() {
+            self.send(server, &pdus, first).await?;
+        }
+        for edus in rest.chunks(MAX_EDUS) {
+            self.send(server, &[], edus).await?;
         }
         Ok(sent_up_to)
+    }
+
+    /// The EDUs that tell a destination whose keys have changed.
+    async fn changed_keys(
+        &self,
+        server: &OwnedServerName,
+        after: Position,
+        until: Position,
+    ) -> Result<Vec<Bytes>, StorageError> {
+        let database = &self.parts.database;
+        let rooms: Vec<i64> = database.rooms_of_server(server.as_str()).await?.into_iter().map(|room| room.0).collect();
+        if rooms.is_empty() || after >= until {
+            return Ok(Vec::new());
+        }
+        let mut edus = Vec::new();
+        for user_sn in database.device_list_changes_in_rooms(&rooms, after, until).await? {
+            edus.extend(self.parts.edus.device_list(user_sn, until).await?.map(|edu| edu.json));
+        }
+        Ok(edus)
     }
 
     /// What a destination has missed: everything, or if that is much, the newest event of each room.

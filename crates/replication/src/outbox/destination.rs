@@ -6,12 +6,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use homeserver_core::Position;
 
+use super::waiting_edus::WaitingEdus;
+use crate::edus::outbound::EduSubject;
+
 /// Events that wait in memory for one destination. When there are more, it is behind.
 const MAX_WAITING: usize = 200;
 /// The most events of one transaction.
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid>
 pub(super) const MAX_PDUS: usize = 50;
+/// The most EDUs of one transaction.
+pub(super) const MAX_EDUS: usize = 100;
 
 /// An event that is to be sent.
 #[derive(Clone, Debug)]
@@ -22,11 +27,23 @@ pub(super) struct OutgoingPdu {
     pub(super) json: Bytes,
 }
 
+/// What one transaction has.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) pdus: Vec<Arc<OutgoingPdu>>,
+    pub(super) edus: Vec<Bytes>,
+    /// Whether messages to devices may wait in the database.
+    pub(super) has_messages: bool,
+}
+
 /// One server that is sent something.
 #[derive(Debug)]
 pub(super) struct Destination {
     progress: Progress,
     waiting: VecDeque<Arc<OutgoingPdu>>,
+    edus: WaitingEdus,
+    /// Whether messages to devices may wait for it in the database.
+    has_messages: bool,
     /// The first event of the transaction that is under way.
     under_way: Option<Position>,
     /// Whether a task sends what there is.
@@ -44,12 +61,19 @@ enum Progress {
 impl Destination {
     /// One that has everything.
     pub(super) fn live() -> Self {
-        Self { progress: Progress::Live, waiting: VecDeque::new(), under_way: None, is_served: false }
+        Self {
+            progress: Progress::Live,
+            waiting: VecDeque::new(),
+            edus: WaitingEdus::default(),
+            has_messages: false,
+            under_way: None,
+            is_served: false,
+        }
     }
 
     /// One that has everything up to that position.
     pub(super) fn behind(sent_up_to: Position) -> Self {
-        Self { progress: Progress::Behind(sent_up_to), ..Self::live() }
+        Self { progress: Progress::Behind(sent_up_to), has_messages: true, ..Self::live() }
     }
 
     /// Up to where it has everything, if it is behind.
@@ -73,17 +97,36 @@ impl Destination {
         let is_full = self.waiting.len() >= MAX_WAITING;
         self.waiting.push_back(pdu);
         if is_full {
-            self.fall_behind();
+            let sent_up_to = self.before_unsent();
+            self.fall_behind(sent_up_to.unwrap_or(Position::START));
         }
         is_full
     }
 
-    /// The events of the next transaction, which is under way from now on.
-    pub(super) fn take(&mut self) -> Vec<Arc<OutgoingPdu>> {
+    /// Adds an EDU, unless it is behind: it is told soon enough what holds by then.
+    pub(super) fn push_edu(&mut self, subject: &EduSubject, json: &Bytes) {
+        if self.progress == Progress::Live {
+            self.edus.push(subject, json);
+        }
+    }
+
+    /// There are messages to devices for it in the database.
+    pub(super) fn expect_messages(&mut self) {
+        self.has_messages = true;
+    }
+
+    /// What the next transaction has, which is under way from now on; `None` if there is nothing.
+    pub(super) fn take(&mut self) -> Option<Batch> {
+        if self.waiting.is_empty() && self.edus.is_empty() && !self.has_messages {
+            return None;
+        }
         let count = self.waiting.len().min(MAX_PDUS);
-        let taken: Vec<_> = self.waiting.drain(..count).collect();
-        self.under_way = taken.first().map(|pdu| pdu.position);
-        taken
+        let pdus: Vec<_> = self.waiting.drain(..count).collect();
+        self.under_way = pdus.first().map(|pdu| pdu.position);
+        let has_messages = std::mem::take(&mut self.has_messages);
+        // Messages have the rest of the places.
+        let edus = self.edus.take(if has_messages { MAX_EDUS / 2 } else { MAX_EDUS });
+        Some(Batch { pdus, edus, has_messages })
     }
 
     /// The transaction that was under way has arrived.
@@ -97,12 +140,14 @@ impl Destination {
         Some(Position(first.0.saturating_sub(1)))
     }
 
-    /// From now on, what it does not have is read from the log.
-    pub(super) fn fall_behind(&mut self) {
-        if let (Progress::Live, Some(sent_up_to)) = (self.progress, self.before_unsent()) {
-            self.progress = Progress::Behind(sent_up_to);
+    /// From now on, what it does not have is read from the log. If nothing waits in memory, it has everything up to `position`.
+    pub(super) fn fall_behind(&mut self, position: Position) {
+        if self.progress == Progress::Live {
+            self.progress = Progress::Behind(self.before_unsent().unwrap_or(position));
         }
         self.waiting = VecDeque::new();
+        self.edus = WaitingEdus::default();
+        self.has_messages = true;
         self.under_way = None;
     }
 
@@ -132,13 +177,13 @@ mod tests {
         let mut destination = Destination::live();
         assert!((1..=60).all(|position| !destination.push(pdu(10 * position))));
         assert_eq!(destination.before_unsent(), Some(Position(9)));
-        assert_eq!(destination.take().len(), MAX_PDUS);
+        assert_eq!(destination.take().unwrap().pdus.len(), MAX_PDUS);
         assert_eq!(destination.before_unsent(), Some(Position(9)), "it has not arrived");
         destination.arrived();
         assert_eq!(destination.before_unsent(), Some(Position(509)));
-        assert_eq!(destination.take().len(), 10);
+        assert_eq!(destination.take().unwrap().pdus.len(), 10);
         destination.push(pdu(900));
-        destination.fall_behind();
+        destination.fall_behind(Position(950));
         assert_eq!((destination.sent_up_to(), destination.waiting()), (Some(Position(509)), 0));
         destination.push(pdu(1_000));
         assert_eq!((destination.sent_up_to(), destination.waiting()), (Some(Position(509)), 0));

@@ -1,7 +1,8 @@
 //! From the log to the destinations.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,6 +58,8 @@ impl Outbox {
                 return Ok(());
             }
             let (events, covered) = self.due(from, until).await?;
+            // Before the position moves on: what was sent up to it is found by this look, or by the next.
+            self.hand_over_messages(covered).await?;
             // A destination that catches up must know that something is about to be added.
             self.state.lock().target = covered;
             for batch in events.chunks(AT_ONCE) {
@@ -66,7 +69,55 @@ impl Outbox {
                 }
             }
             self.state.lock().position = covered;
+            self.hand_over_edus(from, covered).await?;
         }
+    }
+
+    /// Tells destinations of messages to devices that wait for them.
+    async fn hand_over_messages(self: &Arc<Self>, until: Position) -> Result<(), StorageError> {
+        if !self.has_messages.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        // What has arrived is not there any more.
+        let waiting = self.parts.database.servers_with_to_device(Position::START, until).await;
+        let waiting = waiting.inspect_err(|_| self.has_messages.store(true, Ordering::Release))?;
+        let mut servers = Vec::with_capacity(waiting.len());
+        for server_sn in waiting {
+            servers.extend(ServerName::parse(&*self.parts.interned.server_name(server_sn).await?).ok());
+        }
+        let to_serve = self.state.lock().expect_messages(&servers);
+        to_serve.into_iter().for_each(|server| self.spawn(server));
+        Ok(())
+    }
+
+    /// Hands over what is in the log beside events. What is not in memory any more is out of date.
+    async fn hand_over_edus(self: &Arc<Self>, from: Position, until: Position) -> Result<(), StorageError> {
+        let mut entries = Vec::new();
+        self.parts.tail.visit(from, until, |entry| {
+            if let LogEntry::Typing { .. }
+            | LogEntry::Receipt(_)
+            | LogEntry::Presence(_)
+            | LogEntry::DeviceList { .. } = entry
+            {
+                entries.push(entry.clone());
+            }
+        });
+        for entry in entries {
+            if let Some(room_sn) = entry.room_sn()
+                && self.parts.room_servers.of(room_sn).await?.is_empty()
+            {
+                continue;
+            }
+            let Some(edu) = self.parts.edus.of(&entry).await? else { continue };
+            let mut servers = BTreeSet::new();
+            for room_sn in &edu.rooms {
+                servers.extend(self.parts.room_servers.of(*room_sn).await?);
+            }
+            let servers: Vec<_> = servers.iter().filter_map(|server| ServerName::parse(&**server).ok()).collect();
+            let to_serve = self.state.lock().hand_edu(&edu, &servers);
+            to_serve.into_iter().for_each(|server| self.spawn(server));
+        }
+        Ok(())
     }
 
     /// What is to be sent of the log after `from`, and up to where that is all.

@@ -17,9 +17,10 @@ mod following;
 mod sending;
 mod state;
 mod transaction;
+mod waiting_edus;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use event_log::{LogTail, RoomServers};
 use federation::{Client, Reachability};
@@ -27,11 +28,12 @@ use homeserver_core::{Clock, Position};
 use parking_lot::Mutex;
 use rand::Rng as _;
 use ruma::{OwnedServerName, ServerName};
-use storage::{Database, Interned, LogEntry, LogObserver};
+use storage::{Database, DeviceChange, Interned, LogEntry, LogObserver};
 use tasks::loops::Loops;
 use tokio::sync::{Notify, Semaphore};
 
 use self::state::State;
+use crate::edus::outbound::OutboundEdus;
 
 /// Destinations that are behind and are caught up at once. Those that have everything do not wait for them.
 const CAUGHT_UP_AT_ONCE: usize = 32;
@@ -54,6 +56,8 @@ pub struct OutboxParts {
     pub clock: Arc<dyn Clock>,
     /// The name of this server.
     pub server_name: OwnedServerName,
+    /// Makes EDUs of what is in the log.
+    pub edus: OutboundEdus,
 }
 
 /// Sends events to other servers.
@@ -62,6 +66,8 @@ pub struct Outbox {
     state: Mutex<State>,
     /// Rung at every commit.
     bell: Notify,
+    /// Whether messages to devices have been sent since this was looked at.
+    has_messages: AtomicBool,
     probes: Semaphore,
     /// Tells the transactions of this process from those of others.
     process: u64,
@@ -102,6 +108,7 @@ impl Outbox {
             parts,
             state: Mutex::new(State::idle()),
             bell: Notify::new(),
+            has_messages: AtomicBool::new(true),
             probes: Semaphore::new(CAUGHT_UP_AT_ONCE),
             process: rand::rng().random(),
             transactions: AtomicU64::default(),
@@ -154,7 +161,11 @@ impl Outbox {
 struct Bell(Arc<Outbox>);
 
 impl LogObserver<LogEntry> for Bell {
-    fn committed(&self, _: &[LogEntry]) {
+    fn committed(&self, entries: &[LogEntry]) {
+        let is_message = |entry: &LogEntry| matches!(entry, LogEntry::Devices { change: DeviceChange::Messages, .. });
+        if entries.iter().any(is_message) {
+            self.0.has_messages.store(true, Ordering::Release);
+        }
         self.0.bell.notify_one();
     }
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use federation::{Outgoing, RequestError};
-use homeserver_core::Timestamp;
+use homeserver_core::{Position, Timestamp};
 use http::{Method, StatusCode};
 use ruma::OwnedServerName;
 use serde::Deserialize;
 use storage::StorageError;
 
 use super::Outbox;
-use super::destination::OutgoingPdu;
+use super::destination::{Batch, MAX_EDUS, OutgoingPdu};
 use super::state::Work;
 use super::transaction::Transaction;
 
@@ -23,6 +23,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// What failed is tried again after this, if nothing says otherwise.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// The most messages to devices in one transaction, and their bytes unless the first one is larger.
+const MAX_MESSAGES: usize = 20;
+const MAX_MESSAGES_BYTES: usize = 4 << 20;
 
 /// Why a destination does not have what it was sent.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +65,8 @@ impl Outbox {
             let work = self.state.lock().work(&server);
             let sent = match work {
                 None => return,
-                Some(Work::Send(pdus)) => {
-                    self.send(&server, &pdus).await.inspect(|()| self.state.lock().arrived(&server))
+                Some(Work::Send(batch)) => {
+                    self.send_batch(&server, batch).await.inspect(|()| self.state.lock().arrived(&server))
                 }
                 Some(Work::CatchUp { after, until }) => {
                     if let Some(again_at) = self.parts.reachability.paused_until(&server).await {
@@ -91,12 +95,45 @@ impl Outbox {
         self.parts.reachability.paused_until(server).await.map_or(soon, |paused_until| paused_until.max(soon))
     }
 
+    /// Sends one transaction, with messages to devices if there are any: these are removed once they have arrived.
+    async fn send_batch(&self, server: &OwnedServerName, batch: Batch) -> Result<(), NotSent> {
+        let Batch { pdus, mut edus, has_messages } = batch;
+        if !has_messages {
+            return self.send(server, &pdus, &edus).await;
+        }
+        let database = &self.parts.database;
+        let server_sn = self.parts.interned.server(server.as_str()).await?;
+        let limit = MAX_EDUS.saturating_sub(edus.len()).min(MAX_MESSAGES);
+        let mut messages = database.to_device_for_server(server_sn, i64::try_from(limit).unwrap_or(i64::MAX)).await?;
+        let is_all = messages.len() < limit && fit(&messages) == messages.len();
+        messages.truncate(fit(&messages));
+        let last = messages.last().map(|(position, _)| *position);
+        edus.extend(messages.into_iter().map(|(_, edu)| edu));
+        if pdus.is_empty() && edus.is_empty() {
+            return Ok(());
+        }
+        self.send(server, &pdus, &edus).await?;
+        if let Some(last) = last {
+            database.remove_to_device_for_server(server_sn, last).await?;
+        }
+        if !is_all {
+            // This one is served already.
+            self.state.lock().expect_messages(std::slice::from_ref(server));
+        }
+        Ok(())
+    }
+
     /// Sends one transaction. A destination that refuses it for good is not sent it again.
-    pub(super) async fn send(&self, server: &OwnedServerName, pdus: &[Arc<OutgoingPdu>]) -> Result<(), NotSent> {
+    pub(super) async fn send(
+        &self,
+        server: &OwnedServerName,
+        pdus: &[Arc<OutgoingPdu>],
+        edus: &[Bytes],
+    ) -> Result<(), NotSent> {
         let number = self.transactions.fetch_add(1, Ordering::Relaxed);
         let uri = format!("/_matrix/federation/v1/send/{:x}-{number}", self.process);
         let now = self.parts.clock.now();
-        let transaction = Transaction { origin: &self.parts.server_name, now, pdus };
+        let transaction = Transaction { origin: &self.parts.server_name, now, pdus, edus };
         let outgoing = Outgoing {
             method: Method::PUT,
             server,
@@ -123,6 +160,16 @@ impl Outbox {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// How many of the messages fit into a transaction: one at least.
+fn fit(messages: &[(Position, Bytes)]) -> usize {
+    let mut bytes = 0;
+    let fits = messages.iter().take_while(|(_, edu)| {
+        bytes += edu.len();
+        bytes <= MAX_MESSAGES_BYTES
+    });
+    fits.count().max(1).min(messages.len())
 }
 
 /// Whether a transaction that was refused so would be refused again.

@@ -8,7 +8,8 @@ use ruma::{OwnedServerName, ServerName};
 use storage::OutboxProgress;
 use tokio_util::sync::CancellationToken;
 
-use super::destination::{Destination, OutgoingPdu};
+use super::destination::{Batch, Destination, OutgoingPdu};
+use crate::edus::outbound::OutboundEdu;
 
 /// What the node with the duty keeps in memory. Its size is bounded by the number of servers, and by what may wait for each.
 pub(super) struct State {
@@ -30,7 +31,7 @@ pub(super) struct State {
 /// What there is to do for a destination.
 pub(super) enum Work {
     /// These events are to be sent; they are under way from now on.
-    Send(Vec<Arc<OutgoingPdu>>),
+    Send(Batch),
     /// What is in the log between these positions is to be sent.
     CatchUp { after: Position, until: Position },
 }
@@ -71,6 +72,29 @@ impl State {
         to_serve
     }
 
+    /// Hands an EDU to destinations. Returns those that nobody serves yet and that somebody has to.
+    pub(super) fn hand_edu(&mut self, edu: &OutboundEdu, servers: &[OwnedServerName]) -> Vec<OwnedServerName> {
+        self.give(servers, |destination| destination.push_edu(&edu.subject, &edu.json))
+    }
+
+    /// There are messages to devices for these destinations. Returns those that nobody serves yet and that somebody has to.
+    pub(super) fn expect_messages(&mut self, servers: &[OwnedServerName]) -> Vec<OwnedServerName> {
+        self.give(servers, Destination::expect_messages)
+    }
+
+    fn give(&mut self, servers: &[OwnedServerName], give: impl Fn(&mut Destination)) -> Vec<OwnedServerName> {
+        let mut to_serve = Vec::new();
+        for server in servers {
+            let destination = self.destinations.entry(server.clone()).or_insert_with(Destination::live);
+            give(destination);
+            if destination.sent_up_to().is_none() && !destination.is_served {
+                destination.is_served = true;
+                to_serve.push(server.clone());
+            }
+        }
+        to_serve
+    }
+
     /// What is to be done next for a destination that is served; `None` if that is nothing, and then nobody serves it any more.
     pub(super) fn work(&mut self, server: &OwnedServerName) -> Option<Work> {
         let until = self.position;
@@ -78,12 +102,9 @@ impl State {
         if let Some(after) = destination.sent_up_to() {
             return Some(Work::CatchUp { after, until });
         }
-        let pdus = destination.take();
-        if pdus.is_empty() {
-            destination.is_served = false;
-            return None;
-        }
-        Some(Work::Send(pdus))
+        let batch = destination.take();
+        destination.is_served = batch.is_some();
+        batch.map(Work::Send)
     }
 
     /// A destination has what was sent.
@@ -107,8 +128,9 @@ impl State {
 
     /// A destination was not reached, and is tried again at that time.
     pub(super) fn failed(&mut self, server: &OwnedServerName, again_at: Timestamp) {
+        let position = self.position;
         if let Some(destination) = self.destinations.get_mut(server) {
-            destination.fall_behind();
+            destination.fall_behind(position);
             destination.is_served = false;
             self.changed.insert(server.clone());
             self.due.insert((again_at, server.clone()));
@@ -188,8 +210,8 @@ mod tests {
         assert_eq!(state.hand(&pdu(120), &[one.clone(), other.clone()]), []);
         (state.position, state.target) = (Position(130), Position(130));
         assert_eq!(state.unwritten().unwrap().head, Some(Position(109)));
-        let Some(Work::Send(pdus)) = state.work(&one) else { panic!("there is something to send") };
-        assert_eq!(pdus.len(), 2);
+        let Some(Work::Send(batch)) = state.work(&one) else { panic!("there is something to send") };
+        assert_eq!(batch.pdus.len(), 2);
         state.arrived(&one);
         assert!(state.work(&one).is_none());
         assert!(state.unwritten().is_none(), "the other has nothing yet");
@@ -214,6 +236,8 @@ mod tests {
         state.position = Position(140);
         state.caught_up(&other, Position(140));
         assert_eq!(state.unwritten().unwrap().caught_up, ["other.example"]);
+        let Some(Work::Send(batch)) = state.work(&other) else { panic!("messages may wait for it") };
+        assert!(batch.pdus.is_empty() && batch.has_messages);
         assert!(state.work(&other).is_none());
     }
 }

@@ -35,16 +35,16 @@ impl RoomRequests {
         deadline: Instant,
     ) -> Result<Vec<Box<RawValue>>, RequestError> {
         let limit = limit.min(MAX_EVENTS);
-        let uri = uri(room_id, events, limit);
+        let uri = format!("{}?{}", path("v1", "backfill", &[&room_id]), query(events, limit));
         let mut answer: Answer = self.get(server, &uri, Limits { bytes: MAX_ANSWER_BYTES, deadline }).await?;
         answer.pdus.truncate(limit);
         Ok(answer.pdus)
     }
 }
 
-fn uri(room_id: &RoomId, events: &[&EventId], limit: usize) -> String {
+fn query(events: &[&EventId], limit: usize) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(events.iter().map(|event_id| ("v", event_id.as_str())));
     query.append_pair("limit", &limit.to_string());
-    format!("{}?{}", path("v1", "backfill", &[&room_id]), query.finish())
+    query.finish()
 }

@@ -62,7 +62,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let accounts = AccountsParts::new(config, &foundation)?;
     let rooms = RoomsParts::new(config, &foundation, &log, &accounts);
     let media = MediaParts::new(config, &foundation, &federation);
-    let encryption = encryption::components(&foundation, &log);
+    let encryption = encryption::components(&foundation, &log, &federation);
     let sync = sync::components(config, &foundation, &log, &encryption).await?;
     let replication = replication::components(config, &foundation, &rooms, &federation, (&log, &sync, &encryption))?;
     let operations = OperationsParts::new(config, &foundation, &log);

@@ -8,7 +8,7 @@ use config::Config;
 use encryption::device_lists::RemoteDeviceLists;
 use replication::{
     backfill::{Backfill, BackfillParts},
-    edus::{EduReceiver, EduReceivers},
+    edus::{EduReceiver, EduReceivers, outbound::OutboundEdus},
     memberships::{SharedMemberships, SharedMembershipsParts},
     outbox::{Outbox, OutboxParts},
     receiving::{Receiving, ReceivingParts},
@@ -104,6 +104,13 @@ fn outbox(
         reachability: federation.reachability.clone(),
         clock: foundation.clock.clone(),
         server_name: foundation.identity.server_name.clone(),
+        edus: OutboundEdus::new(
+            foundation.database.clone(),
+            foundation.interned.clone(),
+            log.user_rooms.clone(),
+            foundation.clock.clone(),
+            foundation.identity.server_name.clone(),
+        ),
     };
     let outbox = Outbox::start(parts, &foundation.loops);
     foundation.metrics.before_reading({

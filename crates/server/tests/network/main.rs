@@ -6,6 +6,7 @@
     reason = "a test may fail loudly in the functions around it too"
 )]
 
+mod ephemeral;
 mod finding;
 mod history;
 mod inviting;
