@@ -84,6 +84,7 @@ mod state_chunks;
 mod statistics;
 mod threepid_validation;
 mod threepids;
+mod times;
 mod tokens;
 mod tx;
 mod typing;
