@@ -104,7 +104,7 @@ impl RemoteKeys {
     }
 
     /// Asks each server about its users. Returns what was wanted of each, and its answer.
-    async fn ask_all<W: Serialize, T: DeserializeOwned>(
+    async fn ask_all<W: Serialize + Send, T: DeserializeOwned + Send>(
         &self,
         asker: Asker<'_>,
         what: &str,
@@ -231,17 +231,17 @@ mod tests {
         let keys = |user_id: &OwnedUserId, device_id: &str| json!({ "user_id": user_id, "device_id": device_id });
         let told = json!({
             "device_keys": {
-                &bob: { "A": keys(&bob, "A"), "B": keys(&bob, "other"), "C": keys(&eve, "C"), "D": 5, "E": { "x": 1.5 } },
-                &eve: { "A": keys(&eve, "A") },
+                bob.as_str(): { "A": keys(&bob, "A"), "B": keys(&bob, "other"), "C": keys(&eve, "C"), "D": 5, "E": { "x": 1.5 } },
+                eve.as_str(): { "A": keys(&eve, "A") },
             },
-            "master_keys": { &bob: { "user_id": bob, "keys": {} }, &eve: { "user_id": eve } },
-            "self_signing_keys": { &bob: { "user_id": eve } },
+            "master_keys": { bob.as_str(): { "user_id": bob, "keys": {} }, eve.as_str(): { "user_id": eve } },
+            "self_signing_keys": { bob.as_str(): { "user_id": eve } },
         });
         let mut answer = QueryAnswer::default();
         answer.add_remote(&wanted, serde_json::from_value(told).unwrap());
         let shown = serde_json::to_value(&answer).unwrap();
-        assert_eq!(shown["device_keys"], json!({ &bob: { "A": keys(&bob, "A") } }));
-        assert_eq!(shown["master_keys"], json!({ &bob: { "user_id": bob, "keys": {} } }));
+        assert_eq!(shown["device_keys"], json!({ bob.as_str(): { "A": keys(&bob, "A") } }));
+        assert_eq!(shown["master_keys"], json!({ bob.as_str(): { "user_id": bob, "keys": {} } }));
         assert_eq!((&shown["self_signing_keys"], &shown["failures"]), (&json!({}), &json!({})));
     }
 
@@ -249,10 +249,11 @@ mod tests {
     fn only_keys_of_devices_that_were_asked_for_are_handed_on() {
         let bob = user("@bob:b.example");
         let wanted = BTreeMap::from_iter([(bob.clone(), BTreeMap::from_iter([("A".to_owned(), "x".to_owned())]))]);
-        let told = json!({ "one_time_keys": { &bob: { "A": { "x:1": "key", "x:2": 1.5 }, "B": { "x:1": "key" } } } });
+        let told =
+            json!({ "one_time_keys": { bob.as_str(): { "A": { "x:1": "key", "x:2": 1.5 }, "B": { "x:1": "key" } } } });
         let mut answer = ClaimAnswer::default();
         answer.add_remote(&wanted, serde_json::from_value(told).unwrap());
         let shown = serde_json::to_value(&answer).unwrap();
-        assert_eq!(shown["one_time_keys"], json!({ &bob: { "A": { "x:1": "key" } } }));
+        assert_eq!(shown["one_time_keys"], json!({ bob.as_str(): { "A": { "x:1": "key" } } }));
     }
 }

@@ -156,7 +156,7 @@ impl OutboundEdus {
             return Ok(None);
         }
         let devices = self.database.device_keys(&[user_sn.0]).await?;
-        let device_id = devices.first().map_or("", |device| &device.device_id);
+        let device_id = devices.first().map_or("", |device| &*device.device_id);
         let content = json!({ "user_id": &*user_id, "device_id": device_id, "stream_id": changed_at.0, "prev_id": [] });
         let json = edu("m.device_list_update", content);
         Ok(Some(OutboundEdu { subject: EduSubject::DeviceList(user_sn), rooms, json }))

@@ -63,6 +63,7 @@ impl Outbox {
             () = self.renew(&lease) => {}
             () = self.follow() => {}
             () = self.try_again() => {}
+            () = self.repeat() => {}
             () = self.listen() => {}
             () = self.write_down(&lease) => {}
         }

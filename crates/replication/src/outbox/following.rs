@@ -14,6 +14,7 @@ use storage::{Due, LogEntry, Membership, OutgoingEvent, StorageError};
 
 use super::Outbox;
 use super::destination::OutgoingPdu;
+use crate::edus::outbound::OutboundEdu;
 
 /// Events that are read and handed over at once.
 const AT_ONCE: usize = 200;
@@ -108,15 +109,22 @@ impl Outbox {
             {
                 continue;
             }
-            let Some(edu) = self.parts.edus.of(&entry).await? else { continue };
-            let mut servers = BTreeSet::new();
-            for room_sn in &edu.rooms {
-                servers.extend(self.parts.room_servers.of(*room_sn).await?);
+            if let Some(edu) = self.parts.edus.of(&entry).await? {
+                self.hand_over_edu(&edu).await?;
             }
-            let servers: Vec<_> = servers.iter().filter_map(|server| ServerName::parse(&**server).ok()).collect();
-            let to_serve = self.state.lock().hand_edu(&edu, &servers);
-            to_serve.into_iter().for_each(|server| self.spawn(server));
         }
+        Ok(())
+    }
+
+    /// Hands an EDU to the servers of the rooms that it is about.
+    pub(super) async fn hand_over_edu(self: &Arc<Self>, edu: &OutboundEdu) -> Result<(), StorageError> {
+        let mut servers = BTreeSet::new();
+        for room_sn in &edu.rooms {
+            servers.extend(self.parts.room_servers.of(*room_sn).await?);
+        }
+        let servers: Vec<_> = servers.iter().filter_map(|server| ServerName::parse(&**server).ok()).collect();
+        let to_serve = self.state.lock().hand_edu(edu, &servers);
+        to_serve.into_iter().for_each(|server| self.spawn(server));
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod catching_up;
 mod destination;
 mod duty;
 mod following;
+mod repeating;
 mod sending;
 mod state;
 mod transaction;
