@@ -53,9 +53,8 @@ on_both_databases! {
         join_via(&bob, &room_id, &[]).await.error(404, "M_NOT_FOUND");
         // The third is not in the room, and this one itself cannot help.
         join_via(&bob, &room_id, &[&network[2]]).await.error(404, "M_NOT_FOUND");
-        let joined = futures::future::join_all(
-            [&bob, &carol].map(|user| join_via(user, &room_id, &[&network[1], &network[2], &network[0]])),
-        );
+        let via = [&network[1], &network[2], &network[0]];
+        let joined = futures::future::join_all([&bob, &carol].map(|user| join_via(user, &room_id, &via)));
         for answer in joined.await {
             assert_eq!(answer.ok(), json!({ "room_id": room_id }));
         }
