@@ -1,17 +1,9 @@
 //! Leaving rooms that homeservers share, and being removed from them.
 
 use serde_json::{Value, json};
-use testing::{Follower, User, eventually, on_both_databases};
+use testing::{Follower, User, on_both_databases};
 
-use crate::world::{Network, join_via, membership, room_path};
-
-/// Waits until a user's membership is the expected one for somebody else.
-async fn becomes(reader: &User, room_id: &str, user: &User, expected: &str) {
-    eventually(&format!("{} is {expected}", user.id), async || {
-        (membership(reader, room_id, &user.id).await.as_deref() == Some(expected)).then_some(())
-    })
-    .await;
-}
+use crate::world::{Network, becomes, join_via, membership, room_path};
 
 /// Alice's room with Bob of another homeserver in it.
 async fn shared_room(network: &Network) -> (User, User, String) {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use testing::{User, on_both_databases};
 
-use crate::world::{Network, join_via, membership, room_path};
+use crate::world::{Network, becomes, join_via, membership, room_path};
 
 /// A room that members of `allowed` may join.
 async fn restricted_room(user: &User, allowed: &str, version: &str) -> String {
@@ -44,6 +44,7 @@ on_both_databases! {
         alice.put(&levels).json(&content).await.ok();
         for user in [&bob, &carol] {
             join_via(user, &allowed, &[&network[0]]).await.ok();
+            becomes(&alice, &allowed, user, "join").await;
         }
         join_via(&bob, &room_id, &[&network[0]]).await.ok();
         join_via(&carol, &room_id, &[]).await.ok();

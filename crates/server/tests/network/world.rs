@@ -5,7 +5,7 @@ use std::ops::Index;
 
 use rand::Rng as _;
 use serde_json::{Value, json};
-use testing::{Answer, RemoteServer, Setting, TestAuthority, TestDatabase, TestServer, User, path_segment};
+use testing::{Answer, RemoteServer, Setting, TestAuthority, TestDatabase, TestServer, User, eventually, path_segment};
 use toml::{Table, toml};
 
 pub(crate) const V3: &str = "/_matrix/client/v3";
@@ -152,4 +152,12 @@ pub(crate) async fn membership(reader: &User, room_id: &str, user_id: &str) -> O
     let path = room_path(room_id, &format!("state/m.room.member/{}", path_segment(user_id)));
     let answer = reader.get(path).await;
     answer.json["membership"].as_str().map(ToOwned::to_owned)
+}
+
+/// Waits until a user's membership is the expected one for somebody else.
+pub(crate) async fn becomes(reader: &User, room_id: &str, user: &User, expected: &str) {
+    eventually(&format!("{} is {expected}", user.id), async || {
+        (membership(reader, room_id, &user.id).await.as_deref() == Some(expected)).then_some(())
+    })
+    .await;
 }
