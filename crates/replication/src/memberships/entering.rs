@@ -94,13 +94,22 @@ impl SharedMemberships {
         let names = (room_id, event.event_id());
         // From here on it only matters that the state arrives.
         let deadline = Instant::now() + STATE_LIMIT;
-        let answer = requests.send_join(server, names, event.to_json().into(), false, deadline).await?;
+        // What is known of a room that this server is in must not become less.
+        let room_sn = self.parts.interned.find_room(room_id.as_str()).await?;
+        let is_resident = match room_sn {
+            Some(room_sn) => self.parts.database.is_in_room(room_sn).await?,
+            None => false,
+        };
+        let answer = requests.send_join(server, names, event.to_json().into(), !is_resident, deadline).await?;
         self.take_in(&event, server, answer).await
     }
 
     /// Takes in the join with what the other server told of the room.
     async fn take_in(&self, event: &Pdu, server: &ServerName, answer: JoinAnswer) -> Result<(), MembershipError> {
-        let JoinAnswer { state, auth_chain, event: signed, members_omitted, servers_in_room } = answer;
+        let JoinAnswer { state, auth_chain, event: signed, members_omitted, mut servers_in_room } = answer;
+        if !servers_in_room.iter().any(|known| known == server) {
+            servers_in_room.insert(0, server.to_owned());
+        }
         let member_event = signed_form(event, signed, server)?;
         let room_id = event.room_id();
         let told = [state.as_slice(), &auth_chain, std::slice::from_ref(&member_event)].concat();
