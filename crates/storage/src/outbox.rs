@@ -101,15 +101,6 @@ impl Database {
         self.query(sql, params![server], |row| row.get(0)).await
     }
 
-    /// Those of these rooms in which another server has or once had members.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn rooms_once_shared(&self, rooms: &[i64]) -> Result<Vec<RoomSn>, StorageError> {
-        let sql = "SELECT DISTINCT room_sn FROM room_servers WHERE room_sn IN LIST($1)";
-        self.query(sql, params![rooms], |row| row.get(0)).await
-    }
-
     /// The position up to which all servers have everything that are not behind.
     ///
     /// # Errors

@@ -180,15 +180,9 @@ impl Outbox {
             }
         }
         let has_others = |room_sn: &RoomSn| servers_of.get(room_sn).is_some_and(|servers| !servers.is_empty());
-        // The last of the others may have been thrown out just now.
-        let left = candidates.iter().filter(|it| it.may_be_end && !has_others(&it.due.room_sn));
-        let left: Vec<i64> = left.map(|it| it.due.room_sn.0).collect();
-        let once_shared = match left.is_empty() {
-            true => Vec::new(),
-            false => self.parts.database.rooms_once_shared(&left).await?,
-        };
-        let is_shared = |room_sn: &RoomSn| has_others(room_sn) || once_shared.contains(room_sn);
-        let shared: Vec<Due> = candidates.iter().map(|it| it.due).filter(|due| is_shared(&due.room_sn)).collect();
+        // The user whose membership ends may be the last one of another server, or may only have been invited.
+        let shared = candidates.iter().filter(|it| it.may_be_end || has_others(&it.due.room_sn));
+        let shared: Vec<Due> = shared.map(|it| it.due).collect();
         let events = self.events(&shared).await?;
         let mut addressed = Vec::with_capacity(events.len());
         for (due, event) in &events {
