@@ -101,12 +101,14 @@ impl Database {
         self.query(sql, params![server], |row| row.get(0)).await
     }
 
-    /// Those of these rooms in which another server has or once had members.
+    /// Those of these rooms in which another server has or once had members, or of which users of others were thrown out, who may
+    /// have been no more than invited.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn rooms_once_shared(&self, rooms: &[i64]) -> Result<Vec<RoomSn>, StorageError> {
-        let sql = "SELECT DISTINCT room_sn FROM room_servers WHERE room_sn IN LIST($1)";
+        let sql = "SELECT room_sn FROM room_servers WHERE room_sn IN LIST($1) UNION SELECT room_sn FROM memberships \
+                   WHERE room_sn IN LIST($1) AND membership IN (4, 5) AND is_local = FALSE";
         self.query(sql, params![rooms], |row| row.get(0)).await
     }
 
