@@ -151,6 +151,7 @@ pub(crate) async fn enter_via(user: &User, how: &str, room: &str, via: &[&Homese
 pub(crate) async fn membership(reader: &User, room_id: &str, user_id: &str) -> Option<String> {
     let path = room_path(room_id, &format!("state/m.room.member/{}", path_segment(user_id)));
     let answer = reader.get(path).await;
+    assert!(matches!(answer.status.as_u16(), 200 | 404), "{answer}");
     answer.json["membership"].as_str().map(ToOwned::to_owned)
 }
 
