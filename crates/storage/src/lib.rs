@@ -42,6 +42,7 @@ mod chunk_collection;
 mod clean_up;
 mod client_transactions;
 mod database;
+mod destinations;
 mod devices;
 mod directory;
 mod encryption;
@@ -108,6 +109,7 @@ pub use backfill::{FetchedEvent, GapFilling};
 pub use chunk_collection::{ChunkCollector, Collected, CollectorLimits};
 pub use clean_up::Swept;
 pub use client_transactions::{ClientTransaction, TransactionEndpoint, TransactionSender};
+pub use destinations::{DestinationFilter, DestinationRecord};
 pub use devices::{Device, LastSeen};
 pub use directory::DirectoryEntry;
 pub use encryption::{
