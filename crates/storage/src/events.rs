@@ -346,40 +346,6 @@ impl Database {
             .await
     }
 
-    /// Up to `limit` events of a room's timeline that were sent at a time or later, the earliest first; or at the time or before
-    /// it, the latest first.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn events_from_time(
-        &self,
-        room_sn: RoomSn,
-        time: Timestamp,
-        is_forwards: bool,
-        limit: i64,
-    ) -> Result<Vec<StoredEvent>, StorageError> {
-        let sql = if is_forwards {
-            event_query!(
-                "WHERE e.room_sn = $1 AND e.origin_server_ts >= $2 AND e.standing IN (0, 5) \
-                 ORDER BY e.room_sn, e.origin_server_ts LIMIT $3"
-            )
-        } else {
-            event_query!(
-                "WHERE e.room_sn = $1 AND e.origin_server_ts <= $2 AND e.standing IN (0, 5) \
-                 ORDER BY e.room_sn DESC, e.origin_server_ts DESC LIMIT $3"
-            )
-        };
-        let mut events = self.query(sql, params![room_sn, time, limit], read_event).await?;
-        // Put in order here: a planner might sort all that was sent since.
-        let key = |event: &StoredEvent| (event.origin_server_ts, event.order);
-        if is_forwards {
-            events.sort_by_key(key);
-        } else {
-            events.sort_by_key(|event| Reverse(key(event)));
-        }
-        Ok(events)
-    }
-
     /// The newest `limit` events that the server learned of after `after` and up to `until`, of each of many rooms at once,
     /// newest first within a room. Events that it fetched later are not among them.
     ///
