@@ -94,13 +94,7 @@ impl SharedMemberships {
         let names = (room_id, event.event_id());
         // From here on it only matters that the state arrives.
         let deadline = Instant::now() + STATE_LIMIT;
-        // What is known of a room that this server is in must not become less.
-        let room_sn = self.parts.interned.find_room(room_id.as_str()).await?;
-        let is_resident = match room_sn {
-            Some(room_sn) => self.parts.database.is_in_room(room_sn).await?,
-            None => false,
-        };
-        let answer = requests.send_join(server, names, event.to_json().into(), !is_resident, deadline).await?;
+        let answer = requests.send_join(server, names, event.to_json().into(), false, deadline).await?;
         self.take_in(&event, server, answer).await
     }
 

@@ -44,7 +44,10 @@ impl Receiving {
                 break;
             }
             let is_last = event.event().event_id() == event_id;
-            let reception = self.receive_one(origin, room, event, &mut states, deadline).await?;
+            // A server that sends an event tells what leads to it. If it does not, it is not asked what the state is either.
+            let mut no_states = MAX_STATES;
+            let states = if is_last { &mut no_states } else { &mut states };
+            let reception = self.receive_one(origin, room, event, states, deadline).await?;
             if is_last {
                 last = reception;
             }

@@ -115,7 +115,11 @@ fn outcome_of(reception: Result<Reception, RoomError>) -> Option<String> {
     match reception {
         Ok(Reception::Stored(Standing::Rejected, reason)) => Some(reason.unwrap_or_default()),
         Ok(Reception::Stored(..) | Reception::Known(_)) => None,
-        Ok(Reception::Missing(_)) => Some("Events that come before it, or permit it, could not be had.".to_owned()),
+        // Other servers do not expect to hear of it: what is missing may come with a later event.
+        Ok(Reception::Missing(missing)) => {
+            tracing::info!(?missing, "a received event was left out, because events that it names could not be had");
+            None
+        }
         Ok(Reception::Dropped(reason)) => Some(reason.to_string()),
         Err(error) => {
             tracing::warn!(%error, "a received event was not stored");
