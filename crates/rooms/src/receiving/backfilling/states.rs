@@ -53,6 +53,10 @@ impl Timeline {
                 None => continue,
             };
             let place = self.place_of(pdu).await?;
+            // A state event that is not stored by now cannot be in a state.
+            if place.is_some() && graph.number(pdu.event_id()).is_none() {
+                continue;
+            }
             let Some(standing) = judge(&resolver, graph, event, &before).await? else { continue };
             let replaces = match place {
                 Some(place) => resolver.event_at(&before, place).await?.map(|event| event.stored.sn),
