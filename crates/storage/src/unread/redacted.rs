@@ -24,10 +24,10 @@ macro_rules! redacted_query {
             ", ",
             growth_at_event!("highlight_total"),
             ", EXISTS (SELECT 1 FROM unread_silences q WHERE q.user_sn = $1 AND q.room_sn = x.room_sn ",
-            "AND q.since < x.event_sn AND q.until >= x.event_sn) FROM ",
+            "AND q.since < x.event_sn AND q.until >= x.event_sn), x.standing FROM ",
             $threads,
             " JOIN events x ON x.room_sn = s.room_sn AND x.thread_sn = s.thread_sn AND x.event_sn > s.start ",
-            "AND x.event_sn <= $2 AND x.redacted_by <= $2 AND x.standing = 0 ",
+            "AND x.event_sn <= $2 AND x.redacted_by <= $2 ",
             "LEFT JOIN unread_totals u ON u.room_sn = x.room_sn AND u.thread_sn = x.thread_sn AND u.event_sn = x.event_sn ",
             "LEFT JOIN unread_differences d ON d.user_sn = $1 AND d.room_sn = x.room_sn AND d.thread_sn = x.thread_sn ",
             "AND d.event_sn = x.event_sn"
@@ -63,7 +63,12 @@ fn read_redacted(row: &Row<'_>) -> Result<Redacted, StorageError> {
     let usual = UnreadTotals { notify: row.get(2)?, highlight: row.get(3)? };
     let difference = UnreadTotals { notify: row.get(4)?, highlight: row.get(5)? };
     let is_silent: bool = row.get(6)?;
-    let was = if is_silent { difference } else { usual.plus(difference) };
+    // What was fetched after later events was never unread.
+    let was = match (row.get::<i64>(7)?, is_silent) {
+        (0, false) => usual.plus(difference),
+        (0, true) => difference,
+        _ => UnreadTotals::default(),
+    };
     Ok(Redacted { room_sn: row.get(0)?, thread_sn: row.get(1)?, was })
 }
 

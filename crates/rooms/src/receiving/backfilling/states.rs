@@ -40,19 +40,24 @@ impl Timeline {
         let database = self.database().overlaid(overlay.clone());
         let resolver = Resolver { database: &database, interned: self.interned(), room };
         let mut states: HashMap<OwnedEventId, StateMap> = HashMap::with_capacity(graph.events.len());
-        let mut last = StateMap::EMPTY;
+        let head = self.database().room_head(room.room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
+        let current = head.state.ok_or(RoomError::StateUnknown)?;
         let (mut judged, mut chunks) = (Vec::with_capacity(graph.events.len()), Vec::new());
         for event in &graph.events {
             let pdu = event.event();
             let known = pdu.prev_events().iter().filter_map(|id| states.get(id).copied().or(graph.state_after(id)));
             let known: Vec<StateMap> = known.collect();
             let before = match told.get(pdu.event_id()).filter(|_| graph.follows_gap(pdu)) {
-                Some(told) => resolver.told_state(last, told).await?,
+                Some(told) => resolver.told_state(current, told).await?,
                 None if !known.is_empty() => resolver.resolve(&known).await?,
                 None if pdu.prev_events().is_empty() => StateBefore { base: StateMap::EMPTY, changes: Vec::new() },
                 None => continue,
             };
             let place = self.place_of(pdu).await?;
+            // A state event that is not stored by now cannot be in a state.
+            if place.is_some() && graph.number(pdu.event_id()).is_none() {
+                continue;
+            }
             let Some(standing) = judge(&resolver, graph, event, &before).await? else { continue };
             let replaces = match place {
                 Some(place) => resolver.event_at(&before, place).await?.map(|event| event.stored.sn),
@@ -64,7 +69,6 @@ impl Timeline {
             for changes in [before.changes.as_slice(), own.as_slice()] {
                 state = apply(&resolver, &overlay, state, changes, &mut chunks).await?;
             }
-            last = state;
             states.insert(pdu.event_id().to_owned(), state);
             judged.push(Judged { pdu: pdu.clone(), standing, replaces, state });
         }
