@@ -192,6 +192,13 @@ impl Reachability {
         drop(self.heard.send(server.to_owned()));
     }
 
+    /// For how long a failing server is left alone, but for chance.
+    #[must_use]
+    pub fn pause_of(failing: &FailingServer) -> Duration {
+        let failing_for = failing.next_attempt_at.since(failing.failing_since);
+        pause(u32::try_from(failing.failures).unwrap_or(u32::MAX), failing_for)
+    }
+
     /// Lets a server be asked at once, as if it had never failed.
     pub async fn forgive(&self, server: &ServerName) {
         self.record(server).await;

@@ -346,36 +346,6 @@ impl Database {
             .await
     }
 
-    /// Up to `limit` events of a room's timeline that were sent at a time or later, the earliest first; or at the time or before
-    /// it, the latest first.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn events_from_time(
-        &self,
-        room_sn: RoomSn,
-        time: Timestamp,
-        is_forwards: bool,
-        limit: i64,
-    ) -> Result<Vec<StoredEvent>, StorageError> {
-        let sql = if is_forwards {
-            event_query!(concat!(
-                "WHERE e.room_sn = $1 AND e.origin_server_ts >= $2 AND e.standing IN (0, 5) \
-                 ORDER BY e.room_sn, e.origin_server_ts, ",
-                order_of!("e."),
-                " LIMIT $3"
-            ))
-        } else {
-            event_query!(concat!(
-                "WHERE e.room_sn = $1 AND e.origin_server_ts <= $2 AND e.standing IN (0, 5) \
-                 ORDER BY e.room_sn DESC, e.origin_server_ts DESC, ",
-                order_of!("e."),
-                " DESC LIMIT $3"
-            ))
-        };
-        self.query(sql, params![room_sn, time, limit], read_event).await
-    }
-
     /// The newest `limit` events that the server learned of after `after` and up to `until`, of each of many rooms at once,
     /// newest first within a room. Events that it fetched later are not among them.
     ///

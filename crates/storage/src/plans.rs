@@ -40,7 +40,9 @@ const TRANSIENT: [(&str, &str); 3] = [
 ];
 
 /// Statements that may, by how they begin.
-const EXCEPTIONS: [(&str, &str); 14] = [
+const EXCEPTIONS: [(&str, &str); 16] = [
+    ("SELECT s.server_name, f.failures", "ends at its limit, in order, when an administrator asks"),
+    ("SELECT COUNT(*) FROM servers s", "counts when an administrator asks"),
     ("SELECT 1 FROM accounts WHERE NOT is_guest LIMIT 1", "ends at the first account that is no guest's"),
     ("SELECT 1 FROM events LIMIT 1", "ends at the first row"),
     ("SELECT u.user_id FROM accounts a JOIN users u ON u.user_sn = a.user_sn ORDER BY a.user_sn LIMIT 1", "the same"),

@@ -16,8 +16,9 @@
 
 use std::sync::Arc;
 
-use homeserver_core::{EventSn, Position, RoomSn, UserSn};
+use homeserver_core::{EventSn, Position, RoomSn, TimelineOrder, UserSn};
 
+use crate::events::order_of;
 use crate::{Database, StorageError, params};
 
 mod redacted;
@@ -131,6 +132,21 @@ macro_rules! growth {
     };
 }
 
+/// What the last event up to `$until` counts, of those whose place in the timeline of the room of `s` follows from their position.
+macro_rules! last_countable {
+    ($until:literal) => {
+        concat!(
+            "COALESCE((SELECT x.countable_total FROM events x WHERE x.room_sn = s.room_sn AND ",
+            order_of!("x."),
+            " < (",
+            $until,
+            " + 1) * 1048576 AND x.standing NOT IN (4, 5) ORDER BY x.room_sn DESC, ",
+            order_of!("x."),
+            " DESC LIMIT 1), 0)"
+        )
+    };
+}
+
 macro_rules! usual_growth {
     ($column:literal) => {
         growth!($column, "unread_totals x WHERE x.room_sn = s.room_sn AND x.thread_sn = s.thread_sn")
@@ -158,7 +174,9 @@ const COUNTS: &str = concat!(
      s AS (SELECT room_sn, thread_sn, CASE WHEN seen > floor THEN seen ELSE floor END AS start FROM reads) \
      SELECT s.room_sn, s.thread_sn, (SELECT e.event_id FROM events e WHERE e.event_sn = s.thread_sn), s.start, \
      CASE WHEN s.thread_sn = 0 THEN ",
-    growth!("countable_total", "events x WHERE x.room_sn = s.room_sn"),
+    last_countable!("$3"),
+    " - ",
+    last_countable!("s.start"),
     " ELSE ",
     usual_growth!("notify_total"),
     " END, ",
@@ -169,7 +187,7 @@ const COUNTS: &str = concat!(
     own_growth!("highlight_total"),
     ", COALESCE((SELECT MAX(q.until) FROM unread_silences q WHERE q.user_sn = $1 AND q.room_sn = s.room_sn), 0), \
      EXISTS (SELECT 1 FROM events x WHERE x.room_sn = s.room_sn AND x.thread_sn = s.thread_sn \
-     AND x.event_sn > s.start AND x.redacted_by <= $3) FROM s"
+     AND x.event_sn > s.start AND x.redacted_by <= $3 AND x.standing = 0) FROM s"
 );
 
 fn read_counted(row: &crate::Row<'_>) -> Result<Counted, StorageError> {
@@ -249,8 +267,14 @@ impl Database {
         let totals = self.query_optional(sql, params![thread.room_sn, thread_sn, until], read).await?;
         let mut totals = totals.unwrap_or_default();
         if thread_sn == MAIN_TIMELINE {
-            let sql = "SELECT countable_total FROM events WHERE room_sn = $1 AND event_sn <= $2 \
-                       ORDER BY room_sn DESC, event_sn DESC LIMIT 1";
+            let sql = concat!(
+                "SELECT countable_total FROM events WHERE room_sn = $1 AND ",
+                order_of!(""),
+                " <= $2 AND standing NOT IN (4, 5) ORDER BY room_sn DESC, ",
+                order_of!(""),
+                " DESC LIMIT 1"
+            );
+            let until = TimelineOrder::end_of(Position(until));
             let notify = self.query_optional(sql, params![thread.room_sn, until], |row| row.get(0)).await?;
             totals.notify = notify.unwrap_or(0);
         }

@@ -100,7 +100,10 @@ impl SharedMemberships {
 
     /// Takes in the join with what the other server told of the room.
     async fn take_in(&self, event: &Pdu, server: &ServerName, answer: JoinAnswer) -> Result<(), MembershipError> {
-        let JoinAnswer { state, auth_chain, event: signed, members_omitted, servers_in_room } = answer;
+        let JoinAnswer { state, auth_chain, event: signed, members_omitted, mut servers_in_room } = answer;
+        if !servers_in_room.iter().any(|known| known == server) {
+            servers_in_room.insert(0, server.to_owned());
+        }
         let member_event = signed_form(event, signed, server)?;
         let room_id = event.room_id();
         let told = [state.as_slice(), &auth_chain, std::slice::from_ref(&member_event)].concat();

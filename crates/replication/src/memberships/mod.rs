@@ -74,6 +74,11 @@ impl SharedMemberships {
         Self { parts, entering: RoomLocks::default() }
     }
 
+    /// Waits until no user is on the way into a room.
+    pub(crate) async fn entered(&self, room_id: &RoomId) {
+        drop(self.entering.lock(room_id).await);
+    }
+
     /// Joins a room, by way of one of the servers in `via` if this server is not in it, and returns its ID. `content` goes into the
     /// member event.
     ///

@@ -14,6 +14,7 @@ mod catching_up;
 mod destination;
 mod duty;
 mod following;
+mod listing;
 mod repeating;
 mod sending;
 mod state;
@@ -25,14 +26,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use event_log::{LogTail, RoomServers};
 use federation::{Client, Reachability};
-use homeserver_core::{Clock, Position};
+use homeserver_core::Clock;
 use parking_lot::Mutex;
 use rand::Rng as _;
-use ruma::{OwnedServerName, ServerName};
+use ruma::OwnedServerName;
 use storage::{Database, DeviceChange, Interned, LogEntry, LogObserver};
 use tasks::loops::Loops;
 use tokio::sync::{Notify, Semaphore};
 
+pub use self::listing::{DestinationPage, DestinationStatus, Destinations, Failing, PageRequest};
 use self::state::State;
 use crate::edus::outbound::OutboundEdus;
 
@@ -91,17 +93,6 @@ pub struct OutboxFigures {
     pub failures: u64,
 }
 
-/// A server that was sent something, or is to be.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DestinationStatus {
-    /// The server.
-    pub server: OwnedServerName,
-    /// Up to where in the log it has everything; `None` if it has all there is, or what it lacks is under way.
-    pub sent_up_to: Option<Position>,
-    /// Events that wait for it in memory.
-    pub waiting: usize,
-}
-
 impl Outbox {
     /// Begins to send, as soon as no other node does so.
     pub fn start(parts: OutboxParts, loops: &Loops) -> Arc<Self> {
@@ -136,25 +127,6 @@ impl Outbox {
             transactions: self.transactions.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
         }
-    }
-
-    /// The servers that were sent something since the start, or are behind, in the order of their names.
-    #[must_use]
-    pub fn destinations(&self) -> Vec<DestinationStatus> {
-        let state = self.state.lock();
-        let status = |(server, destination): (&OwnedServerName, &destination::Destination)| DestinationStatus {
-            server: server.clone(),
-            sent_up_to: destination.sent_up_to(),
-            waiting: destination.waiting(),
-        };
-        let mut all: Vec<_> = state.destinations.iter().map(status).collect();
-        all.sort_by(|one, other| one.server.cmp(&other.server));
-        all
-    }
-
-    /// Tries a server at once that was left alone.
-    pub async fn reset_connection(&self, server: &ServerName) {
-        self.parts.reachability.forgive(server).await;
     }
 }
 

@@ -31,6 +31,10 @@ impl RoomCompletion {
             Err(RoomError::NoSuchRoom) => return Ok(true),
             room => room?,
         };
+        if !parts.database.is_in_room(room.room_sn).await? {
+            // Nobody tells it to a server that is not in the room any more. It is told again when a user joins.
+            return Ok(true);
+        }
         for server in &job.servers {
             let deadline = Instant::now() + STATE_LIMIT;
             let Some(state) = self.0.fetch_state(server, &room, &job.entered_by, deadline).await? else { continue };

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use federation::{FetchedKeys, NeededKeys};
+use homeserver_core::RoomSn;
 use room_engine::receipt::ReceivedPdu;
 use rooms::{Reception, RoomError, RoomIdentity};
 use ruma::{OwnedRoomId, OwnedServerName, RoomId};
 use storage::Standing;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Outcomes, Receiving};
 use crate::event_keys::keys_of_event;
 
 /// How long the keys of servers may take.
 const KEYS_LIMIT: Duration = Duration::from_secs(20);
+/// How long a join may take that events of the room wait for.
+const JOIN_LIMIT: Duration = Duration::from_secs(30);
 /// How long what is missing before the events of a room may take.
 const GAPS_LIMIT: Duration = Duration::from_secs(120);
 
@@ -27,10 +30,8 @@ impl Receiving {
         pdus: Vec<Bytes>,
     ) -> Result<Outcomes, RoomError> {
         let parts = &self.parts;
-        let room_sn = parts.interned.find_room(room_id.as_str()).await?;
-        let room_sn = match room_sn {
-            Some(room_sn) if parts.database.is_in_room(room_sn).await? => room_sn,
-            _ => return self.of_strange_room(&room_id, pdus).await,
+        let Some(room_sn) = self.entered(&room_id).await? else {
+            return self.of_strange_room(&room_id, pdus).await;
         };
         let room = parts.timeline.identity_of(&room_id).await?;
         let events = read(&room, &pdus);
@@ -58,6 +59,23 @@ impl Receiving {
             }
         }
         Ok(outcomes)
+    }
+
+    /// The number of a room that this server is in. A join that is under way is waited for: the others send events from the moment that
+    /// they have taken it in.
+    async fn entered(&self, room_id: &RoomId) -> Result<Option<RoomSn>, RoomError> {
+        if let Some(room_sn) = self.is_in(room_id).await? {
+            return Ok(Some(room_sn));
+        }
+        match timeout(JOIN_LIMIT, self.parts.memberships.entered(room_id)).await {
+            Ok(()) => self.is_in(room_id).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn is_in(&self, room_id: &RoomId) -> Result<Option<RoomSn>, RoomError> {
+        let Some(room_sn) = self.parts.interned.find_room(room_id.as_str()).await? else { return Ok(None) };
+        Ok(self.parts.database.is_in_room(room_sn).await?.then_some(room_sn))
     }
 
     /// A room that this server is not in. An event of it may end an invitation.

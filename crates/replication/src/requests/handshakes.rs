@@ -87,7 +87,7 @@ impl RoomRequests {
             uri.push('?');
             uri.push_str(&form_urlencoded::Serializer::new(String::new()).extend_pairs(versions).finish());
         }
-        let answer: TemplateAnswer = self.get(server, &uri, Limits { bytes: MAX_TEMPLATE_BYTES, deadline }).await?;
+        let answer: TemplateAnswer = self.insist(server, &uri, Limits { bytes: MAX_TEMPLATE_BYTES, deadline }).await?;
         // The first version had no name.
         let room_version = answer.room_version.as_deref().unwrap_or("1").parse();
         let room_version = room_version

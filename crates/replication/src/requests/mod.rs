@@ -65,6 +65,18 @@ impl RoomRequests {
         self.ask(server, Method::GET, uri, None, limits).await
     }
 
+    /// As [`RoomRequests::get`], for a person who waits: a server that is left alone is tried, once in a while.
+    async fn insist<T: DeserializeOwned>(
+        &self,
+        server: &ServerName,
+        uri: &str,
+        limits: Limits,
+    ) -> Result<T, RequestError> {
+        let outgoing = outgoing(server, Method::GET, uri, None, limits);
+        read(server, &self.client.insist(&outgoing).await?)
+    }
+
+    /// For a person who waits, too.
     async fn put<T: DeserializeOwned>(
         &self,
         server: &ServerName,
@@ -72,7 +84,8 @@ impl RoomRequests {
         body: Bytes,
         limits: Limits,
     ) -> Result<T, RequestError> {
-        self.ask(server, Method::PUT, uri, Some(body), limits).await
+        let outgoing = outgoing(server, Method::PUT, uri, Some(body), limits);
+        read(server, &self.client.insist(&outgoing).await?)
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -83,11 +96,24 @@ impl RoomRequests {
         body: Option<Bytes>,
         limits: Limits,
     ) -> Result<T, RequestError> {
-        let timeout = time_left(limits.deadline).min(TIMEOUT);
-        let outgoing = Outgoing { method, server, uri, body, limit_bytes: limits.bytes, timeout };
-        let json = self.client.ask(&outgoing).await?;
-        serde_json::from_slice(&json).map_err(|error| RequestError::bad_answer(server, &error.to_string()))
+        let outgoing = outgoing(server, method, uri, body, limits);
+        read(server, &self.client.ask(&outgoing).await?)
     }
+}
+
+fn outgoing<'a>(
+    server: &'a ServerName,
+    method: Method,
+    uri: &'a str,
+    body: Option<Bytes>,
+    limits: Limits,
+) -> Outgoing<'a> {
+    let timeout = time_left(limits.deadline).min(TIMEOUT);
+    Outgoing { method, server, uri, body, limit_bytes: limits.bytes, timeout }
+}
+
+fn read<T: DeserializeOwned>(server: &ServerName, json: &[u8]) -> Result<T, RequestError> {
+    serde_json::from_slice(json).map_err(|error| RequestError::bad_answer(server, &error.to_string()))
 }
 
 fn time_left(deadline: Instant) -> Duration {

@@ -11,9 +11,11 @@ use room_engine::auth::{self, AuthState, auth_types_for_event};
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::resolution::StatePlace;
 use room_engine::state_map::{Chunk, MemoryChunks, Place, StateMap};
+use ruma::OwnedEventId;
 use storage::{Database, GraphEvent, Interned, RepairedState, Standing};
 
 use super::super::RoomError;
+use super::super::receiving::is_placeless;
 use super::super::resolving::{Resolver, RoomIdentity};
 use super::{Finding, RoomCheck, RoomReport};
 
@@ -121,8 +123,8 @@ impl<'a> Derivation<'a> {
     }
 
     async fn add(&mut self, event: &GraphEvent, pdu: Pdu, report: &mut RoomReport) -> Result<(), RoomError> {
-        // An outlier has no place in the room.
-        if event.standing == Standing::Outlier {
+        // An outlier has no place in the room, rejected or not.
+        if is_placeless(event) {
             return Ok(());
         }
         let event_id = &event.stored.event_id;
@@ -253,34 +255,53 @@ impl RoomCheck {
         room: &RoomIdentity,
         report: &mut RoomReport,
     ) -> Result<Option<Vec<IndexedEvent>>, RoomError> {
-        let mut after = TimelineOrder(i64::MIN);
+        let mut state_events = self.indexed_state_events(room).await?;
+        // Events get their numbers after their auth events. Their places in the timeline may be in another order.
+        state_events.sort_unstable_by_key(|event| event.sn);
         let mut is_damaged = false;
-        let mut indexed = Vec::new();
-        let mut places: HashMap<Box<str>, (EventSn, StatePlace)> = HashMap::new();
+        let mut indexed = Vec::with_capacity(state_events.len());
+        let mut places: HashMap<Box<str>, (EventSn, StatePlace)> = HashMap::with_capacity(state_events.len());
+        for StateEvent { sn, event_id, key, named, stored } in state_events {
+            let named: Vec<&(EventSn, StatePlace)> = named.iter().filter_map(|id| places.get(id.as_str())).collect();
+            let auth_events: Vec<EventSn> = named.iter().map(|(sn, _)| *sn).collect();
+            let replaces = named.iter().find(|(_, of)| *of == key).map(|(sn, _)| *sn);
+            if stored.as_ref() != Some(&auth_events) {
+                report.add(Finding::WrongAuthChain { event_id: event_id.clone() });
+                is_damaged = true;
+            }
+            indexed.push(IndexedEvent { event_sn: sn, auth_events: auth_events.into_iter().collect(), replaces });
+            places.insert(event_id, (sn, key));
+        }
+        Ok(is_damaged.then_some(indexed))
+    }
+    /// The state events of a room that can be in auth chains.
+    async fn indexed_state_events(&self, room: &RoomIdentity) -> Result<Vec<StateEvent>, RoomError> {
+        let mut after = TimelineOrder(i64::MIN);
+        let mut found = Vec::new();
         loop {
             let events = self.database.graph_events_after(room.room_sn, after, EVENTS_AT_ONCE).await?;
-            let Some(last) = events.last() else { break };
+            let Some(last) = events.last() else { return Ok(found) };
             after = last.stored.order;
             for event in events.into_iter().filter(|event| event.standing != Standing::Rejected) {
                 let Ok(pdu) = room.parse(&event) else { continue };
                 let Some(state_key) = pdu.state_key() else { continue };
-                let key = StatePlace::new(pdu.event_type(), state_key);
-                let named: Vec<&(EventSn, StatePlace)> =
-                    pdu.auth_events().iter().filter_map(|id| places.get(id.as_str())).collect();
-                let auth_events: Vec<EventSn> = named.iter().map(|(sn, _)| *sn).collect();
-                let replaces = named.iter().find(|(_, of)| *of == key).map(|(sn, _)| *sn);
-                if !event.is_indexed || event.auth_events != auth_events {
-                    report.add(Finding::WrongAuthChain { event_id: event.stored.event_id.clone() });
-                    is_damaged = true;
-                }
-                indexed.push(IndexedEvent {
-                    event_sn: event.stored.sn,
-                    auth_events: auth_events.into_iter().collect(),
-                    replaces,
+                found.push(StateEvent {
+                    sn: event.stored.sn,
+                    key: StatePlace::new(pdu.event_type(), state_key),
+                    named: pdu.auth_events().to_vec(),
+                    stored: event.is_indexed.then_some(event.auth_events),
+                    event_id: event.stored.event_id,
                 });
-                places.insert(event.stored.event_id.clone(), (event.stored.sn, key));
             }
         }
-        Ok(is_damaged.then_some(indexed))
     }
+}
+
+/// A state event, and its auth events as it names them and as they are stored.
+struct StateEvent {
+    sn: EventSn,
+    event_id: Box<str>,
+    key: StatePlace,
+    named: Vec<OwnedEventId>,
+    stored: Option<Vec<EventSn>>,
 }

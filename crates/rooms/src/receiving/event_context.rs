@@ -50,7 +50,7 @@ pub(super) struct EventContext {
 }
 
 /// Whether an event is stored only because others refer to it: the state after it is not known.
-pub(super) fn is_placeless(event: &GraphEvent) -> bool {
+pub(in super::super) fn is_placeless(event: &GraphEvent) -> bool {
     event.standing == Standing::Outlier || (event.standing == Standing::Rejected && event.state.is_none())
 }
 

@@ -91,7 +91,9 @@ impl Timeline {
             self.enter(&room, &checked).await?;
         } else {
             let state: Vec<OwnedEventId> = checked.state.values().cloned().collect();
-            match self.receive_in_turn(&room, checked.verified_member, Some(&state)).await? {
+            // A part of a state says less than what is known here.
+            let told = (!checked.is_partial).then_some(&*state);
+            match self.receive_in_turn(&room, checked.verified_member, told).await? {
                 Reception::Stored(standing, _) | Reception::Known(standing) if standing.is_followed() => {}
                 reception => {
                     return Err(RoomError::Forbidden(format!("The room does not let the user in: {reception:?}")));

@@ -25,6 +25,7 @@ use storage::{KnownState, Standing, StateBefore, StorageError};
 
 pub use self::backfilling::{Backfill, BackfillNeeds};
 pub(super) use self::dummy_event::is_dummy;
+pub(super) use self::event_context::is_placeless;
 use self::event_context::{EventContext, Lookup};
 pub use self::importing::{Imported, RoomImport};
 pub use self::outliers::OutlierReport;

@@ -1,7 +1,7 @@
 //! `PUT /_matrix/federation/v1/send/{txnId}`
 
 use serde_json::{Value, json};
-use testing::{Follower, User, on_both_databases, path_segment};
+use testing::{User, on_both_databases, path_segment};
 
 use crate::remote_user::{BOB, RemoteUser};
 use crate::{V3, servers};
@@ -24,12 +24,16 @@ on_both_databases! {
         let (server, remote) = servers(&db, &[]).await;
         let alice = server.register("alice").await;
         let bob = RemoteUser::join(&server, &remote, &alice).await;
-        let mut follower = Follower::start(alice.clone()).await;
+        let since = alice.get(format!("{V3}/sync")).await.ok()["next_batch"].clone();
         let (ids, events): (Vec<String>, Vec<Value>) = (0..5).map(|n| bob.message(&n.to_string())).unzip();
         let body = json!({ "pdus": events });
         let first = bob.transaction("once", &body).await.ok();
         assert_eq!(first["pdus"], fine(&ids.iter().map(String::as_str).collect::<Vec<_>>()));
-        follower.sees_message(&bob.room_id, "4").await;
+        let since = path_segment(since.as_str().unwrap());
+        let news = alice.get(format!("{V3}/sync?since={since}")).await.ok();
+        let shown = news["rooms"]["join"][&bob.room_id]["timeline"]["events"].as_array().unwrap().clone();
+        let shown: Vec<&str> = shown.iter().filter_map(|event| event["content"]["body"].as_str()).collect();
+        assert_eq!(shown, ["0", "1", "2", "3", "4"]);
         assert_eq!(messages(&alice, &bob.room_id).await, ["0", "1", "2", "3", "4"]);
         // The same again, and under another ID.
         assert_eq!(bob.transaction("once", &body).await.ok(), first);

@@ -53,13 +53,15 @@ pub(super) async fn write_places(tx: &mut Tx, written: &[NumberedAppend<'_>]) ->
                 event.arrival.redacted_by.as_ref().map(|(sn, _)| *sn).into(),
                 MAIN_TIMELINE.into(),
                 stored.order.into(),
+                stored.countable_total.into(),
             ]
         })
         .collect();
     let sql = "UPDATE events SET standing = r.standing, state_root = r.state_root, replaces_sn = r.replaces_sn, \
                client_json = r.client_json, federation_json = r.federation_json, \
-               redacted_by = COALESCE(events.redacted_by, r.redacted_by), thread_sn = r.thread_sn, timeline_order = r.timeline_order \
+               redacted_by = COALESCE(events.redacted_by, r.redacted_by), thread_sn = r.thread_sn, timeline_order = r.timeline_order, \
+               countable_total = r.countable_total \
                FROM ROWS(event_sn, standing, state_root, replaces_sn, client_json, federation_json, redacted_by, \
-               thread_sn, timeline_order) r WHERE events.event_sn = r.event_sn";
+               thread_sn, timeline_order, countable_total) r WHERE events.event_sn = r.event_sn";
     tx.execute_rows(sql, &rows).await
 }

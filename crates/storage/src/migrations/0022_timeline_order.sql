@@ -6,7 +6,6 @@ ALTER TABLE events ADD COLUMN timeline_order BIGINT;
 ALTER TABLE events ADD COLUMN follows_gap BOOLEAN NOT NULL DEFAULT FALSE;
 CREATE INDEX events_by_order ON events (room_sn, (CASE WHEN standing = 4 THEN event_sn - 4611686018427387904 ELSE COALESCE(timeline_order, event_sn * 1048576) END));
 DROP INDEX events_by_room;
-CREATE INDEX events_by_time ON events (room_sn, origin_server_ts);
 
 -- Where timelines lack events. timeline_order: the place before which they are missing. frontier: the numbers of the events whose
 -- previous events are missing, separated by commas; empty once the gap is filled.

@@ -3,6 +3,7 @@
 use homeserver_core::{Position, RoomSn, UserSn};
 
 use super::{MAIN_TIMELINE, UnreadThread, UnreadTotals};
+use crate::events::order_of;
 use crate::{Database, Engine, Row, StorageError, Value, params};
 
 /// What each redacted event was, of the threads `s` after their starts and up to `$2`: by the usual totals, in a silence of the user
@@ -11,8 +12,11 @@ macro_rules! redacted_query {
     ($threads:literal) => {
         concat!(
             "SELECT s.room_sn, s.thread_sn, CASE WHEN s.thread_sn = 0 THEN x.countable_total - COALESCE((",
-            "SELECT p.countable_total FROM events p WHERE p.room_sn = x.room_sn AND p.event_sn < x.event_sn ",
-            "ORDER BY p.room_sn DESC, p.event_sn DESC LIMIT 1), 0) WHEN u.event_sn IS NULL THEN 0 ELSE 1 END, ",
+            "SELECT p.countable_total FROM events p WHERE p.room_sn = x.room_sn AND ",
+            order_of!("p."),
+            " < x.event_sn * 1048576 AND p.standing NOT IN (4, 5) ORDER BY p.room_sn DESC, ",
+            order_of!("p."),
+            " DESC LIMIT 1), 0) WHEN u.event_sn IS NULL THEN 0 ELSE 1 END, ",
             "CASE WHEN u.event_sn IS NULL THEN 0 ELSE u.highlight_total - COALESCE((",
             "SELECT p.highlight_total FROM unread_totals p WHERE p.room_sn = u.room_sn AND p.thread_sn = u.thread_sn ",
             "AND p.event_sn < u.event_sn ORDER BY p.event_sn DESC LIMIT 1), 0) END, ",
@@ -23,7 +27,7 @@ macro_rules! redacted_query {
             "AND q.since < x.event_sn AND q.until >= x.event_sn) FROM ",
             $threads,
             " JOIN events x ON x.room_sn = s.room_sn AND x.thread_sn = s.thread_sn AND x.event_sn > s.start ",
-            "AND x.event_sn <= $2 AND x.redacted_by <= $2 ",
+            "AND x.event_sn <= $2 AND x.redacted_by <= $2 AND x.standing = 0 ",
             "LEFT JOIN unread_totals u ON u.room_sn = x.room_sn AND u.thread_sn = x.thread_sn AND u.event_sn = x.event_sn ",
             "LEFT JOIN unread_differences d ON d.user_sn = $1 AND d.room_sn = x.room_sn AND d.thread_sn = x.thread_sn ",
             "AND d.event_sn = x.event_sn"

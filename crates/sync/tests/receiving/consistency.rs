@@ -107,10 +107,12 @@ impl Room {
         let report = check.check(&self.id).await.unwrap();
         assert!(!report.is_damaged(), "{report}");
         let graph = self.graph().await;
-        let indexed: Vec<&GraphEvent> = graph
+        let mut indexed: Vec<&GraphEvent> = graph
             .iter()
             .filter(|it| it.standing != Standing::Rejected && self.parse(it).state_key().is_some())
             .collect();
+        // Each comes after its auth events.
+        indexed.sort_unstable_by_key(|it| it.stored.sn);
         let numbers: HashMap<&str, EventSn> = graph.iter().map(|it| (&*it.stored.event_id, it.stored.sn)).collect();
         let mut chains: BTreeMap<EventSn, BTreeSet<EventSn>> = BTreeMap::new();
         let mut cover = ChainCover::new();

@@ -1,5 +1,7 @@
 //! Rooms that this server enters by what another server tells of them.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use bytes::Bytes;
 use room_engine::RoomVersion;
 use rooms::{Imported, RoomError, RoomImport};
@@ -10,6 +12,9 @@ use testing::{TestDatabase, on_both_databases};
 use super::histories::another;
 use super::room::{Event, Room, State, join, member, message, topic};
 use super::server::Server;
+
+/// How many rooms were made elsewhere.
+static MADE: AtomicI64 = AtomicI64::new(0);
 
 /// A room of other servers, which this one is not in.
 struct Elsewhere {
@@ -22,6 +27,8 @@ impl Elsewhere {
     async fn new(db: &TestDatabase, version: RoomVersion) -> Self {
         let database = another(db).await;
         let server = Server::new(&database).await;
+        // Every room has an ID of its own, whichever server it is made on.
+        server.rooms.store(MADE.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         let room = Room::with_levels(&server, version, &json!({ "users": { "@bob:two": 50 } })).await;
         let bob = room.accept(&join("@bob:two"), &[&room.end().await]).await;
         let end = room.accept(&topic("@bob:two", "tea"), &[&bob]).await;
@@ -53,7 +60,7 @@ impl Elsewhere {
     }
 
     async fn enter(&self, server: &Server, import: RoomImport) -> Result<Room, RoomError> {
-        let Imported { room_sn, .. } = server.timeline.import_room(import, &*server.keys).await?;
+        let Imported { room_sn, .. } = server.timeline.import_room(&import, &*server.keys).await?;
         let room = self.room.at(server, room_sn);
         room.assert_consistent().await;
         room.assert_auth_chains().await;

@@ -61,7 +61,7 @@ impl Timeline {
             let own = place.filter(|_| standing != Standing::Rejected).zip(graph.number(pdu.event_id()));
             let own = own.map(|(place, sn)| (place, Some(sn)));
             let mut state = before.base;
-            for changes in [before.changes.as_slice(), own.as_slice()].into_iter().filter(|it| !it.is_empty()) {
+            for changes in [before.changes.as_slice(), own.as_slice()] {
                 state = apply(&resolver, &overlay, state, changes, &mut chunks).await?;
             }
             last = state;
@@ -79,6 +79,9 @@ async fn apply(
     changes: &[(Place, Option<EventSn>)],
     chunks: &mut Vec<Chunk>,
 ) -> Result<StateMap, RoomError> {
+    if changes.is_empty() {
+        return Ok(state);
+    }
     let applied = resolver.database.with_chunks(|found| state.apply(found, changes)).await?;
     overlay.write().extend(applied.new_chunks.iter().cloned());
     chunks.extend(applied.new_chunks);
