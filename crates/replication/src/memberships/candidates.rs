@@ -1,5 +1,6 @@
 //! Which servers are asked for a room, and the best reason why none of them helped.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use room_engine::{elements, member, string_value};
@@ -32,13 +33,24 @@ impl SharedMemberships {
         // Whoever has invited the user can certainly let the user in or out.
         remote.into_iter().flat_map(introducing_servers).for_each(|server| add(&server));
         via.iter().for_each(|server| add(server));
-        // Since version 12 the ID names no server.
-        room_id.server_name().into_iter().for_each(&mut add);
-        if let Some(room_sn) = self.parts.interned.find_room(room_id.as_str()).await? {
-            for user_id in self.parts.database.some_joined_users(room_sn).await? {
-                UserId::parse(&*user_id).iter().for_each(|user_id| add(user_id.server_name()));
-            }
+        if !candidates.is_empty() {
+            return Ok(candidates);
         }
+        self.guessed_candidates(room_id).await
+    }
+
+    /// Servers to ask for a room if nobody has named one: the one in its ID, which since version 12 names none, and those of users who are
+    /// in the room as far as that is known.
+    async fn guessed_candidates(&self, room_id: &RoomId) -> Result<Vec<OwnedServerName>, MembershipError> {
+        let mut candidates: Vec<OwnedServerName> = room_id.server_name().map(ToOwned::to_owned).into_iter().collect();
+        if let Some(room_sn) = self.parts.interned.find_room(room_id.as_str()).await? {
+            let users = self.parts.database.some_joined_users(room_sn).await?;
+            let users = users.iter().filter_map(|user_id| UserId::parse(&**user_id).ok());
+            candidates.extend(users.map(|user_id| user_id.server_name().to_owned()));
+        }
+        let mut seen = HashSet::new();
+        candidates.retain(|server| *server != self.parts.identity.server_name && seen.insert(server.clone()));
+        candidates.truncate(MAX_CANDIDATES);
         Ok(candidates)
     }
 }

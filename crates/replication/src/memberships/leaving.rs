@@ -3,8 +3,10 @@
 use accounts::asking::Asker;
 use accounts::sessions::Requester;
 use bytes::Bytes;
+use room_engine::{EventTemplate, Pdu, RoomVersion};
 use rooms::{ContentMap, RoomError};
 use ruma::{RoomId, ServerName};
+use serde_json::json;
 use storage::{Membership, RemoteMembership};
 use tokio::time::Instant;
 
@@ -34,7 +36,7 @@ impl SharedMemberships {
             Ok(event) => Some(event),
             Err(error) => {
                 tracing::info!(%error, %room_id, user_id = %requester.user_id, "other servers do not know that a user has left");
-                None
+                self.leave_alone(requester, &remote, room_id, &content).await
             }
         };
         let expected = Some(remote.membership);
@@ -44,6 +46,36 @@ impl SharedMemberships {
             return Err(RoomError::Contended.into());
         }
         Ok(())
+    }
+
+    /// The event by which the user leaves, for the user's own clients: no server of the room could be told. It follows the event that it ends.
+    async fn leave_alone(
+        &self,
+        requester: &Requester,
+        remote: &RemoteMembership,
+        room_id: &RoomId,
+        content: &ContentMap,
+    ) -> Option<Bytes> {
+        let version: RoomVersion = remote.room_version.parse().ok()?;
+        let ended = Pdu::parse(version, remote.event.as_ref()?).ok()?;
+        let reference = ended.reference();
+        let reference = match &reference.sha256 {
+            Some(sha256) => json!([reference.event_id, { "sha256": sha256 }]),
+            None => json!(reference.event_id),
+        };
+        let template = json!({
+            "type": "m.room.member",
+            "room_id": room_id,
+            "sender": requester.user_id,
+            "state_key": requester.user_id,
+            "content": { "membership": "leave" },
+            "prev_events": [&reference],
+            "auth_events": [&reference],
+            "depth": ended.depth().saturating_add(1),
+        });
+        let template = EventTemplate::parse(version, template.to_string().as_bytes()).ok()?;
+        let event = self.sign(requester, &template, content).await.ok()?;
+        Some(event.to_json().into())
     }
 
     /// Sends the event by which the user leaves to one of the servers that are in the room.

@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use room_engine::elements;
+use homeserver_core::{EventSn, TimelineOrder, Timestamp};
+use room_engine::{Pdu, elements};
 use rooms::RoomError;
 use rooms::introduction::INTRODUCTION;
-use storage::{Membership, RemoteMembership};
+use storage::{Membership, RemoteMembership, StoredEvent};
 
 use super::changes::{Before, RoomUpdate};
 use super::{Pass, Providers};
@@ -35,6 +36,47 @@ impl Providers {
             }
         }
         Ok(rooms)
+    }
+
+    /// The event by which the user is not invited any more, or knocks no more, to a room that this server is not in. It is in no
+    /// timeline here, and stands at the position of the change.
+    pub(crate) async fn remote_departure(
+        &self,
+        pass: &Pass<'_>,
+        update: &RoomUpdate,
+    ) -> Result<Option<Arc<StoredEvent>>, RoomError> {
+        let user_sn = pass.requester.user_sn;
+        let remote = self.database.remote_membership(update.room_sn, user_sn).await?;
+        let Some((position, remote)) = remote.filter(|(position, _)| *position == update.since) else {
+            return Ok(None);
+        };
+        let (Some(json), Ok(version)) = (&remote.event, remote.room_version.parse()) else { return Ok(None) };
+        let Ok(pdu) = Pdu::parse(version, json) else { return Ok(None) };
+        let sn = EventSn(position.0);
+        Ok(Some(Arc::new(StoredEvent {
+            sn,
+            order: TimelineOrder::of(sn),
+            follows_gap: false,
+            event_id: pdu.event_id().as_str().into(),
+            room_sn: update.room_sn,
+            type_sn: self.interned.event_type(pdu.event_type()).await?,
+            state_key_sn: Some(self.interned.state_key(pdu.state_key().unwrap_or_default()).await?),
+            sender_sn: self.interned.user(pdu.sender().as_str()).await?,
+            origin_server_ts: Timestamp(pdu.origin_server_ts()),
+            depth: pdu.depth(),
+            countable_total: 0,
+            client_json: pdu.client_json().clone(),
+            replaces_sn: None,
+            replaced_json: None,
+            redacted_because: None,
+            transaction: None,
+            membership: Some((user_sn, remote.membership)),
+            redacts: None,
+            unread: None,
+            previous_sn: None,
+            sender_erased_at: None,
+            unsigned_erased_at: None,
+        })))
     }
 
     /// The room seen from outside; `None` if the user is invited by somebody whom the user ignores.

@@ -54,6 +54,10 @@ impl Sync {
         if let Some(first) = timeline.events.first() {
             timeline.start = first.order.before().position();
         }
+        if let Some(event) = self.providers.remote_departure(pass, update).await? {
+            timeline.events.push(event);
+            timeline.memberships.push(Some(update.membership));
+        }
         // Somebody who has left can still be banned, and sees no state of the time between.
         let departure =
             self.providers.database.last_departure(update.room_sn, pass.requester.user_sn, update.since).await?;
