@@ -150,8 +150,8 @@ mod tests {
             state_key: Some("@bob:there.example"),
             content: CanonicalObject::parse(br#"{"membership":"join"}"#, Numbers::Strict).unwrap(),
             redacts: None,
-            prev_events: &[reference.clone()],
-            auth_events: &[reference],
+            prev_events: std::slice::from_ref(&reference),
+            auth_events: std::slice::from_ref(&reference),
             depth: 7,
             origin_server_ts: 8,
         };
