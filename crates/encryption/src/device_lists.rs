@@ -90,7 +90,7 @@ impl DeviceLists {
         let own = rooms.joined();
         let mut changed = BTreeSet::new();
         for user_sn in happened.changed {
-            if user_sn == reader || self.user_rooms.of(user_sn).await?.is_in_any_of(&own) {
+            if user_sn == reader || self.user_rooms.of_other(user_sn).await?.is_in_any_of(&own) {
                 changed.insert(user_sn);
             }
         }

@@ -96,6 +96,9 @@ async fn run() -> Result<bool> {
     }
     world.stop().await?;
     println!("{passed} passed, {failed} failed");
+    if failed > 0 {
+        println!("the logs of both servers are in {}", world.keep().display());
+    }
     if passed + failed == 0 {
         bail!("no scenario is named so: {:?}", arguments.filters);
     }

@@ -1,7 +1,7 @@
 //! The two servers.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
@@ -19,8 +19,7 @@ pub(crate) struct World {
     /// Synapse.
     pub(crate) synapse: Server,
     people: AtomicU32,
-    /// Removed at the end, unless a server could not be stopped.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// One of the two.
@@ -52,7 +51,7 @@ impl World {
         let [one, two, three, four] = free_ports()?;
         let own = own_server::prepare(program, &own_folder, &tls, (one, two), database)?;
         let synapse = synapse::prepare(python, &synapse_folder, &tls, (three, four))?;
-        let mut world = Self { own, synapse, people: AtomicU32::new(0), _folder: folder };
+        let mut world = Self { own, synapse, people: AtomicU32::new(0), folder };
         world.own.start().await?;
         world.synapse.start().await?;
         Ok(world)
@@ -62,6 +61,11 @@ impl World {
     pub(crate) async fn stop(&mut self) -> Result<()> {
         self.own.stop().await?;
         self.synapse.stop().await
+    }
+
+    /// Leaves the logs and databases of both servers where they are, and returns that folder.
+    pub(crate) fn keep(self) -> PathBuf {
+        self.folder.keep()
     }
 
     /// One of the servers.

@@ -208,7 +208,7 @@ impl Reading {
                 LogEntry::DeviceList { seen_by: Some(user_sn), .. } => wakeups.wake([*user_sn]),
                 LogEntry::DeviceList { user_sn, seen_by: None, .. } => {
                     wakeups.wake([*user_sn]);
-                    match self.user_rooms.of(*user_sn).await {
+                    match self.user_rooms.of_other(*user_sn).await {
                         Ok(places) => rooms.extend(places.joined()),
                         Err(error) => {
                             tracing::warn!(%error, %user_sn, "the rooms of a user cannot be read; waking everybody");

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use homeserver_core::{
     Cache, CacheOptions, HeapSize, MemoryUsage, Position, RoomSn, UserSn, allocation_bytes, table_bytes,
@@ -47,6 +48,8 @@ pub struct UserRooms {
     places: RwLock<HashMap<RoomSn, Place>>,
     unread: RwLock<HashMap<RoomSn, KnownUnread>>,
     loaded: OnceCell<()>,
+    /// How many rooms this server had entered when they were read.
+    entries: AtomicU64,
 }
 
 impl UserRooms {
@@ -143,6 +146,8 @@ fn threads_bytes(threads: &[UnreadThread]) -> usize {
 pub struct UserRoomsCache {
     database: Database,
     users: Cache<UserSn, Arc<UserRooms>>,
+    /// How many rooms this server has entered. The log does not tell of their members who are users of other servers.
+    entries: AtomicU64,
 }
 
 impl UserRoomsCache {
@@ -151,7 +156,7 @@ impl UserRoomsCache {
     pub fn new(database: Database) -> Self {
         let options = CacheOptions { typical_bytes: 4 << 10, large_bytes: 1 << 20, ..CacheOptions::default() };
         let users = Cache::with(database.memory(), "user_rooms", options);
-        Self { database, users }
+        Self { database, users, entries: AtomicU64::new(0) }
     }
 
     /// The rooms of a user.
@@ -165,13 +170,28 @@ impl UserRoomsCache {
         Ok(rooms)
     }
 
+    /// The rooms of a user who may be one of another server.
+    ///
+    /// # Errors
+    /// [`StorageError`] if they cannot be read.
+    pub async fn of_other(&self, user_sn: UserSn) -> Result<Arc<UserRooms>, StorageError> {
+        let entries = self.entries.load(Ordering::Acquire);
+        let rooms = self.of(user_sn).await?;
+        if rooms.entries.load(Ordering::Acquire) < entries {
+            self.load(user_sn, &rooms).await?;
+        }
+        Ok(rooms)
+    }
+
     async fn load(&self, user_sn: UserSn, rooms: &UserRooms) -> Result<(), StorageError> {
+        let entries = self.entries.load(Ordering::Acquire);
         // In this order: a membership that changes in between is followed by its entry in the log.
         let since: HashMap<RoomSn, Position> = self.database.memberships_since(user_sn).await?.into_iter().collect();
         for stored in self.database.memberships_of_user(user_sn).await? {
             let since = since.get(&stored.room_sn).copied().unwrap_or(Position::START);
             rooms.set_membership(stored.room_sn, stored.membership, since, stored.is_forgotten);
         }
+        rooms.entries.fetch_max(entries, Ordering::AcqRel);
         self.reweigh(user_sn);
         Ok(())
     }
@@ -189,6 +209,12 @@ impl UserRoomsCache {
 
     pub(super) fn follow(&self, entries: &[LogEntry]) {
         for entry in entries {
+            if let LogEntry::Event(event) = entry
+                && event.follows_gap
+                && matches!(event.membership, Some((_, Membership::Join)))
+            {
+                self.entries.fetch_add(1, Ordering::AcqRel);
+            }
             if let LogEntry::RoomForgotten { user_sn, .. } = entry {
                 self.users.remove(user_sn);
             }

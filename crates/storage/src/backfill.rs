@@ -45,6 +45,22 @@ pub struct FetchedEvent {
     pub follows_gap: bool,
 }
 
+/// What an event of the past redacts.
+#[derive(Debug)]
+pub enum PastRedaction {
+    /// An event that is stored.
+    Stored {
+        /// Its number.
+        target: EventSn,
+        /// What clients see of it.
+        client_json: Bytes,
+        /// The rest of the PDU.
+        federation_json: Bytes,
+    },
+    /// An event that has not come yet, by its ID.
+    Awaited(Box<str>),
+}
+
 /// Events that fill a gap, or a part of it next to its end.
 #[derive(Debug)]
 pub struct GapFilling {
@@ -71,6 +87,26 @@ impl Database {
     pub async fn fill_gap(&self, filling: GapFilling) -> Result<bool, StorageError> {
         let filling = Arc::new(filling);
         self.write(async move |tx| fill(tx, &filling).await).await
+    }
+
+    /// Redacts what an event of the past redacts, or remembers that for when the target comes.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn redact_past(&self, room_sn: RoomSn, by: EventSn, what: PastRedaction) -> Result<(), StorageError> {
+        self.write(async move |tx| match &what {
+            PastRedaction::Stored { target, client_json, federation_json } => {
+                let sql = "UPDATE events SET client_json = $2, federation_json = $3, \
+                           redacted_by = COALESCE(redacted_by, $4) WHERE event_sn = $1";
+                tx.execute(sql, params![*target, client_json, federation_json, by]).await.map(drop)
+            }
+            PastRedaction::Awaited(target_id) => {
+                let sql = "INSERT INTO awaited_redactions (room_sn, target_id, redaction_sn) VALUES ($1, $2, $3) \
+                           ON CONFLICT DO NOTHING";
+                tx.execute(sql, params![room_sn, target_id, by]).await.map(drop)
+            }
+        })
+        .await
     }
 }
 
@@ -128,7 +164,7 @@ const INTO: &str = "events (event_sn, event_id, room_sn, type_sn, state_key_sn, 
 const PLACE: &str = "UPDATE events SET standing = r.standing, state_root = r.state_root, replaces_sn = r.replaces_sn, \
                      timeline_order = r.timeline_order, thread_sn = r.thread_sn \
                      FROM ROWS(event_sn, standing, state_root, replaces_sn, timeline_order, thread_sn) r \
-                     WHERE events.event_sn = r.event_sn";
+                     WHERE events.event_sn = r.event_sn AND events.standing IN (2, 4) AND events.state_root IS NULL";
 
 fn list(events: &[EventSn]) -> String {
     let numbers: Vec<String> = events.iter().map(ToString::to_string).collect();

@@ -387,7 +387,7 @@ impl Database {
             ""
         );
         let mut events = self.query(sql, params![rooms, after, until, limit], read_event).await?;
-        events.sort_by_key(|event| (event.room_sn, Reverse(event.sn)));
+        events.sort_by_key(|event| (event.room_sn, Reverse(event.order)));
         Ok(events)
     }
 

@@ -1,6 +1,6 @@
 //! Text that is stored once and referred to by number.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use homeserver_core::{Cache, KeySn, MemoryBudget, RoomSn, ServerSn, TypeSn, UserSn};
@@ -69,7 +69,7 @@ impl Names {
     /// The numbers of many texts, those without a number being given one, all in one transaction.
     async fn intern_all(&self, database: &Database, texts: Vec<&str>) -> Result<HashMap<Box<str>, i64>, StorageError> {
         let mut numbers = HashMap::new();
-        let mut unknown: HashSet<String> = HashSet::new();
+        let mut unknown: BTreeSet<String> = BTreeSet::new();
         for text in texts {
             match self.by_text.get(text) {
                 Some(number) => drop(numbers.insert(text.into(), number)),

@@ -105,7 +105,7 @@ pub use append::{
     Append, AppendOutcome, Arrival, EventNumber, NewEvent, NewOutlier, Redaction, StateBefore, StateEffect, Step,
     later_version,
 };
-pub use backfill::{FetchedEvent, GapFilling};
+pub use backfill::{FetchedEvent, GapFilling, PastRedaction};
 pub use chunk_collection::{ChunkCollector, Collected, CollectorLimits};
 pub use clean_up::Swept;
 pub use client_transactions::{ClientTransaction, TransactionEndpoint, TransactionSender};

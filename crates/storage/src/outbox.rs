@@ -178,7 +178,8 @@ impl Database {
         Ok(first_of(own, forwarded, limit))
     }
 
-    /// The newest event of a user of this server in each of these rooms, after `after` and up to `until`.
+    /// The newest event of a user of this server in each of these rooms, and the newest that it passes on, after `after` and up to
+    /// `until`.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -200,6 +201,10 @@ impl Database {
         );
         let (first, last) = (TimelineOrder::end_of(after).0, TimelineOrder::end_of(until).0);
         let mut newest = self.query(sql, params![rooms, first, last], read_due).await?;
+        let forwarded = "SELECT f.position, f.event_sn, f.room_sn FROM forwarded_events f JOIN \
+                         (SELECT MAX(position) AS position FROM forwarded_events WHERE room_sn IN LIST($1) \
+                         AND position > $2 AND position <= $3 GROUP BY room_sn) n ON n.position = f.position";
+        newest.extend(self.query(forwarded, params![rooms, after, until], read_due).await?);
         newest.sort_unstable();
         Ok(newest)
     }
@@ -250,8 +255,12 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
     pub async fn forward_event(&self, room_sn: RoomSn, event_sn: EventSn) -> Result<(), StorageError> {
+        let known = "SELECT 1 FROM forwarded_events WHERE event_sn = $1";
         let sql = "INSERT INTO forwarded_events (position, room_sn, event_sn) VALUES ($1, $2, $3)";
         self.write(async move |tx| {
+            if tx.query_optional(known, params![event_sn], |_| Ok(())).await?.is_some() {
+                return Ok(());
+            }
             let position = tx.next_position().await?;
             tx.execute(sql, params![position, room_sn, event_sn]).await?;
             tx.publish(LogEntry::Forward { position, room_sn, event_sn });

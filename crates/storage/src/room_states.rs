@@ -8,7 +8,7 @@
 //! * What needs everything takes a [`FullState`], which only [`RoomStates`] makes.
 //! * What takes a [`KnownState`] is fine with a part.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -259,8 +259,8 @@ impl Tx {
     /// # Errors
     /// [`StorageError`] if a statement fails.
     pub async fn add_room_servers(&mut self, room_sn: RoomSn, servers: &[String]) -> Result<(), StorageError> {
-        let rows: Vec<Vec<Value<'_>>> = servers.iter().map(|name| vec![name.into()]).collect();
-        self.insert_all("servers (server_name) ON CONFLICT DO NOTHING", &rows).await?;
+        let names: BTreeSet<&str> = servers.iter().map(String::as_str).collect();
+        self.intern_servers(names.into_iter()).await?;
         let sql = "INSERT INTO room_servers (server_sn, room_sn) SELECT server_sn, $2 FROM servers \
                    WHERE server_name IN LIST($1) ON CONFLICT DO NOTHING";
         self.execute(sql, params![servers, room_sn]).await.map(drop)

@@ -140,7 +140,7 @@ macro_rules! last_countable {
             order_of!("x."),
             " < (",
             $until,
-            " + 1) * 1048576 AND x.standing NOT IN (4, 5) ORDER BY x.room_sn DESC, ",
+            " + 1) * 1048576 AND x.standing = 0 ORDER BY x.room_sn DESC, ",
             order_of!("x."),
             " DESC LIMIT 1), 0)"
         )
@@ -270,7 +270,7 @@ impl Database {
             let sql = concat!(
                 "SELECT countable_total FROM events WHERE room_sn = $1 AND ",
                 order_of!(""),
-                " <= $2 AND standing NOT IN (4, 5) ORDER BY room_sn DESC, ",
+                " <= $2 AND standing = 0 ORDER BY room_sn DESC, ",
                 order_of!(""),
                 " DESC LIMIT 1"
             );

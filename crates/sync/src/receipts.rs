@@ -32,6 +32,9 @@ pub enum ReceiptError {
     Storage(#[from] StorageError),
 }
 
+/// So many former outliers in a row are passed over at most.
+const MAX_PASSED_OVER: i64 = 100;
+
 /// A marker that a client moves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Marker {
@@ -160,9 +163,9 @@ impl Receipts {
         if found.order == TimelineOrder::of(found.sn) {
             return Ok(Some(found));
         }
-        let before =
-            self.database.timelines_backwards(&[room_sn.0], Position::START, found.order.position(), 1).await?;
-        match before.first() {
+        let until = found.order.before().position();
+        let before = self.database.timelines_backwards(&[room_sn.0], Position::START, until, MAX_PASSED_OVER).await?;
+        match before.iter().find(|event| !event.was_fetched()) {
             Some(before) => Ok(self.database.stored_pdu(before.sn).await?),
             None => Ok(None),
         }

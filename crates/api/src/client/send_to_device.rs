@@ -34,9 +34,7 @@ impl From<ToDeviceError> for ClientError {
             ToDeviceError::TooLarge { .. } | ToDeviceError::TooMany | ToDeviceError::TooMuch { .. } => {
                 ApiError::too_large(error.to_string())
             }
-            ToDeviceError::QueueFull { .. } | ToDeviceError::ServerQueueFull { .. } => {
-                ApiError::resource_limit_exceeded(error.to_string())
-            }
+            ToDeviceError::QueueFull { .. } => ApiError::resource_limit_exceeded(error.to_string()),
             ToDeviceError::Storage(error) => error.into(),
         })
     }

@@ -50,7 +50,7 @@ impl RemoteDeviceLists {
             }
             let Some(user_sn) = self.interned.find_user(user_id.as_str()).await? else { continue };
             // Others are nobody's concern here.
-            if !self.user_rooms.of(user_sn).await?.joined().is_empty() {
+            if !self.user_rooms.of_other(user_sn).await?.joined().is_empty() {
                 changed.insert(user_sn);
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use accounts::sessions::Requester;
 use bytes::Bytes;
 use homeserver_core::UserSn;
-use ruma::{OwnedServerName, OwnedUserId, UserId};
+use ruma::{OwnedUserId, UserId};
 use serde_json::value::RawValue;
 use storage::{NewToDeviceMessage, StorageError, ToDeviceDevice, ToDeviceSend, TransactionSender};
 
@@ -56,12 +56,6 @@ pub enum ToDeviceError {
         user_id: OwnedUserId,
         /// The receiving device.
         device_id: Box<str>,
-    },
-    /// Another server does not fetch its messages.
-    #[error("Too many messages wait for {server}, which cannot be reached")]
-    ServerQueueFull {
-        /// The other server.
-        server: OwnedServerName,
     },
     /// The database failed.
     #[error(transparent)]

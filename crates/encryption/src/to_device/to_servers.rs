@@ -69,7 +69,9 @@ impl ToDevice {
             let queue = self.database.to_device_server_queue(server_sn).await?;
             let further_bytes = i64::try_from(edu.len()).unwrap_or(i64::MAX);
             if queue.messages >= self.limits.messages || queue.bytes.saturating_add(further_bytes) > self.limits.bytes {
-                return Err(ToDeviceError::ServerQueueFull { server });
+                // It has not been reached for long. Everybody else gets their messages.
+                tracing::debug!(%server, "a server got no messages to devices: too many wait for it");
+                continue;
             }
             edus.push(ToDeviceForServer { server_sn, edu });
         }

@@ -91,6 +91,7 @@ impl SharedMemberships {
         let received = ReceivedPdu::parse(version, Some(invite.room_id), invite.event.get().as_bytes())?;
         let target = check(&received, origin, invite.event_id)?;
         let user_sn = self.invitee(&target).await?;
+        self.check_acl(origin, invite.room_id).await?;
         check_state(version, invite)?;
         let needed = keys_of_event(&received);
         let keys = self.parts.keys.for_events(&needed, Instant::now() + KEYS_LIMIT).await;
@@ -108,6 +109,16 @@ impl SharedMemberships {
             self.tell_of_invite(room_sn, user_sn, &signed, invite).await?;
         }
         Ok(signed.to_json())
+    }
+
+    /// Whether a room that this server is in lets the other one take part.
+    async fn check_acl(&self, origin: &ServerName, room_id: &RoomId) -> Result<(), InviteError> {
+        let Some(room_sn) = self.parts.interned.find_room(room_id.as_str()).await? else { return Ok(()) };
+        if self.parts.database.is_in_room(room_sn).await? && !self.parts.timeline.admits_server(room_sn, origin).await?
+        {
+            return Err(InviteError::Refused("The room does not let your server take part.".to_owned()));
+        }
+        Ok(())
     }
 
     /// The number of the invited user, who must have an account that is in use.
@@ -223,7 +234,7 @@ fn check(received: &ReceivedPdu, origin: &ServerName, event_id: &EventId) -> Res
     target.ok_or_else(|| InviteError::Invalid("The event does not name the invited user.".to_owned()))
 }
 
-/// Since version 12 whole events introduce a room, and its ID proves the first of them.
+/// Since version 12 the ID of a room proves its first event, which must be whole. The others should be, but Synapse strips them.
 fn check_state(version: RoomVersion, invite: &ReceivedInvite<'_>) -> Result<(), InviteError> {
     if invite.state.len() > MAX_STATE_EVENTS {
         return Err(InviteError::Invalid(format!("More than {MAX_STATE_EVENTS} events introduce the room.")));
@@ -233,6 +244,10 @@ fn check_state(version: RoomVersion, invite: &ReceivedInvite<'_>) -> Result<(), 
     }
     let mut has_create = false;
     for event in invite.state {
+        let stated = CanonicalObject::parse_within(event.get().as_bytes(), LIMITS);
+        if !stated.is_ok_and(|event| event.string("type").as_deref() == Some("m.room.create")) {
+            continue;
+        }
         let event = ReceivedPdu::parse(version, Some(invite.room_id), event.get().as_bytes())?;
         has_create |= event.event().is_state("m.room.create", "");
     }

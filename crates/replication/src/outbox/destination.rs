@@ -42,6 +42,8 @@ pub(super) struct Destination {
     progress: Progress,
     waiting: VecDeque<Arc<OutgoingPdu>>,
     edus: WaitingEdus,
+    /// The position before the first change of keys that waits in memory, or may be under way.
+    keys_after: Option<Position>,
     /// Whether messages to devices may wait for it in the database.
     has_messages: bool,
     /// The first event of the transaction that is under way.
@@ -65,6 +67,7 @@ impl Destination {
             progress: Progress::Live,
             waiting: VecDeque::new(),
             edus: WaitingEdus::default(),
+            keys_after: None,
             has_messages: false,
             under_way: None,
             is_served: false,
@@ -103,9 +106,13 @@ impl Destination {
         is_full
     }
 
-    /// Adds an EDU, unless it is behind: it is told soon enough what holds by then.
-    pub(super) fn push_edu(&mut self, subject: &EduSubject, json: &Bytes) {
+    /// Adds an EDU about what is in the log after `after`, unless it is behind: changes of keys are read from the log then, and the
+    /// rest is out of date.
+    pub(super) fn push_edu(&mut self, subject: &EduSubject, json: &Bytes, after: Position) {
         if self.progress == Progress::Live {
+            if matches!(subject, EduSubject::DeviceList(_)) {
+                self.keys_after.get_or_insert(after);
+            }
             self.edus.push(subject, json);
         }
     }
@@ -132,12 +139,16 @@ impl Destination {
     /// The transaction that was under way has arrived.
     pub(super) fn arrived(&mut self) {
         self.under_way = None;
+        if self.edus.is_empty() {
+            self.keys_after = None;
+        }
     }
 
-    /// The position before the first event in memory that has not arrived; `None` if there is none.
+    /// The position before the first event or change of keys in memory that has not arrived; `None` if there is none.
     pub(super) fn before_unsent(&self) -> Option<Position> {
-        let first = self.under_way.or_else(|| self.waiting.front().map(|pdu| pdu.position))?;
-        Some(Position(first.0.saturating_sub(1)))
+        let first = self.under_way.or_else(|| self.waiting.front().map(|pdu| pdu.position));
+        let before = first.map(|first| Position(first.0.saturating_sub(1)));
+        before.into_iter().chain(self.keys_after).min()
     }
 
     /// From now on, what it does not have is read from the log. If nothing waits in memory, it has everything up to `position`.
@@ -147,6 +158,7 @@ impl Destination {
         }
         self.waiting = VecDeque::new();
         self.edus = WaitingEdus::default();
+        self.keys_after = None;
         self.has_messages = true;
         self.under_way = None;
     }

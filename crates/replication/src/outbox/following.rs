@@ -69,8 +69,9 @@ impl Outbox {
                     to_serve.into_iter().for_each(|server| self.spawn(server));
                 }
             }
-            self.state.lock().position = covered;
+            // Before the position moves on, so that a destination that fails with a change of keys is behind it.
             self.hand_over_edus(from, covered).await?;
+            self.state.lock().position = covered;
         }
     }
 
@@ -91,10 +92,10 @@ impl Outbox {
         Ok(())
     }
 
-    /// Hands over what is in the log beside events. What is not in memory any more is out of date.
+    /// Hands over what is in the log beside events. What is not in memory any more is out of date, but for changes of keys.
     async fn hand_over_edus(self: &Arc<Self>, from: Position, until: Position) -> Result<(), StorageError> {
         let mut entries = Vec::new();
-        self.parts.tail.visit(from, until, |entry| {
+        let is_in_memory = self.parts.tail.visit(from, until, |entry| {
             if let LogEntry::Typing { .. }
             | LogEntry::Receipt(_)
             | LogEntry::Presence(_)
@@ -103,6 +104,13 @@ impl Outbox {
                 entries.push(entry.clone());
             }
         });
+        if !is_in_memory {
+            for user_sn in self.parts.database.device_list_changes(from, until).await? {
+                if let Some(edu) = self.parts.edus.device_list(user_sn, until).await? {
+                    self.hand_over_edu(&edu).await?;
+                }
+            }
+        }
         for entry in entries {
             if let Some(room_sn) = entry.room_sn()
                 && self.parts.room_servers.of(room_sn).await?.is_empty()

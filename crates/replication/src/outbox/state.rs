@@ -74,7 +74,8 @@ impl State {
 
     /// Hands an EDU to destinations. Returns those that nobody serves yet and that somebody has to.
     pub(super) fn hand_edu(&mut self, edu: &OutboundEdu, servers: &[OwnedServerName]) -> Vec<OwnedServerName> {
-        self.give(servers, |destination| destination.push_edu(&edu.subject, &edu.json))
+        let after = self.position;
+        self.give(servers, |destination| destination.push_edu(&edu.subject, &edu.json, after))
     }
 
     /// There are messages to devices for these destinations. Returns those that nobody serves yet and that somebody has to.
@@ -227,7 +228,7 @@ mod tests {
         assert!(state.unwritten().is_none());
 
         assert!(state.due(Timestamp(4_999), 10).is_empty());
-        assert_eq!(state.due(Timestamp(5_000), 10), [other.clone()]);
+        assert_eq!(state.due(Timestamp(5_000), 10), std::slice::from_ref(&other));
         let Some(Work::CatchUp { after, until }) = state.work(&other) else { panic!("it is behind") };
         assert_eq!((after, until), (Position(109), Position(130)));
         state.target = Position(140);

@@ -195,11 +195,11 @@ impl Resident {
         }
         let keys = self.0.keys.for_events(&needed, deadline).await;
         match self.0.timeline.receive(room.room_id, &event.to_json(), &keys).await? {
-            Reception::Stored(Standing::Accepted, _) => {
+            // A known one may not have been passed on, if the first request for it was interrupted.
+            Reception::Stored(Standing::Accepted, _) | Reception::Known(Standing::Accepted) => {
                 self.pass_on(room, &event).await?;
                 Ok(event)
             }
-            Reception::Known(Standing::Accepted) => Ok(event),
             Reception::Stored(_, reason) => Err(ResidentError::Refused(reason.unwrap_or_default())),
             Reception::Known(_) => Err(ResidentError::Refused("The event was refused before.".to_owned())),
             Reception::Missing(_) => {

@@ -1,6 +1,6 @@
 //! The part of a room's history that a user may read.
 
-use homeserver_core::{KeySn, Position, TypeSn, UserSn};
+use homeserver_core::{EventSn, KeySn, Position, TimelineOrder, TypeSn, UserSn};
 use room_engine::visibility::{HistoryVisibility, Viewpoint};
 use storage::{Database, Interned, KnownState, Membership, RoomView, StorageError, StoredEvent, ViewKeys};
 
@@ -66,7 +66,9 @@ impl Visibility {
     /// hidden.
     #[must_use]
     pub fn may_see(&self, event: &StoredEvent) -> bool {
-        !event.was_fetched() && self.may_see_at(event.sn.position())
+        // A former outlier has the place of a position. What was fetched into a gap has none.
+        let at = event.order.position();
+        event.order == TimelineOrder::of(EventSn(at.0)) && self.may_see_at(at)
     }
 
     fn may_see_at(&self, at: Position) -> bool {
@@ -184,7 +186,7 @@ pub(crate) fn visibility_of(client_json: &[u8]) -> HistoryVisibility {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use homeserver_core::{EventSn, RoomSn, TimelineOrder, Timestamp, UserSn};
+    use homeserver_core::{RoomSn, Timestamp};
     use room_engine::Membership::{Ban, Invite, Join, Leave};
 
     use super::*;

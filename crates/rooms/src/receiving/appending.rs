@@ -20,7 +20,7 @@ use crate::wire::member;
 use crate::{RoomError, Timeline};
 
 /// What a received event redacts.
-enum Redacts {
+pub(super) enum Redacts {
     Nothing,
     Stored(Redaction),
     /// An event that has not come yet.
@@ -159,7 +159,7 @@ impl Timeline {
     }
 
     /// The redaction that the event makes, if the sender may redact its target.
-    async fn redaction_by(&self, resolver: &Resolver<'_>, pdu: &Pdu) -> Result<Redacts, RoomError> {
+    pub(super) async fn redaction_by(&self, resolver: &Resolver<'_>, pdu: &Pdu) -> Result<Redacts, RoomError> {
         let Some(target) = pdu.redacts().filter(|_| pdu.event_type() == "m.room.redaction") else {
             return Ok(Redacts::Nothing);
         };

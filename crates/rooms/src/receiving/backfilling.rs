@@ -13,11 +13,12 @@ use homeserver_core::{EventSn, Timestamp};
 use room_engine::Pdu;
 use room_engine::receipt::{KeyLookup, VerifiedPdu};
 use ruma::{OwnedEventId, RoomId};
-use storage::{EventNames, FetchedEvent, Gap, GapFilling, StorageError};
+use storage::{EventNames, FetchedEvent, Gap, GapFilling, PastRedaction, Standing, StorageError};
 
 use self::graph::BackwardGraph;
 use self::states::Judged;
-use crate::resolving::RoomIdentity;
+use super::appending::Redacts;
+use crate::resolving::{Resolver, RoomIdentity};
 use crate::{RoomError, Timeline};
 
 /// Events of the past, as another server told them.
@@ -113,7 +114,32 @@ impl Timeline {
         let detached_at =
             if backfill.is_detached { Some(self.database().place_in(room_sn, &gap).await?) } else { None };
         let filling = GapFilling { room_sn, gap, detached_at, events, kept_frontier, chunks };
-        Ok(if self.database().fill_gap(filling).await? { stored } else { 0 })
+        if !self.database().fill_gap(filling).await? {
+            return Ok(0);
+        }
+        self.redact_by_past(&room, &judged).await?;
+        Ok(stored)
+    }
+
+    /// Redacts what the stored events of the past redact.
+    async fn redact_by_past(&self, room: &RoomIdentity, judged: &[Judged]) -> Result<(), RoomError> {
+        let resolver = Resolver { database: self.database(), interned: self.interned(), room };
+        for judged in judged.iter().filter(|it| it.standing == Standing::Backfilled) {
+            let what = match self.redaction_by(&resolver, &judged.pdu).await? {
+                Redacts::Nothing => continue,
+                Redacts::Stored(redaction) => PastRedaction::Stored {
+                    target: redaction.number.sn(),
+                    client_json: redaction.client_json,
+                    federation_json: redaction.federation_json,
+                },
+                Redacts::Awaited(target_id) => PastRedaction::Awaited(target_id),
+            };
+            let ids = [judged.pdu.event_id().to_string()];
+            if let Some(by) = self.database().graph_events_by_id(room.room_sn, &ids).await?.pop() {
+                self.database().redact_past(room.room_sn, by.stored.sn, what).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn backward_graph<K: KeyLookup + Sync + ?Sized>(

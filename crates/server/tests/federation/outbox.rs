@@ -65,7 +65,7 @@ async fn has(remote: &RemoteServer, expected: &[&str]) {
 
 on_both_databases! {
     async fn events_of_this_server_reach_the_others_in_a_room(db: TestDatabase) {
-        let (server, remote, alice, room) = shared_room(&db).await;
+        let (server, remote, alice, room) = Box::pin(shared_room(&db)).await;
         let alone = alice.create_room(&json!({})).await;
         alice.send_text(&alone, "to nobody").await;
         alice.send_text(&room, "hello").await;
@@ -93,7 +93,7 @@ on_both_databases! {
     }
 
     async fn a_server_that_was_down_gets_what_it_missed_also_after_a_restart(db: TestDatabase) {
-        let (server, remote, alice, room) = shared_room(&db).await;
+        let (server, remote, alice, room) = Box::pin(shared_room(&db)).await;
         alice.send_text(&room, "1").await;
         has(&remote, &["1"]).await;
         remote.answer(SEND, 503, "down");
@@ -115,7 +115,7 @@ on_both_databases! {
     }
 
     async fn the_server_of_a_user_who_is_banned_learns_of_it_and_of_nothing_after(db: TestDatabase) {
-        let (server, remote, alice, room) = shared_room(&db).await;
+        let (server, remote, alice, room) = Box::pin(shared_room(&db)).await;
         alice.post(format!("{V3}/rooms/{}/ban", path_segment(&room))).json(&json!({ "user_id": BOB })).await.ok();
         alice.send_text(&room, "without bob").await;
         let is_ban = |pdu: &Value| pdu["content"]["membership"] == "ban" && pdu["state_key"] == BOB;

@@ -58,7 +58,9 @@ pub(super) async fn write_places(tx: &mut Tx, written: &[NumberedAppend<'_>]) ->
         })
         .collect();
     let sql = "UPDATE events SET standing = r.standing, state_root = r.state_root, replaces_sn = r.replaces_sn, \
-               client_json = r.client_json, federation_json = r.federation_json, \
+               client_json = CASE WHEN events.redacted_by IS NULL THEN r.client_json ELSE events.client_json END, \
+               federation_json = CASE WHEN events.redacted_by IS NULL THEN r.federation_json \
+               ELSE events.federation_json END, \
                redacted_by = COALESCE(events.redacted_by, r.redacted_by), thread_sn = r.thread_sn, timeline_order = r.timeline_order, \
                countable_total = r.countable_total \
                FROM ROWS(event_sn, standing, state_root, replaces_sn, client_json, federation_json, redacted_by, \

@@ -68,6 +68,16 @@ impl Database {
         .await
     }
 
+    /// The users whose device lists changed after `after` and up to `until`, as all who share rooms with them see it.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn device_list_changes(&self, after: Position, until: Position) -> Result<Vec<UserSn>, StorageError> {
+        let sql = "SELECT DISTINCT user_sn FROM device_list_changes \
+                   WHERE seen_by_sn IS NULL AND position > $1 AND position <= $2";
+        self.query(sql, params![after, until], |row| row.get(0)).await
+    }
+
     /// The members of a room.
     ///
     /// # Errors

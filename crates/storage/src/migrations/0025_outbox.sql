@@ -26,3 +26,4 @@ CREATE TABLE forwarded_events (
     event_sn BIGINT NOT NULL
 );
 CREATE INDEX forwarded_events_by_room ON forwarded_events (room_sn, position);
+CREATE INDEX forwarded_events_by_event ON forwarded_events (event_sn);

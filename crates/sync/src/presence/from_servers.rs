@@ -73,7 +73,7 @@ impl Presences {
             return Ok(None);
         }
         let Some(user_sn) = self.interned.find_user(user_id.as_str()).await? else { return Ok(None) };
-        let is_in_a_room = !self.user_rooms.of(user_sn).await?.joined().is_empty();
+        let is_in_a_room = !self.user_rooms.of_other(user_sn).await?.joined().is_empty();
         Ok(is_in_a_room.then_some(user_sn))
     }
 

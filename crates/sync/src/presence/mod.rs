@@ -205,7 +205,7 @@ impl Presences {
         let user_sn = self.interned.find_user(user_id.as_str()).await?.ok_or(PresenceError::NotVisible)?;
         if user_sn != requester.user_sn {
             let own = self.user_rooms.of(requester.user_sn).await?.joined();
-            if !self.user_rooms.of(user_sn).await?.is_in_any_of(&own) {
+            if !self.user_rooms.of_other(user_sn).await?.is_in_any_of(&own) {
                 return Err(PresenceError::NotVisible);
             }
         }

@@ -75,7 +75,7 @@ impl Presences {
         }
         let mut readers = Vec::new();
         for user_sn in waiting {
-            if changed.contains(&user_sn) || self.user_rooms.of(user_sn).await?.is_in_any_of(&rooms) {
+            if changed.contains(&user_sn) || self.user_rooms.of_other(user_sn).await?.is_in_any_of(&rooms) {
                 readers.push(user_sn);
             }
         }

@@ -51,7 +51,7 @@ impl Providers {
             let own = pass.rooms.joined();
             for (user_sn, presence) in changed {
                 let is_own = user_sn == pass.requester.user_sn;
-                if is_own || self.user_rooms.of(user_sn).await?.is_in_any_of(&own) {
+                if is_own || self.user_rooms.of_other(user_sn).await?.is_in_any_of(&own) {
                     told.insert(user_sn, presence);
                 }
             }

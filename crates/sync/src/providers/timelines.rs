@@ -29,7 +29,8 @@ impl TimelinePart {
     /// Whether the client needs the event as state: it is of the pass, and the timeline does not show it.
     pub(crate) fn needs_as_state(&self, pass: &Pass<'_>, event_sn: EventSn) -> bool {
         let position = event_sn.position();
-        let is_shown = || self.events.binary_search_by_key(&event_sn, |event| event.sn).is_ok();
+        // Not in the order of their numbers: an outlier keeps its number when it gets its place.
+        let is_shown = || self.events.iter().any(|event| event.sn == event_sn);
         position <= pass.to && (pass.wants.state_after || position <= self.start || !is_shown())
     }
 }

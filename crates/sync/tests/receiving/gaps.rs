@@ -6,6 +6,7 @@ use accounts::filters::RoomEventFilter;
 use bytes::Bytes;
 use homeserver_core::TimelineOrder;
 use room_engine::RoomVersion;
+use room_engine::receipt::ReceivedPdu;
 use rooms::reading::{Direction, MessagesRequest};
 use rooms::{Backfill, Reception};
 use ruma::OwnedEventId;
@@ -48,8 +49,10 @@ impl Shared {
     /// The server takes in an event without those before it.
     async fn arrives(&self, event: &Event, before: &Event) {
         let told: Vec<OwnedEventId> = before.after.values().map(|pdu| pdu.event_id().to_owned()).collect();
-        let (server, room_id) = (&self.room.server, &self.room.id);
-        let received = server.timeline.receive_with_state(room_id, &event.json(), &*server.keys, &told).await.unwrap();
+        let (timeline, keys) = (&self.room.server.timeline, &*self.room.server.keys);
+        let room = timeline.identity_of(&self.room.id).await.unwrap();
+        let event = ReceivedPdu::parse(room.version, Some(&room.room_id), &event.json()).unwrap();
+        let received = timeline.receive_with_state(&room, event, keys, &told).await.unwrap();
         assert!(matches!(received, Reception::Stored(Standing::Accepted, None)), "{received:?}");
     }
 

@@ -22,7 +22,10 @@ pub(crate) async fn join_by_id_or_alias(
     Json(content): Json<Map<String, Value>>,
 ) -> ClientResult<Json<RoomAnswer>> {
     check(&content)?;
-    let room_id = memberships.join(&requester, &room, via.servers(), content).await?;
+    let via = via.servers();
+    // It goes on if the client does not wait for it: another server may have let the user in by then.
+    let joining = tokio::spawn(async move { memberships.join(&requester, &room, via, content).await });
+    let room_id = joining.await.map_err(|_| ApiError::unavailable("The join was interrupted"))??;
     Ok(Json(RoomAnswer { room_id }))
 }
 

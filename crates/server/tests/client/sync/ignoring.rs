@@ -57,7 +57,7 @@ on_both_databases! {
         assert_eq!(of(&read(&carol, &room, "messages?dir=b&limit=50").await.ok()["chunk"]).len(), 4);
 
         server.shutdown().await;
-        let answer = after_start(&db, &alice, &query).await;
+        let answer = Box::pin(after_start(&db, &alice, &query)).await;
         assert_eq!(bodies(timeline(joined(&answer, &room))), ["shown", "own"], "{answer}");
     }
 

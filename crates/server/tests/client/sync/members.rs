@@ -116,7 +116,7 @@ on_both_databases! {
         }
         server.shutdown().await;
         let filter = path_segment(&lazy(false).to_string());
-        let answer = after_start(&db, &alice, &format!("filter={filter}&{query}")).await;
+        let answer = Box::pin(after_start(&db, &alice, &format!("filter={filter}&{query}"))).await;
         assert!(members(&joined(&answer, &room)["state"]).is_superset(&changed), "{answer}");
     }
 

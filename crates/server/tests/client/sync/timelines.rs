@@ -206,7 +206,7 @@ on_both_databases! {
         server.shutdown().await;
         for (query, before) in queries.iter().zip(before) {
             // Started for each, as answering changes what is remembered.
-            let answer = after_start(&db, &alice, query).await;
+            let answer = Box::pin(after_start(&db, &alice, query)).await;
             assert_eq!(without_ages(answer), without_ages(before), "{query}");
         }
     }
