@@ -87,6 +87,15 @@ impl Database {
         .await
     }
 
+    /// Gives all leases of a holder back.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the transaction does not commit.
+    pub async fn release_leases_of(&self, holder: String) -> Result<(), StorageError> {
+        let sql = "UPDATE leases SET held_until = 0 WHERE holder = $1 AND held_until > 0";
+        self.write(async move |tx| tx.execute(sql, params![&holder]).await.map(drop)).await
+    }
+
     /// The leases that are held at `now` and whose names begin with `prefix`.
     ///
     /// # Errors

@@ -34,12 +34,13 @@ impl Database {
         Ok(())
     }
 
-    /// Tells others that this server runs no longer.
+    /// Tells others that this server runs no longer, and gives back what only one server may do.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
     pub async fn leave_node(&self, node: &Node) -> Result<(), StorageError> {
-        self.release_lease(node.0.clone()).await
+        self.release_lease(node.0.clone()).await?;
+        self.release_leases_of(self.node().to_owned()).await
     }
 
     /// The servers that run on this database, this one included.

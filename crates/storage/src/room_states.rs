@@ -17,7 +17,7 @@ use homeserver_core::{Live, Position, RoomSn};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Database, LogEntry, LogObserver, StorageError, Tx, Value, params};
+use crate::{Database, LogEntry, LogObserver, StorageError, Tx, params};
 
 /// The newest rooms whose state came to be known as a whole, for which it is remembered when: followers of the log that are
 /// behind ask for it.

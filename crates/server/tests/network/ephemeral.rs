@@ -41,10 +41,15 @@ async fn types(user: &User, room_id: &str, typing: bool) {
 /// A room of Alice at the first homeserver, which Bob at the second one has joined.
 async fn shared_room(db: &TestDatabase) -> (Network, User, User, String) {
     let network = Network::start(db, 2).await;
+    let (alice, bob, room_id) = share_room(&network).await;
+    (network, alice, bob, room_id)
+}
+
+async fn share_room(network: &Network) -> (User, User, String) {
     let (alice, bob) = (network[0].register("alice").await, network[1].register("bob").await);
     let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
     join_via(&bob, &room_id, &[&network[0]]).await.ok();
-    (network, alice, bob, room_id)
+    (alice, bob, room_id)
 }
 
 on_both_databases! {
@@ -86,7 +91,8 @@ on_both_databases! {
     }
 
     async fn presence_is_shown_at_the_other_homeserver(db: TestDatabase) {
-        let (network, alice, bob, _) = shared_room(&db).await;
+        let network = Network::start_with(&db, 2, &[], &[("presence", "enabled", true.into())]).await;
+        let (alice, bob, _) = share_room(&network).await;
         let mut since = now(&bob).await;
         let path = format!("{V3}/presence/{}/status", path_segment(&alice.id));
         for (presence, message) in [("online", "hello"), ("unavailable", "hello")] {
