@@ -113,6 +113,14 @@ impl Person {
         sent.get("event_id").and_then(Value::as_str).map(str::to_owned).context("an event has an ID")
     }
 
+    /// Redacts an event. Synapse takes a transaction ID for used that any other request in the room had.
+    pub(crate) async fn redact(&mut self, room: &str, event_id: &str) -> Result<()> {
+        self.transactions += 1;
+        let path = format!("v3/rooms/{}/redact/{}/{}", escaped(room), escaped(event_id), self.transactions);
+        self.call(Method::PUT, &path, Some(json!({}))).await?;
+        Ok(())
+    }
+
     /// Sets state with an empty state key.
     pub(crate) async fn set_state(&self, room: &str, event_type: &str, content: Value) -> Result<()> {
         let path = format!("v3/rooms/{}/state/{event_type}/", escaped(room));

@@ -115,7 +115,8 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn destinations_behind(&self) -> Result<Vec<(String, Position)>, StorageError> {
-        let sql = "SELECT s.server_name, d.sent_up_to FROM destinations d JOIN servers s ON s.server_sn = d.server_sn";
+        let sql = "SELECT (SELECT s.server_name FROM servers s WHERE s.server_sn = d.server_sn), d.sent_up_to \
+                   FROM destinations d";
         self.query(sql, &[], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 

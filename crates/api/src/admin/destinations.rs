@@ -25,11 +25,6 @@ pub(super) struct Parameters {
     dir: Option<String>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct Of {
-    destination: OwnedServerName,
-}
-
 #[derive(Serialize)]
 pub(super) struct Page {
     destinations: Vec<Destination>,
@@ -88,7 +83,7 @@ pub(super) async fn list(
 pub(super) async fn one(
     _: Administrator,
     State(destinations): State<Arc<Destinations>>,
-    Path(Of { destination }): Path<Of>,
+    Path(destination): Path<OwnedServerName>,
 ) -> AdminResult<Json<Destination>> {
     Ok(Json(known(&destinations, &destination).await?.into()))
 }
@@ -97,7 +92,7 @@ pub(super) async fn one(
 pub(super) async fn rooms(
     _: Administrator,
     State(destinations): State<Arc<Destinations>>,
-    Path(Of { destination }): Path<Of>,
+    Path(destination): Path<OwnedServerName>,
     Query(parameters): Query<Parameters>,
 ) -> AdminResult<Json<Rooms>> {
     known(&destinations, &destination).await?;
@@ -119,7 +114,7 @@ pub(super) async fn rooms(
 pub(super) async fn reset_connection(
     _: Administrator,
     State(destinations): State<Arc<Destinations>>,
-    Path(Of { destination }): Path<Of>,
+    Path(destination): Path<OwnedServerName>,
 ) -> AdminResult<Json<Map<String, Value>>> {
     if known(&destinations, &destination).await?.failing.is_none() {
         return Err(ApiError::unknown("The destination was reached, so there is nothing to reset").into());

@@ -23,14 +23,6 @@ const MAX_SERVERS: usize = 100;
 const AT_ONCE: usize = 8;
 
 #[derive(Deserialize)]
-pub(crate) struct OfServer {
-    #[serde(rename = "serverName")]
-    server_name: OwnedServerName,
-    #[serde(rename = "keyId")]
-    key_id: Option<String>,
-}
-
-#[derive(Deserialize)]
 pub(crate) struct Validity {
     minimum_valid_until_ts: Option<i64>,
 }
@@ -55,14 +47,27 @@ pub(crate) async fn own(State(keys): State<Arc<OwnKeys>>) -> FederationResult<Re
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2queryservername>
 pub(crate) async fn of_server(
     address: ClientAddress,
-    Path(OfServer { server_name, key_id }): Path<OfServer>,
+    Path(server_name): Path<OwnedServerName>,
     Query(validity): Query<Validity>,
     State(keys): State<Arc<ServerKeys>>,
     State(shares): State<Arc<Shares>>,
 ) -> FederationResult<Response> {
-    let key_ids: Vec<&str> = key_id.as_deref().into_iter().collect();
     let valid_until = validity.minimum_valid_until_ts.map(Timestamp);
-    let wanted = WantedKeys { server: &server_name, key_ids: &key_ids, valid_until };
+    let wanted = WantedKeys { server: &server_name, key_ids: &[], valid_until };
+    let document = vouched(&keys, &shares, address, &wanted).await?;
+    Ok(answer(document.as_slice()))
+}
+
+/// As [`of_server`], by the path of former versions, which names a key too.
+pub(crate) async fn of_server_with_key(
+    address: ClientAddress,
+    Path((server_name, key_id)): Path<(OwnedServerName, String)>,
+    Query(validity): Query<Validity>,
+    State(keys): State<Arc<ServerKeys>>,
+    State(shares): State<Arc<Shares>>,
+) -> FederationResult<Response> {
+    let valid_until = validity.minimum_valid_until_ts.map(Timestamp);
+    let wanted = WantedKeys { server: &server_name, key_ids: &[&key_id], valid_until };
     let document = vouched(&keys, &shares, address, &wanted).await?;
     Ok(answer(document.as_slice()))
 }

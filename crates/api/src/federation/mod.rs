@@ -33,7 +33,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/_matrix/key/v2/server/{keyId}", get(keys::own))
         .route("/_matrix/key/v2/query/{serverName}", get(keys::of_server))
         // Old servers ask for one key.
-        .route("/_matrix/key/v2/query/{serverName}/{keyId}", get(keys::of_server))
+        .route("/_matrix/key/v2/query/{serverName}/{keyId}", get(keys::of_server_with_key))
         .route("/_matrix/key/v2/query", post(keys::of_servers))
         .route("/_matrix/federation/v1/version", get(version::version))
         .route("/_matrix/federation/v1/media/download/{mediaId}", get(media::download))

@@ -29,8 +29,7 @@ pub(super) async fn messages_and_state(world: &World, version: &str, side: Side)
 
     let wrong = guest.say(&room, "A slip").await?;
     host.wait_for_text(&room, "A slip").await?;
-    let path = format!("v3/rooms/{room}/redact/{}/1", wrong.replace('$', "%24").replace('/', "%2F"));
-    guest.call(Method::PUT, &path, Some(json!({}))).await?;
+    guest.redact(&room, &wrong).await?;
     host.wait_for_event("the redaction", &room, |event| has_type(event, "m.room.redaction")).await?;
     Ok(())
 }

@@ -81,8 +81,8 @@ impl EventBuilder<'_> {
         self.check()?;
         self.put_redacts_into_content();
         let fragments = Fragments {
-            auth_events: references_json(self.version, self.auth_events)?,
-            prev_events: references_json(self.version, self.prev_events)?,
+            auth_events: references_json(self.version, self.auth_events),
+            prev_events: references_json(self.version, self.prev_events),
             depth: self.depth.clamp(0, self.version.max_depth()),
             origin_server_ts: self.origin_server_ts.clamp(0, MAX_CANONICAL_INTEGER),
         };
@@ -252,8 +252,9 @@ fn redacted_by_content(builder: &EventBuilder<'_>) -> Option<OwnedEventId> {
     builder.content.string("redacts").and_then(|id| EventId::parse(id).ok())
 }
 
-/// Writes `prev_events` or `auth_events`: pairs of ID and hash in versions 1 and 2, plain IDs since version 3.
-fn references_json(version: RoomVersion, references: &[EventReference]) -> Result<Vec<u8>, EventError> {
+/// Writes `prev_events` or `auth_events`: pairs of ID and hash in versions 1 and 2, plain IDs since version 3. Other servers may propose
+/// events without the hashes, which nobody looks at.
+fn references_json(version: RoomVersion, references: &[EventReference]) -> Vec<u8> {
     let in_pairs = version.rules().events_reference_format == EventsReferenceFormatVersion::V1;
     let mut out = Vec::with_capacity(2 + references.len() * 128);
     out.push(b'[');
@@ -262,12 +263,13 @@ fn references_json(version: RoomVersion, references: &[EventReference]) -> Resul
             out.push(b',');
         }
         if in_pairs {
-            let sha256 = reference.sha256.as_deref().ok_or(EventError::MissingKey { key: "sha256" })?;
             out.push(b'[');
             push_string(&mut out, reference.event_id.as_str());
             out.push(b',');
             let mut hashes = ObjectWriter::begin(&mut out);
-            hashes.string("sha256", sha256);
+            if let Some(sha256) = &reference.sha256 {
+                hashes.string("sha256", sha256);
+            }
             hashes.end();
             out.push(b']');
         } else {
@@ -275,7 +277,7 @@ fn references_json(version: RoomVersion, references: &[EventReference]) -> Resul
         }
     }
     out.push(b']');
-    Ok(out)
+    out
 }
 
 fn signatures_json(server_name: &ServerName, key_pair: &Ed25519KeyPair, message: &[u8]) -> String {

@@ -159,6 +159,17 @@ mod tests {
     }
 
     #[test]
+    fn hashes_beside_ids_may_be_missing() {
+        let proposal = String::from_utf8(EventTemplate::json_of(&proposed(RoomVersion::V1))).unwrap();
+        let proposal = proposal.replace(r#"{"sha256":"abc"}"#, "{}");
+        let template = EventTemplate::parse(RoomVersion::V1, proposal.as_bytes()).unwrap();
+        let built = template.build(template.content.clone(), 9, server_name!("there.example"), &key_pair()).unwrap();
+        assert!(
+            String::from_utf8(built.pdu.to_json()).unwrap().contains(r#""prev_events":[["$one:here.example",{}]]"#)
+        );
+    }
+
+    #[test]
     fn what_is_proposed_is_what_is_signed() {
         for version in RoomVersion::ALL {
             let pdu = proposed(version);

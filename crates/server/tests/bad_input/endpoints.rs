@@ -363,6 +363,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     ),
     get("/rooms/{roomId}/context/{eventId}", USER, "limit=5&filter=%7B%22lazy_load_members%22%3Atrue%7D"),
     get("/rooms/{roomId}/event/{eventId}", USER, ""),
+    get("/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", USER, "ts=1000&dir=f"),
     get("/rooms/{roomId}/members", USER, "at=&membership=join&not_membership=leave"),
     get("/rooms/{roomId}/joined_members", USER, ""),
     get("/rooms/{roomId}/state", USER, ""),

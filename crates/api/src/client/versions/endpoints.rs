@@ -164,7 +164,7 @@ pub const SPECIFIED_ENDPOINTS: &[SpecifiedEndpoint] = &[
     missing(3, "GET", "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}"),
     served(3, "POST", "/_matrix/client/v3/refresh"),
     missing(4, "GET", "/_matrix/client/v1/rooms/{roomId}/threads"),
-    missing(6, "GET", "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event"),
+    served(6, "GET", "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event"),
     missing(7, "POST", "/_matrix/client/v1/appservice/{appserviceId}/ping"),
     missing(7, "POST", "/_matrix/client/v1/login/get_token"),
     served(7, "POST", "/_matrix/media/v1/create"),
