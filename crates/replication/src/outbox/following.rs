@@ -56,7 +56,8 @@ impl Outbox {
         loop {
             let (from, until) = (self.state.lock().position, self.parts.tail.end());
             if from >= until {
-                return Ok(());
+                // At the beginning of the duty, messages may wait although nothing is new.
+                return self.hand_over_messages(until).await;
             }
             let (events, covered) = self.due(from, until).await?;
             // Before the position moves on: what was sent up to it is found by this look, or by the next.
