@@ -15,7 +15,7 @@ use crate::extract::{Path, Query, json_bytes};
 
 #[derive(Deserialize)]
 pub(crate) struct Parameters {
-    pub(crate) ts: i64,
+    pub(crate) ts: u64,
     pub(crate) dir: DirectionParameter,
 }
 
@@ -44,5 +44,9 @@ pub(crate) async fn timestamp_to_event(
     Query(Parameters { ts, dir }): Query<Parameters>,
     State(serving): State<Arc<Serving>>,
 ) -> FederationResult<Response> {
-    Ok(json_bytes(serving.event_at_time(&server.origin, &room_id, Timestamp(ts), dir.into()).await?))
+    Ok(json_bytes(
+        serving
+            .event_at_time(&server.origin, &room_id, Timestamp(i64::try_from(ts).unwrap_or(i64::MAX)), dir.into())
+            .await?,
+    ))
 }

@@ -93,7 +93,8 @@ fn forged(event: &Bytes, change: impl Fn(&mut Value)) -> Bytes {
 on_both_databases! {
     async fn the_room_has_the_state_that_was_told_and_begins_with_the_join(db: TestDatabase) {
         let server = Server::new(&db).await;
-        for version in RoomVersion::ALL {
+        // In versions 1 and 2 the rooms of this test would share event IDs.
+        for version in RoomVersion::ALL.into_iter().filter(|version| !version.event_id_in_pdu()) {
             let elsewhere = Elsewhere::new(&db, version).await;
             server.log.news();
             let (room, joined) = elsewhere.entered(&server).await;
@@ -113,7 +114,7 @@ on_both_databases! {
 
     async fn a_room_is_entered_again_with_what_changed_in_the_meantime(db: TestDatabase) {
         let server = Server::new(&db).await;
-        for version in [RoomVersion::V1, RoomVersion::V11, RoomVersion::V12] {
+        for version in [RoomVersion::V11, RoomVersion::V12] {
             let elsewhere = Elsewhere::new(&db, version).await;
             let (room, joined) = elsewhere.entered(&server).await;
             let left = room.accept(&member("@dan:one", "@dan:one", "leave"), &[&joined]).await;

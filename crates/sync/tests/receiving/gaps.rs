@@ -122,7 +122,7 @@ on_both_databases! {
         assert_eq!(shared.fill(&gap, &sent[..3], None).await, 3);
         assert_eq!(shared.last_gap().await, None);
         let (bodies, _, found) = shared.page(&shared.client, None, 8).await;
-        assert_eq!(bodies, ["6", "5", "4", "3", "2", "1", "m.room.member", "m.room.join_rules"]);
+        assert_eq!(bodies, ["6", "5", "4", "3", "2", "1", "m.room.member", "m.room.history_visibility"]);
         assert_eq!(found, None);
         let ids: Vec<String> = shared.room.timeline().await;
         let expected: Vec<String> = sent.iter().map(|event| event.id().to_string()).collect();

@@ -15,7 +15,7 @@ use crate::federation::timestamp_to_event::DirectionParameter;
 
 #[derive(Deserialize)]
 pub(crate) struct Parameters {
-    ts: i64,
+    ts: u64,
     dir: DirectionParameter,
 }
 
@@ -26,5 +26,9 @@ pub(crate) async fn timestamp_to_event(
     Query(Parameters { ts, dir }): Query<Parameters>,
     State(backfill): State<Arc<Backfill>>,
 ) -> ClientResult<Response> {
-    Ok(json_bytes(backfill.event_at_time(&requester, &room_id, Timestamp(ts), dir.into()).await?))
+    Ok(json_bytes(
+        backfill
+            .event_at_time(&requester, &room_id, Timestamp(i64::try_from(ts).unwrap_or(i64::MAX)), dir.into())
+            .await?,
+    ))
 }
