@@ -111,35 +111,6 @@ on_both_databases! {
         }
     }
 
-    async fn a_room_is_entered_again_with_what_changed_in_the_meantime(db: TestDatabase) {
-        let server = Server::new(&db).await;
-        for version in [RoomVersion::V11, RoomVersion::V12] {
-            let elsewhere = Elsewhere::new(&db, version).await;
-            let (room, joined) = elsewhere.entered(&server).await;
-            let left = room.accept(&member("@dan:one", "@dan:one", "leave"), &[&joined]).await;
-            // The others go on, and this server hears nothing of it.
-            let carol = room.build(&join("@carol:three"), &[&left]);
-            let changed = room.build(&topic("@bob:two", "coffee"), &[&carol]);
-            let gone = room.build(&member("@bob:two", "@bob:two", "leave"), &[&changed]);
-            let again = room.build(&join("@dan:one"), &[&gone]);
-            let mut import = elsewhere.import(&again, &gone.after).await;
-            let history = [&joined, &left, &carol, &changed, &gone];
-            import.auth_chain.extend(history.map(|event| Bytes::from(event.json())));
-            server.log.news();
-            let room = elsewhere.enter(&server, import.clone()).await.unwrap();
-            let (events, resolved) = told(&server);
-            assert_eq!((events, resolved), (vec![again.id().to_string()], 3), "{version:?}");
-            assert_eq!(ids(&room.current_state().await), ids(&again.after));
-            assert_eq!(room.membership("@bob:two").await, Some(Membership::Leave));
-            assert_eq!(room.membership("@dan:one").await, Some(Membership::Join));
-            room.assert_ends(&[&again]).await;
-            // The same once more changes nothing.
-            let version = room.head().await.version;
-            elsewhere.enter(&server, import).await.unwrap();
-            assert_eq!(room.head().await.version, version);
-        }
-    }
-
     async fn a_state_without_members_is_known_in_part(db: TestDatabase) {
         let server = Server::new(&db).await;
         let elsewhere = Elsewhere::new(&db, RoomVersion::V11).await;
