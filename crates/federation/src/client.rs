@@ -219,6 +219,8 @@ impl Client {
         let Question { server, uri, urgency, .. } = *question;
         if !self.options.reachability.may_ask(server, urgency).await {
             let reason = "it has not been reached lately".to_owned();
+            // As if it had been asked: the time of the error does not tell that somebody else asked before.
+            tokio::time::sleep(until_told(Duration::ZERO)).await;
             return Err(RequestError::Unreachable { server: server.to_owned(), reason });
         }
         let began = self.options.reachability.now();

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use homeserver_core::{EventSn, TimelineOrder};
 use parking_lot::RwLock;
 use quick_cache::unsync::Cache;
-use room_engine::Pdu;
 use room_engine::auth::{self, AuthState, auth_types_for_event};
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::resolution::StatePlace;
 use room_engine::state_map::{Chunk, MemoryChunks, Place, StateMap};
+use room_engine::{Membership, Pdu};
 use ruma::OwnedEventId;
 use storage::{Database, GraphEvent, Interned, RepairedState, Standing};
 
@@ -132,7 +132,8 @@ impl<'a> Derivation<'a> {
             pdu.prev_events().iter().filter_map(|id| self.nodes.get(id.as_str())).copied().collect();
         if before.len() < pdu.prev_events().len() {
             if let Some(state) = event.state {
-                self.add_as_told(event, &pdu, &before, state);
+                let is_entry = self.is_entry(event, &pdu).await?;
+                self.add_as_told(event, &pdu, &before, state, is_entry);
                 return Ok(());
             }
             let count = pdu.prev_events().len() - before.len();
@@ -167,8 +168,22 @@ impl<'a> Derivation<'a> {
         Ok(())
     }
 
-    /// Adds an event after others that are not all known here: the state after it is what another server told.
-    fn add_as_told(&mut self, event: &GraphEvent, pdu: &Pdu, before: &[Node], state: StateMap) {
+    /// Whether this server entered the room with the event: a user of it joined by way of another server.
+    async fn is_entry(&self, event: &GraphEvent, pdu: &Pdu) -> Result<bool, RoomError> {
+        let is_new = event.standing.is_followed() && event.standing != Standing::Backfilled;
+        if !is_new || pdu.membership() != Some(Membership::Join) || pdu.state_key() != Some(pdu.sender().as_str()) {
+            return Ok(false);
+        }
+        let Some(user_sn) = self.interned.find_user(pdu.sender().as_str()).await? else { return Ok(false) };
+        Ok(self.database.account(user_sn).await?.is_some())
+    }
+
+    /// Adds an event after others that are not all known here: the state after it is what another server told. An entry takes the place of
+    /// all ends that the room had here.
+    fn add_as_told(&mut self, event: &GraphEvent, pdu: &Pdu, before: &[Node], state: StateMap, is_entry: bool) {
+        if is_entry {
+            self.followed.extend(self.nodes.values().map(|node| node.sn));
+        }
         let reached = self.reached_from(before);
         if event.standing.is_followed() {
             self.followed.extend(reached);

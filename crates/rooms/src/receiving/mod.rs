@@ -195,6 +195,10 @@ async fn judge(
         Ok(allowed) => allowed,
         Err(rejected) => return Ok(rejected),
     };
-    let current = StateBefore { base: context.current, changes: Vec::new() };
+    let current = match context.follows_gap {
+        // What was told of the gap is not in the current state yet, and becomes part of it with this event.
+        true => resolver.resolve_with(&[context.current], before, None).await?,
+        false => StateBefore { base: context.current, changes: Vec::new() },
+    };
     Ok(allowed.check_current_state(&with_members(resolver.auth_state(&pdu, &current).await?)))
 }

@@ -54,6 +54,29 @@ fn before(event: &Event) -> Vec<OwnedEventId> {
 }
 
 on_both_databases! {
+    async fn an_event_after_a_gap_has_the_state_that_was_told(db: TestDatabase) {
+        let server = Server::new(&db).await;
+        for version in VERSIONS {
+            let (room, bob) = room_of_two(&server, version).await;
+            let lost = room.build(&topic("@bob:two", "tea"), &[&bob]);
+            let carol = room.build(&join("@carol:three"), &[&lost]);
+            let said = room.build(&message("@carol:three", "hello"), &[&carol]);
+            assert!(matches!(room.receive(&said).await, Reception::Missing(_)));
+            let report = room.store_outliers(&[&carol, &lost]).await;
+            assert_eq!((report.stored, report.rejected), (2, 0), "{report:?}");
+            room.assert_consistent().await;
+            assert_eq!(room.current("m.room.topic", "").await, None);
+            let reception = room.receive_with_state(&said, &before(&carol)).await;
+            assert!(matches!(reception, Reception::Stored(Standing::Accepted, None)), "{reception:?}");
+            room.assert_auth_chains().await;
+            assert_eq!(room.current("m.room.topic", "").await.as_deref(), Some(lost.id()));
+            room.assert_ends(&[&bob, &said]).await;
+            let both = room.accept(&message("@bob:two", "you are back"), &[&bob, &said]).await;
+            room.assert_ends(&[&both]).await;
+            room.assert_auth_chains().await;
+        }
+    }
+
     async fn a_state_that_is_not_one_of_the_room_is_not_believed(db: TestDatabase) {
         let server = Server::new(&db).await;
         let (room, bob) = room_of_two(&server, RoomVersion::V11).await;

@@ -135,6 +135,9 @@ on_both_databases! {
             let answer = parsed(serving.backfill(name, &room.id, &ids(&[&last]), 100).await);
             assert_eq!(bodies(&answer["pdus"]), expected, "{name}");
         }
+        let earliest = serving.event_at_time(server_name!("three"), &room.id, Timestamp(0), TimeDirection::Forwards);
+        // What came before the visibility was changed can be read by users who came later.
+        assert_eq!(parsed(earliest.await)["event_id"], oldest_id(&room).await.as_str());
     }
 }
 
