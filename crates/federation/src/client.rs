@@ -252,7 +252,7 @@ impl Client {
     async fn note<T>(&self, server: &ServerName, outcome: Outcome, answer: &Result<T, RequestError>, began: Timestamp) {
         let reachability = &self.options.reachability;
         match (outcome, answer) {
-            // What stands in front of a server answers so when the server does not.
+            // A proxy gives these answers when the server behind it does not answer.
             (
                 Outcome::Answered(
                     StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT,

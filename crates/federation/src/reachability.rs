@@ -247,7 +247,7 @@ impl Reachability {
     }
 }
 
-/// Forgets servers when there are too many: those that are not left alone, and if there are too many others, all.
+/// Keeps at most [`MAX_SERVERS`]: forgets the servers whose pause is over, and all servers if that is not enough.
 fn make_room(known: &mut HashMap<OwnedServerName, Record>, now: Timestamp) {
     if known.len() < MAX_SERVERS {
         return;

@@ -7,7 +7,7 @@ use parking_lot::Mutex as SyncMutex;
 use ruma::{OwnedRoomId, RoomId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Locks by room, each given to those who wait for it one after the other.
+/// One lock for each room. Tasks get it in the order in which they asked.
 #[derive(Default)]
 pub(crate) struct RoomLocks(SyncMutex<HashMap<OwnedRoomId, Arc<Mutex<()>>>>);
 

@@ -36,9 +36,9 @@ impl KeyLookup for FetchedKeys {
 }
 
 impl ServerKeys {
-    /// The keys that events of several servers were signed with, this one among them. Servers whose keys are not known are asked side by
-    /// side until the deadline, and then the notaries for those that did not answer; a server that does not answer costs no other its
-    /// keys.
+    /// The keys that events of several servers were signed with, this one among them. Servers whose keys are not known are asked at the
+    /// same time. Then the notaries are asked for the keys of servers that did not answer. All of it ends at the deadline, with the keys
+    /// that have come until then.
     pub async fn for_events(&self, needed: &NeededKeys, deadline: Instant) -> FetchedKeys {
         let mut fetched = FetchedKeys::default();
         let unknown = self.known_for_events(needed, &mut fetched).await;

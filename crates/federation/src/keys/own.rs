@@ -74,7 +74,7 @@ impl OwnKeys {
         &self.server_name
     }
 
-    /// The document of another server with a signature of this one beside those that it has.
+    /// The document of another server, to which this server adds its signature.
     pub(super) fn countersign(&self, object: &CanonicalObject) -> Result<Bytes, EventError> {
         let broken = |_| EventError::NotJson { offset: 0, reason: "a document of keys is not an object" };
         let mut document: Map<String, Value> = serde_json::from_slice(object.as_bytes()).map_err(broken)?;

@@ -73,7 +73,7 @@ impl KeyError {
     }
 }
 
-/// The keys that a server has published, also those that are in its document no more.
+/// The keys in the newest document of a server, and those of its earlier documents.
 #[derive(Clone, Debug)]
 pub struct PublishedKeys {
     server: OwnedServerName,
@@ -192,7 +192,7 @@ impl PublishedKeys {
         Self { server, object, document, fetched_at: now, dropped: BTreeMap::new(), keys }
     }
 
-    /// These keys, and those that the server had before and has no more: they count for what is older than this document.
+    /// Adds the keys of earlier documents that are missing in this one. They are valid for events that are older than this document.
     #[must_use]
     pub(super) fn after(self, before: &Self) -> Self {
         let counted_until = before.document.valid_until_ts.min(self.fetched_at.0);

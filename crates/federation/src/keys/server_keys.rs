@@ -24,14 +24,14 @@ pub struct ServerKeys {
 pub struct ServerKeysParts {
     /// Asks for keys.
     pub client: Arc<Client>,
-    /// How many servers are asked at once for requests of others: whoever pretends to be servers that answer slowly does not keep this
-    /// one from asking others for something else.
+    /// How many servers are asked for keys at once because of a request. The limit is apart from that of other requests, so that servers
+    /// that answer slowly do not keep this one from asking for something else.
     pub limit: Arc<Limit>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// The keys of this server.
     pub own: Arc<OwnKeys>,
-    /// Servers that are asked for the keys of those that do not answer, and trusted with them.
+    /// Notaries: servers that this one trusts to tell the keys of a server that does not answer.
     pub notaries: Vec<OwnedServerName>,
     /// Where keys are kept.
     pub database: Database,
@@ -203,7 +203,7 @@ impl ServerKeys {
                     self.store(std::slice::from_ref(&keys)).await;
                     Known { asked_at, keys: Some(keys), error: None }
                 }
-                // Whoever names a key that nobody has must not make the others forgotten of a server that is down for a moment.
+                // A request that names an unknown key fails while the server is down. Its known keys are kept.
                 Err(error) => Known { asked_at, keys: before, error: Some(error) },
             };
             Ok::<_, KeyError>(Arc::new(known))
@@ -230,7 +230,7 @@ impl ServerKeys {
         };
         let Err(error) = answer else { return Ok((answer, now)) };
         tracing::debug!(%error, "a server cannot prove who it is");
-        // Those who need the keys of many servers ask the notaries for all of them at once.
+        // The keys for a batch of events are asked of the notaries in one request, by `for_events`.
         let told = match need {
             Need::Request => self.ask_notaries(&[(server, key_id)]).await.pop(),
             Need::Events | Need::Document { .. } => None,

@@ -30,7 +30,7 @@ impl SharedMemberships {
                 candidates.push(server.to_owned());
             }
         };
-        // Whoever has invited the user can certainly let the user in or out.
+        // The server of the user who sent the invitation is in the room, so it can let the user in or out.
         remote.into_iter().flat_map(introducing_servers).for_each(|server| add(&server));
         via.iter().for_each(|server| add(server));
         if !candidates.is_empty() {
