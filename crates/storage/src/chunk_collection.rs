@@ -49,10 +49,12 @@
 //! otherwise an append and a removal could each wait for a row that the other has.
 //!
 //! Several collectors do not disturb each other: none of them removes what a root reaches, and removing twice is removing
-//! once. But one may find a chunk missing, below a root that it has read and that was removed afterwards. It goes on.
+//! once. But one may find a chunk missing, below a root that it has read and that was removed afterwards. It goes on, and does not
+//! count the chunk as visited: it may come back in the state of another room, on top of chunks that nobody has to write again.
 
 mod marks;
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use database::Row;
@@ -237,7 +239,10 @@ impl ChunkCollector {
         let rest = self.unread.len().saturating_sub(self.at_once);
         let ids = self.unread.get(rest..).unwrap_or_default();
         let chunks = self.database.query(FIND, params![&blobs(ids)], read_chunk).await?;
-        self.unread.truncate(rest);
+        let found: HashSet<ChunkId> = chunks.iter().map(Chunk::id).collect();
+        for lost in self.unread.drain(rest..).filter(|id| !found.contains(id)) {
+            self.marks.forget_visit(&lost);
+        }
         for chunk in chunks {
             self.mark_children(&chunk);
         }

@@ -55,6 +55,11 @@ impl Marks {
         self.visited.insert(id)
     }
 
+    /// The chunk was not there when its children were to be marked. If it comes back, it has to be read.
+    pub(super) fn forget_visit(&mut self, id: &ChunkId) {
+        self.visited.remove(id);
+    }
+
     fn give_up_upper_half(&mut self) {
         let mut ids: Vec<ChunkId> = self.marked.iter().copied().collect();
         let middle = ids.len() / 2;
@@ -98,5 +103,7 @@ mod tests {
         let mut marks = Marks::new(CollectorLimits { marks: 16, visited: 2, at_once: 1 });
         assert_eq!([1, 1, 2, 1, 3, 1].map(|first| marks.visit(id(first))), [true, false, true, true, true, true]);
         assert!(marks.visited.len() <= 2);
+        marks.forget_visit(&id(1));
+        assert!(marks.visit(id(1)));
     }
 }

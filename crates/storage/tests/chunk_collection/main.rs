@@ -155,6 +155,38 @@ on_both_databases! {
         }
     }
 
+    async fn a_state_that_was_missing_and_comes_back_in_another_room_is_whole(db: TestDatabase) {
+        let mut world = World::new(&db, 2).await;
+        let limits = CollectorLimits { at_once: 1, ..CollectorLimits::default() };
+        let mut slow = ChunkCollector::with_limits(world.nodes[0].clone(), limits);
+        let draft = world.draft(1, Standing::Accepted, None, state_of(SEVERAL_CHUNKS), None).await;
+        let first = world.append(0, draft).await.unwrap();
+        let small = vec![(place(1), Some(EventSn(9)))];
+        let draft = world.draft(1, Standing::Accepted, None, small, None).await;
+        world.append(0, draft).await.unwrap();
+        // The other room's state has all the leaves but one in common with that of the first event.
+        let mut similar = state_of(SEVERAL_CHUNKS);
+        let changed = similar[0].0;
+        let original = similar[0].1.replace(EventSn(9));
+        let draft = world.draft(2, Standing::Accepted, None, similar, None).await;
+        let in_other = world.append(0, draft).await.unwrap();
+
+        // The position, the room, its roots; the state of the first event is the last to be read.
+        for _ in 0..3 {
+            slow.step().await.unwrap();
+        }
+        world.purge(0, 1, first).await;
+        assert!(finish(collector(&world.nodes[1])).await.chunks > 0);
+        for _ in 0..2 {
+            slow.step().await.unwrap();
+        }
+        let draft = world.draft(2, Standing::Accepted, Some(in_other), vec![(changed, original)], None).await;
+        world.append(0, draft).await.unwrap();
+        world.purge(0, 2, in_other).await;
+        finish(slow).await;
+        world.check().await;
+    }
+
     async fn whatever_happens_while_collectors_run_states_stay_whole(db: TestDatabase) {
         let seed: u64 = rand::random();
         println!("seed {seed}");
