@@ -11,7 +11,7 @@ use crate::stopwatch::{Cost, Stopwatch};
 use crate::suite;
 use crate::tally::Tally;
 
-const STEP_LIMIT: Duration = Duration::from_secs(30 * 60);
+const STEP_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 const FORMAT: [&str; 3] = ["fmt", "--all", "--check"];
 
