@@ -69,7 +69,7 @@ pub(crate) async fn append_all(
     tables.extend(auth_chains::rows(&indexed, &new_in_chains, &auth_event_lists));
     tx.insert_into_tables(&tables).await?;
     rows::write_removals(tx, rows::each_effect(&written)).await?;
-    rows::mark_local_members(tx, rows::each_effect(&written)).await?;
+    rows::mark_new_members(tx, rows::each_effect(&written)).await?;
     rows::add_servers(tx, rows::each_effect(&written)).await?;
     rows::write_redactions(tx, &written).await?;
     arrivals::write_gaps(tx, &written).await?;

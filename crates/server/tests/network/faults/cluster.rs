@@ -82,8 +82,7 @@ impl Cluster {
         for (server, administrator) in self.servers.iter().zip(&self.administrators) {
             let administrator = server.again(administrator);
             for other in self.servers.iter().filter(|other| other.name != server.name) {
-                let path =
-                    format!("/_synapse/admin/v1/federation/destinations/{}/reset_connection", other.name);
+                let path = format!("/_synapse/admin/v1/federation/destinations/{}/reset_connection", other.name);
                 // One that has been reached refuses.
                 administrator.post(path).json(&json!({})).await;
             }

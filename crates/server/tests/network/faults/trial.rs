@@ -37,13 +37,21 @@ pub(super) struct Person {
     seen: HashMap<String, BTreeSet<String>>,
 }
 
+/// An event that somebody was told is sent.
+#[derive(Clone)]
+pub(super) struct Sent {
+    pub(super) room_id: String,
+    pub(super) event_id: String,
+    /// The request, with the answer.
+    pub(super) by: String,
+}
+
 /// One seed.
 pub(super) struct Trial {
     pub(super) cluster: Cluster,
     pub(super) people: Vec<Person>,
     pub(super) rooms: Vec<String>,
-    /// Events that somebody was told are sent, with their rooms.
-    pub(super) sent: Vec<(String, String)>,
+    pub(super) sent: Vec<Sent>,
     /// What was wrong so far.
     pub(super) wrong: Vec<String>,
     random: StdRng,
@@ -154,7 +162,7 @@ impl Trial {
 
     async fn redact(&mut self, person: usize, room_id: &str) {
         self.transactions += 1;
-        let of_room: Vec<&String> = self.sent.iter().filter(|(room, _)| room == room_id).map(|(_, id)| id).collect();
+        let of_room: Vec<&String> = self.sent_to(room_id).map(|sent| &sent.event_id).collect();
         let Some(target) = of_room.choose(&mut self.random) else { return };
         let path = room_path(room_id, &format!("redact/{}/{}", path_segment(target), self.transactions));
         let Some(user) = self.user_of(person) else { return };
@@ -189,8 +197,13 @@ impl Trial {
             self.wrong.push(format!("an error of the server: {answer}"));
         }
         if let Some(event_id) = answer.json["event_id"].as_str() {
-            self.sent.push((room_id.to_owned(), event_id.to_owned()));
+            let by = answer.to_string();
+            self.sent.push(Sent { room_id: room_id.to_owned(), event_id: event_id.to_owned(), by });
         }
+    }
+
+    pub(super) fn sent_to(&self, room_id: &str) -> impl Iterator<Item = &Sent> {
+        self.sent.iter().filter(move |sent| sent.room_id == room_id)
     }
 
     fn cut_or_mend(&mut self, is_cut: bool) {
