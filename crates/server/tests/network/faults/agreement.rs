@@ -169,10 +169,24 @@ impl Trial {
                     Some(Standing::Rejected) => "rejects",
                     Some(_) => continue,
                 };
-                wrong.push(format!("hs{} {what} {event_id} of {room_id}: {by}", server + 1));
+                let pdu = self.pdu(room_id, event_id).await;
+                wrong.push(format!("hs{} {what} {event_id} of {room_id}: {by}\n    {pdu}", server + 1));
             }
         }
         wrong
+    }
+
+    /// An event, as far as one of the homeservers has it.
+    async fn pdu(&self, room_id: &str, event_id: &str) -> String {
+        for server in &self.cluster.servers {
+            let database = server.running().database();
+            let Some(room_sn) = Interned::new(database.clone()).find_room(room_id).await.unwrap() else { continue };
+            if let Some(event) = database.graph_events_by_id(room_sn, &[event_id.to_owned()]).await.unwrap().pop() {
+                let parts = [event.stored.client_json, event.stored.federation_json];
+                return parts.map(|part| String::from_utf8_lossy(&part).into_owned()).join(" ");
+            }
+        }
+        "nobody has it".to_owned()
     }
 
     /// What does not follow from a room's events at a homeserver.

@@ -114,6 +114,7 @@ impl Link {
         tokio::time::sleep(fate.delay).await;
         let again = self.request(&head, body.clone());
         let answer = self.request(&head, body).send().await.map_err(|_| Lost)?;
+        tell_refused(&answer.json);
         if let Some(later) = fate.repeated_after.filter(|_| head.uri.path().contains("/v1/send/")) {
             tokio::spawn(async move {
                 tokio::time::sleep(later).await;
@@ -157,6 +158,15 @@ impl Link {
             is_answer_lost: random.random_bool(ANSWER_LOST),
             delay: ms(random.random_bool(DELAYED), random.random_range(DELAY_MS)).unwrap_or_default(),
             repeated_after: ms(random.random_bool(REPEATED), random.random_range(REPEATED_AFTER_MS)),
+        }
+    }
+}
+
+/// Tells why events of a transaction were not taken.
+fn tell_refused(answer: &serde_json::Value) {
+    for (event_id, outcome) in answer["pdus"].as_object().into_iter().flatten() {
+        if let Some(error) = outcome["error"].as_str() {
+            println!("{event_id} is refused: {error}");
         }
     }
 }
