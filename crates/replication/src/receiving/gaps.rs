@@ -1,12 +1,12 @@
 //! Events whose previous events or auth events are missing.
 //!
 //! First the server that sent the event is asked for what lies between it and the end of the room. If the oldest of that does not follow
-//! what is here either, the state before it is asked for, and a gap stays, which is filled when somebody reads that far. Auth events are
-//! asked for by themselves. Everything has a limit: on events, on bytes, and one on the time of all together.
+//! what is here either, the states at the events that are still missing are asked for, and a gap stays, which is filled when somebody
+//! reads that far. Auth events are asked for by themselves. Everything has a limit: on events, on bytes, and one on the time of all together.
 
 use federation::FetchedKeys;
 use room_engine::receipt::{ReceivedPdu, in_order};
-use rooms::{Reception, RoomError, RoomIdentity};
+use rooms::{Reception, RoomError, RoomIdentity, ToldState};
 use ruma::{EventId, OwnedEventId, OwnedServerName};
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::requests::MissingQuery;
 /// The most events between the end of the room and an event that are fetched for it.
 const MAX_BETWEEN: usize = 20;
 /// The most states that are fetched for one event.
-const MAX_STATES: usize = 3;
+const MAX_STATES: usize = 10;
 /// The most forward extremities that are named.
 const MAX_EARLIEST: usize = 10;
 
@@ -72,13 +72,40 @@ impl Receiving {
             self.fetch_auth_events(origin, room, &event_id, &missing.auth_events, deadline).await?;
             reception = self.receive_once(room, &event, &keys).await?;
         }
-        let is_state_missing = matches!(&reception, Reception::Missing(missing) if missing.auth_events.is_empty());
-        if !is_state_missing || *states >= MAX_STATES {
-            return Ok(reception);
+        let missing = match &reception {
+            Reception::Missing(missing) if missing.auth_events.is_empty() => missing.prev_events.clone(),
+            _ => return Ok(reception),
+        };
+        let told = self.states_at(origin, room, &missing, states, deadline).await?;
+        match self.parts.timeline.state_before_told(room, event.event(), &told).await? {
+            Some(state) => self.parts.timeline.receive_with_state(room, event, &keys, &state).await,
+            None => Ok(reception),
         }
-        *states += 1;
-        let Some(state) = self.fetch_state(origin, room, &event_id, deadline).await? else { return Ok(reception) };
-        self.parts.timeline.receive_with_state(room, event, &keys, &state).await
+    }
+
+    /// The states at events that are missing, as far as the other server tells them. `states` counts them.
+    async fn states_at(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        missing: &[OwnedEventId],
+        states: &mut usize,
+        deadline: Instant,
+    ) -> Result<Vec<ToldState>, RoomError> {
+        let mut told = Vec::with_capacity(missing.len());
+        for event_id in missing {
+            if *states >= MAX_STATES {
+                break;
+            }
+            *states += 1;
+            // What it is decides what the state after it is.
+            if !self.fetch_missing(origin, room, event_id, deadline).await? {
+                break;
+            }
+            let Some(before) = self.fetch_state(origin, room, event_id, deadline).await? else { break };
+            told.push(ToldState { event_id: event_id.clone(), before });
+        }
+        Ok(told)
     }
 
     async fn receive_once(

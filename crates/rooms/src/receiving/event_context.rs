@@ -161,7 +161,7 @@ impl EventContext {
 
 /// The IDs of the events that a new one follows, directly or through rejected or soft-failed events, which are no forward
 /// extremities.
-async fn followed(
+pub(super) async fn followed(
     database: &Database,
     room: &RoomIdentity,
     prev_events: &[GraphEvent],

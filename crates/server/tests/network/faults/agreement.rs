@@ -58,15 +58,37 @@ impl Trial {
         self.wrong
     }
 
-    /// Somebody of each homeserver that is in a room.
+    /// Somebody of each homeserver that is in a room. One that all others in the room have thrown out is not, whatever it knows of that:
+    /// nobody has to tell it any more what came before.
     async fn present(&self, room_id: &str) -> BTreeMap<usize, usize> {
         let mut present = BTreeMap::new();
         for (number, person) in self.people.iter().enumerate() {
-            if membership(&person.user, room_id, &person.user.id).await.as_deref() == Some("join") {
+            if self.says_joined(number, room_id, number).await {
                 present.entry(person.server).or_insert(number);
             }
         }
+        let mut thrown_out = Vec::new();
+        for (server, person) in &present {
+            let (mut others, mut admitting) = (0, 0);
+            for reader in present.iter().filter(|(other, _)| *other != server).map(|(_, reader)| *reader) {
+                others += 1;
+                admitting += usize::from(self.says_joined(reader, room_id, *person).await);
+            }
+            if others > 0 && admitting == 0 {
+                thrown_out.push(*server);
+            }
+        }
+        // If nobody knows of anybody, there is something to find.
+        if thrown_out.len() < present.len() {
+            present.retain(|server, _| !thrown_out.contains(server));
+        }
         present
+    }
+
+    /// Whether somebody is in a room, as the homeserver of a reader says.
+    async fn says_joined(&self, reader: usize, room_id: &str, person: usize) -> bool {
+        let (reader, person) = (&self.people[reader].user, &self.people[person].user);
+        membership(reader, room_id, &person.id).await.as_deref() == Some("join")
     }
 
     /// Waits until the homeservers in a room agree on its state and have heard the last word of each other.
