@@ -162,7 +162,7 @@ impl Trial {
 
     async fn redact(&mut self, person: usize, room_id: &str) {
         self.transactions += 1;
-        let of_room: Vec<&String> = self.sent_to(room_id).map(|sent| &sent.event_id).collect();
+        let of_room: Vec<String> = self.sent_to(room_id).map(|sent| sent.event_id.clone()).collect();
         let Some(target) = of_room.choose(&mut self.random) else { return };
         let path = room_path(room_id, &format!("redact/{}/{}", path_segment(target), self.transactions));
         let Some(user) = self.user_of(person) else { return };
