@@ -59,6 +59,11 @@ impl Cluster {
         Self { servers, links, administrators, _authority: authority }
     }
 
+    /// What one homeserver says to another one.
+    pub(super) fn link(&self, from: usize, to: usize) -> &Link {
+        &self.links[&(from, to)]
+    }
+
     /// The links between two homeservers, there and back.
     pub(super) fn between(&self, one: usize, other: usize) -> impl Iterator<Item = &Link> {
         [(one, other), (other, one)].into_iter().filter_map(|pair| self.links.get(&pair)).map(AsRef::as_ref)

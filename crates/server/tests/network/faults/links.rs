@@ -18,6 +18,7 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
 use testing::{Client, TestAuthority};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -40,6 +41,8 @@ pub(super) struct Link {
     target: Client,
     address: SocketAddr,
     accepting: Mutex<Option<JoinHandle<()>>>,
+    /// The transactions that came through.
+    transactions: Mutex<Vec<Value>>,
 }
 
 /// The request or its answer was lost.
@@ -59,6 +62,7 @@ impl Link {
             target: Client::new(target),
             address: listener.local_addr().unwrap(),
             accepting: Mutex::new(None),
+            transactions: Mutex::default(),
         });
         let accepting = tokio::spawn({
             let link = link.clone();
@@ -84,6 +88,13 @@ impl Link {
 
     pub(super) fn mend(&self) {
         self.is_cut.store(false, Ordering::Release);
+    }
+
+    /// The bodies of messages that came through in transactions.
+    pub(super) fn messages(&self) -> Vec<String> {
+        let transactions = self.transactions.lock();
+        let pdus = transactions.iter().flat_map(|transaction| transaction["pdus"].as_array().into_iter().flatten());
+        pdus.filter_map(|pdu| pdu["content"]["body"].as_str()).map(ToOwned::to_owned).collect()
     }
 
     /// Whether requests are lost, delayed and repeated.
@@ -112,10 +123,14 @@ impl Link {
             return Err(Lost);
         }
         tokio::time::sleep(fate.delay).await;
+        let is_transaction = head.uri.path().contains("/v1/send/");
+        if is_transaction {
+            self.transactions.lock().push(serde_json::from_slice(&body).unwrap());
+        }
         let again = self.request(&head, body.clone());
         let answer = self.request(&head, body).send().await.map_err(|_| Lost)?;
         tell_refused(&answer.json);
-        if let Some(later) = fate.repeated_after.filter(|_| head.uri.path().contains("/v1/send/")) {
+        if let Some(later) = fate.repeated_after.filter(|_| is_transaction) {
             tokio::spawn(async move {
                 tokio::time::sleep(later).await;
                 if !self.is_cut.load(Ordering::Acquire) {
@@ -163,7 +178,7 @@ impl Link {
 }
 
 /// Tells why events of a transaction were not taken.
-fn tell_refused(answer: &serde_json::Value) {
+fn tell_refused(answer: &Value) {
     for (event_id, outcome) in answer["pdus"].as_object().into_iter().flatten() {
         if let Some(error) = outcome["error"].as_str() {
             println!("{event_id} is refused: {error}");
