@@ -47,6 +47,15 @@ impl Database {
         self.query(sql, params![server, room_sn, limit], read).await
     }
 
+    /// Whether users of other servers are, or once were, in a room.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn is_shared(&self, room_sn: RoomSn) -> Result<bool, StorageError> {
+        let sql = "SELECT 1 FROM room_servers WHERE room_sn = $1 LIMIT 1";
+        Ok(self.query_optional(sql, params![room_sn], |_| Ok(())).await?.is_some())
+    }
+
     /// Whether a user of another server is joined to a room, as far as this one knows its members.
     ///
     /// # Errors
