@@ -66,17 +66,22 @@ impl Receiving {
         let event_id = event.event().event_id().to_owned();
         let keys = self.keys_of(std::slice::from_ref(&event)).await;
         let mut reception = self.receive_once(room, &event, &keys).await?;
+        let Reception::Missing(missing) = &reception else { return Ok(reception) };
+        let told = self.states_at(origin, room, &missing.prev_events, states, deadline).await?;
+        if !told.is_empty() {
+            // The auth chains of the states may have brought what permits the event.
+            reception = self.receive_once(room, &event, &keys).await?;
+        }
         if let Reception::Missing(missing) = &reception
             && !missing.auth_events.is_empty()
         {
             self.fetch_auth_events(origin, room, &event_id, &missing.auth_events, deadline).await?;
             reception = self.receive_once(room, &event, &keys).await?;
         }
-        let missing = match &reception {
-            Reception::Missing(missing) if missing.auth_events.is_empty() => missing.prev_events.clone(),
-            _ => return Ok(reception),
-        };
-        let told = self.states_at(origin, room, &missing, states, deadline).await?;
+        let is_state_missing = matches!(&reception, Reception::Missing(missing) if missing.auth_events.is_empty());
+        if !is_state_missing {
+            return Ok(reception);
+        }
         match self.parts.timeline.state_before_told(room, event.event(), &told).await? {
             Some(state) => self.parts.timeline.receive_with_state(room, event, &keys, &state).await,
             None => Ok(reception),
