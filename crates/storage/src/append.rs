@@ -37,7 +37,9 @@ pub(crate) async fn append_all(
     repetitions: Repetitions,
 ) -> Result<Vec<AppendOutcome>, StorageError> {
     // First of all: this takes the lock under which heads are compared.
-    tx.reserve_positions(appends.iter().map(|append| append.positions()).sum()).await?;
+    // One at least: this takes the lock under which rooms are changed.
+    let positions: i64 = appends.iter().map(|append| append.positions()).sum();
+    tx.reserve_positions(positions.max(1)).await?;
     let mut heads = load_heads(tx, appends.iter().map(|append| append.room_sn)).await?;
     let mut used = match repetitions {
         Repetitions::Unlikely => HashSet::new(),
