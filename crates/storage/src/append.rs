@@ -36,8 +36,7 @@ pub(crate) async fn append_all(
     appends: &[&Append],
     repetitions: Repetitions,
 ) -> Result<Vec<AppendOutcome>, StorageError> {
-    // First of all: this takes the lock under which heads are compared.
-    // One at least: this takes the lock under which rooms are changed.
+    // First of all, and one at least: this takes the lock under which heads are compared.
     let positions: i64 = appends.iter().map(|append| append.positions()).sum();
     tx.reserve_positions(positions.max(1)).await?;
     let mut heads = load_heads(tx, appends.iter().map(|append| append.room_sn)).await?;
