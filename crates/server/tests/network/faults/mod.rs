@@ -42,7 +42,7 @@ on_both_databases! {
         let first = number_from("SYNAPSE_RUST_FAULTS_SEED").unwrap_or_else(|| rand::random::<u32>().into());
         let mut failed = Vec::new();
         for seed in first..first + number_from("SYNAPSE_RUST_FAULTS_SEEDS").unwrap_or(SEEDS) {
-            for wrong in play(&db, seed).await {
+            for wrong in Box::pin(play(&db, seed)).await {
                 println!("SYNAPSE_RUST_FAULTS_SEED={seed}: {wrong}");
                 failed.push(seed);
             }
