@@ -82,10 +82,16 @@ impl Receiving {
         if !is_state_missing {
             return Ok(reception);
         }
-        match self.parts.timeline.state_before_told(room, event.event(), &told).await? {
-            Some(state) => self.parts.timeline.receive_with_state(room, event, &keys, &state).await,
-            None => Ok(reception),
-        }
+        let state = match self.parts.timeline.state_before_told(room, event.event(), &told).await {
+            Ok(Some(state)) => state,
+            Ok(None) => return Ok(reception),
+            Err(RoomError::Invalid(reason)) => {
+                tracing::info!(%origin, %event_id, reason, "a server tells a state that cannot be one");
+                return Ok(reception);
+            }
+            Err(error) => return Err(error),
+        };
+        self.parts.timeline.receive_with_state(room, event, &keys, &state).await
     }
 
     /// The states at events that are missing, as far as the other server tells them. `states` counts them.
@@ -140,7 +146,8 @@ impl Receiving {
             earliest: ends.iter().map(|end| &**end).collect(),
             latest: vec![event_id],
             limit: MAX_BETWEEN,
-            min_depth: 0,
+            // What is before the beginning of the timeline here is its past, which is fetched for those who read it.
+            min_depth: self.parts.database.first_depth(room.room_sn).await?,
         };
         match self.parts.requests.get_missing_events(origin, &room.room_id, &query, deadline).await {
             Ok(events) => Ok(self.read_told(room, events.iter().map(|event| event.get().as_bytes()))),
