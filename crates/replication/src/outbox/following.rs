@@ -154,7 +154,8 @@ impl Outbox {
     async fn due(&self, from: Position, until: Position) -> Result<(Vec<Candidate>, Position, bool), StorageError> {
         let mut events = Vec::new();
         let is_in_memory = self.parts.tail.visit(from, until, |entry| match entry {
-            LogEntry::Event(event) => {
+            // By an event of this server's users after a gap this server has entered the room. The server that let it in passes that on.
+            LogEntry::Event(event) if !event.follows_gap => {
                 let due = Due { position: event.sn.position(), event_sn: event.sn, room_sn: event.room_sn };
                 let may_be_end = event.membership.is_some_and(|(_, membership)| membership != Membership::Join);
                 events.push((Candidate { due, may_be_end }, Some(event.sender_sn)));
