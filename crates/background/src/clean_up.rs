@@ -1,4 +1,4 @@
-//! Removing expired rows of accounts, media and the log.
+//! Removing expired rows of accounts, media, other servers and the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +23,12 @@ const KEEP_UIA_SESSIONS: Duration = Duration::from_secs(3600);
 const KEEP_LOG_ENTRIES: Duration = Duration::from_secs(6 * 3600);
 /// Longer than a client can be away and still show that a user types.
 const KEEP_TYPING: Duration = Duration::from_secs(3600);
+/// For so long the keys of servers are kept that share no room, and events are kept ready for a server that is not reached.
+const KEEP_OF_SERVERS: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A repeated transaction ID has the same answer for so long.
 const KEEP_TRANSACTIONS: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Removes expired tokens, sessions, transaction IDs and media.
+/// Removes expired tokens, sessions, transaction IDs and media, and what is not needed any more of other servers.
 #[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
 pub struct RemoveExpired {}
 
@@ -80,6 +82,15 @@ impl CleanUp {
         Self { database, clock, sessions, media, unseen_for }
     }
 
+    /// Forgets what is kept of other servers and not needed any more.
+    async fn forget_servers(&self, run: &Run) -> Result<(), JobError> {
+        let (database, long_ago) = (&self.database, self.clock.now().minus(KEEP_OF_SERVERS));
+        let what = "Removing keys of servers that share no rooms";
+        until_nothing_is_left(run, what, || database.remove_keys_of_strangers(long_ago, AT_ONCE)).await?;
+        let what = "Removing notes of events that were passed on";
+        until_nothing_is_left(run, what, || database.remove_forwarded_events(long_ago, AT_ONCE)).await
+    }
+
     async fn remove_access_tokens(&self, run: &Run) -> Result<(), JobError> {
         let expired_before = self.clock.now().minus(KEEP_EXPIRED);
         let (mut after, mut removed) = (Vec::new(), 0);
@@ -115,6 +126,7 @@ impl Handle<RemoveExpired> for CleanUp {
         until_nothing_is_left(run, what, || database.remove_ended_typing(ended_before, AT_ONCE)).await?;
         let what = "Removing expired OpenID tokens";
         until_nothing_is_left(run, what, || database.remove_expired_openid_tokens(now, AT_ONCE)).await?;
+        self.forget_servers(run).await?;
         let (what, media) = ("Removing media", &self.media);
         media.remove_abandoned().await?;
         until_nothing_is_left(run, what, || media.remove_expired(AT_ONCE)).await?;

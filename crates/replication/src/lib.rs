@@ -15,3 +15,8 @@ pub mod resident;
 
 mod event_keys;
 mod room_locks;
+
+#[cfg(test)]
+extern crate self as replication;
+#[cfg(test)]
+mod fuzz_seeds;

@@ -36,8 +36,9 @@ pub(crate) async fn append_all(
     appends: &[&Append],
     repetitions: Repetitions,
 ) -> Result<Vec<AppendOutcome>, StorageError> {
-    // First of all: this takes the lock under which heads are compared.
-    tx.reserve_positions(appends.iter().map(|append| append.positions()).sum()).await?;
+    // First of all, and one at least: this takes the lock under which heads are compared.
+    let positions: i64 = appends.iter().map(|append| append.positions()).sum();
+    tx.reserve_positions(positions.max(1)).await?;
     let mut heads = load_heads(tx, appends.iter().map(|append| append.room_sn)).await?;
     let mut used = match repetitions {
         Repetitions::Unlikely => HashSet::new(),
@@ -69,7 +70,7 @@ pub(crate) async fn append_all(
     tables.extend(auth_chains::rows(&indexed, &new_in_chains, &auth_event_lists));
     tx.insert_into_tables(&tables).await?;
     rows::write_removals(tx, rows::each_effect(&written)).await?;
-    rows::mark_local_members(tx, rows::each_effect(&written)).await?;
+    rows::mark_new_members(tx, rows::each_effect(&written)).await?;
     rows::add_servers(tx, rows::each_effect(&written)).await?;
     rows::write_redactions(tx, &written).await?;
     arrivals::write_gaps(tx, &written).await?;

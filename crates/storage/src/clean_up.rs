@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use homeserver_core::{DeviceSn, Timestamp, UserSn};
+use homeserver_core::{DeviceSn, Position, Timestamp, UserSn};
 
 use crate::tokens::TokenHash;
 use crate::{Database, StorageError, params};
@@ -99,6 +99,39 @@ impl Database {
         }
         let sql = "DELETE FROM client_transactions WHERE event_sn IN LIST($1)";
         self.write(async move |tx| tx.execute(sql, params![&old]).await).await
+    }
+
+    /// Removes the oldest keys of servers that were fetched before `fetched_before`, of servers that never shared a room with this one.
+    /// What others have signed in rooms can be checked again without asking them.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn remove_keys_of_strangers(&self, fetched_before: Timestamp, limit: i64) -> Result<u64, StorageError> {
+        let find = "SELECT k.server_sn FROM server_keys k WHERE k.fetched_at < $1 AND NOT EXISTS \
+                    (SELECT 1 FROM room_servers r WHERE r.server_sn = k.server_sn) ORDER BY k.fetched_at LIMIT $2";
+        let found: Vec<i64> = self.query(find, params![fetched_before, limit], |row| row.get(0)).await?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        let sql = "DELETE FROM server_keys WHERE server_sn IN LIST($1) AND fetched_at < $2";
+        self.write(async move |tx| tx.execute(sql, params![&found, fetched_before]).await).await
+    }
+
+    /// Forgets the oldest events that were passed on for other servers, once all servers have them that were reached after `failing_since`.
+    /// The others ask for what they miss when they are back.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn remove_forwarded_events(&self, failing_since: Timestamp, limit: i64) -> Result<u64, StorageError> {
+        let behind = "SELECT MIN(d.sent_up_to) FROM destinations d LEFT JOIN failing_servers f ON f.server_sn = d.server_sn \
+                      WHERE f.failing_since IS NULL OR f.failing_since >= $1";
+        let head = self.outbox_head().await?;
+        let behind: Option<Option<Position>> =
+            self.query_optional(behind, params![failing_since], |row| row.get(0)).await?;
+        let all_have = behind.flatten().map_or(head, |behind| behind.min(head));
+        let sql = "DELETE FROM forwarded_events WHERE position IN \
+                   (SELECT position FROM forwarded_events WHERE position <= $1 ORDER BY position LIMIT $2)";
+        self.write(async move |tx| tx.execute(sql, params![all_have, limit]).await).await
     }
 
     /// Deletes those of the next `limit` devices after `after` that were not used since `unseen_since`, with their tokens.

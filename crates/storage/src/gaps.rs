@@ -3,6 +3,7 @@
 use database::Row;
 use homeserver_core::{EventSn, RoomSn, TimelineOrder};
 
+use crate::events::order_of;
 use crate::room_graph::numbers;
 use crate::{Database, StorageError, params};
 
@@ -38,6 +39,22 @@ impl Database {
         let sql = "SELECT timeline_order, frontier FROM room_gaps WHERE room_sn = $1 AND frontier <> '' \
                    ORDER BY timeline_order DESC LIMIT $2";
         self.query(sql, params![room_sn, limit], read_gap).await
+    }
+
+    /// The depth of the first event that a room's timeline has here; 0 if it has none.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn first_depth(&self, room_sn: RoomSn) -> Result<i64, StorageError> {
+        let sql = concat!(
+            "SELECT e.depth FROM events e WHERE e.room_sn = $1 AND ",
+            order_of!("e."),
+            " > $2 ORDER BY e.room_sn, ",
+            order_of!("e."),
+            " LIMIT 1"
+        );
+        let first = self.query_optional(sql, params![room_sn, TimelineOrder::START], |row| row.get(0)).await?;
+        Ok(first.unwrap_or_default())
     }
 
     /// A place for an event in a gap, with room for others on both sides.

@@ -173,26 +173,6 @@ impl Database {
         self.query(sql, params![room_sn], |row| row.get(0)).await
     }
 
-    /// The users of a server who have or had a membership of a room, and which they have now.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn members_of_server(
-        &self,
-        room_sn: RoomSn,
-        server: &str,
-    ) -> Result<Vec<(Box<str>, Membership)>, StorageError> {
-        let sql = "SELECT u.user_id, m.membership FROM memberships m JOIN users u ON u.user_sn = m.user_sn \
-                   WHERE m.room_sn = $1 AND SUBSTR(u.user_id, LENGTH(u.user_id) - LENGTH($2) + 1) = $2";
-        let ending = format!(":{server}");
-        let mut members = self
-            .query(sql, params![room_sn, ending.as_str()], |row| Ok((row.get::<Box<str>>(0)?, membership_at(row, 1)?)))
-            .await?;
-        // A name with a port ends as another one might be called.
-        members.retain(|(user_id, _)| user_id.split_once(':').is_some_and(|(_, name)| name == server));
-        Ok(members)
-    }
-
     /// The guests of this server who are joined to the room.
     ///
     /// # Errors

@@ -58,13 +58,14 @@ fn read_due(row: &Row<'_>) -> Result<Due, StorageError> {
     Ok(Due { position: row.get(0)?, event_sn: row.get(1)?, room_sn: row.get(2)? })
 }
 
-/// A sender of this server, as a condition on `events e`.
+/// A sender of this server, as a condition on `events e`, but not the events by which this server has entered rooms: those are passed on by
+/// the server that let it in.
 macro_rules! due_query {
     ($columns:literal, $condition:expr) => {
         concat!(
             "SELECT ",
             $columns,
-            " FROM events e WHERE e.standing = 0 AND EXISTS (SELECT 1 FROM accounts a WHERE a.user_sn = e.sender_sn) ",
+            " FROM events e WHERE e.standing = 0 AND e.follows_gap = FALSE AND EXISTS (SELECT 1 FROM accounts a WHERE a.user_sn = e.sender_sn) ",
             $condition
         )
     };

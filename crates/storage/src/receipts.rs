@@ -134,6 +134,8 @@ macro_rules! receipt_query {
     };
 }
 
+mod own;
+
 /// The rooms that have `limit` receipts, and so may have more.
 fn cut_rooms(receipts: &[Receipt], limit: i64) -> Vec<i64> {
     let mut counts: BTreeMap<i64, i64> = BTreeMap::new();

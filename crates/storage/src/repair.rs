@@ -245,7 +245,7 @@ impl Tx {
         let [membership_changes, memberships] = rows::memberships(each());
         self.insert_into_tables(&[changes, current, membership_changes, memberships]).await?;
         rows::write_removals(self, each()).await?;
-        rows::mark_local_members(self, each()).await?;
+        rows::mark_new_members(self, each()).await?;
         let rows = repair.memberships.iter().map(|(user_sn, membership, event_sn)| {
             vec![
                 room_sn.into(),
@@ -260,6 +260,7 @@ impl Tx {
         self.insert_all(into, &rows.collect::<Vec<_>>()).await?;
         let repaired: Vec<i64> = repair.memberships.iter().map(|(user_sn, ..)| user_sn.0).collect();
         rows::mark_local(self, room_sn, &repaired).await?;
+        rows::mark_servers(self, room_sn, &repaired).await?;
         let extremities: Vec<String> = repair.extremities.iter().map(ToString::to_string).collect();
         let extremities = extremities.join(",");
         let sql = "UPDATE room_heads SET head_version = $8, state_root = $2, extremities = $3, depth = $4, \

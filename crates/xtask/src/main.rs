@@ -1,10 +1,12 @@
-//! The tasks of the project, runnable by anyone with a checkout: `cargo xtask test`, `ci`, `bench`, `interop` and `deb`.
+//! The tasks of the project, runnable by anyone with a checkout: `cargo xtask test`, `ci`, `bench`, `interop`,
+//! `network-faults` and `deb`.
 
 mod bench;
 mod ci;
 mod deb;
 mod interop;
 mod lints;
+mod network_faults;
 mod postgres;
 mod process;
 mod stopwatch;
@@ -26,6 +28,7 @@ cargo xtask bench --compare REV [OPTIONS]        whether the hot paths got slowe
     [--profile NAME]
 cargo xtask bench --compare-programs BEFORE AFTER [OPTIONS]   the same of two builds of hot-paths
 cargo xtask interop [--version V]… [SCENARIO]…   this server and Synapse (installed from PyPI), with people on both
+cargo xtask network-faults [--seeds N] [--first SEED]   homeservers share rooms over a network with faults
 cargo xtask deb                                  a Debian package; needs cargo-deb";
 
 /// The exit code shells expect of a program that SIGINT ended.
@@ -55,6 +58,7 @@ fn run() -> anyhow::Result<bool> {
         "ci" => bail!("`cargo xtask ci` takes no arguments"),
         "bench" => bench::run(&supervisor, &rest),
         "interop" => interop::run(&supervisor, &rest),
+        "network-faults" => network_faults::run(&supervisor, &rest),
         "deb" if rest.is_empty() => deb::run(&supervisor),
         "deb" => bail!("`cargo xtask deb` takes no arguments"),
         "help" | "--help" | "-h" => {

@@ -25,6 +25,17 @@ pub struct OutboundEdu {
     pub json: Bytes,
 }
 
+impl EduSubject {
+    /// Whether a server that was not reached is told of it later, from the log.
+    #[must_use]
+    pub const fn lasts(&self) -> bool {
+        match self {
+            Self::Typing(..) => false,
+            Self::Receipt(..) | Self::Presence(_) | Self::DeviceList(_) => true,
+        }
+    }
+}
+
 /// What an EDU is about.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum EduSubject {
@@ -93,8 +104,13 @@ impl OutboundEdus {
         Ok(Some(OutboundEdu { subject, rooms: vec![room_sn], json: edu("m.typing", content) }))
     }
 
+    /// How far a user has read.
+    ///
     /// <https://spec.matrix.org/v1.19/server-server-api/#receipts>
-    async fn receipt(&self, receipt: &Receipt) -> Result<Option<OutboundEdu>, StorageError> {
+    ///
+    /// # Errors
+    /// [`StorageError`] if the names cannot be read.
+    pub async fn receipt(&self, receipt: &Receipt) -> Result<Option<OutboundEdu>, StorageError> {
         let Receipt { room_sn, user_sn, thread, event_id, received_at, .. } = receipt;
         let Some(user_id) = self.local_user(*user_sn).await? else { return Ok(None) };
         let room_id = self.interned.room_id(*room_sn).await?;

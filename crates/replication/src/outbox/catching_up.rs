@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use homeserver_core::{EventSn, Position, RoomSn};
+use homeserver_core::Position;
 use ruma::OwnedServerName;
-use storage::{Due, StorageError};
+use storage::{Due, OutgoingEvent, StorageError};
 
 use super::Outbox;
 use super::destination::{MAX_EDUS, MAX_PDUS, OutgoingPdu};
@@ -14,6 +14,9 @@ use super::sending::NotSent;
 
 /// A destination that has missed more events is sent the newest one of each room: it asks for the others if it wants them.
 const MANY: usize = 500;
+/// Of what users have read, and of who is there, a destination is sent the newest that it has missed, at most so many of each.
+const MAX_RECEIPTS: i64 = 500;
+const MAX_PRESENCE: i64 = 200;
 
 impl Outbox {
     /// Sends a destination the next events that it has missed. Returns up to where in the log it has everything then.
@@ -32,11 +35,11 @@ impl Outbox {
         let events = self.events(&missed).await?;
         let origin_is_not = |sender: &str| sender.split_once(':').is_none_or(|(_, origin)| origin != server.as_str());
         let events = events.iter().filter(|(_, event)| origin_is_not(&event.sender));
-        let pdu = |(due, event): &(Due, storage::OutgoingEvent)| {
+        let pdu = |(due, event): &(Due, OutgoingEvent)| {
             Some(Arc::new(OutgoingPdu { position: due.position, json: pdu_json(event)? }))
         };
         let pdus: Vec<_> = events.filter_map(pdu).collect();
-        let edus = self.changed_keys(server, after, sent_up_to).await?;
+        let edus = self.missed_edus(server, after, sent_up_to).await?;
         let (first, rest) = edus.split_at(edus.len().min(MAX_EDUS));
         if !pdus.is_empty() || !first.is_empty() {
             self.send(server, &pdus, first).await?;
@@ -47,26 +50,44 @@ impl Outbox {
         Ok(sent_up_to)
     }
 
-    /// The EDUs that tell a destination whose keys have changed.
-    async fn changed_keys(
+    /// The EDUs that tell a destination whose keys have changed, how far users have read, and who is there: the last of each. Who typed
+    /// is out of date.
+    async fn missed_edus(
         &self,
         server: &OwnedServerName,
         after: Position,
         until: Position,
     ) -> Result<Vec<Bytes>, StorageError> {
-        let database = &self.parts.database;
-        let rooms: Vec<i64> = database.rooms_of_server(server.as_str()).await?.into_iter().map(|room| room.0).collect();
+        let (database, edus) = (&self.parts.database, &self.parts.edus);
+        let rooms = self.rooms_of(server).await?;
         if rooms.is_empty() || after >= until {
             return Ok(Vec::new());
         }
-        let mut edus = Vec::new();
+        let mut missed = Vec::new();
         for user_sn in database.device_list_changes_in_rooms(&rooms, after, until).await? {
-            edus.extend(self.parts.edus.device_list(user_sn, until).await?.map(|edu| edu.json));
+            missed.extend(edus.device_list(user_sn, until).await?);
         }
-        Ok(edus)
+        for receipt in database.own_receipts(&rooms, after, until, MAX_RECEIPTS).await? {
+            missed.extend(edus.receipt(&receipt).await?);
+        }
+        for presence in database.presence_changes(&rooms, after, until, MAX_PRESENCE).await? {
+            missed.extend(edus.presence(&presence).await?);
+        }
+        Ok(missed.into_iter().map(|edu| edu.json).collect())
     }
 
-    /// What a destination has missed: everything, or if that is much, the newest event of each room.
+    /// The rooms that a destination is in now.
+    async fn rooms_of(&self, server: &OwnedServerName) -> Result<Vec<i64>, StorageError> {
+        let mut rooms = Vec::new();
+        for room_sn in self.parts.database.rooms_of_server(server.as_str()).await? {
+            if self.parts.room_servers.is_in(room_sn, server.as_str()).await? {
+                rooms.push(room_sn.0);
+            }
+        }
+        Ok(rooms)
+    }
+
+    /// What a destination has missed of what it may be sent: everything, or if that is much, the newest event of each room.
     async fn missed(
         &self,
         server: &OwnedServerName,
@@ -83,48 +104,11 @@ impl Outbox {
         if due.len() > MANY {
             due = database.newest_due_events(&rooms, after, until).await?;
         }
-        let (mut missed, left) = self.by_presence(server, due).await?;
-        missed.extend(self.farewells(server, &left, after, until, limit).await?);
+        let mut missed = self.entitled(server, &due, after).await?;
+        // A server whose users were all removed is told so.
+        missed.extend(database.farewells(server.as_str(), &rooms, after, until).await?);
         missed.sort_unstable();
         missed.dedup();
         Ok(missed)
-    }
-
-    /// The events of rooms that the server is in, and the rooms that it is in no more.
-    async fn by_presence(&self, server: &OwnedServerName, due: Vec<Due>) -> Result<(Vec<Due>, Vec<i64>), StorageError> {
-        let (mut present, mut left): (Vec<RoomSn>, Vec<i64>) = (Vec::new(), Vec::new());
-        let mut of_present = Vec::with_capacity(due.len());
-        for event in due {
-            let room_sn = event.room_sn;
-            if !present.contains(&room_sn) && !left.contains(&room_sn.0) {
-                match self.parts.room_servers.is_in(room_sn, server.as_str()).await? {
-                    true => present.push(room_sn),
-                    false => left.push(room_sn.0),
-                }
-            }
-            if present.contains(&room_sn) {
-                of_present.push(event);
-            }
-        }
-        Ok((of_present, left))
-    }
-
-    /// Of rooms that the server is in no more, the events by which its users left.
-    async fn farewells(
-        &self,
-        server: &OwnedServerName,
-        rooms: &[i64],
-        after: Position,
-        until: Position,
-        limit: i64,
-    ) -> Result<Vec<Due>, StorageError> {
-        if rooms.is_empty() {
-            return Ok(Vec::new());
-        }
-        let database = &self.parts.database;
-        let due = database.due_events_of_rooms(rooms, after, until, limit).await?;
-        let sns: Vec<i64> = due.iter().map(|due| due.event_sn.0).collect();
-        let farewells: Vec<EventSn> = database.member_events_of_server(&sns, server.as_str()).await?;
-        Ok(due.into_iter().filter(|due| farewells.contains(&due.event_sn)).collect())
     }
 }

@@ -42,8 +42,8 @@ pub(super) struct Destination {
     progress: Progress,
     waiting: VecDeque<Arc<OutgoingPdu>>,
     edus: WaitingEdus,
-    /// The position before the first change of keys that waits in memory, or may be under way.
-    keys_after: Option<Position>,
+    /// The position before the first EDU that lasts and waits in memory, or may be under way.
+    edus_after: Option<Position>,
     /// Whether messages to devices may wait for it in the database.
     has_messages: bool,
     /// The first event of the transaction that is under way.
@@ -67,7 +67,7 @@ impl Destination {
             progress: Progress::Live,
             waiting: VecDeque::new(),
             edus: WaitingEdus::default(),
-            keys_after: None,
+            edus_after: None,
             has_messages: false,
             under_way: None,
             is_served: false,
@@ -106,12 +106,12 @@ impl Destination {
         is_full
     }
 
-    /// Adds an EDU about what is in the log after `after`, unless it is behind: changes of keys are read from the log then, and the
-    /// rest is out of date.
+    /// Adds an EDU about what is in the log after `after`, unless it is behind: what lasts is read from the log then, and the rest is out
+    /// of date.
     pub(super) fn push_edu(&mut self, subject: &EduSubject, json: &Bytes, after: Position) {
         if self.progress == Progress::Live {
-            if matches!(subject, EduSubject::DeviceList(_)) {
-                self.keys_after.get_or_insert(after);
+            if subject.lasts() {
+                self.edus_after.get_or_insert(after);
             }
             self.edus.push(subject, json);
         }
@@ -140,15 +140,15 @@ impl Destination {
     pub(super) fn arrived(&mut self) {
         self.under_way = None;
         if self.edus.is_empty() {
-            self.keys_after = None;
+            self.edus_after = None;
         }
     }
 
-    /// The position before the first event or change of keys in memory that has not arrived; `None` if there is none.
+    /// The position before the first event or lasting EDU in memory that has not arrived; `None` if there is none.
     pub(super) fn before_unsent(&self) -> Option<Position> {
         let first = self.under_way.or_else(|| self.waiting.front().map(|pdu| pdu.position));
         let before = first.map(|first| Position(first.0.saturating_sub(1)));
-        before.into_iter().chain(self.keys_after).min()
+        before.into_iter().chain(self.edus_after).min()
     }
 
     /// From now on, what it does not have is read from the log. If nothing waits in memory, it has everything up to `position`.
@@ -158,7 +158,7 @@ impl Destination {
         }
         self.waiting = VecDeque::new();
         self.edus = WaitingEdus::default();
-        self.keys_after = None;
+        self.edus_after = None;
         self.has_messages = true;
         self.under_way = None;
     }

@@ -1,6 +1,6 @@
 //! From the log to the destinations.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,6 +26,15 @@ struct Candidate {
     due: Due,
     /// Whether it may have ended a membership.
     may_be_end: bool,
+}
+
+/// An event with the servers that are sent it.
+struct Addressed {
+    due: Due,
+    pdu: Arc<OutgoingPdu>,
+    servers: Vec<OwnedServerName>,
+    /// One of them that is sent it because one of its users was thrown out.
+    farewell: Option<OwnedServerName>,
 }
 
 /// The part of a member event that says what a user is to the room.
@@ -59,13 +68,17 @@ impl Outbox {
                 // At the beginning of the duty, messages may wait although nothing is new.
                 return self.hand_over_messages(until).await;
             }
-            let (events, covered) = self.due(from, until).await?;
+            let (events, covered, is_late) = self.due(from, until).await?;
             // Before the position moves on: what was sent up to it is found by this look, or by the next.
             self.hand_over_messages(covered).await?;
             // A destination that catches up must know that something is about to be added.
             self.state.lock().target = covered;
             for batch in events.chunks(AT_ONCE) {
-                for (pdu, servers) in self.addressed(batch).await? {
+                let mut addressed = self.addressed(batch).await?;
+                if is_late {
+                    addressed = self.without_newcomers(addressed, from).await?;
+                }
+                for Addressed { pdu, servers, .. } in addressed {
                     let to_serve = self.state.lock().hand(&pdu, &servers);
                     to_serve.into_iter().for_each(|server| self.spawn(server));
                 }
@@ -137,11 +150,12 @@ impl Outbox {
         Ok(())
     }
 
-    /// What is to be sent of the log after `from`, and up to where that is all.
-    async fn due(&self, from: Position, until: Position) -> Result<(Vec<Candidate>, Position), StorageError> {
+    /// What is to be sent of the log after `from`, up to where that is all, and whether it is not new any more.
+    async fn due(&self, from: Position, until: Position) -> Result<(Vec<Candidate>, Position, bool), StorageError> {
         let mut events = Vec::new();
         let is_in_memory = self.parts.tail.visit(from, until, |entry| match entry {
-            LogEntry::Event(event) => {
+            // By an event of this server's users after a gap this server has entered the room. The server that let it in passes that on.
+            LogEntry::Event(event) if !event.follows_gap => {
                 let due = Due { position: event.sn.position(), event_sn: event.sn, room_sn: event.room_sn };
                 let may_be_end = event.membership.is_some_and(|(_, membership)| membership != Membership::Join);
                 events.push((Candidate { due, may_be_end }, Some(event.sender_sn)));
@@ -158,7 +172,7 @@ impl Outbox {
             let is_all = due.len() < AT_ONCE;
             let covered = due.last().filter(|_| !is_all).map_or(until, |last| last.position);
             let candidates = due.into_iter().map(|due| Candidate { due, may_be_end: true });
-            return Ok((candidates.collect(), covered));
+            return Ok((candidates.collect(), covered, true));
         }
         let mut ours = Vec::with_capacity(events.len());
         for (event, sender_sn) in events {
@@ -170,7 +184,7 @@ impl Outbox {
                 ours.push(event);
             }
         }
-        Ok((ours, until))
+        Ok((ours, until, false))
     }
 
     fn is_local(&self, user_id: &str) -> bool {
@@ -178,10 +192,7 @@ impl Outbox {
     }
 
     /// The PDUs, each with the servers that are sent it.
-    async fn addressed(
-        &self,
-        candidates: &[Candidate],
-    ) -> Result<Vec<(Arc<OutgoingPdu>, Vec<OwnedServerName>)>, StorageError> {
+    async fn addressed(&self, candidates: &[Candidate]) -> Result<Vec<Addressed>, StorageError> {
         let mut servers_of: HashMap<RoomSn, Vec<Arc<str>>> = HashMap::new();
         for Candidate { due: Due { room_sn, .. }, .. } in candidates {
             if !servers_of.contains_key(room_sn) {
@@ -198,8 +209,35 @@ impl Outbox {
             let in_room = servers_of.get(&due.room_sn).map(Vec::as_slice).unwrap_or_default();
             let servers = self.receivers(event, in_room);
             if let Some(json) = pdu_json(event).filter(|_| !servers.is_empty()) {
-                addressed.push((Arc::new(OutgoingPdu { position: due.position, json }), servers));
+                let farewell = thrown_out_of(event).and_then(|server| ServerName::parse(server).ok());
+                let pdu = Arc::new(OutgoingPdu { position: due.position, json });
+                addressed.push(Addressed { due: *due, pdu, servers, farewell });
             }
+        }
+        Ok(addressed)
+    }
+
+    /// The same without the servers that have come into the room since: what was said before is not for them.
+    async fn without_newcomers(
+        &self,
+        mut addressed: Vec<Addressed>,
+        from: Position,
+    ) -> Result<Vec<Addressed>, StorageError> {
+        let mut by_server: BTreeMap<OwnedServerName, Vec<Due>> = BTreeMap::new();
+        for Addressed { due, servers, .. } in &addressed {
+            for server in servers {
+                by_server.entry(server.clone()).or_default().push(*due);
+            }
+        }
+        let mut entitled = HashSet::new();
+        for (server, due) in by_server {
+            let due = self.entitled(&server, &due, from).await?;
+            entitled.extend(due.into_iter().map(|due| (server.clone(), due.position)));
+        }
+        for Addressed { due, servers, farewell, .. } in &mut addressed {
+            servers.retain(|server| {
+                farewell.as_ref() == Some(server) || entitled.contains(&(server.clone(), due.position))
+            });
         }
         Ok(addressed)
     }
@@ -219,8 +257,7 @@ impl Outbox {
     /// that may not be in the room any more.
     fn receivers(&self, event: &OutgoingEvent, in_room: &[Arc<str>]) -> Vec<OwnedServerName> {
         let origin = event.sender.split_once(':').map(|(_, server)| server);
-        let thrown_out = event.member.as_deref().filter(|_| is_end(event)).and_then(|user_id| user_id.split_once(':'));
-        let thrown_out = thrown_out.map(|(_, server)| server);
+        let thrown_out = thrown_out_of(event);
         let is_listed = |server: &&str| in_room.iter().any(|listed| **listed == **server);
         let further = thrown_out.filter(|server| *server != self.parts.server_name && !is_listed(server));
         let all = in_room.iter().map(|server| &**server).chain(further);
@@ -228,10 +265,20 @@ impl Outbox {
     }
 }
 
-/// Whether a member event ends a membership.
-fn is_end(event: &OutgoingEvent) -> bool {
-    let parsed = serde_json::from_slice::<MemberEvent>(&event.client_json);
-    parsed.is_ok_and(|event| matches!(event.content.membership.as_str(), "leave" | "ban"))
+/// The server of the user whose membership an event ends, if it does.
+fn thrown_out_of(event: &OutgoingEvent) -> Option<&str> {
+    let user_id = event.member.as_deref()?;
+    let is_end = matches!(&*membership_in(&event.client_json)?, "leave" | "ban");
+    user_id.split_once(':').filter(|_| is_end).map(|(_, server)| server)
+}
+
+/// Whether a member event says that its user has joined.
+pub(super) fn is_join(client_json: &[u8]) -> bool {
+    membership_in(client_json).is_some_and(|membership| membership == "join")
+}
+
+fn membership_in(client_json: &[u8]) -> Option<String> {
+    serde_json::from_slice::<MemberEvent>(client_json).ok().map(|event| event.content.membership)
 }
 
 /// The PDU as other servers are sent it; `None` if its room is not one.

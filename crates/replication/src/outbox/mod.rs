@@ -13,6 +13,7 @@
 mod catching_up;
 mod destination;
 mod duty;
+mod entitled;
 mod following;
 mod listing;
 mod repeating;

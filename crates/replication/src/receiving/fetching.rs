@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
+use federation::RequestError;
 use futures::{FutureExt as _, StreamExt as _};
+use http::StatusCode;
 use room_engine::receipt::ReceivedPdu;
 use rooms::{RoomError, RoomIdentity};
 use ruma::{EventId, OwnedEventId, OwnedServerName};
@@ -16,6 +18,8 @@ use super::Receiving;
 const MAX_SINGLE: usize = 100;
 /// So many of them are fetched side by side.
 const SINGLE_AT_ONCE: usize = 8;
+/// How often each of them is asked for.
+const ATTEMPTS: usize = 2;
 /// A state has no more events than this, with its auth chains.
 const MAX_STATE_EVENTS: usize = 300_000;
 
@@ -42,12 +46,16 @@ impl Receiving {
         let mut missing: BTreeSet<OwnedEventId> = told.state.iter().chain(&told.auth_chain).cloned().collect();
         let known = self.known(room, &missing).await?;
         missing.retain(|event_id| !known.contains(event_id.as_str()));
-        if missing.len() > MAX_SINGLE {
-            self.fetch_whole_state(origin, room, event_id, deadline).await?;
-        } else {
-            self.fetch_single(origin, room, &missing, deadline).await?;
+        let is_answered = match missing.len() > MAX_SINGLE {
+            true => self.fetch_whole_state(origin, room, event_id, deadline).await?,
+            false => self.fetch_single(origin, room, &missing, deadline).await?,
+        };
+        if !is_answered {
+            // What is judged by a part of a state is judged wrongly for ever.
+            tracing::debug!(%origin, %event_id, "the events of a state were not told");
+            return Ok(None);
         }
-        // What cannot be had of a state is left out, as if nobody had ever sent it.
+        // What the other server does not have of a state, or nobody could have sent, is left out, as if nobody had ever sent it.
         let state: BTreeSet<OwnedEventId> = told.state.into_iter().collect();
         let known = self.known(room, &state).await?;
         let (state, lost): (Vec<_>, Vec<_>) = state.into_iter().partition(|event_id| known.contains(event_id.as_str()));
@@ -73,51 +81,103 @@ impl Receiving {
         let mut missing: BTreeSet<OwnedEventId> = missing.iter().cloned().collect();
         let known = self.known(room, &missing).await?;
         missing.retain(|event_id| !known.contains(event_id.as_str()));
-        self.fetch_single(origin, room, &missing, deadline).await
+        self.fetch_single(origin, room, &missing, deadline).await.map(drop)
     }
 
+    /// Stores the events of a state. Returns whether the other server has told them.
     async fn fetch_whole_state(
         &self,
         origin: &OwnedServerName,
         room: &RoomIdentity,
         event_id: &EventId,
         deadline: Instant,
-    ) -> Result<(), RoomError> {
+    ) -> Result<bool, RoomError> {
         match self.parts.requests.state(origin, &room.room_id, event_id, deadline).await {
-            Ok(told) => self.store_told(room, told.state.into_iter().chain(told.auth_chain)).await,
+            Ok(told) => {
+                self.store_told(room, told.state.into_iter().chain(told.auth_chain)).await?;
+                Ok(true)
+            }
             Err(error) => {
                 tracing::debug!(%error, %event_id, "the events of a state were not told");
-                Ok(())
+                Ok(false)
             }
         }
     }
 
-    /// Fetches events one by one, and stores them as outliers.
+    /// Fetches events one by one, and stores them as outliers. Returns whether the other server has answered each time, if only that it
+    /// does not have an event.
     async fn fetch_single(
         &self,
         origin: &OwnedServerName,
         room: &RoomIdentity,
         missing: &BTreeSet<OwnedEventId>,
         deadline: Instant,
-    ) -> Result<(), RoomError> {
+    ) -> Result<bool, RoomError> {
         if missing.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         // Collected, because the compiler does not see otherwise that they can be sent.
         let fetch = |event_id| self.fetch_event(origin, event_id, deadline).boxed();
         let events: Vec<_> = missing.iter().map(|event_id| &**event_id).take(MAX_SINGLE).map(fetch).collect();
         let events: Vec<_> = futures::stream::iter(events).buffer_unordered(SINGLE_AT_ONCE).collect().await;
-        self.store_told(room, events.into_iter().flatten()).await
+        let is_answered = events.iter().all(Result::is_ok) && missing.len() <= MAX_SINGLE;
+        self.store_told(room, events.into_iter().flatten().flatten()).await?;
+        Ok(is_answered)
     }
 
+    /// Fetches an event that is missing, and stores it if it is a state event. Returns whether the other server has told it.
+    pub(super) async fn fetch_missing(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        event_id: &EventId,
+        deadline: Instant,
+    ) -> Result<bool, RoomError> {
+        let is_known = !self.known(room, &BTreeSet::from([event_id.to_owned()])).await?.is_empty();
+        if is_known {
+            return Ok(true);
+        }
+        let Ok(Some(event)) = self.fetch_event(origin, event_id, deadline).await else { return Ok(false) };
+        let read = self.read_told(room, std::iter::once(event.get().as_bytes()));
+        if read.first().is_none_or(|event| event.event().event_id() != event_id) {
+            return Ok(false);
+        }
+        let auth_events = read.first().map(|event| event.event().auth_events().to_vec()).unwrap_or_default();
+        drop(read);
+        let auth_events: BTreeSet<OwnedEventId> = auth_events.into_iter().collect();
+        let known = self.known(room, &auth_events).await?;
+        let missing: Vec<_> = auth_events.into_iter().filter(|id| !known.contains(id.as_str())).collect();
+        if !missing.is_empty() {
+            self.fetch_auth_events(origin, room, event_id, &missing, deadline).await?;
+        }
+        self.store_told(room, [event]).await?;
+        Ok(true)
+    }
+
+    /// An event; `None` if the other server does not have it. It is asked once more if it does not answer.
     async fn fetch_event(
         &self,
         origin: &OwnedServerName,
         event_id: &EventId,
         deadline: Instant,
-    ) -> Option<Box<RawValue>> {
-        let event = self.parts.requests.event(origin, event_id, deadline).await;
-        event.inspect_err(|error| tracing::debug!(%error, %event_id, "an event was not told")).ok()
+    ) -> Result<Option<Box<RawValue>>, RequestError> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.parts.requests.event(origin, event_id, deadline).await {
+                Ok(event) => return Ok(Some(event)),
+                Err(RequestError::Refused { status, .. }) if is_final(status) => {
+                    tracing::debug!(%status, %event_id, "an event was not told");
+                    return Ok(None);
+                }
+                Err(error @ RequestError::BadAnswer { .. }) => {
+                    tracing::debug!(%error, %event_id, "an event was not told");
+                    return Ok(None);
+                }
+                Err(error) if attempts < ATTEMPTS => tracing::debug!(%error, %event_id, "an event is asked for again"),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn store_told(
@@ -155,4 +215,9 @@ impl Receiving {
         let ids: Vec<String> = events.iter().map(ToString::to_string).collect();
         Ok(self.parts.database.known_events(room.room_sn, &ids).await?.into_iter().collect())
     }
+}
+
+/// Whether a request that was refused so would be refused again.
+fn is_final(status: StatusCode) -> bool {
+    status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS
 }

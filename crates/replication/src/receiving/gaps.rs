@@ -1,12 +1,12 @@
 //! Events whose previous events or auth events are missing.
 //!
 //! First the server that sent the event is asked for what lies between it and the end of the room. If the oldest of that does not follow
-//! what is here either, the state before it is asked for, and a gap stays, which is filled when somebody reads that far. Auth events are
-//! asked for by themselves. Everything has a limit: on events, on bytes, and one on the time of all together.
+//! what is here either, the states at the events that are still missing are asked for, and a gap stays, which is filled when somebody
+//! reads that far. Auth events are asked for by themselves. Everything has a limit: on events, on bytes, and one on the time of all together.
 
 use federation::FetchedKeys;
 use room_engine::receipt::{ReceivedPdu, in_order};
-use rooms::{Reception, RoomError, RoomIdentity};
+use rooms::{Reception, RoomError, RoomIdentity, ToldState};
 use ruma::{EventId, OwnedEventId, OwnedServerName};
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::requests::MissingQuery;
 /// The most events between the end of the room and an event that are fetched for it.
 const MAX_BETWEEN: usize = 20;
 /// The most states that are fetched for one event.
-const MAX_STATES: usize = 3;
+const MAX_STATES: usize = 10;
 /// The most forward extremities that are named.
 const MAX_EARLIEST: usize = 10;
 
@@ -66,6 +66,12 @@ impl Receiving {
         let event_id = event.event().event_id().to_owned();
         let keys = self.keys_of(std::slice::from_ref(&event)).await;
         let mut reception = self.receive_once(room, &event, &keys).await?;
+        let Reception::Missing(missing) = &reception else { return Ok(reception) };
+        let told = self.states_at(origin, room, &missing.prev_events, states, deadline).await?;
+        if !told.is_empty() {
+            // The auth chains of the states may have brought what permits the event.
+            reception = self.receive_once(room, &event, &keys).await?;
+        }
         if let Reception::Missing(missing) = &reception
             && !missing.auth_events.is_empty()
         {
@@ -73,12 +79,44 @@ impl Receiving {
             reception = self.receive_once(room, &event, &keys).await?;
         }
         let is_state_missing = matches!(&reception, Reception::Missing(missing) if missing.auth_events.is_empty());
-        if !is_state_missing || *states >= MAX_STATES {
+        if !is_state_missing {
             return Ok(reception);
         }
-        *states += 1;
-        let Some(state) = self.fetch_state(origin, room, &event_id, deadline).await? else { return Ok(reception) };
+        let state = match self.parts.timeline.state_before_told(room, event.event(), &told).await {
+            Ok(Some(state)) => state,
+            Ok(None) => return Ok(reception),
+            Err(RoomError::Invalid(reason)) => {
+                tracing::info!(%origin, %event_id, reason, "a server tells a state that cannot be one");
+                return Ok(reception);
+            }
+            Err(error) => return Err(error),
+        };
         self.parts.timeline.receive_with_state(room, event, &keys, &state).await
+    }
+
+    /// The states at events that are missing, as far as the other server tells them. `states` counts them.
+    async fn states_at(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        missing: &[OwnedEventId],
+        states: &mut usize,
+        deadline: Instant,
+    ) -> Result<Vec<ToldState>, RoomError> {
+        let mut told = Vec::with_capacity(missing.len());
+        for event_id in missing {
+            if *states >= MAX_STATES {
+                break;
+            }
+            *states += 1;
+            // What it is decides what the state after it is.
+            if !self.fetch_missing(origin, room, event_id, deadline).await? {
+                break;
+            }
+            let Some(before) = self.fetch_state(origin, room, event_id, deadline).await? else { break };
+            told.push(ToldState { event_id: event_id.clone(), before });
+        }
+        Ok(told)
     }
 
     async fn receive_once(
@@ -108,7 +146,8 @@ impl Receiving {
             earliest: ends.iter().map(|end| &**end).collect(),
             latest: vec![event_id],
             limit: MAX_BETWEEN,
-            min_depth: 0,
+            // What is before the beginning of the timeline here is its past, which is fetched for those who read it.
+            min_depth: self.parts.database.first_depth(room.room_sn).await?,
         };
         match self.parts.requests.get_missing_events(origin, &room.room_id, &query, deadline).await {
             Ok(events) => Ok(self.read_told(room, events.iter().map(|event| event.get().as_bytes()))),

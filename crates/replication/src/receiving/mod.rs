@@ -73,6 +73,27 @@ pub struct Transaction {
     pub edus: Vec<Box<RawValue>>,
 }
 
+impl Transaction {
+    /// The events by their rooms. An event that does not tell its room is left out.
+    #[must_use]
+    pub fn by_room(self) -> BTreeMap<OwnedRoomId, Vec<Bytes>> {
+        #[derive(Deserialize)]
+        struct InRoom {
+            room_id: OwnedRoomId,
+        }
+        let mut rooms: BTreeMap<OwnedRoomId, Vec<Bytes>> = BTreeMap::new();
+        for pdu in self.pdus {
+            match serde_json::from_str::<InRoom>(pdu.get()) {
+                Ok(InRoom { room_id }) => {
+                    rooms.entry(room_id).or_default().push(String::from(Box::<str>::from(pdu)).into());
+                }
+                Err(error) => tracing::debug!(%error, "an event of a transaction tells no room"),
+            }
+        }
+        rooms
+    }
+}
+
 /// Why a transaction is not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceivingError {
@@ -141,13 +162,13 @@ impl Receiving {
     }
 
     async fn receive(&self, origin: &OwnedServerName, transaction: Transaction) -> Result<Bytes, ReceivingError> {
-        let rooms = by_room(transaction.pdus);
+        let edus: Vec<Edu> =
+            transaction.edus.iter().filter_map(|edu| serde_json::from_str::<Edu>(edu.get()).ok()).collect();
+        let rooms = transaction.by_room();
         // Boxed and collected, because the compiler does not see otherwise that they can be sent.
         let work: Vec<_> = rooms.into_iter().map(|(room_id, pdus)| self.room(origin, room_id, pdus).boxed()).collect();
         let outcomes: Vec<Result<Outcomes, RoomError>> =
             futures::stream::iter(work).buffer_unordered(ROOMS_AT_ONCE).collect().await;
-        let edus: Vec<Edu> =
-            transaction.edus.iter().filter_map(|edu| serde_json::from_str::<Edu>(edu.get()).ok()).collect();
         let edus = self.admitted(origin, edus).await?;
         self.parts.edus.receive(origin, edus).await?;
         let mut pdus = Map::new();
@@ -160,22 +181,4 @@ impl Receiving {
         }
         Ok(Bytes::from(json!({ "pdus": Value::Object(pdus) }).to_string()))
     }
-}
-
-/// The events by their rooms. An event that does not tell its room is left out.
-fn by_room(pdus: Vec<Box<RawValue>>) -> BTreeMap<OwnedRoomId, Vec<Bytes>> {
-    #[derive(Deserialize)]
-    struct InRoom {
-        room_id: OwnedRoomId,
-    }
-    let mut rooms: BTreeMap<OwnedRoomId, Vec<Bytes>> = BTreeMap::new();
-    for pdu in pdus {
-        match serde_json::from_str::<InRoom>(pdu.get()) {
-            Ok(InRoom { room_id }) => {
-                rooms.entry(room_id).or_default().push(String::from(Box::<str>::from(pdu)).into())
-            }
-            Err(error) => tracing::debug!(%error, "an event of a transaction tells no room"),
-        }
-    }
-    rooms
 }

@@ -120,7 +120,10 @@ fn outcome_of(reception: Result<Reception, RoomError>) -> Option<String> {
             tracing::info!(?missing, "a received event was left out, because events that it names could not be had");
             None
         }
-        Ok(Reception::Dropped(reason)) => Some(reason.to_string()),
+        Ok(Reception::Dropped(reason)) => {
+            tracing::debug!(%reason, "a received event was dropped");
+            Some(reason.to_string())
+        }
         Err(error) => {
             tracing::warn!(%error, "a received event was not stored");
             Some("The event could not be taken in.".to_owned())

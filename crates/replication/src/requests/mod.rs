@@ -30,7 +30,7 @@ pub use self::get_missing_events::MissingQuery;
 pub use self::handshakes::{Handshake, Template};
 pub use self::invite::InviteRequest;
 pub use self::public_rooms::PublicRoomsQuery;
-pub use self::send_join::JoinAnswer;
+pub use self::send_join::{JoinAnswer, JoinAnswerReader};
 pub use self::state::{StateIds, WholeState};
 pub use self::timestamp_to_event::ToldEvent;
 

@@ -66,18 +66,49 @@ impl RoomRequests {
 async fn read(mut open: OpenAnswer) -> Result<JoinAnswer, RequestError> {
     let server = open.server().to_owned();
     let bad = |reason: &str| RequestError::bad_answer(&server, reason);
-    let mut answer = JoinAnswer::default();
-    let mut splitter = Splitter::of_lists(&["state", "auth_chain"]);
-    let mut read_bytes = 0_usize;
+    let mut reader = JoinAnswerReader::default();
     while let Some(piece) = open.piece().await? {
-        read_bytes = read_bytes.saturating_add(piece.len());
-        if read_bytes > MAX_ANSWER_BYTES {
-            return Err(bad("it is too long"));
-        }
-        splitter.push(&piece, &mut |part| answer.add(part)).map_err(bad)?;
+        reader.push(&piece).map_err(bad)?;
     }
-    splitter.end().map_err(bad)?;
-    Ok(answer)
+    reader.finish().map_err(bad)
+}
+
+/// Reads an answer to a join while it arrives.
+pub struct JoinAnswerReader {
+    answer: JoinAnswer,
+    splitter: Splitter,
+    read_bytes: usize,
+}
+
+impl Default for JoinAnswerReader {
+    fn default() -> Self {
+        let splitter = Splitter::of_lists(&["state", "auth_chain"]);
+        Self { answer: JoinAnswer::default(), splitter, read_bytes: 0 }
+    }
+}
+
+impl JoinAnswerReader {
+    /// Reads a piece.
+    ///
+    /// # Errors
+    /// A sentence if it is not an answer, or larger than one may be.
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), &'static str> {
+        self.read_bytes = self.read_bytes.saturating_add(piece.len());
+        if self.read_bytes > MAX_ANSWER_BYTES {
+            return Err("it is too long");
+        }
+        let answer = &mut self.answer;
+        self.splitter.push(piece, &mut |part| answer.add(part))
+    }
+
+    /// The answer, once all of it was read.
+    ///
+    /// # Errors
+    /// A sentence if it ends too early.
+    pub fn finish(self) -> Result<JoinAnswer, &'static str> {
+        self.splitter.end()?;
+        Ok(self.answer)
+    }
 }
 
 impl JoinAnswer {
@@ -113,13 +144,11 @@ mod tests {
     use super::*;
 
     fn split(text: &[u8], piece_bytes: usize) -> Result<JoinAnswer, &'static str> {
-        let mut answer = JoinAnswer::default();
-        let mut splitter = Splitter::of_lists(&["state", "auth_chain"]);
+        let mut reader = JoinAnswerReader::default();
         for piece in text.chunks(piece_bytes) {
-            splitter.push(piece, &mut |part| answer.add(part))?;
+            reader.push(piece)?;
         }
-        splitter.end()?;
-        Ok(answer)
+        reader.finish()
     }
 
     #[test]

@@ -122,9 +122,13 @@ impl OpenRoom {
     /// # Errors
     /// [`RoomError::Refused`] if the rules do not allow it, and others.
     pub async fn stage(&mut self, sender_sn: UserSn, sender: &UserId, draft: &Draft) -> Result<Pdu, RoomError> {
-        let (redacted, redacts) = match &draft.redacts {
-            Some(target) => {
-                let (redacted, number) = self.redaction_of(sender, target).await?;
+        let to_redact = match &draft.redacts {
+            Some(target) => self.redaction_of(sender, target).await?,
+            None => None,
+        };
+        let awaits = draft.redacts.as_ref().filter(|_| to_redact.is_none()).map(|target| target.as_str().into());
+        let (redacted, redacts) = match to_redact {
+            Some((redacted, number)) => {
                 if let Some(state_key) = redacted.state_key() {
                     // The head must know the event before it is stored as redacted.
                     self.state_event(redacted.event_type(), state_key).await?;
@@ -168,7 +172,7 @@ impl OpenRoom {
             auth_events,
             previous_in_chain,
             state_before: None,
-            arrival: Arrival::default(),
+            arrival: Arrival { awaits, ..Arrival::default() },
         });
         Ok(event.pdu)
     }

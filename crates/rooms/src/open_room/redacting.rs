@@ -9,7 +9,8 @@ use super::OpenRoom;
 use crate::RoomError;
 
 impl OpenRoom {
-    /// The redacted form of the event that `sender` redacts.
+    /// The redacted form of the event that `sender` redacts; `None` of one that may be in the room and has not come here yet. Who may
+    /// redact everything may redact that, too.
     ///
     /// # Errors
     /// [`RoomError::NotFound`] if it is not in this room, [`RoomError::Forbidden`] if the sender may not redact it.
@@ -17,13 +18,17 @@ impl OpenRoom {
         &mut self,
         sender: &UserId,
         target: &EventId,
-    ) -> Result<(Pdu, EventNumber), RoomError> {
+    ) -> Result<Option<(Pdu, EventNumber)>, RoomError> {
         let stored = self.database.stored_pdu_by_id(target.as_str()).await?;
         let room_sn = self.head()?.room_sn;
+        let levels = self.power_levels().await?;
+        let is_unknown = stored.is_none() && self.database.is_shared(room_sn).await?;
+        if is_unknown && levels.user_level(sender) >= PowerLevel::Finite(levels.redact()) {
+            return Ok(None);
+        }
         let Some(stored) = stored.filter(|stored| stored.room_sn == room_sn) else {
             return Err(RoomError::NotFound(format!("There is no event {target} in this room.")));
         };
-        let levels = self.power_levels().await?;
         let (pdu, number) = self.head()?.parse(stored)?;
         if pdu.sender() != sender && !may_redact_others(&levels, sender, pdu.sender()) {
             return Err(RoomError::Forbidden("You may not redact events of others in this room.".to_owned()));
@@ -34,7 +39,7 @@ impl OpenRoom {
                 pdu.event_type()
             )));
         }
-        Ok((pdu.redacted()?, number))
+        Ok(Some((pdu.redacted()?, number)))
     }
 }
 

@@ -3,6 +3,7 @@
 //! The events are verified and judged as any other, by the state before them: the first of them by the state that was told, the others by
 //! what follows from it. They get places in the timeline, and change neither the room's end nor its current state.
 
+mod ends;
 mod graph;
 mod states;
 
@@ -17,6 +18,7 @@ use storage::{EventNames, FetchedEvent, Gap, GapFilling, PastRedaction, Standing
 
 use self::graph::BackwardGraph;
 use self::states::Judged;
+pub(super) use self::states::apply;
 use super::appending::Redacts;
 use crate::resolving::{Resolver, RoomIdentity};
 use crate::{RoomError, Timeline};
@@ -118,6 +120,7 @@ impl Timeline {
             return Ok(0);
         }
         self.redact_by_past(&room, &judged).await?;
+        self.give_up_followed_ends(&room, &judged).await?;
         Ok(stored)
     }
 

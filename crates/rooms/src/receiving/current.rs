@@ -93,6 +93,27 @@ impl RoomEffect {
         Ok(effect)
     }
 
+    /// The effect of giving up forward extremities: the current state is resolved from those that are left.
+    pub(super) async fn of_ends(
+        resolver: &Resolver<'_>,
+        current: StateMap,
+        left: &[&GraphEvent],
+    ) -> Result<Self, RoomError> {
+        let states: Vec<StateMap> = left.iter().filter_map(|event| event.state).collect();
+        if states.len() < left.len() {
+            return Err(resolver.room.corrupt("the state after a forward extremity is not known"));
+        }
+        let after = resolver.resolve(&states).await?;
+        let extremities = left.iter().map(|event| EventNumber::known(event.stored.sn)).collect();
+        let mut effect = Self { extremities, effects: Vec::new(), joined_change: 0, invited_change: 0 };
+        let differences = resolver.differences(current, &after).await?;
+        let memberships = resolver.memberships_by(&differences, None).await?;
+        for difference in differences {
+            effect.add(resolver, &EventNumber::default(), &memberships, difference).await?;
+        }
+        Ok(effect)
+    }
+
     async fn add(
         &mut self,
         resolver: &Resolver<'_>,

@@ -72,7 +72,9 @@ impl Lookup {
         let found = database.graph_events_by_id(room.room_sn, &names).await?;
         let found: HashMap<&str, &GraphEvent> = found.iter().map(|event| (&*event.stored.event_id, event)).collect();
         let known = found.get(pdu.event_id().as_str()).copied();
-        if let Some(known) = known.filter(|known| !is_placeless(known)) {
+        // A room's create event gets its place with the rest of its past only: nothing that comes later can be before it.
+        let is_create = pdu.event_type() == "m.room.create";
+        if let Some(known) = known.filter(|known| is_create || !is_placeless(known)) {
             return Ok(Self::Known(known.standing));
         }
         if known.is_none()
@@ -161,7 +163,7 @@ impl EventContext {
 
 /// The IDs of the events that a new one follows, directly or through rejected or soft-failed events, which are no forward
 /// extremities.
-async fn followed(
+pub(super) async fn followed(
     database: &Database,
     room: &RoomIdentity,
     prev_events: &[GraphEvent],

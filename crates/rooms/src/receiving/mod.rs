@@ -29,6 +29,7 @@ pub(super) use self::event_context::is_placeless;
 use self::event_context::{EventContext, Lookup};
 pub use self::importing::{Imported, RoomImport};
 pub use self::outliers::OutlierReport;
+pub use self::told_state::ToldState;
 use super::resolving::{Resolver, RoomIdentity};
 use super::timeline::ATTEMPTS;
 use super::{RoomError, Timeline};

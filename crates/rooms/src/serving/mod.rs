@@ -14,9 +14,8 @@ use std::sync::Arc;
 
 use homeserver_core::{Clock, Identity};
 use room_engine::RoomVersion;
-use room_engine::state_map::Place;
-use ruma::{RoomId, ServerName};
-use storage::{Database, GraphEvent, Interned, Membership, RoomStates};
+use ruma::{OwnedServerName, RoomId, ServerName};
+use storage::{Database, GraphEvent, Interned, RoomStates};
 use tasks::limits::Limit;
 
 pub use self::history::MissingEvents;
@@ -40,8 +39,7 @@ pub struct Serving {
 /// A room, as a server that is in it reads it.
 struct ServedRoom {
     room: RoomIdentity,
-    /// Where the members of the server are in the room's states.
-    members: Vec<Place>,
+    server: OwnedServerName,
 }
 
 impl Serving {
@@ -64,20 +62,14 @@ impl Serving {
         let room_sn = self.interned.find_room(room_id.as_str()).await?.ok_or_else(not_in_room)?;
         let head = self.database.room_head(room_sn).await?.ok_or_else(not_in_room)?;
         let version: RoomVersion = head.room_version.parse()?;
-        let members = self.database.members_of_server(room_sn, server.as_str()).await?;
-        if !members.iter().any(|(_, membership)| *membership == Membership::Join) {
+        if !self.database.is_server_in_room(room_sn, server.as_str()).await? {
             return Err(not_in_room());
         }
         if !self.timeline.admits_server(room_sn, server).await? {
             return Err(RoomError::Forbidden("The room does not let your server take part.".to_owned()));
         }
-        let member_type = self.interned.find_type("m.room.member").await?;
-        let mut places = Vec::with_capacity(members.len());
-        for (user_id, _) in &members {
-            let key = self.interned.find_key(user_id).await?;
-            places.extend(member_type.zip(key).map(|(event_type, key)| Place::new(event_type, key)));
-        }
-        Ok(ServedRoom { room: RoomIdentity { room_sn, room_id: room_id.to_owned(), version }, members: places })
+        let room = RoomIdentity { room_sn, room_id: room_id.to_owned(), version };
+        Ok(ServedRoom { room, server: server.to_owned() })
     }
 
     /// The answer that is a list of events: those as the server sees them.

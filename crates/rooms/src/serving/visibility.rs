@@ -15,6 +15,9 @@ use crate::RoomError;
 use crate::reading::{membership_of, visibility_of};
 use crate::wire::write_list;
 
+/// Whether a server could see an event is decided by so many of its users, those first who are in the room.
+const MAX_MEMBERS: i64 = 1_000;
+
 impl Serving {
     /// Writes events as the server sees them: those that are hidden from it are redacted.
     pub(super) async fn write_seen(
@@ -72,7 +75,10 @@ impl Serving {
             }
         }
         let states: Vec<StateMap> = restricted.iter().map(|(state, _)| *state).collect();
-        let members = self.events_at(&states, &served.members).await?;
+        if restricted.is_empty() {
+            return Ok(visible);
+        }
+        let members = self.events_at(&states, &self.places_of_members(served).await?).await?;
         for ((state, visibility), members) in restricted.into_iter().zip(members) {
             let is_inside = |member: &StoredEvent| match membership_of(&member.client_json) {
                 Membership::Join => true,
@@ -84,6 +90,18 @@ impl Serving {
             }
         }
         Ok(visible)
+    }
+
+    /// Where the members of the server are in the room's states.
+    async fn places_of_members(&self, served: &ServedRoom) -> Result<Vec<Place>, RoomError> {
+        let Some(event_type) = self.interned.find_type("m.room.member").await? else { return Ok(Vec::new()) };
+        let (room_sn, server) = (served.room.room_sn, served.server.as_str());
+        let members = self.database.members_of_server(room_sn, server, MAX_MEMBERS).await?;
+        let mut places = Vec::with_capacity(members.len());
+        for (user_id, _) in &members {
+            places.extend(self.interned.find_key(user_id).await?.map(|key| Place::new(event_type, key)));
+        }
+        Ok(places)
     }
 
     /// The events at some places of states.

@@ -1,9 +1,30 @@
 use background::{RemoveExpired, RemoveUnseenDevices};
 use serde_json::json;
-use storage::params;
+use storage::{Database, Tx, params};
 use testing::{TestServer, on_both_databases};
 
 use crate::{V3, count, execute, run};
+
+/// Keys of servers, of which one shares a room and one is new, and events that were passed on, of which the former lacks the last.
+async fn keep_of_servers(database: &Database) {
+    let write = async |tx: &mut Tx| {
+        let sql = "INSERT INTO servers (server_name) VALUES ('stranger.example'), ('friend.example'), ('new.example')";
+        tx.execute(sql, &[]).await?;
+        let sql = "INSERT INTO server_keys (server_sn, document, dropped, fetched_at) SELECT server_sn, $1, '{}', \
+                   CASE server_name WHEN 'new.example' THEN 9000000000000 ELSE 1 END FROM servers";
+        tx.execute(sql, params![&[1_u8][..]]).await?;
+        let sql = "INSERT INTO room_servers (server_sn, room_sn) SELECT server_sn, 1 FROM servers \
+                   WHERE server_name = 'friend.example'";
+        tx.execute(sql, &[]).await?;
+        let sql = "INSERT INTO destinations (server_sn, sent_up_to) SELECT server_sn, 1 FROM servers \
+                   WHERE server_name = 'friend.example'";
+        tx.execute(sql, &[]).await?;
+        tx.execute("UPDATE outbox_head SET position = 100", &[]).await?;
+        let sql = "INSERT INTO forwarded_events (position, room_sn, event_sn) VALUES (1, 1, 1), (2, 1, 2)";
+        tx.execute(sql, &[]).await.map(drop)
+    };
+    database.write(write).await.unwrap();
+}
 
 const MIGRATION: &str = include_str!("../../../storage/src/migrations/0014_thumbnail_sizes.sql");
 
@@ -41,6 +62,7 @@ on_both_databases! {
             tx.execute(sql, params![102, true, i64::MAX]).await?;
             tx.execute(sql, params![103, false, 1]).await.map(drop)
         }).await.unwrap();
+        keep_of_servers(&database).await;
 
         run(&database, RemoveExpired {}).await;
         assert_eq!(count(&database, "SELECT COUNT(*) FROM access_tokens WHERE expires_at = 1").await, 1);
@@ -56,6 +78,10 @@ on_both_databases! {
         let typing = "SELECT user_sn FROM typing ORDER BY user_sn";
         let typing: Vec<i64> = database.query(typing, &[], |row| row.get(0)).await.unwrap();
         assert_eq!(typing, [102, 103]);
+        let kept = "SELECT s.server_name FROM servers s JOIN server_keys k ON k.server_sn = s.server_sn ORDER BY 1";
+        let kept: Vec<String> = database.query(kept, &[], |row| row.get(0)).await.unwrap();
+        assert_eq!(kept, ["friend.example", "new.example"]);
+        assert_eq!(count(&database, "SELECT MIN(position) FROM forwarded_events").await, 2);
 
         alice.get(format!("{V3}/account/whoami")).await.ok();
         // Its client is still told that it may refresh it, and can.

@@ -2,11 +2,13 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test may fail loudly in the functions around it too"
 )]
 
 mod ephemeral;
+mod faults;
 mod finding;
 mod history;
 mod inviting;

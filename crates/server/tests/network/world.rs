@@ -61,7 +61,6 @@ impl Network {
     }
 
     async fn add(&mut self, name: &str) {
-        let db = if self.is_on_postgres { TestDatabase::postgres().await } else { TestDatabase::sqlite() };
         let (certificate, private_key) = self.authority.certify(name);
         let address = self.addresses[name].as_str().unwrap().to_owned();
         let mut listener = toml! { resources = ["federation"] };
@@ -75,9 +74,7 @@ impl Network {
             ("federation", "server_addresses", self.addresses.clone().into()),
         ];
         settings.extend_from_slice(&self.further);
-        let mut homeserver = Homeserver { name: name.to_owned(), db, settings, server: None };
-        homeserver.start().await;
-        self.homeservers.push(homeserver);
+        self.homeservers.push(Homeserver::started(name.to_owned(), self.is_on_postgres, settings).await);
     }
 
     pub(crate) fn get_mut(&mut self, number: usize) -> &mut Homeserver {
@@ -100,6 +97,18 @@ impl Index<usize> for Network {
 }
 
 impl Homeserver {
+    /// A running one, on a new database of its own.
+    pub(crate) async fn started(name: String, is_on_postgres: bool, settings: Vec<Setting<'static>>) -> Self {
+        let db = if is_on_postgres { TestDatabase::postgres().await } else { TestDatabase::sqlite() };
+        let mut homeserver = Self { name, db, settings, server: None };
+        homeserver.start().await;
+        homeserver
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// Starts it, at the same address as before.
     pub(crate) async fn start(&mut self) {
         self.server = Some(TestServer::start_with(&self.db, &self.settings).await);
@@ -127,7 +136,7 @@ impl Homeserver {
 }
 
 /// Nearly certainly nobody listens there: all addresses that begin with 127 are this machine.
-fn unused_address() -> Ipv4Addr {
+pub(crate) fn unused_address() -> Ipv4Addr {
     let mut random = rand::rng();
     Ipv4Addr::new(127, random.random_range(1..255), random.random(), random.random_range(1..255))
 }

@@ -191,8 +191,8 @@ pub(crate) async fn write_removals(
     tx.execute_rows(sql, &rows).await
 }
 
-/// Marks the members with an account here who have come into rooms for the first time.
-pub(crate) async fn mark_local_members(
+/// Marks the members who have come into rooms for the first time: those with an account here, and the servers of the others.
+pub(crate) async fn mark_new_members(
     tx: &mut Tx,
     effects: impl Iterator<Item = (RoomSn, &Effect)>,
 ) -> Result<(), StorageError> {
@@ -204,6 +204,7 @@ pub(crate) async fn mark_local_members(
     }
     for (room_sn, users) in new {
         mark_local(tx, room_sn, &users).await?;
+        mark_servers(tx, room_sn, &users).await?;
     }
     Ok(())
 }
@@ -237,6 +238,22 @@ pub(crate) async fn add_servers(
 pub(crate) async fn mark_local(tx: &mut Tx, room_sn: RoomSn, users: &[i64]) -> Result<(), StorageError> {
     let sql = "UPDATE memberships SET is_local = TRUE WHERE room_sn = $1 \
                AND user_sn IN (SELECT user_sn FROM accounts WHERE user_sn IN LIST($2))";
+    tx.execute(sql, params![room_sn, users]).await.map(drop)
+}
+
+/// Notes the servers of the members of a room who have no account here.
+pub(crate) async fn mark_servers(tx: &mut Tx, room_sn: RoomSn, users: &[i64]) -> Result<(), StorageError> {
+    let others = "SELECT DISTINCT substr(u.user_id, instr(u.user_id, ':') + 1) AS server_name FROM users u \
+                  WHERE u.user_sn IN LIST($1) AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.user_sn = u.user_sn) \
+                  ORDER BY server_name";
+    let names: Vec<String> = tx.query(others, params![users], |row| row.get(0)).await?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    tx.intern_servers(names.iter().map(String::as_str)).await?;
+    let sql = "UPDATE memberships SET server_sn = (SELECT s.server_sn FROM users u JOIN servers s \
+               ON s.server_name = substr(u.user_id, instr(u.user_id, ':') + 1) WHERE u.user_sn = memberships.user_sn) \
+               WHERE room_sn = $1 AND user_sn IN LIST($2) AND is_local = FALSE";
     tx.execute(sql, params![room_sn, users]).await.map(drop)
 }
 

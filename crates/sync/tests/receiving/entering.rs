@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use room_engine::RoomVersion;
-use rooms::{Imported, RoomError, RoomImport};
+use rooms::{Imported, Reception, RoomError, RoomImport};
 use serde_json::{Value, json};
 use storage::{KnownState, LogEntry, Membership, Standing};
 use testing::{TestDatabase, on_both_databases};
@@ -105,6 +105,10 @@ on_both_databases! {
             assert_eq!(room.membership("@dan:one").await, Some(Membership::Join));
             assert_eq!(room.head().await.known_members().joined, 3);
             assert!(matches!(server.states.of(room.sn), KnownState::Full(_)));
+            // Its create event has no place here yet, and coming again changes nothing.
+            let create = joined.after[&("m.room.create".to_owned(), String::new())].to_json();
+            let again = server.timeline.receive(&room.id, &create, &*server.keys).await.unwrap();
+            assert!(matches!(again, Reception::Known(Standing::Outlier)), "{again:?}");
             // The room goes on for this server.
             let said = room.accept(&message("@bob:two", "welcome"), &[&joined]).await;
             room.accept(&topic("@bob:two", "coffee"), &[&said]).await;

@@ -76,7 +76,7 @@ impl BackwardGraph {
         self.new = self.events.iter().map(|event| event.event().event_id().to_owned()).collect();
     }
 
-    fn has_place(&self, event_id: &EventId) -> bool {
+    pub(super) fn has_place(&self, event_id: &EventId) -> bool {
         self.stored.get(event_id).is_some_and(|event| !is_placeless(event))
     }
 

@@ -28,8 +28,8 @@ pub(super) struct Judged {
 }
 
 impl Timeline {
-    /// Judges the events of a graph in their order. Those of which nothing is known that they follow, and no state was told, are left
-    /// out, with what cannot be judged. Also returns the chunks of the states that may be new.
+    /// Judges the events of a graph in their order. Those of which not everything is known that they follow, and no state was told, are
+    /// left out, with what cannot be judged. Also returns the chunks of the states that may be new.
     pub(super) async fn judge_past(
         &self,
         room: &RoomIdentity,
@@ -47,8 +47,11 @@ impl Timeline {
             let pdu = event.event();
             let known = pdu.prev_events().iter().filter_map(|id| states.get(id).copied().or(graph.state_after(id)));
             let known: Vec<StateMap> = known.collect();
+            let is_whole = pdu.prev_events().iter().all(|id| states.contains_key(id) || graph.has_place(id));
             let before = match told.get(pdu.event_id()).filter(|_| graph.follows_gap(pdu)) {
                 Some(told) => resolver.told_state(current, told).await?,
+                // By a part of the state it would be judged wrongly for ever.
+                None if !is_whole => continue,
                 None if !known.is_empty() => resolver.resolve(&known).await?,
                 None if pdu.prev_events().is_empty() => StateBefore { base: StateMap::EMPTY, changes: Vec::new() },
                 None => continue,
@@ -76,7 +79,8 @@ impl Timeline {
     }
 }
 
-async fn apply(
+/// A state with changes. The chunks that are new are added to `overlay`, where the resolver finds them, and to `chunks`.
+pub(in crate::receiving) async fn apply(
     resolver: &Resolver<'_>,
     overlay: &RwLock<MemoryChunks>,
     state: StateMap,

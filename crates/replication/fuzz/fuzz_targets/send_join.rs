@@ -1,0 +1,9 @@
+//! See the README.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../invariants/send_join.rs"]
+mod invariants;
+
+fuzz_target!(|input: &[u8]| invariants::check(input));
