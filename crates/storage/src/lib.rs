@@ -64,6 +64,7 @@ mod migrations;
 mod nodes;
 mod openid_tokens;
 mod outbox;
+mod partial_entries;
 #[cfg(test)]
 mod plans;
 mod presence;

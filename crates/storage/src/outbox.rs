@@ -52,6 +52,8 @@ pub struct OutboxProgress {
     pub behind: Vec<(String, Position)>,
     /// Servers that have everything again.
     pub caught_up: Vec<String>,
+    /// Overlooked servers that are known to be behind from now on, and since where they were overlooked.
+    pub noticed: Vec<(String, Position)>,
 }
 
 fn read_due(row: &Row<'_>) -> Result<Due, StorageError> {
@@ -79,16 +81,6 @@ impl Database {
         let sql = "SELECT m.user_sn, u.user_id FROM memberships m JOIN users u ON u.user_sn = m.user_sn \
                    WHERE m.room_sn = $1 AND m.membership = 1 AND m.is_local = FALSE";
         self.query(sql, params![room_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
-    }
-
-    /// The servers in a room of which not all members are known: those of which another server told, and those of known members.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn servers_of_partial_room(&self, room_sn: RoomSn) -> Result<Vec<String>, StorageError> {
-        let sql = "SELECT s.server_name FROM room_heads h JOIN room_servers r ON r.room_sn = h.room_sn \
-                   JOIN servers s ON s.server_sn = r.server_sn WHERE h.room_sn = $1 AND h.state_whole_since IS NULL";
-        self.query(sql, params![room_sn], |row| row.get(0)).await
     }
 
     /// The rooms in which a server has or once had members.
@@ -281,7 +273,7 @@ fn first_of(mut own: Vec<Due>, forwarded: Vec<Due>, limit: i64) -> Vec<Due> {
 
 impl Tx {
     async fn store_outbox_progress(&mut self, progress: &OutboxProgress) -> Result<(), StorageError> {
-        let OutboxProgress { head, behind, caught_up } = progress;
+        let OutboxProgress { head, behind, caught_up, noticed } = progress;
         if let Some(head) = head {
             self.execute("UPDATE outbox_head SET position = $1 WHERE position < $1", params![*head]).await?;
         }
@@ -299,6 +291,6 @@ impl Tx {
                        (SELECT server_sn FROM servers WHERE server_name IN LIST($1))";
             self.execute(sql, params![caught_up]).await?;
         }
-        Ok(())
+        self.forget_overlooked(noticed).await
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
 use room_engine::receipt::ReceivedPdu;
-use rooms::{RoomError, RoomIdentity};
+use rooms::{RoomError, RoomIdentity, ToldState, ToldStates};
 use ruma::{EventId, OwnedEventId, OwnedServerName};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -18,9 +18,23 @@ const MAX_SINGLE: usize = 100;
 const SINGLE_AT_ONCE: usize = 8;
 /// A state has no more events than this, with its auth chains.
 const MAX_STATE_EVENTS: usize = 300_000;
+/// Where all of a state is needed, one of so many events may be lost: there may be events in it that nobody else takes for good.
+const ONE_LOST_OF: usize = 100;
+/// So many events are checked and stored at once.
+const STORED_AT_ONCE: usize = 2_000;
+/// How often the rest is tried again of which the auth events came later.
+const MAX_ROUNDS: usize = 4;
+
+/// The state before an event as another server tells it, of which all events are stored.
+struct FetchedState {
+    events: Vec<OwnedEventId>,
+    /// How many could not be had.
+    lost: usize,
+}
 
 impl Receiving {
-    /// The state before an event as the other server tells it, once its events are stored; `None` if it was not told.
+    /// The state before an event as the other server tells it, once its events are stored; `None` if it was not told. What cannot be had of
+    /// it is left out, as if nobody had ever sent it.
     pub(crate) async fn fetch_state(
         &self,
         origin: &OwnedServerName,
@@ -28,6 +42,57 @@ impl Receiving {
         event_id: &EventId,
         deadline: Instant,
     ) -> Result<Option<Vec<OwnedEventId>>, RoomError> {
+        Ok(self.fetch_told(origin, room, event_id, deadline).await?.map(|state| state.events))
+    }
+
+    /// The states after events that are missing, as the other server tells them; `None` if they were not told. With `needs_all`, nothing, or
+    /// next to nothing, may be lost of them.
+    pub(super) async fn fetch_states_after(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        events: &[OwnedEventId],
+        (needs_all, deadline): (bool, Instant),
+    ) -> Result<Option<ToldStates>, RoomError> {
+        let mut states = Vec::with_capacity(events.len());
+        for event_id in events {
+            let Some(state) = self.fetch_told(origin, room, event_id, deadline).await? else { return Ok(None) };
+            let is_lost = needs_all && state.lost > state.events.len() / ONE_LOST_OF;
+            if is_lost || !self.fetch_named(origin, room, event_id, deadline).await? {
+                return Ok(None);
+            }
+            states.push(ToldState { events: state.events, then: Some(event_id.clone()) });
+        }
+        Ok(Some(ToldStates::AfterMissing(states)))
+    }
+
+    /// Stores an event if it is a state event. Returns whether it could be had.
+    async fn fetch_named(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        event_id: &OwnedEventId,
+        deadline: Instant,
+    ) -> Result<bool, RoomError> {
+        if !self.known(room, &BTreeSet::from([event_id.clone()])).await?.is_empty() {
+            return Ok(true);
+        }
+        let Some(event) = self.fetch_event(origin, event_id, deadline).await else { return Ok(false) };
+        let read = self.read_told(room, std::iter::once(event.get().as_bytes()));
+        if read.iter().all(|read| read.event().event_id() != event_id) {
+            return Ok(false);
+        }
+        self.store_told(room, vec![bytes_of(event)]).await?;
+        Ok(true)
+    }
+
+    async fn fetch_told(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        event_id: &EventId,
+        deadline: Instant,
+    ) -> Result<Option<FetchedState>, RoomError> {
         let told = match self.parts.requests.state_ids(origin, &room.room_id, event_id, deadline).await {
             Ok(told) => told,
             Err(error) => {
@@ -47,14 +112,14 @@ impl Receiving {
         } else {
             self.fetch_single(origin, room, &missing, deadline).await?;
         }
-        // What cannot be had of a state is left out, as if nobody had ever sent it.
         let state: BTreeSet<OwnedEventId> = told.state.into_iter().collect();
         let known = self.known(room, &state).await?;
-        let (state, lost): (Vec<_>, Vec<_>) = state.into_iter().partition(|event_id| known.contains(event_id.as_str()));
+        let (events, lost): (Vec<_>, Vec<_>) =
+            state.into_iter().partition(|event_id| known.contains(event_id.as_str()));
         if !lost.is_empty() {
             tracing::info!(%origin, %event_id, lost = lost.len(), "events of a state could not be had");
         }
-        Ok((!state.is_empty()).then_some(state))
+        Ok((!events.is_empty()).then_some(FetchedState { events, lost: lost.len() }))
     }
 
     /// Stores the auth events of an event.
@@ -67,7 +132,7 @@ impl Receiving {
         deadline: Instant,
     ) -> Result<(), RoomError> {
         match self.parts.requests.event_auth(origin, &room.room_id, event_id, deadline).await {
-            Ok(chain) => self.store_told(room, chain).await?,
+            Ok(chain) => self.store_told(room, chain.into_iter().map(bytes_of).collect()).await?,
             Err(error) => tracing::debug!(%error, %event_id, "the auth chain of an event was not told"),
         }
         let mut missing: BTreeSet<OwnedEventId> = missing.iter().cloned().collect();
@@ -84,7 +149,11 @@ impl Receiving {
         deadline: Instant,
     ) -> Result<(), RoomError> {
         match self.parts.requests.state(origin, &room.room_id, event_id, deadline).await {
-            Ok(told) => self.store_told(room, told.state.into_iter().chain(told.auth_chain)).await,
+            Ok(mut told) => {
+                // What permits others comes first.
+                told.auth_chain.append(&mut told.state);
+                self.store_told(room, told.auth_chain).await
+            }
             Err(error) => {
                 tracing::debug!(%error, %event_id, "the events of a state were not told");
                 Ok(())
@@ -107,7 +176,7 @@ impl Receiving {
         let fetch = |event_id| self.fetch_event(origin, event_id, deadline).boxed();
         let events: Vec<_> = missing.iter().map(|event_id| &**event_id).take(MAX_SINGLE).map(fetch).collect();
         let events: Vec<_> = futures::stream::iter(events).buffer_unordered(SINGLE_AT_ONCE).collect().await;
-        self.store_told(room, events.into_iter().flatten()).await
+        self.store_told(room, events.into_iter().flatten().map(bytes_of).collect()).await
     }
 
     async fn fetch_event(
@@ -120,20 +189,24 @@ impl Receiving {
         event.inspect_err(|error| tracing::debug!(%error, %event_id, "an event was not told")).ok()
     }
 
-    async fn store_told(
-        &self,
-        room: &RoomIdentity,
-        events: impl IntoIterator<Item = Box<RawValue>>,
-    ) -> Result<(), RoomError> {
-        let events: Vec<Bytes> = events.into_iter().map(|event| String::from(Box::<str>::from(event)).into()).collect();
-        if events.is_empty() {
-            return Ok(());
+    /// Stores events that others refer to, some at once, so that no more than these are in memory in every form.
+    async fn store_told(&self, room: &RoomIdentity, events: Vec<Bytes>) -> Result<(), RoomError> {
+        for _ in 0..MAX_ROUNDS {
+            let (mut stored, mut waits) = (0, false);
+            for events in events.chunks(STORED_AT_ONCE) {
+                let read = self.read_told(room, events.iter().map(|event| &**event));
+                let keys = self.keys_of(&read).await;
+                drop(read);
+                let report = self.parts.timeline.store_outliers(room, events, &keys).await?;
+                tracing::debug!(?report, room_id = %room.room_id, "events were stored that others refer to");
+                stored += report.stored;
+                waits |= !report.missing.is_empty();
+            }
+            // Auth events may be further behind in the list.
+            if stored == 0 || !waits || events.len() <= STORED_AT_ONCE {
+                break;
+            }
         }
-        let read = self.read_told(room, events.iter().map(|event| &**event));
-        let keys = self.keys_of(&read).await;
-        drop(read);
-        let report = self.parts.timeline.store_outliers(room, &events, &keys).await?;
-        tracing::debug!(?report, room_id = %room.room_id, "events were stored that others refer to");
         Ok(())
     }
 
@@ -155,4 +228,8 @@ impl Receiving {
         let ids: Vec<String> = events.iter().map(ToString::to_string).collect();
         Ok(self.parts.database.known_events(room.room_sn, &ids).await?.into_iter().collect())
     }
+}
+
+fn bytes_of(event: Box<RawValue>) -> Bytes {
+    String::from(Box::<str>::from(event)).into()
 }

@@ -6,7 +6,7 @@
 
 use federation::FetchedKeys;
 use room_engine::receipt::{ReceivedPdu, in_order};
-use rooms::{Reception, RoomError, RoomIdentity};
+use rooms::{Reception, RoomError, RoomIdentity, ToldStates};
 use ruma::{EventId, OwnedEventId, OwnedServerName};
 use tokio::time::Instant;
 
@@ -72,13 +72,37 @@ impl Receiving {
             self.fetch_auth_events(origin, room, &event_id, &missing.auth_events, deadline).await?;
             reception = self.receive_once(room, &event, &keys).await?;
         }
-        let is_state_missing = matches!(&reception, Reception::Missing(missing) if missing.auth_events.is_empty());
-        if !is_state_missing || *states >= MAX_STATES {
+        let missing = match &reception {
+            Reception::Missing(missing) if missing.auth_events.is_empty() => &missing.prev_events,
+            _ => return Ok(reception),
+        };
+        if *states >= MAX_STATES {
             return Ok(reception);
         }
-        *states += 1;
-        let Some(state) = self.fetch_state(origin, room, &event_id, deadline).await? else { return Ok(reception) };
-        self.parts.timeline.receive_with_state(room, event, &keys, &state).await
+        *states += missing.len().max(1);
+        let Some(told) = self.state_before(origin, room, &event_id, missing, deadline).await? else {
+            return Ok(reception);
+        };
+        self.parts.timeline.receive_with_state(room, event, &keys, &told).await
+    }
+
+    /// What the other server tells of the state before an event: the states after those of its previous events that are missing, which more
+    /// servers know than the event, and else the state before the event.
+    async fn state_before(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        event_id: &EventId,
+        missing: &[OwnedEventId],
+        deadline: Instant,
+    ) -> Result<Option<ToldStates>, RoomError> {
+        if missing.len() <= MAX_STATES
+            && let Some(told) = self.fetch_states_after(origin, room, missing, (false, deadline)).await?
+        {
+            return Ok(Some(told));
+        }
+        let state = self.fetch_state(origin, room, event_id, deadline).await?;
+        Ok(state.map(ToldStates::before))
     }
 
     async fn receive_once(

@@ -1,18 +1,20 @@
 //! Sending the event by which a user joins a room, and reading the room's state, which may be large.
 
 use bytes::Bytes;
-use federation::{OpenAnswer, Outgoing, RequestError};
+use federation::{Outgoing, RequestError};
 use http::Method;
 use ruma::{EventId, OwnedServerName, RoomId, ServerName};
 use tokio::time::Instant;
 
-use super::splitter::{Part, Splitter};
+use super::splitter::{Part, read_parts};
 use super::{RoomRequests, path, time_left};
 
 /// The longest answer.
 const MAX_ANSWER_BYTES: usize = 50 << 20;
 /// The most events in an answer.
 const MAX_EVENTS: usize = 400_000;
+/// Its long lists.
+const LISTS: &[&str] = &["state", "auth_chain"];
 /// The most servers in an answer.
 const MAX_SERVERS: usize = 50_000;
 
@@ -58,26 +60,12 @@ impl RoomRequests {
             timeout: time_left(deadline),
         };
         let open = self.client.open_answer(&outgoing).await?;
-        let reading = tokio::time::timeout_at(deadline, read(open));
-        reading.await.map_err(|_| RequestError::TooSlow { server: server.to_owned() })?
+        let mut answer = JoinAnswer::default();
+        let reading = read_parts(open, MAX_ANSWER_BYTES, LISTS, |part| answer.add(part));
+        let read = tokio::time::timeout_at(deadline, reading).await;
+        read.map_err(|_| RequestError::TooSlow { server: server.to_owned() })??;
+        Ok(answer)
     }
-}
-
-async fn read(mut open: OpenAnswer) -> Result<JoinAnswer, RequestError> {
-    let server = open.server().to_owned();
-    let bad = |reason: &str| RequestError::bad_answer(&server, reason);
-    let mut answer = JoinAnswer::default();
-    let mut splitter = Splitter::of_lists(&["state", "auth_chain"]);
-    let mut read_bytes = 0_usize;
-    while let Some(piece) = open.piece().await? {
-        read_bytes = read_bytes.saturating_add(piece.len());
-        if read_bytes > MAX_ANSWER_BYTES {
-            return Err(bad("it is too long"));
-        }
-        splitter.push(&piece, &mut |part| answer.add(part)).map_err(bad)?;
-    }
-    splitter.end().map_err(bad)?;
-    Ok(answer)
 }
 
 impl JoinAnswer {
@@ -110,11 +98,12 @@ impl JoinAnswer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::splitter::Splitter;
     use super::*;
 
     fn split(text: &[u8], piece_bytes: usize) -> Result<JoinAnswer, &'static str> {
         let mut answer = JoinAnswer::default();
-        let mut splitter = Splitter::of_lists(&["state", "auth_chain"]);
+        let mut splitter = Splitter::of_lists(LISTS);
         for piece in text.chunks(piece_bytes) {
             splitter.push(piece, &mut |part| answer.add(part))?;
         }

@@ -13,5 +13,6 @@ mod inviting;
 mod joining;
 mod knocking;
 mod leaving;
+mod partial;
 mod restricted;
 mod world;

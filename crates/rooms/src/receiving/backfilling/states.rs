@@ -13,6 +13,7 @@ use ruma::OwnedEventId;
 use storage::{Standing, StateBefore};
 
 use super::super::dummy_event::is_dummy;
+use super::super::told_state::ToldState;
 use super::graph::BackwardGraph;
 use crate::resolving::{Resolver, RoomIdentity};
 use crate::{RoomError, Timeline};
@@ -48,7 +49,10 @@ impl Timeline {
             let known = pdu.prev_events().iter().filter_map(|id| states.get(id).copied().or(graph.state_after(id)));
             let known: Vec<StateMap> = known.collect();
             let before = match told.get(pdu.event_id()).filter(|_| graph.follows_gap(pdu)) {
-                Some(told) => resolver.told_state(current, told).await?,
+                Some(told) => {
+                    let told = ToldState { events: told.clone(), then: None };
+                    resolver.told_state(current, &told).await?
+                }
                 None if !known.is_empty() => resolver.resolve(&known).await?,
                 None if pdu.prev_events().is_empty() => StateBefore { base: StateMap::EMPTY, changes: Vec::new() },
                 None => continue,

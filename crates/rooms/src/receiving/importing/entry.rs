@@ -18,8 +18,8 @@ use crate::resolving::{Resolver, RoomIdentity};
 use crate::timeline::ATTEMPTS;
 use crate::{RoomError, Timeline};
 
-/// So many servers are remembered that may know the rest of a state that is told in part.
-const MAX_SERVERS: usize = 50;
+/// So many servers are asked for the rest of a state that was told in part.
+const MAX_ASKED: usize = 50;
 
 /// What the room is when this server is in it.
 struct Entry<'a> {
@@ -101,28 +101,25 @@ impl Timeline {
             transaction: None,
             joined_change: is_joined(Membership::Join) - before.map_or(0, |count| count.joined),
             invited_change: is_joined(Membership::Invite) - before.map_or(0, |count| count.invited),
-            also: mark_of(room, entry.checked, was_partial, self.clock().now()),
+            also: mark_of(room, entry, was_partial, self.clock().now()),
             is_entry: true,
         })
     }
 }
 
 /// Writes down how much is known of the state, where that changes. The rest of a part is learnt by a job.
-fn mark_of(room: &RoomIdentity, checked: &CheckedImport, was_partial: bool, now: Timestamp) -> Option<Box<dyn Step>> {
-    let room_sn = room.room_sn;
+fn mark_of(room: &RoomIdentity, entry: &Entry<'_>, was_partial: bool, now: Timestamp) -> Option<Box<dyn Step>> {
+    let (room_sn, checked) = (room.room_sn, entry.checked);
     if !checked.is_partial {
         return was_partial
             .then(|| -> Box<dyn Step> { Box::new(async move |tx: &mut Tx| tx.mark_state_whole(room_sn).await) });
     }
-    let job = CompleteRoomState {
-        room_id: room.room_id.clone(),
-        entered_by: checked.member.event_id().to_owned(),
-        servers: checked.servers.iter().take(MAX_SERVERS).cloned().collect(),
-    };
+    let asked = checked.servers.iter().take(MAX_ASKED).cloned().collect();
+    let job = CompleteRoomState { room_id: room.room_id.clone(), servers: asked };
     let servers: Vec<String> = checked.servers.iter().map(ToString::to_string).collect();
+    let number = entry.number.clone();
     Some(Box::new(async move |tx: &mut Tx| {
-        tx.add_room_servers(room_sn, &servers).await?;
-        tx.mark_state_partial(room_sn).await?;
+        tx.note_partial_entry(room_sn, number.sn(), &servers).await?;
         job.schedule(tx, now).await.map(drop)
     }))
 }
