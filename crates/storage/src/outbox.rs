@@ -216,7 +216,8 @@ impl Database {
         Ok(found.into_iter().filter(|(_, user_id)| is_of(user_id)).map(|(event_sn, _)| event_sn).collect())
     }
 
-    /// These events with all that is needed to send them, in the order of the log. Those that have been removed are left out.
+    /// These events with all that is needed to send them, in the order of the log. Those that have been removed are left out, and those that
+    /// another server has sent for this one.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -226,7 +227,9 @@ impl Database {
                    FROM events e JOIN rooms r ON r.room_sn = e.room_sn JOIN room_heads h ON h.room_sn = e.room_sn \
                    JOIN users u ON u.user_sn = e.sender_sn JOIN event_types t ON t.type_sn = e.type_sn \
                    LEFT JOIN state_keys k ON k.key_sn = e.state_key_sn \
-                   WHERE e.event_sn IN LIST($1) ORDER BY e.event_sn";
+                   WHERE e.event_sn IN LIST($1) \
+                   AND NOT EXISTS (SELECT 1 FROM room_entries n \
+                   WHERE n.room_sn = e.room_sn AND n.event_sn = e.event_sn) ORDER BY e.event_sn";
         let read = |row: &Row<'_>| {
             Ok(OutgoingEvent {
                 sn: row.get(0)?,

@@ -18,6 +18,15 @@ const OVERLOOK: &str = "INSERT INTO overlooked_servers (server_sn, position) SEL
                         ELSE overlooked_servers.position END";
 
 impl Tx {
+    /// A room is entered by an event that another server has sent to all others.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn note_entry(&mut self, room_sn: RoomSn, event_sn: EventSn, depth: i64) -> Result<(), StorageError> {
+        let sql = "INSERT INTO room_entries (room_sn, event_sn, depth) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+        self.execute(sql, params![room_sn, event_sn, depth]).await.map(drop)
+    }
+
     /// A room is entered by an event, and only a part of the state before it is known. Until all of it is, `servers` count as in the room.
     ///
     /// # Errors
@@ -71,6 +80,16 @@ impl Tx {
 }
 
 impl Database {
+    /// The depth of the last event by which this server has entered a room; `None` if it has made the room. What is not as deep, and follows
+    /// events that are not here, is the past of the room.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn entry_depth(&self, room_sn: RoomSn) -> Result<Option<i64>, StorageError> {
+        let sql = "SELECT depth FROM room_entries WHERE room_sn = $1 ORDER BY room_sn, event_sn DESC LIMIT 1";
+        self.query_optional(sql, params![room_sn], |row| row.get(0)).await
+    }
+
     /// The events by which this server has entered a room with a part of the state before them, in the order of the log.
     ///
     /// # Errors

@@ -34,9 +34,14 @@ impl Receiving {
         let mut last = self.receive_once(room, &event, keys).await?;
         let Reception::Missing(missing) = &last else { return Ok(last) };
         let event_id = event.event().event_id().to_owned();
+        let oldest = self.parts.database.entry_depth(room.room_sn).await?.unwrap_or(0);
+        if !missing.prev_events.is_empty() && event.event().depth() < oldest {
+            // It was sent before this server came. If somebody reads back that far, it is fetched with what is around it.
+            return Ok(last);
+        }
         let mut events = vec![event];
         if !missing.prev_events.is_empty() {
-            events.extend(self.between(origin, room, &event_id, deadline).await?);
+            events.extend(self.between(origin, room, &event_id, (oldest, deadline)).await?);
         }
         let mut states = 0;
         for event in sorted(events) {
@@ -121,7 +126,7 @@ impl Receiving {
         origin: &OwnedServerName,
         room: &RoomIdentity,
         event_id: &EventId,
-        deadline: Instant,
+        (oldest, deadline): (i64, Instant),
     ) -> Result<Vec<ReceivedPdu>, RoomError> {
         let head = self.parts.database.room_head(room.room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
         let ends: Vec<_> = head.extremities.iter().rev().take(MAX_EARLIEST).copied().collect();
@@ -132,10 +137,14 @@ impl Receiving {
             earliest: ends.iter().map(|end| &**end).collect(),
             latest: vec![event_id],
             limit: MAX_BETWEEN,
-            min_depth: 0,
+            min_depth: oldest,
         };
         match self.parts.requests.get_missing_events(origin, &room.room_id, &query, deadline).await {
-            Ok(events) => Ok(self.read_told(room, events.iter().map(|event| event.get().as_bytes()))),
+            Ok(events) => {
+                let mut events = self.read_told(room, events.iter().map(|event| event.get().as_bytes()));
+                events.retain(|event| event.event().depth() >= oldest);
+                Ok(events)
+            }
             Err(error) => {
                 tracing::debug!(%error, %event_id, "the events before an event were not told");
                 Ok(Vec::new())

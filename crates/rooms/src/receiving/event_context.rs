@@ -75,6 +75,12 @@ impl Lookup {
         if let Some(known) = known.filter(|known| !is_placeless(known)) {
             return Ok(Self::Known(known.standing));
         }
+        // The room's own create event has come with its state, and needs no place.
+        if let Some(known) = known.filter(|known| known.standing == Standing::Outlier)
+            && pdu.event_type() == "m.room.create"
+        {
+            return Ok(Self::Known(known.standing));
+        }
         if known.is_none()
             && pdu.version().event_id_in_pdu()
             && database.is_event_id_taken(pdu.event_id().as_str()).await?

@@ -135,7 +135,8 @@ impl Timeline {
             event.as_ref().map_or(true, |event| event.event().event_id() != member.event_id())
         };
         let events = state.into_iter().chain(chain).filter(is_other).collect();
-        let batch = self.judge_batch(room, events, Some(&create)).await?;
+        let mut batch = self.judge_batch(room, events, Some(&create)).await?;
+        self.add_known(room, &mut batch, verified_member.needed_events()).await?;
         let is_of_state = |id: &OwnedEventId| batch.evidence.get(id).is_some_and(|event| !event.is_rejected);
         let state = told.into_iter().filter(|(_, id)| is_of_state(id)).collect();
         let servers = import.servers_in_room.clone();

@@ -1,3 +1,11 @@
+-- Events by which this server has entered rooms. The server that has let it in has sent them to the others in the room.
+CREATE TABLE room_entries (
+    room_sn BIGINT NOT NULL,
+    event_sn BIGINT NOT NULL,
+    depth BIGINT NOT NULL,
+    PRIMARY KEY (room_sn, event_sn)
+) CLUSTERED;
+
 -- Events by which this server has entered rooms with a part of the state before them, until all of it is known.
 CREATE TABLE partial_entries (
     room_sn BIGINT NOT NULL,
