@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use event_log::{LogTail, Place, UserRooms, UserRoomsCache};
 use homeserver_core::{Position, RoomSn, UserSn};
-use storage::{Database, Interned, LogEntry, Membership, StorageError};
+use storage::{Database, Interned, LogEntry, Membership, RoomStates, StorageError};
 
 pub use self::from_servers::RemoteDeviceLists;
 
@@ -22,6 +22,7 @@ pub struct DeviceLists {
     interned: Arc<Interned>,
     tail: Arc<LogTail>,
     user_rooms: Arc<UserRoomsCache>,
+    states: Arc<RoomStates>,
 }
 
 /// What a client has to know of the keys of others. Each list is of user IDs.
@@ -64,8 +65,9 @@ impl DeviceLists {
         interned: Arc<Interned>,
         tail: Arc<LogTail>,
         user_rooms: Arc<UserRoomsCache>,
+        states: Arc<RoomStates>,
     ) -> Self {
-        Self { database, interned, tail, user_rooms }
+        Self { database, interned, tail, user_rooms, states }
     }
 
     /// What is new for a user after `from` and up to `to`.
@@ -88,9 +90,13 @@ impl DeviceLists {
             return Ok(DeviceListChanges::default());
         }
         let own = rooms.joined();
+        let partial = self.states.partial_among(&own);
         let mut changed = BTreeSet::new();
         for user_sn in happened.changed {
-            if user_sn == reader || self.user_rooms.of_other(user_sn).await?.is_in_any_of(&own) {
+            if user_sn == reader
+                || self.user_rooms.of_other(user_sn).await?.is_in_any_of(&own)
+                || self.may_be_in(&partial, user_sn).await?
+            {
                 changed.insert(user_sn);
             }
         }
@@ -106,6 +112,22 @@ impl DeviceLists {
         happened.gone.remove(&reader);
         let left = self.without_common_room(&own, happened.gone).await?;
         Ok(DeviceListChanges { changed: self.ids(changed).await?, left: self.ids(left).await? })
+    }
+
+    /// Whether a user may be in one of these rooms, of which not all members are known: the server is.
+    async fn may_be_in(&self, partial: &[RoomSn], user_sn: UserSn) -> Result<bool, StorageError> {
+        if partial.is_empty() {
+            return Ok(false);
+        }
+        let user_id = self.interned.user_id(user_sn).await?;
+        let server = user_id.split_once(':').map_or("", |(_, server)| server);
+        let rooms = self.database.rooms_told_of_server(server).await?;
+        for room_sn in rooms.into_iter().filter(|room_sn| partial.contains(room_sn)) {
+            if self.database.membership(room_sn, user_sn).await?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Those of `users` who share a room with the reader, and did not do so at `from`.
@@ -166,6 +188,9 @@ impl DeviceLists {
         }
         happened.changed.extend(self.database.device_list_changes_in_rooms(&joined, from, to).await?);
         happened.changed.extend(self.database.device_list_changes_seen_by(reader, from, to).await?);
+        if !self.states.partial_among(&rooms.joined()).is_empty() {
+            happened.changed.extend(self.database.device_list_changes(from, to).await?);
+        }
         Ok(happened)
     }
 

@@ -100,7 +100,7 @@ impl RoomServers {
             .get_or_try_init(async || {
                 let stored = self.database.remote_members(room_sn).await?;
                 // Of a room that this server has just joined it may know the servers before it knows the members.
-                let told = self.database.servers_of_partial_room(room_sn).await?;
+                let told = self.database.told_servers(room_sn).await?;
                 {
                     let mut members = room.members.write();
                     let gone = std::mem::take(&mut members.gone);

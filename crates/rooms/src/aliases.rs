@@ -14,6 +14,8 @@ use crate::wire;
 
 /// The most bytes of an alias, as of every identifier.
 const MAX_ALIAS_BYTES: usize = 255;
+/// The most servers that are named of a room.
+const MAX_SERVERS_OF_ROOM: usize = 20;
 /// The most aliases of this server that point to one room.
 const MAX_ALIASES_OF_ROOM: i64 = 1_000;
 
@@ -41,15 +43,25 @@ impl Aliases {
         Self { database, interned, identity, timeline, clock }
     }
 
-    /// The room that an alias points to, and the name of this server, by which the room can be joined.
+    /// The room that an alias points to, and the names of servers by which the room can be joined: this one, and some that are in it as far
+    /// as that is known.
     ///
     /// # Errors
     /// [`RoomError::NotFound`] if there is no such alias.
-    pub async fn resolve(&self, alias: &RoomAliasId) -> Result<(OwnedRoomId, &str), RoomError> {
-        let found = self.find(alias).await?;
-        let room_id = self.interned.room_id(found.room_sn).await?;
+    pub async fn resolve(&self, alias: &RoomAliasId) -> Result<(OwnedRoomId, Vec<String>), RoomError> {
+        let room_sn = self.find(alias).await?.room_sn;
+        let room_id = self.interned.room_id(room_sn).await?;
         let room_id = RoomId::parse(&*room_id).map_err(|error| RoomError::Invalid(error.to_string()))?;
-        Ok((room_id, self.identity.server_name.as_str()))
+        let users = self.database.some_joined_users(room_sn).await?;
+        let of_users = users.iter().filter_map(|user_id| Some(user_id.split_once(':')?.1.to_owned()));
+        let told = self.database.told_servers(room_sn).await?;
+        let mut servers = vec![self.identity.server_name.to_string()];
+        for server in of_users.chain(told) {
+            if servers.len() < MAX_SERVERS_OF_ROOM && !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+        Ok((room_id, servers))
     }
 
     /// The ID of a room that is named by its ID or an alias.

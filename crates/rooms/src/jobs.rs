@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName};
+use ruma::{OwnedRoomId, OwnedServerName};
 use serde::{Deserialize, Serialize};
 use tasks::queue::{Job, Priority, Retry};
 
@@ -45,9 +45,7 @@ impl Job for RemoveGuests {
 pub struct CompleteRoomState {
     /// The room.
     pub room_id: OwnedRoomId,
-    /// The event by which this server entered it.
-    pub entered_by: OwnedEventId,
-    /// Servers that may know the state.
+    /// Servers that may know the state, the one first by which this server entered the room.
     pub servers: Vec<OwnedServerName>,
 }
 
@@ -63,6 +61,6 @@ impl Job for CompleteRoomState {
     };
 
     fn key(&self) -> Option<String> {
-        Some(format!("{} {}", self.room_id, self.entered_by))
+        Some(self.room_id.to_string())
     }
 }

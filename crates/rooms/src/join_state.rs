@@ -54,8 +54,12 @@ impl Timeline {
         let members_omitted = state.len() < members;
         let state: Vec<EventSn> = state.into_values().collect();
         let mut auth_chain = self.auth_chain(state.iter().copied().chain(event.auth_events.iter().copied())).await?;
+        // What permits the join may be no part of the state, or may have been left out of it.
+        let in_state: HashSet<EventSn> = state.iter().copied().collect();
+        let beside: Vec<EventSn> =
+            event.auth_events.iter().filter(|sn| !in_state.contains(sn) && !auth_chain.contains(sn)).copied().collect();
+        auth_chain.extend(beside);
         if may_omit_members {
-            let in_state: HashSet<EventSn> = state.iter().copied().collect();
             auth_chain.retain(|sn| !in_state.contains(sn));
         }
         let joining = self.joining_user(&event).await?;

@@ -61,7 +61,10 @@ pub use member_content::ContentMap;
 pub use membership::{Memberships, ReportProgress};
 pub use open_room::{OpenRoom, Submitted};
 pub use proposing::ProposedInvite;
-pub use receiving::{Backfill, BackfillNeeds, Imported, Missing, OutlierReport, Reception, RoomImport, ToldState};
+pub use receiving::{
+    Backfill, BackfillNeeds, Imported, Missing, OutlierReport, PartialEntry, Reception, RoomImport, ToldState,
+    ToldStates,
+};
 pub use resolving::RoomIdentity;
 pub use sending::Sending;
 pub use server_acl::ServerAcl;

@@ -41,22 +41,6 @@ impl Database {
         self.query(sql, params![room_sn, limit], read_gap).await
     }
 
-    /// The depth of the first event that a room's timeline has here; 0 if it has none.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn first_depth(&self, room_sn: RoomSn) -> Result<i64, StorageError> {
-        let sql = concat!(
-            "SELECT e.depth FROM events e WHERE e.room_sn = $1 AND ",
-            order_of!("e."),
-            " > $2 ORDER BY e.room_sn, ",
-            order_of!("e."),
-            " LIMIT 1"
-        );
-        let first = self.query_optional(sql, params![room_sn, TimelineOrder::START], |row| row.get(0)).await?;
-        Ok(first.unwrap_or_default())
-    }
-
     /// A place for an event in a gap, with room for others on both sides.
     ///
     /// # Errors

@@ -64,6 +64,7 @@ mod migrations;
 mod nodes;
 mod openid_tokens;
 mod outbox;
+mod partial_entries;
 #[cfg(test)]
 mod plans;
 mod presence;
@@ -141,8 +142,8 @@ pub use room_graph::{GraphEvent, StateEventPlace};
 pub use room_states::{FullState, KnownState, PartialState, RoomStates, StillPartial};
 pub use rooms::{MemberCounts, RoomHead, StateChange, StateEntry};
 pub use server_identity::SigningKey;
-pub use servers_in_rooms::Stay;
 pub use servers::{FailingServer, StoredServerKeys};
+pub use servers_in_rooms::Stay;
 pub use state_chunks::{ChunkView, WrittenState};
 pub use statistics::ServerStatistics;
 pub use threepid_validation::{ValidationRequest, ValidationSession};

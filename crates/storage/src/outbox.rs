@@ -52,6 +52,8 @@ pub struct OutboxProgress {
     pub behind: Vec<(String, Position)>,
     /// Servers that have everything again.
     pub caught_up: Vec<String>,
+    /// Overlooked servers that are known to be behind from now on, and since where they were overlooked.
+    pub noticed: Vec<(String, Position)>,
 }
 
 fn read_due(row: &Row<'_>) -> Result<Due, StorageError> {
@@ -80,16 +82,6 @@ impl Database {
         let sql = "SELECT m.user_sn, u.user_id FROM memberships m JOIN users u ON u.user_sn = m.user_sn \
                    WHERE m.room_sn = $1 AND m.membership = 1 AND m.is_local = FALSE";
         self.query(sql, params![room_sn], |row| Ok((row.get(0)?, row.get(1)?))).await
-    }
-
-    /// The servers in a room of which not all members are known: those of which another server told, and those of known members.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the statement fails.
-    pub async fn servers_of_partial_room(&self, room_sn: RoomSn) -> Result<Vec<String>, StorageError> {
-        let sql = "SELECT s.server_name FROM room_heads h JOIN room_servers r ON r.room_sn = h.room_sn \
-                   JOIN servers s ON s.server_sn = r.server_sn WHERE h.room_sn = $1 AND h.state_whole_since IS NULL";
-        self.query(sql, params![room_sn], |row| row.get(0)).await
     }
 
     /// The rooms in which a server has or once had members.
@@ -225,7 +217,8 @@ impl Database {
         Ok(found.into_iter().filter(|(_, user_id)| is_of(user_id)).map(|(event_sn, _)| event_sn).collect())
     }
 
-    /// These events with all that is needed to send them, in the order of the log. Those that have been removed are left out.
+    /// These events with all that is needed to send them, in the order of the log. Those that have been removed are left out, and those that
+    /// another server has sent for this one.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -235,7 +228,9 @@ impl Database {
                    FROM events e JOIN rooms r ON r.room_sn = e.room_sn JOIN room_heads h ON h.room_sn = e.room_sn \
                    JOIN users u ON u.user_sn = e.sender_sn JOIN event_types t ON t.type_sn = e.type_sn \
                    LEFT JOIN state_keys k ON k.key_sn = e.state_key_sn \
-                   WHERE e.event_sn IN LIST($1) ORDER BY e.event_sn";
+                   WHERE e.event_sn IN LIST($1) \
+                   AND NOT EXISTS (SELECT 1 FROM room_entries n \
+                   WHERE n.room_sn = e.room_sn AND n.event_sn = e.event_sn) ORDER BY e.event_sn";
         let read = |row: &Row<'_>| {
             Ok(OutgoingEvent {
                 sn: row.get(0)?,
@@ -282,7 +277,7 @@ fn first_of(mut own: Vec<Due>, forwarded: Vec<Due>, limit: i64) -> Vec<Due> {
 
 impl Tx {
     async fn store_outbox_progress(&mut self, progress: &OutboxProgress) -> Result<(), StorageError> {
-        let OutboxProgress { head, behind, caught_up } = progress;
+        let OutboxProgress { head, behind, caught_up, noticed } = progress;
         if let Some(head) = head {
             self.execute("UPDATE outbox_head SET position = $1 WHERE position < $1", params![*head]).await?;
         }
@@ -300,6 +295,6 @@ impl Tx {
                        (SELECT server_sn FROM servers WHERE server_name IN LIST($1))";
             self.execute(sql, params![caught_up]).await?;
         }
-        Ok(())
+        self.forget_overlooked(noticed).await
     }
 }

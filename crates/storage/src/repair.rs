@@ -36,6 +36,8 @@ pub struct RoomRepair {
     pub joined_count: i64,
     /// Invited members.
     pub invited_count: i64,
+    /// Whether this is all of a state that was known in part.
+    pub is_completion: bool,
 }
 
 /// A state that is to be stored after an event.
@@ -94,13 +96,32 @@ impl Database {
             let Some(version) = write.await? else { return Ok(false) };
             repair.expected_version = version;
         }
-        for standings in std::mem::take(&mut repair.standings).chunks(ROWS_AT_ONCE) {
-            let (standings, expected) = (standings.to_vec(), repair.expected_version);
-            if !self.write(async move |tx| tx.repair_standings(room_sn, expected, &standings).await).await? {
+        let standings = std::mem::take(&mut repair.standings);
+        if !self.replace_standings(room_sn, repair.expected_version, standings).await? {
+            return Ok(false);
+        }
+        self.write(async move |tx| tx.repair_present(&repair).await).await
+    }
+
+    /// Replaces what events count as, in transactions of bounded size. `false` if the room's head has another version than
+    /// `expected_version`.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a transaction does not commit.
+    pub async fn replace_standings(
+        &self,
+        room_sn: RoomSn,
+        expected_version: i64,
+        standings: Vec<(EventSn, Standing)>,
+    ) -> Result<bool, StorageError> {
+        for standings in standings.chunks(ROWS_AT_ONCE) {
+            let standings = standings.to_vec();
+            let replace = async move |tx: &mut Tx| tx.repair_standings(room_sn, expected_version, &standings).await;
+            if !self.write(replace).await? {
                 return Ok(false);
             }
         }
-        self.write(async move |tx| tx.repair_present(&repair).await).await
+        Ok(true)
     }
 
     /// Replaces the state after one event. `false` if the room's head has another version than `expected_version`.
@@ -246,6 +267,7 @@ impl Tx {
         self.insert_into_tables(&[changes, current, membership_changes, memberships]).await?;
         rows::write_removals(self, each()).await?;
         rows::mark_new_members(self, each()).await?;
+        rows::add_servers(self, each()).await?;
         let rows = repair.memberships.iter().map(|(user_sn, membership, event_sn)| {
             vec![
                 room_sn.into(),
@@ -276,6 +298,9 @@ impl Tx {
             later_version(repair.expected_version)
         ];
         self.execute(sql, parameters).await?;
+        if repair.is_completion {
+            self.mark_state_whole(room_sn).await?;
+        }
         Ok(true)
     }
 }

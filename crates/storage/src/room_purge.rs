@@ -17,9 +17,12 @@ const IS_FORGOTTEN: &str = "SELECT h.room_sn FROM room_heads h WHERE h.room_sn =
                             OR (NOT m.is_forgotten AND a.deactivated_at IS NULL)))";
 
 /// What a room has a few rows of at most.
-const SMALL: [&str; 4] = [
+const SMALL: [&str; 7] = [
     "DELETE FROM room_aliases WHERE room_sn = $1",
     "DELETE FROM room_servers WHERE room_sn = $1",
+    "DELETE FROM told_room_servers WHERE room_sn = $1",
+    "DELETE FROM partial_entries WHERE room_sn = $1",
+    "DELETE FROM room_entries WHERE room_sn = $1",
     "DELETE FROM forwarded_events WHERE room_sn = $1",
     "DELETE FROM room_heads WHERE room_sn = $1",
 ];

@@ -8,7 +8,7 @@
 //! * What needs everything takes a [`FullState`], which only [`RoomStates`] makes.
 //! * What takes a [`KnownState`] is fine with a part.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,6 +178,17 @@ impl RoomStates {
         KnownState::Full(FullState { room_sn, since })
     }
 
+    /// Those of these rooms whose states are known in part: mostly none.
+    #[must_use]
+    pub fn partial_among<'a>(&self, rooms: impl IntoIterator<Item = &'a RoomSn>) -> Vec<RoomSn> {
+        let known = self.rooms.load();
+        if known.is_empty() {
+            return Vec::new();
+        }
+        let is_partial = |room_sn: &&RoomSn| known.get(*room_sn) == Some(&Extent::Partial);
+        rooms.into_iter().filter(is_partial).copied().collect()
+    }
+
     /// The whole state of a room, once it is known.
     ///
     /// # Errors
@@ -254,18 +265,6 @@ impl Tx {
         self.mark_state(room_sn, false).await
     }
 
-    /// Keeps which servers are in a room whose members are not all known.
-    ///
-    /// # Errors
-    /// [`StorageError`] if a statement fails.
-    pub async fn add_room_servers(&mut self, room_sn: RoomSn, servers: &[String]) -> Result<(), StorageError> {
-        let names: BTreeSet<&str> = servers.iter().map(String::as_str).collect();
-        self.intern_servers(names.into_iter()).await?;
-        let sql = "INSERT INTO room_servers (server_sn, room_sn) SELECT server_sn, $2 FROM servers \
-                   WHERE server_name IN LIST($1) ON CONFLICT DO NOTHING";
-        self.execute(sql, params![servers, room_sn]).await.map(drop)
-    }
-
     /// Says in the log that a room's state is known as a whole: written with, and after, the last of the members.
     ///
     /// # Errors
@@ -279,6 +278,9 @@ impl Tx {
         let whole_since = is_whole.then_some(position.0);
         let sql = "UPDATE room_heads SET state_whole_since = $2 WHERE room_sn = $1";
         self.execute(sql, params![room_sn, whole_since]).await?;
+        if is_whole {
+            self.end_partial_entries(room_sn).await?;
+        }
         self.publish(LogEntry::StateKnown { position, room_sn, is_whole });
         Ok(())
     }

@@ -115,6 +115,7 @@ fn repair(events: &[EventSn], expected_version: i64, is_replacement: bool) -> Ro
         depth: 1,
         joined_count: 0,
         invited_count: 0,
+        is_completion: false,
     }
 }
 

@@ -24,7 +24,8 @@ pub(crate) fn readable<'a, T: Deserialize<'a>>(origin: &ServerName, contents: &'
     texts.filter_map(read).collect()
 }
 
-/// The numbers of a room and of a user of `origin` who is in it; `None` if the user is of another server, or not in the room.
+/// The numbers of a room and of a user of `origin` who is in it; `None` if the user is of another server, or not in the room. While not all
+/// members of the room are known, users who are not known count as in it if their server is.
 pub(crate) async fn member(
     (database, interned): (&Database, &Interned),
     origin: &ServerName,
@@ -35,8 +36,16 @@ pub(crate) async fn member(
         return Ok(None);
     }
     let Some(room_sn) = interned.find_room(room_id.as_str()).await? else { return Ok(None) };
-    let Some(user_sn) = interned.find_user(user_id.as_str()).await? else { return Ok(None) };
-    let place = database.membership(room_sn, user_sn).await?;
-    let is_joined = place.is_some_and(|place| place.membership == Membership::Join);
-    Ok(is_joined.then_some((room_sn, user_sn)))
+    let user_sn = interned.find_user(user_id.as_str()).await?;
+    let place = match user_sn {
+        Some(user_sn) => database.membership(room_sn, user_sn).await?,
+        None => None,
+    };
+    if let Some((user_sn, place)) = user_sn.zip(place) {
+        return Ok((place.membership == Membership::Join).then_some((room_sn, user_sn)));
+    }
+    if !database.rooms_told_of_server(origin.as_str()).await?.contains(&room_sn) {
+        return Ok(None);
+    }
+    Ok(Some((room_sn, interned.user(user_id.as_str()).await?)))
 }

@@ -39,8 +39,8 @@ pub(crate) async fn directory(
     State(aliases): State<Arc<Aliases>>,
 ) -> FederationResult<Json<Resolved>> {
     // Of aliases of other servers it knows nothing.
-    let (room_id, server) = aliases.resolve(&query.room_alias).await?;
-    Ok(Json(Resolved { room_id, servers: vec![server.to_owned()] }))
+    let (room_id, servers) = aliases.resolve(&query.room_alias).await?;
+    Ok(Json(Resolved { room_id, servers }))
 }
 
 /// Types that this server has nothing of.

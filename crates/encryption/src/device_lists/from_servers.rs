@@ -48,11 +48,19 @@ impl RemoteDeviceLists {
             if user_id.server_name() != origin {
                 continue;
             }
-            let Some(user_sn) = self.interned.find_user(user_id.as_str()).await? else { continue };
-            // Others are nobody's concern here.
-            if !self.user_rooms.of_other(user_sn).await?.joined().is_empty() {
-                changed.insert(user_sn);
+            let known = self.interned.find_user(user_id.as_str()).await?;
+            let is_in_a_room = match known {
+                Some(user_sn) => !self.user_rooms.of_other(user_sn).await?.joined().is_empty(),
+                None => false,
+            };
+            // Others are nobody's concern here, unless they may be in a room of which not all members are known.
+            if !is_in_a_room && self.database.rooms_told_of_server(origin.as_str()).await?.is_empty() {
+                continue;
             }
+            changed.insert(match known {
+                Some(user_sn) => user_sn,
+                None => self.interned.user(user_id.as_str()).await?,
+            });
         }
         if changed.is_empty() {
             return Ok(());

@@ -40,13 +40,15 @@ impl SharedMemberships {
     }
 
     /// Servers to ask for a room if nobody has named one: the one in its ID, which since version 12 names none, and those of users who are
-    /// in the room as far as that is known.
+    /// in the room as far as that is known, and of which another server said so.
     async fn guessed_candidates(&self, room_id: &RoomId) -> Result<Vec<OwnedServerName>, MembershipError> {
         let mut candidates: Vec<OwnedServerName> = room_id.server_name().map(ToOwned::to_owned).into_iter().collect();
         if let Some(room_sn) = self.parts.interned.find_room(room_id.as_str()).await? {
             let users = self.parts.database.some_joined_users(room_sn).await?;
             let users = users.iter().filter_map(|user_id| UserId::parse(&**user_id).ok());
             candidates.extend(users.map(|user_id| user_id.server_name().to_owned()));
+            let told = self.parts.database.told_servers(room_sn).await?;
+            candidates.extend(told.iter().filter_map(|server| ServerName::parse(server.as_str()).ok()));
         }
         let mut seen = HashSet::new();
         candidates.retain(|server| *server != self.parts.identity.server_name && seen.insert(server.clone()));

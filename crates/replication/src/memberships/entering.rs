@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::candidates::Attempts;
 use super::invited::stripped_state;
-use super::{MembershipError, SharedMemberships};
+use super::{MembershipError, RefusedHere, SharedMemberships};
 use crate::requests::{Handshake, JoinAnswer, Template};
 
 /// How long one server may take to send the state of a room.
@@ -72,11 +72,11 @@ impl SharedMemberships {
         if !self.is_resident(room_id, requester).await? {
             return Ok(false);
         }
-        match self.parts.memberships.join(requester, room_id.into(), content.clone()).await {
-            Ok(_) => Ok(true),
-            Err(RoomError::UnableToAuthoriseJoin | RoomError::UnableToGrantJoin) => Ok(false),
-            Err(error) => Err(error.into()),
+        let joined = self.parts.memberships.join(requester, room_id.into(), content.clone()).await;
+        if self.may_others_help(room_id, RefusedHere::of(&joined)).await? {
+            return Ok(false);
         }
+        Ok(joined.map(|_| true)?)
     }
 
     async fn join_via(
@@ -94,16 +94,21 @@ impl SharedMemberships {
         let names = (room_id, event.event_id());
         // From here on it only matters that the state arrives.
         let deadline = Instant::now() + STATE_LIMIT;
-        let answer = requests.send_join(server, names, event.to_json().into(), false, deadline).await?;
+        // What is known of a room that this server is in must not become less.
+        let is_in_room = match self.parts.interned.find_room(room_id.as_str()).await? {
+            Some(room_sn) => self.parts.database.is_in_room(room_sn).await?,
+            None => false,
+        };
+        let answer = requests.send_join(server, names, event.to_json().into(), !is_in_room, deadline).await?;
         self.take_in(&event, server, answer).await
     }
 
     /// Takes in the join with what the other server told of the room.
     async fn take_in(&self, event: &Pdu, server: &ServerName, answer: JoinAnswer) -> Result<(), MembershipError> {
         let JoinAnswer { state, auth_chain, event: signed, members_omitted, mut servers_in_room } = answer;
-        if !servers_in_room.iter().any(|known| known == server) {
-            servers_in_room.insert(0, server.to_owned());
-        }
+        // The one that has let the user in comes first.
+        servers_in_room.retain(|known| known != server && *known != self.parts.identity.server_name);
+        servers_in_room.insert(0, server.to_owned());
         let member_event = signed_form(event, signed, server)?;
         let room_id = event.room_id();
         let told = [state.as_slice(), &auth_chain, std::slice::from_ref(&member_event)].concat();

@@ -30,7 +30,10 @@ pub enum MembershipError {
 impl MembershipError {
     /// Whether a server said for certain that the user may not, which says more than that others were not reached.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Request(RequestError::Refused { .. }) | Self::Room(RoomError::Refused(_)))
+        matches!(
+            self,
+            Self::Request(RequestError::Refused { .. }) | Self::Room(RoomError::Refused(_) | RoomError::Forbidden(_))
+        )
     }
 }
 

@@ -95,10 +95,9 @@ impl SharedMemberships {
         content.remove("third_party_signed");
         let (room_id, via) = self.resolve(requester, room, via).await?;
         if self.is_resident(&room_id, requester).await? {
-            match self.parts.memberships.join(requester, (&*room_id).into(), content.clone()).await {
-                // Another server in the room may be able to vouch for the user.
-                Err(RoomError::UnableToAuthoriseJoin | RoomError::UnableToGrantJoin) => {}
-                joined => return Ok(joined?),
+            let joined = self.parts.memberships.join(requester, (&*room_id).into(), content.clone()).await;
+            if !self.may_others_help(&room_id, RefusedHere::of(&joined)).await? {
+                return Ok(joined?);
             }
         }
         Box::pin(self.enter(requester, &room_id, via, (Handshake::Join, content))).await?;
@@ -156,7 +155,20 @@ impl SharedMemberships {
         }
         let Some(head) = database.room_head(room_sn).await? else { return Ok(false) };
         let is_invited_elsewhere = database.remote_membership(room_sn, requester.user_sn).await?.is_some();
-        Ok(head.known_members().joined == 0 && !is_invited_elsewhere)
+        // Of a room that is known in part there are members who could be asked, though they are not known.
+        Ok(head.state_whole_since.is_some() && head.known_members().joined == 0 && !is_invited_elsewhere)
+    }
+
+    /// Whether another server in the room may let a user in whom this one has refused.
+    async fn may_others_help(&self, room_id: &RoomId, refused: RefusedHere) -> Result<bool, MembershipError> {
+        match refused {
+            RefusedHere::Unable => Ok(true),
+            RefusedHere::ByState => {
+                let room = self.parts.timeline.identity_of(room_id).await?;
+                Ok(self.parts.timeline.is_partial(&room).await?)
+            }
+            RefusedHere::No => Ok(false),
+        }
     }
 
     /// What the user is to a room, as another server told it.
@@ -188,5 +200,26 @@ impl SharedMemberships {
     fn spend(&self, requester: &Requester) -> Result<(), MembershipError> {
         self.parts.rate_limits.spend_by_user(LimitedAction::JoinsRemote, requester)?.keep();
         Ok(())
+    }
+}
+
+/// Whether this server has refused to let a user into a room that it is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum RefusedHere {
+    /// It has not, or not for a reason that another server could change.
+    No,
+    /// Another server may be able to vouch for the user.
+    Unable,
+    /// The state does not let the user in. Another server may know more of it.
+    ByState,
+}
+
+impl RefusedHere {
+    fn of<T>(joined: &Result<T, RoomError>) -> Self {
+        match joined {
+            Err(RoomError::UnableToAuthoriseJoin | RoomError::UnableToGrantJoin) => Self::Unable,
+            Err(RoomError::Refused(_) | RoomError::StillPartial(_)) => Self::ByState,
+            _ => Self::No,
+        }
     }
 }

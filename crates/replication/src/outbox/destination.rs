@@ -48,6 +48,8 @@ pub(super) struct Destination {
     has_messages: bool,
     /// The first event of the transaction that is under way.
     under_way: Option<Position>,
+    /// Where it has to begin again, if it was found to have missed something while it caught up.
+    rewound_to: Option<Position>,
     /// Whether a task sends what there is.
     pub(super) is_served: bool,
 }
@@ -70,6 +72,7 @@ impl Destination {
             edus_after: None,
             has_messages: false,
             under_way: None,
+            rewound_to: None,
             is_served: false,
         }
     }
@@ -161,12 +164,23 @@ impl Destination {
         self.edus_after = None;
         self.has_messages = true;
         self.under_way = None;
+        self.rewound_to = None;
+    }
+
+    /// It may have missed what is in the log after `position`, though it had what was meant for it.
+    pub(super) fn rewind(&mut self, position: Position) {
+        let catches_up = self.is_served && self.sent_up_to().is_some();
+        self.fall_behind(position);
+        let sent_up_to = self.sent_up_to().map_or(position, |sent_up_to| sent_up_to.min(position));
+        self.progress = Progress::Behind(sent_up_to);
+        self.rewound_to = catches_up.then_some(sent_up_to);
     }
 
     /// It has everything up to that position.
     pub(super) fn catch_up(&mut self, sent_up_to: Position) {
         if self.progress != Progress::Live {
-            self.progress = Progress::Behind(sent_up_to);
+            let rewound_to = self.rewound_to.take();
+            self.progress = Progress::Behind(rewound_to.map_or(sent_up_to, |to| to.min(sent_up_to)));
         }
     }
 
@@ -203,6 +217,13 @@ mod tests {
         assert_eq!(destination.sent_up_to(), Some(Position(1_000)));
         destination.go_live();
         assert_eq!((destination.sent_up_to(), destination.before_unsent()), (None, None));
+        destination.rewind(Position(700));
+        destination.is_served = true;
+        destination.rewind(Position(600));
+        destination.catch_up(Position(1_000));
+        assert_eq!(destination.sent_up_to(), Some(Position(600)), "what it caught up with began too late");
+        destination.catch_up(Position(1_000));
+        assert_eq!(destination.sent_up_to(), Some(Position(1_000)));
     }
 
     #[test]

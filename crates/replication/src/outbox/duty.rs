@@ -1,6 +1,7 @@
 //! One node sends, and writes down how far it is.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ruma::{OwnedServerName, ServerName};
@@ -80,6 +81,7 @@ impl Outbox {
         let step = if behind.len() <= FEW { Duration::ZERO } else { SPREAD / count };
         let due = behind.iter().zip(0_u32..).map(|((server, _), number)| (now.plus(step * number), server.clone()));
         let due = due.collect();
+        self.has_overlooked.store(true, Ordering::Release);
         let mut state = State::begin(ended, head, behind);
         state.due = due;
         *self.state.lock() = state;

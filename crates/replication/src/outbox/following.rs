@@ -63,6 +63,7 @@ impl Outbox {
     /// Hands everything that is in the log to the destinations.
     async fn hand_over(self: &Arc<Self>) -> Result<(), StorageError> {
         loop {
+            self.notice_overlooked().await?;
             let (from, until) = (self.state.lock().position, self.parts.tail.end());
             if from >= until {
                 // At the beginning of the duty, messages may wait although nothing is new.
@@ -87,6 +88,23 @@ impl Outbox {
             self.hand_over_edus(from, covered).await?;
             self.state.lock().position = covered;
         }
+    }
+
+    /// Has servers sent what they have missed because it was not known that they were in a room.
+    async fn notice_overlooked(self: &Arc<Self>) -> Result<(), StorageError> {
+        if !self.has_overlooked.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let overlooked = self.parts.database.overlooked_servers().await;
+        let overlooked = overlooked.inspect_err(|_| self.has_overlooked.store(true, Ordering::Release))?;
+        for (name, position) in overlooked {
+            let Ok(server) = ServerName::parse(name) else { continue };
+            let is_idle = self.state.lock().notice(&server, position);
+            if is_idle {
+                self.spawn(server);
+            }
+        }
+        Ok(())
     }
 
     /// Tells destinations of messages to devices that wait for them.

@@ -72,6 +72,8 @@ pub struct Outbox {
     bell: Notify,
     /// Whether messages to devices have been sent since this was looked at.
     has_messages: AtomicBool,
+    /// Whether servers may have been overlooked since this was looked at.
+    has_overlooked: AtomicBool,
     probes: Semaphore,
     /// Tells the transactions of this process from those of others.
     process: u64,
@@ -102,6 +104,7 @@ impl Outbox {
             state: Mutex::new(State::idle()),
             bell: Notify::new(),
             has_messages: AtomicBool::new(true),
+            has_overlooked: AtomicBool::new(true),
             probes: Semaphore::new(CAUGHT_UP_AT_ONCE),
             process: rand::rng().random(),
             transactions: AtomicU64::default(),
@@ -139,6 +142,10 @@ impl LogObserver<LogEntry> for Bell {
         let is_message = |entry: &LogEntry| matches!(entry, LogEntry::Devices { change: DeviceChange::Messages, .. });
         if entries.iter().any(is_message) {
             self.0.has_messages.store(true, Ordering::Release);
+        }
+        // With all members of a room, servers become known that were in it all the time.
+        if entries.iter().any(|entry| matches!(entry, LogEntry::StateKnown { is_whole: true, .. })) {
+            self.0.has_overlooked.store(true, Ordering::Release);
         }
         self.0.bell.notify_one();
     }

@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) target: Position,
     /// Destinations of which something is not written down.
     changed: HashSet<OwnedServerName>,
+    /// Servers that were overlooked, and since where, of which that is not written down.
+    noticed: HashMap<OwnedServerName, Position>,
     /// What is written down as the head.
     stored_head: Position,
 }
@@ -46,6 +48,7 @@ impl State {
             position: Position::START,
             target: Position::START,
             changed: HashSet::new(),
+            noticed: HashMap::new(),
             stored_head: Position::START,
         }
     }
@@ -120,11 +123,19 @@ impl State {
         let has_all = sent_up_to == self.position && self.position == self.target;
         if let Some(destination) = self.destinations.get_mut(server) {
             destination.catch_up(sent_up_to);
-            if has_all {
+            if has_all && destination.sent_up_to() == Some(sent_up_to) {
                 destination.go_live();
             }
             self.changed.insert(server.clone());
         }
+    }
+
+    /// A destination was overlooked and may have missed what is in the log after `position`. Returns whether somebody has to serve it now.
+    pub(super) fn notice(&mut self, server: &OwnedServerName, position: Position) -> bool {
+        self.destinations.entry(server.clone()).or_insert_with(Destination::live).rewind(position);
+        self.changed.insert(server.clone());
+        self.noticed.insert(server.clone(), position);
+        self.serve_if_behind(server)
     }
 
     /// A destination was not reached, and is tried again at that time.
@@ -177,7 +188,8 @@ impl State {
             return None;
         }
         self.stored_head = head.unwrap_or(self.stored_head);
-        Some(OutboxProgress { head, behind, caught_up })
+        let noticed = self.noticed.drain().map(|(server, position)| (server.to_string(), position)).collect();
+        Some(OutboxProgress { head, behind, caught_up, noticed })
     }
 
     /// This was not written down after all. A head may not be written without what it skips.
@@ -185,6 +197,8 @@ impl State {
         let behind = progress.behind.iter().map(|(name, _)| name);
         let names = behind.chain(&progress.caught_up).filter_map(|name| ServerName::parse(name.as_str()).ok());
         self.changed.extend(names);
+        let noticed = progress.noticed.iter();
+        self.noticed.extend(noticed.filter_map(|(name, at)| Some((ServerName::parse(name.as_str()).ok()?, *at))));
         self.stored_head = Position::START;
     }
 }

@@ -7,7 +7,7 @@ use federation::RequestError;
 use futures::{FutureExt as _, StreamExt as _};
 use http::StatusCode;
 use room_engine::receipt::ReceivedPdu;
-use rooms::{RoomError, RoomIdentity};
+use rooms::{RoomError, RoomIdentity, ToldState, ToldStates};
 use ruma::{EventId, OwnedEventId, OwnedServerName};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -22,9 +22,23 @@ const SINGLE_AT_ONCE: usize = 8;
 const ATTEMPTS: usize = 2;
 /// A state has no more events than this, with its auth chains.
 const MAX_STATE_EVENTS: usize = 300_000;
+/// Where all of a state is needed, one of so many events may be lost: there may be events in it that nobody else takes for good.
+const ONE_LOST_OF: usize = 100;
+/// So many events are checked and stored at once.
+const STORED_AT_ONCE: usize = 2_000;
+/// How often the rest is tried again of which the auth events came later.
+const MAX_ROUNDS: usize = 4;
+
+/// The state before an event as another server tells it, of which all events are stored.
+struct FetchedState {
+    events: Vec<OwnedEventId>,
+    /// How many could not be had.
+    lost: usize,
+}
 
 impl Receiving {
-    /// The state before an event as the other server tells it, once its events are stored; `None` if it was not told.
+    /// The state before an event as the other server tells it, once its events are stored; `None` if it was not told. What the other server
+    /// does not have of it, or nobody could have sent, is left out, as if nobody had ever sent it.
     pub(crate) async fn fetch_state(
         &self,
         origin: &OwnedServerName,
@@ -32,6 +46,61 @@ impl Receiving {
         event_id: &EventId,
         deadline: Instant,
     ) -> Result<Option<Vec<OwnedEventId>>, RoomError> {
+        Ok(self.fetch_told(origin, room, event_id, deadline).await?.map(|state| state.events))
+    }
+
+    /// The states after events that are missing, as the other server tells them; `None` if they were not told. With `needs_all`, nothing, or
+    /// next to nothing, may be lost of them.
+    pub(super) async fn fetch_states_after(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        events: &[OwnedEventId],
+        (needs_all, deadline): (bool, Instant),
+    ) -> Result<Option<ToldStates>, RoomError> {
+        let mut states = Vec::with_capacity(events.len());
+        for event_id in events {
+            let Some(state) = self.fetch_told(origin, room, event_id, deadline).await? else { return Ok(None) };
+            let is_lost = needs_all && state.lost > state.events.len() / ONE_LOST_OF;
+            if is_lost || !self.fetch_named(origin, room, event_id, deadline).await? {
+                return Ok(None);
+            }
+            states.push(ToldState { events: state.events, then: Some(event_id.clone()) });
+        }
+        Ok(Some(ToldStates::AfterMissing(states)))
+    }
+
+    /// Fetches an event that is missing, and stores it if it is a state event. Returns whether the other server has told it.
+    async fn fetch_named(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        event_id: &OwnedEventId,
+        deadline: Instant,
+    ) -> Result<bool, RoomError> {
+        if !self.known(room, &BTreeSet::from([event_id.clone()])).await?.is_empty() {
+            return Ok(true);
+        }
+        let Ok(Some(event)) = self.fetch_event(origin, event_id, deadline).await else { return Ok(false) };
+        let read = self.read_told(room, std::iter::once(event.get().as_bytes()));
+        let Some(auth_events) = auth_events_of(&read, event_id) else { return Ok(false) };
+        drop(read);
+        let known = self.known(room, &auth_events).await?;
+        let missing: Vec<_> = auth_events.into_iter().filter(|id| !known.contains(id.as_str())).collect();
+        if !missing.is_empty() {
+            self.fetch_auth_events(origin, room, event_id, &missing, deadline).await?;
+        }
+        self.store_told(room, vec![bytes_of(event)]).await?;
+        Ok(true)
+    }
+
+    async fn fetch_told(
+        &self,
+        origin: &OwnedServerName,
+        room: &RoomIdentity,
+        event_id: &EventId,
+        deadline: Instant,
+    ) -> Result<Option<FetchedState>, RoomError> {
         let told = match self.parts.requests.state_ids(origin, &room.room_id, event_id, deadline).await {
             Ok(told) => told,
             Err(error) => {
@@ -55,14 +124,14 @@ impl Receiving {
             tracing::debug!(%origin, %event_id, "the events of a state were not told");
             return Ok(None);
         }
-        // What the other server does not have of a state, or nobody could have sent, is left out, as if nobody had ever sent it.
         let state: BTreeSet<OwnedEventId> = told.state.into_iter().collect();
         let known = self.known(room, &state).await?;
-        let (state, lost): (Vec<_>, Vec<_>) = state.into_iter().partition(|event_id| known.contains(event_id.as_str()));
+        let (events, lost): (Vec<_>, Vec<_>) =
+            state.into_iter().partition(|event_id| known.contains(event_id.as_str()));
         if !lost.is_empty() {
             tracing::info!(%origin, %event_id, lost = lost.len(), "events of a state could not be had");
         }
-        Ok((!state.is_empty()).then_some(state))
+        Ok((!events.is_empty()).then_some(FetchedState { events, lost: lost.len() }))
     }
 
     /// Stores the auth events of an event.
@@ -75,7 +144,7 @@ impl Receiving {
         deadline: Instant,
     ) -> Result<(), RoomError> {
         match self.parts.requests.event_auth(origin, &room.room_id, event_id, deadline).await {
-            Ok(chain) => self.store_told(room, chain).await?,
+            Ok(chain) => self.store_told(room, chain.into_iter().map(bytes_of).collect()).await?,
             Err(error) => tracing::debug!(%error, %event_id, "the auth chain of an event was not told"),
         }
         let mut missing: BTreeSet<OwnedEventId> = missing.iter().cloned().collect();
@@ -93,8 +162,10 @@ impl Receiving {
         deadline: Instant,
     ) -> Result<bool, RoomError> {
         match self.parts.requests.state(origin, &room.room_id, event_id, deadline).await {
-            Ok(told) => {
-                self.store_told(room, told.state.into_iter().chain(told.auth_chain)).await?;
+            Ok(mut told) => {
+                // What permits others comes first.
+                told.auth_chain.append(&mut told.state);
+                self.store_told(room, told.auth_chain).await?;
                 Ok(true)
             }
             Err(error) => {
@@ -121,37 +192,8 @@ impl Receiving {
         let events: Vec<_> = missing.iter().map(|event_id| &**event_id).take(MAX_SINGLE).map(fetch).collect();
         let events: Vec<_> = futures::stream::iter(events).buffer_unordered(SINGLE_AT_ONCE).collect().await;
         let is_answered = events.iter().all(Result::is_ok) && missing.len() <= MAX_SINGLE;
-        self.store_told(room, events.into_iter().flatten().flatten()).await?;
+        self.store_told(room, events.into_iter().flatten().flatten().map(bytes_of).collect()).await?;
         Ok(is_answered)
-    }
-
-    /// Fetches an event that is missing, and stores it if it is a state event. Returns whether the other server has told it.
-    pub(super) async fn fetch_missing(
-        &self,
-        origin: &OwnedServerName,
-        room: &RoomIdentity,
-        event_id: &EventId,
-        deadline: Instant,
-    ) -> Result<bool, RoomError> {
-        let is_known = !self.known(room, &BTreeSet::from([event_id.to_owned()])).await?.is_empty();
-        if is_known {
-            return Ok(true);
-        }
-        let Ok(Some(event)) = self.fetch_event(origin, event_id, deadline).await else { return Ok(false) };
-        let read = self.read_told(room, std::iter::once(event.get().as_bytes()));
-        if read.first().is_none_or(|event| event.event().event_id() != event_id) {
-            return Ok(false);
-        }
-        let auth_events = read.first().map(|event| event.event().auth_events().to_vec()).unwrap_or_default();
-        drop(read);
-        let auth_events: BTreeSet<OwnedEventId> = auth_events.into_iter().collect();
-        let known = self.known(room, &auth_events).await?;
-        let missing: Vec<_> = auth_events.into_iter().filter(|id| !known.contains(id.as_str())).collect();
-        if !missing.is_empty() {
-            self.fetch_auth_events(origin, room, event_id, &missing, deadline).await?;
-        }
-        self.store_told(room, [event]).await?;
-        Ok(true)
     }
 
     /// An event; `None` if the other server does not have it. It is asked once more if it does not answer.
@@ -180,20 +222,24 @@ impl Receiving {
         }
     }
 
-    async fn store_told(
-        &self,
-        room: &RoomIdentity,
-        events: impl IntoIterator<Item = Box<RawValue>>,
-    ) -> Result<(), RoomError> {
-        let events: Vec<Bytes> = events.into_iter().map(|event| String::from(Box::<str>::from(event)).into()).collect();
-        if events.is_empty() {
-            return Ok(());
+    /// Stores events that others refer to, some at once, so that no more than these are in memory in every form.
+    async fn store_told(&self, room: &RoomIdentity, events: Vec<Bytes>) -> Result<(), RoomError> {
+        for _ in 0..MAX_ROUNDS {
+            let (mut stored, mut waits) = (0, false);
+            for events in events.chunks(STORED_AT_ONCE) {
+                let read = self.read_told(room, events.iter().map(|event| &**event));
+                let keys = self.keys_of(&read).await;
+                drop(read);
+                let report = self.parts.timeline.store_outliers(room, events, &keys).await?;
+                tracing::debug!(?report, room_id = %room.room_id, "events were stored that others refer to");
+                stored += report.stored;
+                waits |= !report.missing.is_empty();
+            }
+            // Auth events may be further behind in the list.
+            if stored == 0 || !waits || events.len() <= STORED_AT_ONCE {
+                break;
+            }
         }
-        let read = self.read_told(room, events.iter().map(|event| &**event));
-        let keys = self.keys_of(&read).await;
-        drop(read);
-        let report = self.parts.timeline.store_outliers(room, &events, &keys).await?;
-        tracing::debug!(?report, room_id = %room.room_id, "events were stored that others refer to");
         Ok(())
     }
 
@@ -217,7 +263,17 @@ impl Receiving {
     }
 }
 
+fn bytes_of(event: Box<RawValue>) -> Bytes {
+    String::from(Box::<str>::from(event)).into()
+}
+
 /// Whether a request that was refused so would be refused again.
 fn is_final(status: StatusCode) -> bool {
     status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS
+}
+
+/// The auth events of an event, if it is the first of those that were read.
+fn auth_events_of(read: &[ReceivedPdu], event_id: &EventId) -> Option<BTreeSet<OwnedEventId>> {
+    let event = read.first()?.event();
+    (event.event_id() == event_id).then(|| event.auth_events().iter().cloned().collect())
 }

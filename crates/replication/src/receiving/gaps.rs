@@ -6,7 +6,7 @@
 
 use federation::FetchedKeys;
 use room_engine::receipt::{ReceivedPdu, in_order};
-use rooms::{Reception, RoomError, RoomIdentity, ToldState};
+use rooms::{Reception, RoomError, RoomIdentity, ToldStates};
 use ruma::{EventId, OwnedEventId, OwnedServerName};
 use tokio::time::Instant;
 
@@ -34,9 +34,14 @@ impl Receiving {
         let mut last = self.receive_once(room, &event, keys).await?;
         let Reception::Missing(missing) = &last else { return Ok(last) };
         let event_id = event.event().event_id().to_owned();
+        let oldest = self.parts.database.entry_depth(room.room_sn).await?.unwrap_or(0);
+        if !missing.prev_events.is_empty() && event.event().depth() < oldest {
+            // It was sent before this server came. If somebody reads back that far, it is fetched with what is around it.
+            return Ok(last);
+        }
         let mut events = vec![event];
         if !missing.prev_events.is_empty() {
-            events.extend(self.between(origin, room, &event_id, deadline).await?);
+            events.extend(self.between(origin, room, &event_id, (oldest, deadline)).await?);
         }
         let mut states = 0;
         for event in sorted(events) {
@@ -67,8 +72,8 @@ impl Receiving {
         let keys = self.keys_of(std::slice::from_ref(&event)).await;
         let mut reception = self.receive_once(room, &event, &keys).await?;
         let Reception::Missing(missing) = &reception else { return Ok(reception) };
-        let told = self.states_at(origin, room, &missing.prev_events, states, deadline).await?;
-        if !told.is_empty() {
+        let told = self.state_before(origin, room, &event_id, &missing.prev_events, states, deadline).await?;
+        if told.is_some() {
             // The auth chains of the states may have brought what permits the event.
             reception = self.receive_once(room, &event, &keys).await?;
         }
@@ -79,44 +84,38 @@ impl Receiving {
             reception = self.receive_once(room, &event, &keys).await?;
         }
         let is_state_missing = matches!(&reception, Reception::Missing(missing) if missing.auth_events.is_empty());
-        if !is_state_missing {
-            return Ok(reception);
-        }
-        let state = match self.parts.timeline.state_before_told(room, event.event(), &told).await {
-            Ok(Some(state)) => state,
-            Ok(None) => return Ok(reception),
+        let Some(told) = told.filter(|_| is_state_missing) else { return Ok(reception) };
+        match self.parts.timeline.receive_with_state(room, event, &keys, &told).await {
             Err(RoomError::Invalid(reason)) => {
                 tracing::info!(%origin, %event_id, reason, "a server tells a state that cannot be one");
-                return Ok(reception);
+                Ok(reception)
             }
-            Err(error) => return Err(error),
-        };
-        self.parts.timeline.receive_with_state(room, event, &keys, &state).await
+            received => received,
+        }
     }
 
-    /// The states at events that are missing, as far as the other server tells them. `states` counts them.
-    async fn states_at(
+    /// What the other server tells of the state before an event: the states after those of its previous events that are missing, which more
+    /// servers know than the event, and else the state before the event. `states` counts them.
+    async fn state_before(
         &self,
         origin: &OwnedServerName,
         room: &RoomIdentity,
+        event_id: &EventId,
         missing: &[OwnedEventId],
         states: &mut usize,
         deadline: Instant,
-    ) -> Result<Vec<ToldState>, RoomError> {
-        let mut told = Vec::with_capacity(missing.len());
-        for event_id in missing {
-            if *states >= MAX_STATES {
-                break;
-            }
-            *states += 1;
-            // What it is decides what the state after it is.
-            if !self.fetch_missing(origin, room, event_id, deadline).await? {
-                break;
-            }
-            let Some(before) = self.fetch_state(origin, room, event_id, deadline).await? else { break };
-            told.push(ToldState { event_id: event_id.clone(), before });
+    ) -> Result<Option<ToldStates>, RoomError> {
+        if missing.is_empty() || *states >= MAX_STATES {
+            return Ok(None);
         }
-        Ok(told)
+        *states += missing.len();
+        if missing.len() <= MAX_STATES
+            && let Some(told) = self.fetch_states_after(origin, room, missing, (false, deadline)).await?
+        {
+            return Ok(Some(told));
+        }
+        let state = self.fetch_state(origin, room, event_id, deadline).await?;
+        Ok(state.map(ToldStates::before))
     }
 
     async fn receive_once(
@@ -135,7 +134,7 @@ impl Receiving {
         origin: &OwnedServerName,
         room: &RoomIdentity,
         event_id: &EventId,
-        deadline: Instant,
+        (oldest, deadline): (i64, Instant),
     ) -> Result<Vec<ReceivedPdu>, RoomError> {
         let head = self.parts.database.room_head(room.room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
         let ends: Vec<_> = head.extremities.iter().rev().take(MAX_EARLIEST).copied().collect();
@@ -146,11 +145,14 @@ impl Receiving {
             earliest: ends.iter().map(|end| &**end).collect(),
             latest: vec![event_id],
             limit: MAX_BETWEEN,
-            // What is before the beginning of the timeline here is its past, which is fetched for those who read it.
-            min_depth: self.parts.database.first_depth(room.room_sn).await?,
+            min_depth: oldest,
         };
         match self.parts.requests.get_missing_events(origin, &room.room_id, &query, deadline).await {
-            Ok(events) => Ok(self.read_told(room, events.iter().map(|event| event.get().as_bytes()))),
+            Ok(events) => {
+                let mut events = self.read_told(room, events.iter().map(|event| event.get().as_bytes()));
+                events.retain(|event| event.event().depth() >= oldest);
+                Ok(events)
+            }
             Err(error) => {
                 tracing::debug!(%error, %event_id, "the events before an event were not told");
                 Ok(Vec::new())

@@ -113,7 +113,11 @@ fn read(room: &RoomIdentity, pdus: &[Bytes]) -> Vec<ReceivedPdu> {
 /// What the other server is told; `None` if there is nothing wrong that it could do anything about.
 fn outcome_of(reception: Result<Reception, RoomError>) -> Option<String> {
     match reception {
-        Ok(Reception::Stored(Standing::Rejected, reason)) => Some(reason.unwrap_or_default()),
+        // That the rules of the room do not allow it here is nothing that went wrong with it.
+        Ok(Reception::Stored(Standing::Rejected, reason)) => {
+            tracing::info!(reason, "a received event was rejected");
+            None
+        }
         Ok(Reception::Stored(..) | Reception::Known(_)) => None,
         // Other servers do not expect to hear of it: what is missing may come with a later event.
         Ok(Reception::Missing(missing)) => {

@@ -1,18 +1,20 @@
 //! Sending the event by which a user joins a room, and reading the room's state, which may be large.
 
 use bytes::Bytes;
-use federation::{OpenAnswer, Outgoing, RequestError};
+use federation::{Outgoing, RequestError};
 use http::Method;
 use ruma::{EventId, OwnedServerName, RoomId, ServerName};
 use tokio::time::Instant;
 
-use super::splitter::{Part, Splitter};
+use super::splitter::{Part, Splitter, read_parts};
 use super::{RoomRequests, path, time_left};
 
 /// The longest answer.
 const MAX_ANSWER_BYTES: usize = 50 << 20;
 /// The most events in an answer.
 const MAX_EVENTS: usize = 400_000;
+/// Its long lists.
+const LISTS: &[&str] = &["state", "auth_chain"];
 /// The most servers in an answer.
 const MAX_SERVERS: usize = 50_000;
 
@@ -58,32 +60,23 @@ impl RoomRequests {
             timeout: time_left(deadline),
         };
         let open = self.client.open_answer(&outgoing).await?;
-        let reading = tokio::time::timeout_at(deadline, read(open));
-        reading.await.map_err(|_| RequestError::TooSlow { server: server.to_owned() })?
+        let mut answer = JoinAnswer::default();
+        let reading = read_parts(open, MAX_ANSWER_BYTES, LISTS, |part| answer.add(part));
+        let read = tokio::time::timeout_at(deadline, reading).await;
+        read.map_err(|_| RequestError::TooSlow { server: server.to_owned() })??;
+        Ok(answer)
     }
 }
 
-async fn read(mut open: OpenAnswer) -> Result<JoinAnswer, RequestError> {
-    let server = open.server().to_owned();
-    let bad = |reason: &str| RequestError::bad_answer(&server, reason);
-    let mut reader = JoinAnswerReader::default();
-    while let Some(piece) = open.piece().await? {
-        reader.push(&piece).map_err(bad)?;
-    }
-    reader.finish().map_err(bad)
-}
-
-/// Reads an answer to a join while it arrives.
+/// Reads an answer to a join piece by piece.
 pub struct JoinAnswerReader {
     answer: JoinAnswer,
     splitter: Splitter,
-    read_bytes: usize,
 }
 
 impl Default for JoinAnswerReader {
     fn default() -> Self {
-        let splitter = Splitter::of_lists(&["state", "auth_chain"]);
-        Self { answer: JoinAnswer::default(), splitter, read_bytes: 0 }
+        Self { answer: JoinAnswer::default(), splitter: Splitter::of_lists(LISTS) }
     }
 }
 
@@ -91,12 +84,8 @@ impl JoinAnswerReader {
     /// Reads a piece.
     ///
     /// # Errors
-    /// A sentence if it is not an answer, or larger than one may be.
+    /// A sentence if it is not an answer, or one of too many parts.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), &'static str> {
-        self.read_bytes = self.read_bytes.saturating_add(piece.len());
-        if self.read_bytes > MAX_ANSWER_BYTES {
-            return Err("it is too long");
-        }
         let answer = &mut self.answer;
         self.splitter.push(piece, &mut |part| answer.add(part))
     }

@@ -1,10 +1,33 @@
 //! Reading a JSON object while it arrives: the elements of its long lists come one by one, so that no list is in memory as a text.
 
+use federation::{OpenAnswer, RequestError};
+
 /// The longest element or value. An event has 64 KiB at most, and what others add to it and the escapes of JSON may make it longer; the
 /// list of a room's servers is longer than that.
 const MAX_PART_BYTES: usize = 1 << 20;
 /// The longest key of the object.
 const MAX_KEY_BYTES: usize = 256;
+
+/// Reads an answer that is an object, and tells its parts: of `lists` the elements.
+pub(super) async fn read_parts(
+    mut open: OpenAnswer,
+    max_bytes: usize,
+    lists: &'static [&'static str],
+    mut tell: impl FnMut(Part<'_>) -> Result<(), &'static str>,
+) -> Result<(), RequestError> {
+    let server = open.server().to_owned();
+    let bad = |reason: &str| RequestError::bad_answer(&server, reason);
+    let mut splitter = Splitter::of_lists(lists);
+    let mut read_bytes = 0_usize;
+    while let Some(piece) = open.piece().await? {
+        read_bytes = read_bytes.saturating_add(piece.len());
+        if read_bytes > max_bytes {
+            return Err(bad("it is too long"));
+        }
+        splitter.push(&piece, &mut tell).map_err(bad)?;
+    }
+    splitter.end().map_err(bad)
+}
 
 /// A part of the object, as it was written.
 pub(super) enum Part<'a> {

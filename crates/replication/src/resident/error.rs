@@ -9,6 +9,9 @@ pub enum ResidentError {
     /// This server is not in the room.
     #[error("This server is not in the room, or it does not exist.")]
     NotInRoom,
+    /// This server does not know all members of the room, and so not who may get into it.
+    #[error("This server has joined the room a short while ago and does not know all of its members yet.")]
+    StillPartial,
     /// The access control list of the room keeps the other server out.
     #[error("The room does not let your server take part.")]
     ServerRefused,

@@ -64,6 +64,16 @@ struct KnownRoom<'a> {
     room_sn: RoomSn,
     room_id: &'a RoomId,
     version: RoomVersion,
+    /// Whether only a part of its state is known.
+    is_partial: bool,
+}
+
+impl KnownRoom<'_> {
+    /// Nobody is let in by a part of the state; leaving is always possible.
+    fn check_is_whole_for(&self, handshake: Handshake) -> Result<(), ResidentError> {
+        let needs_all = handshake != Handshake::Leave;
+        if needs_all && self.is_partial { Err(ResidentError::StillPartial) } else { Ok(()) }
+    }
 }
 
 impl Resident {
@@ -91,6 +101,7 @@ impl Resident {
             return Err(ResidentError::OtherServersUser);
         }
         let room = self.room(origin, room_id).await?;
+        room.check_is_whole_for(handshake)?;
         let is_known = |versions: &[String]| versions.iter().any(|version| version == room.version.as_str());
         if versions.is_some_and(|versions| !is_known(versions)) {
             return Err(ResidentError::IncompatibleVersion(room.version));
@@ -166,7 +177,8 @@ impl Resident {
         }
         let head = database.room_head(room_sn).await?.ok_or(ResidentError::NotInRoom)?;
         let version = head.room_version.parse().map_err(RoomError::from)?;
-        Ok(KnownRoom { room_sn, room_id, version })
+        let is_partial = head.state_whole_since.is_none();
+        Ok(KnownRoom { room_sn, room_id, version, is_partial })
     }
 
     /// Checks that the event is what its request says, and takes it in.
@@ -178,6 +190,7 @@ impl Resident {
         event_id: &EventId,
         event: &RawValue,
     ) -> Result<Pdu, ResidentError> {
+        room.check_is_whole_for(handshake)?;
         let received = ReceivedPdu::parse(room.version, Some(room.room_id), event.get().as_bytes())?;
         check(&received, origin, handshake.membership(), event_id)?;
         if handshake == Handshake::Join {

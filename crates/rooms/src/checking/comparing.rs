@@ -12,14 +12,14 @@ use super::super::resolving::{Resolver, RoomIdentity};
 use super::deriving::Derived;
 use super::{Finding, RoomReport};
 
-/// Compares the current state of a room, and returns the repair if anything differs.
+/// Compares the current state of a room, and returns the repair of what differs.
 pub(super) async fn compare(
     database: &Database,
     interned: &Interned,
     room: &RoomIdentity,
     derived: &Derived,
     report: &mut RoomReport,
-) -> Result<Option<RoomRepair>, RoomError> {
+) -> Result<RoomRepair, RoomError> {
     let database = database.overlaid(derived.chunks.clone());
     let stored = Stored { database: &database, interned, room };
     let head = database.room_head(room.room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
@@ -31,10 +31,7 @@ pub(super) async fn compare(
     let count = |which| i64::try_from(members.values().filter(|(it, _)| *it == which).count()).unwrap_or(i64::MAX);
     let (joined_count, invited_count) = (count(Membership::Join), count(Membership::Invite));
     check_head(&head, derived, joined_count, invited_count, report);
-    if !report.is_damaged() {
-        return Ok(None);
-    }
-    Ok(Some(RoomRepair {
+    Ok(RoomRepair {
         room_sn: room.room_sn,
         expected_version: derived.head_version,
         states: derived.states.clone(),
@@ -47,7 +44,8 @@ pub(super) async fn compare(
         depth: derived.depth,
         joined_count,
         invited_count,
-    }))
+        is_completion: false,
+    })
 }
 
 fn check_head(head: &RoomHead, derived: &Derived, joined_count: i64, invited_count: i64, report: &mut RoomReport) {
@@ -112,12 +110,16 @@ impl Stored<'_> {
             }
             let key = resolver.key(place).await?;
             let membership = self.membership_at(&key.event_type, &key.state_key, members).await?;
-            report.add(Finding::WrongCurrentState {
-                event_type: key.event_type,
-                state_key: key.state_key,
-                stored: self.event_id(is).await?,
-                expected: self.event_id(should).await?,
-            });
+            if report.lists_more() {
+                report.add(Finding::WrongCurrentState {
+                    event_type: key.event_type,
+                    state_key: key.state_key,
+                    stored: self.event_id(is).await?,
+                    expected: self.event_id(should).await?,
+                });
+            } else {
+                report.more += 1;
+            }
             let event = should.map(EventNumber::known);
             effects.push(StateEffect { place, event, replaces: is, membership, membership_before: None });
         }

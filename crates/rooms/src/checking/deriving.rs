@@ -6,7 +6,7 @@ use std::sync::Arc;
 use homeserver_core::{EventSn, TimelineOrder};
 use parking_lot::RwLock;
 use quick_cache::unsync::Cache;
-use room_engine::auth::{self, AuthState, auth_types_for_event};
+use room_engine::auth::{self, AuthEvent, AuthState, StateLookup as _, auth_types_for_event};
 use room_engine::auth_chain::IndexedEvent;
 use room_engine::resolution::StatePlace;
 use room_engine::state_map::{Chunk, MemoryChunks, Place, StateMap};
@@ -15,7 +15,7 @@ use ruma::OwnedEventId;
 use storage::{Database, GraphEvent, Interned, RepairedState, Standing};
 
 use super::super::RoomError;
-use super::super::receiving::is_placeless;
+use super::super::receiving::{is_dummy, is_placeless};
 use super::super::resolving::{Resolver, RoomIdentity};
 use super::{Finding, RoomCheck, RoomReport};
 
@@ -43,6 +43,17 @@ pub(super) struct Derived {
     pub(super) chunks: Arc<RwLock<MemoryChunks>>,
 }
 
+/// By what events are judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Judging {
+    /// They stay what they are: the state is known in part, and who may do what by it is not certain.
+    AsStored,
+    /// By the rules. What was rejected stays so.
+    Rules,
+    /// By the rules, what was rejected as well.
+    Again,
+}
+
 /// An event whose state was derived.
 #[derive(Clone, Copy)]
 struct Node {
@@ -55,6 +66,7 @@ pub(super) struct Derivation<'a> {
     database: Database,
     interned: &'a Interned,
     room: &'a RoomIdentity,
+    judging: Judging,
     nodes: HashMap<Box<str>, Node>,
     /// Events that an accepted event follows.
     followed: HashSet<EventSn>,
@@ -71,6 +83,7 @@ impl<'a> Derivation<'a> {
         database: &Database,
         interned: &'a Interned,
         room: &'a RoomIdentity,
+        judging: Judging,
     ) -> Result<Self, RoomError> {
         let head = database.room_head(room.room_sn).await?.ok_or(RoomError::NoSuchRoom)?;
         let chunks = Arc::new(RwLock::new(MemoryChunks::default()));
@@ -87,7 +100,7 @@ impl<'a> Derivation<'a> {
         let database = database.overlaid(chunks);
         let (nodes, followed, behind) = (HashMap::new(), HashSet::new(), HashMap::new());
         let (parsed, new_chunks) = (Cache::new(REMEMBERED_EVENTS), Vec::new());
-        Ok(Self { database, interned, room, nodes, followed, behind, parsed, new_chunks, derived })
+        Ok(Self { database, interned, room, judging, nodes, followed, behind, parsed, new_chunks, derived })
     }
 
     pub(super) async fn run(mut self, report: &mut RoomReport) -> Result<Derived, RoomError> {
@@ -142,7 +155,10 @@ impl<'a> Derivation<'a> {
         // An event that followed nothing was rejected, and its empty state is no branch of the room.
         let states = before.iter().map(|node| node.state).filter(|state| *state != StateMap::EMPTY);
         let states: Vec<StateMap> = states.collect();
-        let resolved = self.resolver().resolve(&states).await?;
+        let mut resolved = self.resolver().resolve(&states).await?;
+        if self.judging == Judging::AsStored && event.standing.is_followed() {
+            resolved = self.resolver().with_sender(&pdu, resolved).await?;
+        }
         self.new_chunks.clear();
         let mut state = self.apply(resolved.base, &resolved.changes).await?;
         let standing = self.standing(event, &pdu, state, report).await?;
@@ -210,19 +226,59 @@ impl<'a> Derivation<'a> {
         report: &mut RoomReport,
     ) -> Result<Standing, RoomError> {
         // The rules judged a redacted event as it was before.
-        if event.standing == Standing::Rejected || !pdu.has_valid_content_hash() {
+        if self.judging == Judging::AsStored || !pdu.has_valid_content_hash() {
+            return Ok(event.standing);
+        }
+        let was_rejected = event.standing == Standing::Rejected;
+        if was_rejected && self.judging != Judging::Again {
             return Ok(event.standing);
         }
         let state = self.auth_state(pdu, before).await?;
+        if was_rejected && !self.is_permitted(pdu, &state).await? {
+            return Ok(event.standing);
+        }
+        let event_id = event.stored.event_id.clone();
         match auth::check(pdu, &state) {
+            Ok(()) if was_rejected => {
+                let standing = if is_dummy(pdu) { Standing::Hidden } else { Standing::Accepted };
+                report.add(Finding::Allowed { event_id });
+                self.derived.standings.push((event.stored.sn, standing));
+                Ok(standing)
+            }
             Ok(()) => Ok(event.standing),
+            Err(_) if was_rejected => Ok(event.standing),
             Err(error) => {
-                let event_id = event.stored.event_id.clone();
                 report.add(Finding::NotAllowed { event_id, reason: error.to_string() });
                 self.derived.standings.push((event.stored.sn, Standing::Rejected));
                 Ok(Standing::Rejected)
             }
         }
+    }
+
+    /// Whether what an event names as permitting it does so. `state` has the create event.
+    async fn is_permitted(&self, pdu: &Pdu, state: &AuthState) -> Result<bool, RoomError> {
+        // Whether it has the signature of who vouches for the join is not known any more.
+        if pdu.member().is_ok_and(|content| !matches!(content.join_authorised_via_users_server, Ok(None))) {
+            return Ok(false);
+        }
+        let names: Vec<String> = pdu.auth_events().iter().map(ToString::to_string).collect();
+        let found = self.database.graph_events_by_id(self.room.room_sn, &names).await?;
+        let mut parsed = Vec::with_capacity(found.len());
+        for event in &found {
+            let derived = self.nodes.get(&*event.stored.event_id).map(|node| node.standing);
+            let rejected = derived.unwrap_or(event.standing) == Standing::Rejected;
+            parsed.push((self.room.parse(event)?, rejected));
+        }
+        let names_create = pdu.version().room_id_is_create_hash();
+        let create = state.get("m.room.create", "").filter(|_| names_create).map(accepted);
+        let named: Vec<AuthEvent<'_>> =
+            parsed.iter().map(|(event, rejected)| AuthEvent { event, rejected: *rejected }).collect();
+        if named.len() < names.len() || auth::check_auth_events(pdu, &named, create).is_err() {
+            return Ok(false);
+        }
+        let create = state.get("m.room.create", "").filter(|_| names_create);
+        let by_auth_events: AuthState = parsed.iter().map(|(event, _)| event).chain(create).cloned().collect();
+        Ok(auth::check(pdu, &by_auth_events).is_ok())
     }
 
     async fn auth_state(&mut self, pdu: &Pdu, state: StateMap) -> Result<AuthState, RoomError> {
@@ -310,6 +366,10 @@ impl RoomCheck {
             }
         }
     }
+}
+
+fn accepted(event: &Pdu) -> AuthEvent<'_> {
+    AuthEvent { event, rejected: false }
 }
 
 /// A state event, and its auth events as it names them and as they are stored.

@@ -31,6 +31,11 @@ pub enum Finding {
         /// The rule.
         reason: String,
     },
+    /// The rules of the room allow an event that counts as not allowed.
+    Allowed {
+        /// The event.
+        event_id: Box<str>,
+    },
     /// The stored state after an event is wrong or missing.
     WrongState {
         /// The event.
@@ -82,6 +87,7 @@ impl fmt::Display for Finding {
                 write!(f, "{event_id} follows {count} events that are not here")
             }
             Self::NotAllowed { event_id, reason } => write!(f, "{event_id} is not allowed: {reason}"),
+            Self::Allowed { event_id } => write!(f, "{event_id} is allowed"),
             Self::WrongState { event_id, is_stored: true } => write!(f, "the stored state after {event_id} is wrong"),
             Self::WrongState { event_id, is_stored: false } => write!(f, "the state after {event_id} is not stored"),
             Self::WrongAuthChain { event_id } => write!(f, "{event_id} is not in its auth chain as it should be"),
@@ -118,8 +124,13 @@ impl RoomReport {
         Self { room_id, events: 0, findings: Vec::new(), more: 0, is_repaired: false }
     }
 
+    /// Whether one more finding is listed, and not only counted.
+    pub(super) fn lists_more(&self) -> bool {
+        self.findings.len() < MAX_LISTED
+    }
+
     pub(super) fn add(&mut self, finding: Finding) {
-        if self.findings.len() < MAX_LISTED {
+        if self.lists_more() {
             self.findings.push(finding);
         } else {
             self.more += 1;

@@ -16,7 +16,7 @@ use super::event_context::EventContext;
 const MAX_EXTREMITIES: usize = 20;
 
 /// A place of the current state, the event there before, and the event there now.
-type Change = (Place, Option<EventSn>, Option<EventSn>);
+pub(super) type Change = (Place, Option<EventSn>, Option<EventSn>);
 
 /// What a received event changes in its room.
 pub(super) struct RoomEffect {
@@ -153,7 +153,7 @@ impl Resolver<'_> {
     }
 
     /// The places where a state differs from the current one.
-    async fn differences(&self, current: StateMap, after: &StateBefore) -> Result<Vec<Change>, RoomError> {
+    pub(super) async fn differences(&self, current: StateMap, after: &StateBefore) -> Result<Vec<Change>, RoomError> {
         let base = after.base;
         let differences = self.database.with_chunks(|chunks| current.diff(base, chunks)).await?;
         let mut is: BTreeMap<Place, Option<EventSn>> = differences.iter().map(|it| (it.place, it.after)).collect();

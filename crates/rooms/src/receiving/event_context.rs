@@ -77,6 +77,12 @@ impl Lookup {
         if let Some(known) = known.filter(|known| is_create || !is_placeless(known)) {
             return Ok(Self::Known(known.standing));
         }
+        // The room's own create event has come with its state, and needs no place.
+        if let Some(known) = known.filter(|known| known.standing == Standing::Outlier)
+            && pdu.event_type() == "m.room.create"
+        {
+            return Ok(Self::Known(known.standing));
+        }
         if known.is_none()
             && pdu.version().event_id_in_pdu()
             && database.is_event_id_taken(pdu.event_id().as_str()).await?
@@ -138,6 +144,17 @@ impl Missing {
 }
 
 impl EventContext {
+    /// The states after those of its `prev_events` that are here.
+    pub(super) fn states_before(&self, room: &RoomIdentity) -> Result<Vec<StateMap>, RoomError> {
+        let mut states: Vec<StateMap> = self.prev_events.iter().filter_map(|event| event.state).collect();
+        if states.len() < self.prev_events.len() {
+            return Err(room.corrupt("the state after one of its events is not known"));
+        }
+        // An event that followed nothing was rejected, and its empty state would conflict with everything.
+        states.retain(|state| *state != StateMap::EMPTY);
+        Ok(states)
+    }
+
     /// The auth events of an event, in its order.
     pub(super) fn auth_events_of(&self, pdu: &Pdu) -> Vec<&GraphEvent> {
         pdu.auth_events().iter().filter_map(|id| self.auth_events.get(id)).collect()

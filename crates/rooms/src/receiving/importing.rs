@@ -12,7 +12,7 @@ use room_engine::{Pdu, RoomVersion};
 use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName};
 
 use super::outliers::{Evidence, JudgedBatch};
-use super::{OutlierReport, Reception};
+use super::{OutlierReport, Reception, ToldStates};
 use crate::resolving::RoomIdentity;
 use crate::{RoomError, Timeline};
 
@@ -71,7 +71,8 @@ impl Timeline {
     /// event is received like any other, with the state that was told.
     ///
     /// # Errors
-    /// [`RoomError::Invalid`] if what was told is no room that the user is in, and [`RoomError`] if it cannot be stored.
+    /// [`RoomError::Invalid`] if what was told is no room, [`RoomError::Forbidden`] if its rules do not let the user in, and [`RoomError`]
+    /// if it cannot be stored.
     #[tracing::instrument(level = "debug", skip_all, fields(room_id = %import.room_id, events = import.state.len()))]
     pub async fn import_room<K: KeyLookup + Sync + ?Sized>(
         &self,
@@ -90,9 +91,9 @@ impl Timeline {
         if self.database().local_members(room_sn).await?.is_empty() {
             self.enter(&room, &checked).await?;
         } else {
-            let state: Vec<OwnedEventId> = checked.state.values().cloned().collect();
+            let told = ToldStates::before(checked.state.values().cloned().collect());
             // A part of a state says less than what is known here.
-            let told = (!checked.is_partial).then_some(&*state);
+            let told = Some(&told).filter(|_| !checked.is_partial);
             match self.receive_in_turn(&room, checked.verified_member, told).await? {
                 Reception::Stored(standing, _) | Reception::Known(standing) if standing.is_followed() => {}
                 reception => {
@@ -134,7 +135,8 @@ impl Timeline {
             event.as_ref().map_or(true, |event| event.event().event_id() != member.event_id())
         };
         let events = state.into_iter().chain(chain).filter(is_other).collect();
-        let batch = self.judge_batch(room, events, Some(&create)).await?;
+        let mut batch = self.judge_batch(room, events, Some(&create)).await?;
+        self.add_known(room, &mut batch, verified_member.needed_events()).await?;
         let is_of_state = |id: &OwnedEventId| batch.evidence.get(id).is_some_and(|event| !event.is_rejected);
         let state = told.into_iter().filter(|(_, id)| is_of_state(id)).collect();
         let servers = import.servers_in_room.clone();
@@ -179,9 +181,9 @@ fn create_of<'a>(told: &ToldPlaces, mut events: impl Iterator<Item = &'a Pdu>) -
 }
 
 /// The told state, as the rules look at it.
-struct ToldState<'a>(HashMap<(&'a str, &'a str), &'a Pdu>);
+struct ImportedState<'a>(HashMap<(&'a str, &'a str), &'a Pdu>);
 
-impl StateLookup for ToldState<'_> {
+impl StateLookup for ImportedState<'_> {
     fn get(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
         self.0.get(&(event_type, state_key)).copied()
     }
@@ -198,7 +200,16 @@ impl CheckedImport {
         if let Some(missing) = verified.needed_events().iter().find(|id| !self.batch.evidence.contains_key(*id)) {
             return Err(invalid(format_args!("{missing}, which permits the user to join, is missing")));
         }
-        let state = ToldState(self.evidence_at().map(|(kind, key, event)| ((kind, key), &event.pdu)).collect());
+        let mut state: HashMap<(&str, &str), &Pdu> =
+            self.evidence_at().map(|(kind, key, event)| ((kind, key), &event.pdu)).collect();
+        if self.is_partial {
+            // Of members who were left out, the member event says who matters.
+            let named = self.batch.auth_events_of(&self.member).filter(|event| !event.is_rejected);
+            for pdu in named.map(|event| &event.pdu).filter(|pdu| pdu.event_type() == "m.room.member") {
+                state.entry(("m.room.member", pdu.state_key().unwrap_or_default())).or_insert(pdu);
+            }
+        }
+        let state = ImportedState(state);
         let permitted = verified.check_auth_events(|event_id| {
             let Evidence { pdu, is_rejected, .. } = self.batch.evidence.get(event_id)?;
             Some(AuthEvent { event: pdu, rejected: *is_rejected })
@@ -208,7 +219,9 @@ impl CheckedImport {
             Err(judged) => judged,
         };
         match judged.verdict {
-            Verdict::Rejected(reason) => Err(invalid(reason)),
+            Verdict::Rejected(reason) => {
+                Err(RoomError::Forbidden(format!("The room does not let the user in: {reason}")))
+            }
             Verdict::Accepted | Verdict::SoftFailed(_) => Ok(()),
         }
     }

@@ -15,21 +15,22 @@ mod importing;
 mod many;
 mod outliers;
 mod told_state;
+mod unknown_senders;
 mod verifying;
 
 use room_engine::auth::{AuthEvent, AuthState};
 use room_engine::receipt::{Dropped, JudgedPdu, KeyLookup, Rejected, Verdict, VerifiedPdu};
-use room_engine::state_map::StateMap;
 use ruma::{OwnedEventId, RoomId};
 use storage::{KnownState, Standing, StateBefore, StorageError};
 
 pub use self::backfilling::{Backfill, BackfillNeeds};
+pub use self::completing::PartialEntry;
 pub(super) use self::dummy_event::is_dummy;
 pub(super) use self::event_context::is_placeless;
 use self::event_context::{EventContext, Lookup};
 pub use self::importing::{Imported, RoomImport};
 pub use self::outliers::OutlierReport;
-pub use self::told_state::ToldState;
+pub use self::told_state::{ToldState, ToldStates};
 use super::resolving::{Resolver, RoomIdentity};
 use super::timeline::ATTEMPTS;
 use super::{RoomError, Timeline};
@@ -88,12 +89,12 @@ impl Timeline {
         Ok(RoomIdentity { room_sn, room_id: room_id.to_owned(), version: head.room_version.parse()? })
     }
 
-    /// Receives an event whose signatures were checked. `told`: the state before it, if that does not follow from its `prev_events`.
+    /// Receives an event whose signatures were checked. `told`: of the state before it, if that does not follow from its `prev_events`.
     async fn receive_in_turn(
         &self,
         room: &RoomIdentity,
         verified: VerifiedPdu,
-        told: Option<&[OwnedEventId]>,
+        told: Option<&ToldStates>,
     ) -> Result<Reception, RoomError> {
         for _ in 0..ATTEMPTS {
             match self.receive_verified(room, verified.clone(), told).await {
@@ -120,7 +121,7 @@ impl Timeline {
         &self,
         room: &RoomIdentity,
         verified: VerifiedPdu,
-        told: Option<&[OwnedEventId]>,
+        told: Option<&ToldStates>,
     ) -> Result<(Reception, usize), RoomError> {
         let open = self.open_settled(room.room_sn).await?;
         let database = self.database();
@@ -134,7 +135,9 @@ impl Timeline {
         };
         let before = match told {
             // Where nothing is missing, the state is not a matter of what others tell.
-            Some(told) if context.follows_gap => resolver.told_state(context.current, told).await?,
+            Some(told) if context.follows_gap => {
+                resolver.told_states(context.current, told, context.states_before(room)?).await?
+            }
             _ => resolver.state_before(&context).await?,
         };
         let is_partial = matches!(self.states().of(room.room_sn), KnownState::Partial(_));
@@ -144,6 +147,10 @@ impl Timeline {
             Verdict::Accepted => (Standing::Accepted, None),
             Verdict::SoftFailed(reason) => (Standing::SoftFailed, Some(reason.to_string())),
             Verdict::Rejected(reason) => (Standing::Rejected, Some(reason.to_string())),
+        };
+        let before = match is_partial && standing.is_followed() {
+            true => resolver.with_sender(&judged.event, before).await?,
+            false => before,
         };
         let append = self.append_of(&resolver, &context, &judged.event, standing, before).await?;
         let extremities = append.extremities.as_ref().filter(|_| standing.is_followed()).map_or(0, Vec::len);
@@ -155,13 +162,7 @@ impl Timeline {
 impl Resolver<'_> {
     /// The state before an event, resolved from the states after the events that it follows.
     async fn state_before(&self, context: &EventContext) -> Result<StateBefore, RoomError> {
-        let mut states: Vec<StateMap> = context.prev_events.iter().filter_map(|event| event.state).collect();
-        if states.len() < context.prev_events.len() {
-            return Err(self.room.corrupt("the state after one of its events is not known"));
-        }
-        // An event that followed nothing was rejected, and its empty state would conflict with everything.
-        states.retain(|state| *state != StateMap::EMPTY);
-        self.resolve(&states).await
+        self.resolve(&context.states_before(self.room)?).await
     }
 }
 

@@ -127,6 +127,23 @@ impl Timeline {
         Ok(())
     }
 
+    /// Finds what is stored of further events that are needed, such as those that permit an event which is not one of the batch.
+    pub(super) async fn add_known(
+        &self,
+        room: &RoomIdentity,
+        batch: &mut JudgedBatch,
+        needed: Vec<OwnedEventId>,
+    ) -> Result<(), RoomError> {
+        let names = needed.into_iter().filter(|id| !batch.evidence.contains_key(id)).map(String::from);
+        let names: Vec<String> = names.collect();
+        for event in self.database().graph_events_by_id(room.room_sn, &names).await? {
+            let (pdu, is_rejected) = (room.parse(&event)?, event.standing == Standing::Rejected);
+            let evidence = Evidence { number: EventNumber::known(event.stored.sn), is_rejected, pdu };
+            batch.evidence.insert(evidence.pdu.event_id().to_owned(), evidence);
+        }
+        Ok(())
+    }
+
     /// Stores the new events of a batch, which gives them their numbers.
     pub(super) async fn store_batch(&self, room: &RoomIdentity, batch: &JudgedBatch) -> Result<(), RoomError> {
         for ids in batch.new.chunks(STORED_AT_ONCE) {

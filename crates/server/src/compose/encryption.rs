@@ -16,7 +16,13 @@ pub(super) fn components(
     let Foundation { database, interned, heavy_work, rate_limits, .. } = foundation;
     let limit = &heavy_work.remote_queries;
     let shares = Shares::new(LimitedAction::RemoteQueries, rate_limits.clone(), limit.clone());
-    let device_lists = DeviceLists::new(database.clone(), interned.clone(), log.tail.clone(), log.user_rooms.clone());
+    let device_lists = DeviceLists::new(
+        database.clone(),
+        interned.clone(),
+        log.tail.clone(),
+        log.user_rooms.clone(),
+        log.states.clone(),
+    );
     EncryptionComponents {
         to_device: log.to_device.clone(),
         keys: log.keys.clone(),

@@ -15,5 +15,6 @@ mod inviting;
 mod joining;
 mod knocking;
 mod leaving;
+mod partial;
 mod restricted;
 mod world;

@@ -214,8 +214,13 @@ pub(crate) async fn add_servers(
     tx: &mut Tx,
     effects: impl Iterator<Item = (RoomSn, &Effect)>,
 ) -> Result<(), StorageError> {
-    let is_join = |effect: &Effect| !effect.stays_joined && matches!(effect.membership, Some((_, Membership::Join)));
-    let joined = effects.filter(|(_, effect)| is_join(effect));
+    let is_joined = |effect: &Effect| match effect.membership {
+        Some((_, Membership::Join)) => !effect.stays_joined,
+        // Who leaves without having been known was in the room all the same.
+        Some((_, Membership::Leave)) => effect.replaces.is_none(),
+        _ => false,
+    };
+    let joined = effects.filter(|(_, effect)| is_joined(effect));
     let rows: Vec<Vec<Value<'_>>> =
         joined.filter_map(|(room_sn, effect)| Some(vec![room_sn.into(), effect.membership?.0.into()])).collect();
     if rows.is_empty() {

@@ -110,10 +110,9 @@ impl Tx {
         Ok(())
     }
 
-    /// A device has another name, which those see who encrypt for it.
+    /// A device has another name, which all see who know of it.
     pub(crate) async fn note_renamed_device(&mut self, user_sn: UserSn, device_id: &str) -> Result<(), StorageError> {
-        let sql = "SELECT 1 FROM device_keys k JOIN devices d ON d.device_sn = k.device_sn \
-                   WHERE d.user_sn = $1 AND d.device_id = $2";
+        let sql = "SELECT 1 FROM devices WHERE user_sn = $1 AND device_id = $2";
         if self.query_optional(sql, params![user_sn, device_id], |_| Ok(())).await?.is_some() {
             self.note_device_list_change(user_sn).await?;
         }

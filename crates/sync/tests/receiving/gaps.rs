@@ -8,8 +8,7 @@ use homeserver_core::TimelineOrder;
 use room_engine::RoomVersion;
 use room_engine::receipt::ReceivedPdu;
 use rooms::reading::{Direction, MessagesRequest};
-use rooms::{Backfill, Reception};
-use ruma::OwnedEventId;
+use rooms::{Backfill, Reception, ToldStates};
 use serde_json::{Value, json};
 use storage::{Gap, Standing};
 use testing::on_both_databases;
@@ -48,7 +47,7 @@ impl Shared {
 
     /// The server takes in an event without those before it.
     async fn arrives(&self, event: &Event, before: &Event) {
-        let told: Vec<OwnedEventId> = before.after.values().map(|pdu| pdu.event_id().to_owned()).collect();
+        let told = ToldStates::before(before.after.values().map(|pdu| pdu.event_id().to_owned()).collect());
         let (timeline, keys) = (&self.room.server.timeline, &*self.room.server.keys);
         let room = timeline.identity_of(&self.room.id).await.unwrap();
         let event = ReceivedPdu::parse(room.version, Some(&room.room_id), &event.json()).unwrap();

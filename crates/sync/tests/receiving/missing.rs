@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use room_engine::RoomVersion;
 use room_engine::receipt::ReceivedPdu;
-use rooms::Reception;
+use rooms::{Reception, ToldStates};
 use ruma::OwnedEventId;
 use serde_json::json;
 use storage::{LogEntry, Standing};
@@ -34,7 +34,8 @@ impl Room {
     async fn receive_with_state(&self, event: &Event, state: &[OwnedEventId]) -> Reception {
         let timeline = &self.server.timeline;
         let identity = timeline.identity_of(&self.id).await.unwrap();
-        let reception = timeline.receive_with_state(&identity, self.read(event), &*self.server.keys, state).await;
+        let told = ToldStates::before(state.to_vec());
+        let reception = timeline.receive_with_state(&identity, self.read(event), &*self.server.keys, &told).await;
         self.assert_consistent().await;
         reception.unwrap()
     }
@@ -87,7 +88,8 @@ on_both_databases! {
         without_create.retain(|id| id != bob.after[&("m.room.create".to_owned(), String::new())].event_id());
         for state in [without_create, vec![lost.id().to_owned()], Vec::new()] {
             let read = room.read(&said);
-            let outcome = server.timeline.receive_with_state(&identity, read, &*server.keys, &state).await;
+            let told = ToldStates::before(state);
+            let outcome = server.timeline.receive_with_state(&identity, read, &*server.keys, &told).await;
             assert!(outcome.is_err(), "{outcome:?}");
         }
         assert!(matches!(room.receive_with_state(&said, &before(&bob)).await, Reception::Stored(Standing::Accepted, _)));

@@ -38,8 +38,8 @@ pub(crate) async fn resolve(
         let RemoteAlias { room_id, servers } = remote.alias(asked_by.asker(), &alias).await?;
         return Ok(Json(Resolved { room_id, servers: servers.into_iter().map(Into::into).collect() }));
     }
-    let (room_id, server) = aliases.resolve(&alias).await?;
-    Ok(Json(Resolved { room_id, servers: vec![server.to_owned()] }))
+    let (room_id, servers) = aliases.resolve(&alias).await?;
+    Ok(Json(Resolved { room_id, servers }))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directoryroomroomalias>

@@ -10,7 +10,7 @@ impl From<ResidentError> for FederationError {
     fn from(error: ResidentError) -> Self {
         let sentence = error.to_string();
         Self(match error {
-            ResidentError::NotInRoom => ApiError::not_found(sentence),
+            ResidentError::NotInRoom | ResidentError::StillPartial => ApiError::not_found(sentence),
             ResidentError::ServerRefused | ResidentError::OtherServersUser | ResidentError::Refused(_) => {
                 ApiError::forbidden(sentence)
             }

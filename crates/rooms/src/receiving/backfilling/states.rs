@@ -13,6 +13,7 @@ use ruma::OwnedEventId;
 use storage::{Standing, StateBefore};
 
 use super::super::dummy_event::is_dummy;
+use super::super::told_state::ToldState;
 use super::graph::BackwardGraph;
 use crate::resolving::{Resolver, RoomIdentity};
 use crate::{RoomError, Timeline};
@@ -49,7 +50,10 @@ impl Timeline {
             let known: Vec<StateMap> = known.collect();
             let is_whole = pdu.prev_events().iter().all(|id| states.contains_key(id) || graph.has_place(id));
             let before = match told.get(pdu.event_id()).filter(|_| graph.follows_gap(pdu)) {
-                Some(told) => resolver.told_state(current, told).await?,
+                Some(told) => {
+                    let told = ToldState { events: told.clone(), then: None };
+                    resolver.told_state(current, &told).await?
+                }
                 // By a part of the state it would be judged wrongly for ever.
                 None if !is_whole => continue,
                 None if !known.is_empty() => resolver.resolve(&known).await?,
@@ -80,7 +84,7 @@ impl Timeline {
 }
 
 /// A state with changes. The chunks that are new are added to `overlay`, where the resolver finds them, and to `chunks`.
-pub(in crate::receiving) async fn apply(
+async fn apply(
     resolver: &Resolver<'_>,
     overlay: &RwLock<MemoryChunks>,
     state: StateMap,

@@ -12,14 +12,15 @@ use storage::{
 };
 use tasks::queue::Job as _;
 
+use super::super::event_context::is_placeless;
 use super::CheckedImport;
 use crate::jobs::CompleteRoomState;
 use crate::resolving::{Resolver, RoomIdentity};
 use crate::timeline::ATTEMPTS;
 use crate::{RoomError, Timeline};
 
-/// So many servers are remembered that may know the rest of a state that is told in part.
-const MAX_SERVERS: usize = 50;
+/// So many servers are asked for the rest of a state that was told in part.
+const MAX_ASKED: usize = 50;
 
 /// What the room is when this server is in it.
 struct Entry<'a> {
@@ -101,30 +102,30 @@ impl Timeline {
             transaction: None,
             joined_change: is_joined(Membership::Join) - before.map_or(0, |count| count.joined),
             invited_change: is_joined(Membership::Invite) - before.map_or(0, |count| count.invited),
-            also: mark_of(room, entry.checked, was_partial, self.clock().now()),
+            also: Some(mark_of(room, entry, was_partial, self.clock().now())),
             is_entry: true,
         })
     }
 }
 
-/// Writes down how much is known of the state, where that changes. The rest of a part is learnt by a job.
-fn mark_of(room: &RoomIdentity, checked: &CheckedImport, was_partial: bool, now: Timestamp) -> Option<Box<dyn Step>> {
-    let room_sn = room.room_sn;
+/// Writes down that the room is entered, and how much is known of the state. The rest of a part is learnt by a job.
+fn mark_of(room: &RoomIdentity, entry: &Entry<'_>, was_partial: bool, now: Timestamp) -> Box<dyn Step> {
+    let (room_sn, checked, number) = (room.room_sn, entry.checked, entry.number.clone());
+    let depth = checked.member.depth();
     if !checked.is_partial {
-        return was_partial
-            .then(|| -> Box<dyn Step> { Box::new(async move |tx: &mut Tx| tx.mark_state_whole(room_sn).await) });
+        return Box::new(async move |tx: &mut Tx| {
+            tx.note_entry(room_sn, number.sn(), depth).await?;
+            if was_partial { tx.mark_state_whole(room_sn).await } else { Ok(()) }
+        });
     }
-    let job = CompleteRoomState {
-        room_id: room.room_id.clone(),
-        entered_by: checked.member.event_id().to_owned(),
-        servers: checked.servers.iter().take(MAX_SERVERS).cloned().collect(),
-    };
+    let asked = checked.servers.iter().take(MAX_ASKED).cloned().collect();
+    let job = CompleteRoomState { room_id: room.room_id.clone(), servers: asked };
     let servers: Vec<String> = checked.servers.iter().map(ToString::to_string).collect();
-    Some(Box::new(async move |tx: &mut Tx| {
-        tx.add_room_servers(room_sn, &servers).await?;
-        tx.mark_state_partial(room_sn).await?;
+    Box::new(async move |tx: &mut Tx| {
+        tx.note_entry(room_sn, number.sn(), depth).await?;
+        tx.note_partial_entry(room_sn, number.sn(), &servers).await?;
         job.schedule(tx, now).await.map(drop)
-    }))
+    })
 }
 
 impl Entry<'_> {
@@ -183,6 +184,10 @@ impl Entry<'_> {
         let told: BTreeMap<Place, EventSn> = self.told.iter().map(|(place, number)| (*place, number.sn())).collect();
         let before = StateBefore { base: current, changes: super::super::told_state::changes(current_entries, &told) };
         let replaces = resolver.event_at(&before, self.own_place).await?;
+        let names: Vec<String> = pdu.prev_events().iter().map(ToString::to_string).collect();
+        let found = resolver.database.graph_events_by_id(resolver.room.room_sn, &names).await?;
+        // If nothing has happened since this server left, nothing is missing.
+        let follows_gap = found.iter().filter(|event| !is_placeless(event)).count() < names.len();
         Ok(NewEvent {
             number: self.number.clone(),
             event_id: pdu.event_id().as_str().into(),
@@ -202,7 +207,7 @@ impl Entry<'_> {
             auth_events: batch.auth_events_of(pdu).map(|event| event.number.clone()).collect(),
             previous_in_chain: batch.previous_in_chain(pdu).map(|event| event.number.clone()),
             state_before: Some(before),
-            arrival: Arrival { follows_gap: true, ..Arrival::default() },
+            arrival: Arrival { follows_gap, ..Arrival::default() },
         })
     }
 }
