@@ -19,8 +19,6 @@ pub(super) const MAX_SERVERS: usize = 3;
 const TIME_FOR_ONE: Duration = Duration::from_secs(10);
 /// How long an answer is believed.
 const BELIEVED: Duration = Duration::from_mins(5);
-/// How long nobody is asked again after all have failed.
-const FAILED: Duration = Duration::from_secs(30);
 
 /// A room and its children, as another server tells them to this one. Users may know of less.
 #[derive(Debug)]
@@ -53,8 +51,8 @@ impl HeapSize for RemoteHierarchy {
 }
 
 impl Hierarchies {
-    /// What one of the servers tells of a room, now or a short while ago; `None` if none does. `believes_failures` says whether that none
-    /// did a short while ago is an answer, too.
+    /// What one of the servers tells of a room, now or a short while ago; `None` if none does now: by an invitation, or a join, a room
+    /// becomes one that may be known.
     ///
     /// # Errors
     /// [`AskingError`] if they are asked too often.
@@ -62,7 +60,7 @@ impl Hierarchies {
         &self,
         asker: Asker<'_>,
         (room_id, servers): (&RoomId, &[OwnedServerName]),
-        (suggested_only, believes_failures): (bool, bool),
+        suggested_only: bool,
         deadline: Instant,
     ) -> Result<Option<Arc<RemoteHierarchy>>, AskingError> {
         let mut asked: Vec<&OwnedServerName> = Vec::with_capacity(MAX_SERVERS);
@@ -75,17 +73,14 @@ impl Hierarchies {
         // With the servers: one that somebody names does not decide what is told to those who name others.
         let mut key = format!("{room_id} {suggested_only}");
         asked.iter().for_each(|server| key.extend([" ", server.as_str()]));
-        match self.told.get(&key) {
-            Some(told) if told.is_some() || believes_failures => return Ok(told),
-            Some(_) => drop(self.told.remove(&key)),
-            None => {}
+        if let Some(told) = self.told.get(&key) {
+            return Ok(Some(told));
         }
-        let load = async {
-            let told = self.ask_each(asker, room_id, &asked, suggested_only, deadline).await?;
-            let time = if told.is_some() { BELIEVED } else { FAILED };
-            Ok((told.map(Arc::new), Some(time)))
-        };
-        self.told.load_for(&key, load).await
+        let told = self.ask_each(asker, room_id, &asked, suggested_only, deadline).await?.map(Arc::new);
+        if let Some(told) = &told {
+            self.told.insert_for(key, told.clone(), Some(BELIEVED));
+        }
+        Ok(told)
     }
 
     async fn ask_each(

@@ -67,7 +67,7 @@ pub struct HierarchiesParts {
 /// Reads hierarchies of spaces, and summaries of rooms.
 pub struct Hierarchies {
     parts: HierarchiesParts,
-    told: Cache<String, Option<Arc<RemoteHierarchy>>>,
+    told: Cache<String, Arc<RemoteHierarchy>>,
     walks: Cache<String, Arc<Walk>>,
 }
 
@@ -236,8 +236,7 @@ impl Hierarchies {
         let servers: Vec<OwnedServerName> =
             via.iter().map(|server| &**server).chain(room_id.server_name()).map(ToOwned::to_owned).collect();
         let deadline = Instant::now() + TIME_FOR_ALL;
-        // The room may have become one that may be known, by an invitation.
-        let told = self.ask(asker, (room_id, servers.as_slice()), (true, false), deadline).await?;
+        let told = self.ask(asker, (room_id, servers.as_slice()), true, deadline).await?;
         let told = told.ok_or(HierarchyError::NotFound)?;
         let is_accessible = self.parts.summaries.may_know(viewer_of(asker), &told.room.summary).await?;
         if is_accessible { Ok(told.room.summary.clone()) } else { Err(HierarchyError::NotFound) }

@@ -204,7 +204,7 @@ impl Hierarchies {
         let told_of_space = walk.spaces.last().and_then(|space| space.told.as_ref());
         let asker = Asker::User(requester);
         let asked = unknown.iter().map(|branch| {
-            self.ask(asker, (&*branch.room_id, branch.servers.as_slice()), (walk.suggested_only, true), bounds.deadline)
+            self.ask(asker, (&*branch.room_id, branch.servers.as_slice()), walk.suggested_only, bounds.deadline)
         });
         let mut refused = None;
         for (branch, told) in unknown.iter().zip(join_all(asked).await) {

@@ -1,13 +1,16 @@
 //! Inviting people by their addresses, with the help of an identity server.
 
 use serde_json::{Value, json};
-use testing::{Answer, RemoteServer, User, on_both_databases};
+use testing::{Answer, RemoteServer, Setting, User, on_both_databases};
 
 use crate::world::{Homeserver, Network, becomes, join_via, membership, room_path};
 
 const ADDRESS: &str = "Somebody@example.org";
 const LOOKUP: &str = "/_matrix/identity/v2/lookup";
 const STORE_INVITE: &str = "/_matrix/identity/v2/store-invite";
+
+/// Identity servers may be on this machine.
+const PRIVATE: [Setting<'static>; 1] = [("network", "allow_private_addresses", toml::Value::Boolean(true))];
 
 /// An identity server that knows nobody yet.
 async fn identity_server() -> RemoteServer {
@@ -39,7 +42,7 @@ async fn bind(at: &Homeserver, (room_id, sender, target): (&str, &User, &User), 
 on_both_databases! {
     async fn who_turns_out_to_own_an_invited_address_is_invited(db: TestDatabase) {
         let (identity, other) = (identity_server().await, RemoteServer::start("other.example").await);
-        let network = Network::start_with(&db, 2, &[&identity], &[]).await;
+        let network = Network::start_with(&db, 2, &[&identity], &PRIVATE).await;
         let (alice, bob) = (network[0].register("alice").await, network[1].register("bob").await);
         let (carol, mallory) = (network[0].register("carol").await, network[1].register("mallory").await);
         let room_id = alice.create_room(&json!({ "preset": "private_chat", "name": "Talk" })).await;
@@ -72,7 +75,7 @@ on_both_databases! {
 
     async fn whose_address_is_known_is_invited_at_once(db: TestDatabase) {
         let identity = identity_server().await;
-        let network = Network::start_with(&db, 2, &[&identity], &[]).await;
+        let network = Network::start_with(&db, 2, &[&identity], &PRIVATE).await;
         let (alice, bob) = (network[0].register("alice").await, network[1].register("bob").await);
         let room_id = alice.create_room(&json!({ "preset": "private_chat" })).await;
         invite(&bob, &room_id, &identity).await.error(403, "M_FORBIDDEN");
@@ -93,6 +96,14 @@ on_both_databases! {
             body.as_object_mut().unwrap().remove(missing);
             alice.post(room_path(&room_id, "invite")).json(&body).await.error(400, "M_BAD_JSON");
         }
+        // No identity server is in a private network, unless the configuration says so.
+        let outside = Network::start_with(&db, 1, &[&identity], &[]).await;
+        let dave = outside[0].register("dave").await;
+        let room_of_dave = dave.create_room(&json!({})).await;
+        let asked = identity.requests(LOOKUP).len();
+        invite(&dave, &room_of_dave, &identity).await.error(502, "M_UNKNOWN");
+        assert_eq!(identity.requests(LOOKUP).len(), asked);
+        outside.shutdown().await;
         let server = format!("127.0.0.1:{}", identity.port());
         let address = json!({ "id_server": server, "id_access_token": "x", "medium": "email", "address": ADDRESS });
         let second = alice.create_room(&json!({ "preset": "private_chat", "invite_3pid": [address] })).await;
