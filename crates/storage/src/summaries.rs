@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use homeserver_core::{RoomSn, TypeSn, UserSn};
 
-use crate::membership::membership_at;
+use crate::membership::from_code;
 use crate::{Database, Engine, Membership, StorageError, params};
 
 /// A room that users of this server are in.
@@ -34,10 +34,11 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn summarised_rooms(&self, room_ids: &[String]) -> Result<Vec<SummarisedRoom>, StorageError> {
+        // With its limit PostgreSQL looks for a member of each room, and not for all rooms that have one.
         let sql = "SELECT r.room_id, h.room_sn, h.room_version, h.joined_count FROM rooms r \
                    JOIN room_heads h ON h.room_sn = r.room_sn WHERE r.room_id IN LIST($1) \
-                   AND EXISTS (SELECT 1 FROM memberships m WHERE m.is_local = TRUE AND m.room_sn = r.room_sn \
-                   AND m.membership = 1)";
+                   AND (SELECT m.membership FROM memberships m WHERE m.is_local = TRUE AND m.room_sn = r.room_sn \
+                   AND m.membership = 1 LIMIT 1) = 1";
         self.query(sql, params![room_ids], read_room).await
     }
 
@@ -50,9 +51,14 @@ impl Database {
         user_sn: UserSn,
         room_ids: &[String],
     ) -> Result<Vec<(Box<str>, Membership)>, StorageError> {
-        let sql = "SELECT r.room_id, m.membership FROM rooms r JOIN memberships m ON m.room_sn = r.room_sn \
-                   WHERE r.room_id IN LIST($1) AND m.user_sn = $2";
-        self.query(sql, params![room_ids, user_sn], |row| Ok((row.get(0)?, membership_at(row, 1)?))).await
+        let sql = "SELECT r.room_id, (SELECT m.membership FROM memberships m \
+                   WHERE m.room_sn = r.room_sn AND m.user_sn = $2 LIMIT 1) FROM rooms r WHERE r.room_id IN LIST($1)";
+        let read = |row: &crate::Row<'_>| {
+            let membership: Option<i64> = row.get(1)?;
+            Ok((row.get(0)?, membership.and_then(from_code)))
+        };
+        let found: Vec<(Box<str>, Option<Membership>)> = self.query(sql, params![room_ids, user_sn], read).await?;
+        Ok(found.into_iter().filter_map(|(room_id, membership)| Some((room_id, membership?))).collect())
     }
 
     /// The IDs of users who are invited to a room.
