@@ -55,17 +55,33 @@ pub enum AskingError {
 pub struct Shares {
     kind: LimitedAction,
     rate_limits: Arc<RateLimits>,
+    limit: Arc<Limit>,
     shares: limits::Shares<Key>,
+}
+
+/// A place of a limit, which counts for the share of the asker, until it is dropped.
+pub struct Place {
+    _share: Permit,
+    _place: Permit,
 }
 
 impl Shares {
     /// Shares of `limit`, and the rate of `kind`.
     #[must_use]
     pub fn new(kind: LimitedAction, rate_limits: Arc<RateLimits>, limit: Arc<Limit>) -> Self {
-        Self { kind, rate_limits, shares: limits::Shares::new(limit) }
+        Self { kind, rate_limits, limit: limit.clone(), shares: limits::Shares::new(limit) }
     }
 
-    /// Counts a request, and takes a place of the asker's share until the permit is dropped.
+    /// Counts a request, and takes a place of the limit, of which the asker has no more than a share.
+    ///
+    /// # Errors
+    /// As [`Shares::enter`], and if too many requests of all askers run.
+    pub async fn take_place(&self, asker: Asker<'_>) -> Result<Place, AskingError> {
+        let share = self.enter(asker).await?;
+        Ok(Place { _share: share, _place: self.limit.enter().await? })
+    }
+
+    /// Counts a request, and takes a place of the asker's share until the permit is dropped. Each request then takes a place of the limit.
     ///
     /// # Errors
     /// [`AskingError`] if the asker asks too often, or has too many requests that wait already.

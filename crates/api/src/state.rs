@@ -29,10 +29,10 @@ use federation::{Gate, OwnKeys, ServerKeys};
 use homeserver_core::Identity;
 use media::ContentRepository;
 use replication::backfill::Backfill;
+use replication::hierarchy::Hierarchies;
 use replication::memberships::SharedMemberships;
 use replication::outbox::Destinations;
 use replication::receiving::Receiving;
-use replication::requests::RoomRequests;
 use replication::resident::Resident;
 use rooms::reading::{History, RoomState};
 use rooms::remote::RemoteQueries;
@@ -203,8 +203,8 @@ components! {
         destinations: Arc<Destinations>,
         /// Takes in what other servers send.
         receiving: Arc<Receiving>,
-        /// Asks other servers about rooms.
-        room_requests: Arc<RoomRequests>,
+        /// Shows spaces with their rooms.
+        hierarchies: Arc<Hierarchies>,
         /// Lets users of other servers into rooms.
         resident: Arc<Resident>,
         /// Lets users of this server into rooms, wherever they are.

@@ -177,7 +177,7 @@ fn limits_follow_the_cores_where_they_are_not_set() {
 #[test]
 fn what_clients_have_this_server_ask_others_leaves_places_for_the_rest() {
     let sizes = Config::default().limits.sizes();
-    let caused = [sizes.server_keys, sizes.remote_media, sizes.remote_queries];
+    let caused = [sizes.server_keys, sizes.remote_media, sizes.remote_queries, sizes.remote_rooms];
     assert!(caused.iter().map(|size| size.running).sum::<u32>() < sizes.federation_out.running, "{sizes:?}");
 }
 

@@ -34,6 +34,7 @@ pub mod transport;
 mod client;
 mod discovery;
 mod gate;
+mod identity_servers;
 mod keys;
 mod rates;
 mod reachability;
@@ -44,6 +45,9 @@ pub use client::{
 };
 pub use discovery::{Destination, Discovery, Host, Lookups, SystemLookups, Target};
 pub use gate::{Admitted, Claims, Gate, Incoming, Refusal};
+pub use identity_servers::{
+    HashDetails, IdentityServer, IdentityServerError, IdentityServers, InviteKey, StoredInvite,
+};
 pub use keys::{
     FetchedKeys, KeyError, NeededKeys, OldKey, OwnKeys, PublishedKeys, ServerKeys, ServerKeysParts, WantedKeys,
 };

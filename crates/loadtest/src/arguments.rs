@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 
 use crate::context::{Size, Target};
+use crate::federation::Federation;
 use crate::process::Processes;
 use crate::scenario::Scenario;
 use crate::soak::Soak;
@@ -46,6 +47,11 @@ pub(crate) enum Command {
     StartUp(StartUp),
     /// Mixed traffic for long; fails if memory or latencies grow, or anything fails
     Soak(Soak),
+    /// Events from and to other servers, which it plays itself; fails if a goal is missed
+    ///
+    /// The server needs `network.verify_tls = false`, `network.allow_private_addresses = true`,
+    /// `federation.trusted_key_servers = ["127.10.255.254:18448"]` and `rate_limits.enabled = false`.
+    Federation(Federation),
 }
 
 /// What a run does, whatever the target.

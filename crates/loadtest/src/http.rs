@@ -98,12 +98,24 @@ impl Endpoint {
         token: Option<&str>,
         body: &Bytes,
     ) -> Result<Answer, TransportError> {
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        self.exchange_as(method, path, authorization.as_deref(), body).await
+    }
+
+    /// The same with another kind of authorization, as the header has it.
+    pub(crate) async fn exchange_as(
+        &self,
+        method: &Method,
+        path: &str,
+        authorization: Option<&str>,
+        body: &Bytes,
+    ) -> Result<Answer, TransportError> {
         loop {
             let (mut connection, reused) = match self.idle_connection() {
                 Some(connection) => (connection, true),
                 None => (self.connect().await?, false),
             };
-            let request = self.request(method, path, token, body.clone())?;
+            let request = self.request(method, path, authorization, body.clone())?;
             let exchanged = tokio::time::timeout(REQUEST_LIMIT, exchange_on(&mut connection, request));
             match exchanged.await {
                 Err(_) => return Err(TransportError::TimedOut),
@@ -122,7 +134,7 @@ impl Endpoint {
         &self,
         method: &Method,
         path: &str,
-        token: Option<&str>,
+        authorization: Option<&str>,
         body: Bytes,
     ) -> Result<Request<Full<Bytes>>, TransportError> {
         let target = match self.path_prefix.as_str() {
@@ -130,8 +142,8 @@ impl Endpoint {
             prefix => format!("{prefix}{path}"),
         };
         let mut request = Request::builder().method(method).uri(target).header(header::HOST, &self.host_header);
-        if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
         }
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");

@@ -14,6 +14,7 @@
 //! loadtest waiting --clients 5000 --limit-kib 16 --server-pid 4711
 //! loadtest start-up --events 1000000 --limit-ms 300 --start-command "exec synapse-rust"
 //! loadtest soak --minutes 20 --share 0.5 --server-pid 4711
+//! loadtest federation --server-pid 4711
 //! ```
 //!
 //! To measure Synapse, start it on a PostgreSQL of its own (`fsync=on`, as the default is) with every `rc_*`
@@ -25,6 +26,7 @@
 mod accounts;
 mod arguments;
 mod context;
+mod federation;
 mod fill;
 mod http;
 mod matrix;
@@ -70,6 +72,7 @@ fn start(arguments: Arguments) -> anyhow::Result<bool> {
             Some(Command::Waiting(waiting)) => waiting.run().await,
             Some(Command::StartUp(start_up)) => start_up.run().await,
             Some(Command::Soak(soak)) => soak.run().await,
+            Some(Command::Federation(federation)) => federation.run().await,
             None => measure(vec![Target::from(arguments.one)], &arguments.run).await,
         }
     })

@@ -4,6 +4,7 @@ mod create_room;
 mod disk;
 mod download;
 mod fanout;
+mod hierarchy;
 pub(crate) mod idle;
 mod join;
 mod login;
@@ -46,6 +47,8 @@ pub(crate) enum Scenario {
     Messages,
     /// Downloads of 10 KiB and of 1 MiB, 8 at once
     Download,
+    /// A space of 1,000 rooms on one page
+    Hierarchy,
     /// New private rooms
     CreateRoom,
     /// A room that grows to 500 members
@@ -60,7 +63,7 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// In the order in which they run best: from what leaves little behind to what leaves much.
-    const EVERY: [Self; 14] = [
+    const EVERY: [Self; 15] = [
         Self::Startup,
         Self::Versions,
         Self::Login,
@@ -68,6 +71,7 @@ impl Scenario {
         Self::Fanout,
         Self::Download,
         Self::CreateRoom,
+        Self::Hierarchy,
         Self::SyncInitial,
         Self::SyncOneRoom,
         Self::SyncIncremental,
@@ -100,6 +104,7 @@ impl Scenario {
             Self::SyncIncremental => sync_incremental::run(context).await,
             Self::Messages => messages::run(context).await,
             Self::Download => download::run(context).await,
+            Self::Hierarchy => hierarchy::run(context).await,
             Self::CreateRoom => create_room::run(context).await,
             Self::Join => join::run(context).await,
             Self::Idle => idle::run(context).await,

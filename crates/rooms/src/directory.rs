@@ -1,20 +1,18 @@
 //! The directory of public rooms.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use accounts::sessions::Requester;
 use accounts::unicode::folded;
-use homeserver_core::{RoomSn, TypeSn};
+use homeserver_core::RoomSn;
 use ruma::{OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
 use storage::{Database, DirectoryEntry, Interned};
 use tasks::limits::Limit;
 
 use super::aliases::may_set_canonical_alias;
-use super::member_content::ContentMap;
 use super::{RoomError, Timeline};
-use crate::wire;
+use crate::shown_state::ShownState;
 
 /// So many rooms are read at once.
 const BATCH: i64 = 200;
@@ -220,29 +218,14 @@ impl Directory {
 
     /// Reads the state of all these rooms that the directory shows.
     async fn describe(&self, entries: Vec<DirectoryEntry>) -> Result<Vec<(DirectoryEntry, PublicRoom)>, RoomError> {
-        let mut types: HashMap<TypeSn, ShownState> = HashMap::new();
-        for (event_type, shown) in ShownState::ALL {
-            if let Some(type_sn) = self.interned.find_type(event_type).await? {
-                types.insert(type_sn, shown);
-            }
-        }
-        let mut shown_state: HashMap<RoomSn, Vec<(ShownState, ContentMap)>> = HashMap::new();
-        if let Some(key_sn) = self.interned.find_key("").await? {
-            let rooms: Vec<i64> = entries.iter().map(|entry| entry.room_sn.0).collect();
-            let type_sns: Vec<i64> = types.keys().map(|type_sn| type_sn.0).collect();
-            for (room_sn, type_sn, json) in self.database.state_json_of_rooms(&rooms, &type_sns, key_sn).await? {
-                if let Some(shown) = types.get(&type_sn) {
-                    let content = wire::values(wire::member(&json, "content").unwrap_or_default());
-                    shown_state.entry(room_sn).or_default().push((*shown, content));
-                }
-            }
-        }
+        let numbers: Vec<i64> = entries.iter().map(|entry| entry.room_sn.0).collect();
+        let mut shown = ShownState::of_rooms(&self.database, &self.interned, &numbers).await?;
         let mut rooms = Vec::with_capacity(entries.len());
         for entry in entries {
             let room_id = self.interned.room_id(entry.room_sn).await?;
             let Ok(room_id) = RoomId::parse(&*room_id) else { continue };
-            let shown_state = shown_state.remove(&entry.room_sn).unwrap_or_default();
-            rooms.push((entry, PublicRoom::new(room_id, entry.joined_count, &shown_state)));
+            let shown = shown.remove(&entry.room_sn).unwrap_or_default();
+            rooms.push((entry, PublicRoom::new(room_id, entry.joined_count, &shown)));
         }
         Ok(rooms)
     }
@@ -256,50 +239,20 @@ struct Scan {
     goes_on: bool,
 }
 
-/// The state events that the directory shows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum ShownState {
-    Name,
-    Topic,
-    Avatar,
-    CanonicalAlias,
-    HistoryVisibility,
-    GuestAccess,
-    JoinRules,
-    Create,
-}
-
-impl ShownState {
-    const ALL: [(&'static str, Self); 8] = [
-        ("m.room.name", Self::Name),
-        ("m.room.topic", Self::Topic),
-        ("m.room.avatar", Self::Avatar),
-        ("m.room.canonical_alias", Self::CanonicalAlias),
-        ("m.room.history_visibility", Self::HistoryVisibility),
-        ("m.room.guest_access", Self::GuestAccess),
-        ("m.room.join_rules", Self::JoinRules),
-        ("m.room.create", Self::Create),
-    ];
-}
-
 impl PublicRoom {
-    fn new(room_id: OwnedRoomId, num_joined_members: i64, shown_state: &[(ShownState, ContentMap)]) -> Self {
-        let text = |shown, key| {
-            let (_, content) = shown_state.iter().find(|(known, _)| *known == shown)?;
-            content.get(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
-        };
+    pub(crate) fn new(room_id: OwnedRoomId, num_joined_members: i64, shown: &ShownState) -> Self {
+        let text = |event_type, key| shown.text(event_type, key).filter(|text| !text.is_empty()).map(str::to_owned);
         Self {
             room_id,
-            name: text(ShownState::Name, "name"),
-            topic: text(ShownState::Topic, "topic"),
-            avatar_url: text(ShownState::Avatar, "url"),
-            canonical_alias: text(ShownState::CanonicalAlias, "alias"),
+            name: text("m.room.name", "name"),
+            topic: text("m.room.topic", "topic"),
+            avatar_url: text("m.room.avatar", "url"),
+            canonical_alias: text("m.room.canonical_alias", "alias"),
             num_joined_members,
-            world_readable: text(ShownState::HistoryVisibility, "history_visibility").as_deref()
-                == Some("world_readable"),
-            guest_can_join: text(ShownState::GuestAccess, "guest_access").as_deref() == Some("can_join"),
-            join_rule: text(ShownState::JoinRules, "join_rule"),
-            room_type: text(ShownState::Create, "type"),
+            world_readable: shown.text("m.room.history_visibility", "history_visibility") == Some("world_readable"),
+            guest_can_join: shown.text("m.room.guest_access", "guest_access") == Some("can_join"),
+            join_rule: text("m.room.join_rules", "join_rule"),
+            room_type: text("m.room.create", "type"),
         }
     }
 }

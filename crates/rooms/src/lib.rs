@@ -6,7 +6,7 @@
 //!
 //! [`Memberships`], [`RoomCreation`], [`Sending`], [`Aliases`], [`Directory`] and [`Upgrade`] are what users do with rooms,
 //! [`Timeline::receive`] receives events of other servers, [`reading`] is what members see, [`wire`] writes events for
-//! clients, and [`user_directory`] finds users by the rooms that they are in.
+//! clients, [`summaries`] shows rooms to those who are not in them, and [`user_directory`] finds users by the rooms that they are in.
 //!
 //! # Errors
 //!
@@ -29,6 +29,7 @@ mod head;
 mod inheritance;
 mod initial_state;
 pub mod introduction;
+mod inviting_addresses;
 pub mod jobs;
 mod join_state;
 mod member_content;
@@ -43,6 +44,8 @@ mod restricted_join;
 mod sending;
 mod server_acl;
 pub mod serving;
+mod shown_state;
+pub mod summaries;
 mod timeline;
 mod transaction_id;
 mod unread;

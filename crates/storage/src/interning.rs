@@ -180,6 +180,15 @@ impl Interned {
         })
     }
 
+    /// The numbers of many servers at once, those without a number being given one.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn intern_servers(&self, servers: Vec<&str>) -> Result<HashMap<Box<str>, ServerSn>, StorageError> {
+        let servers = self.servers.intern_all(&self.database, servers).await?;
+        Ok(servers.into_iter().map(|(text, number)| (text, ServerSn(number))).collect())
+    }
+
     /// Remembers the numbers of a user's ID, which came with something else that was read.
     pub fn remember_user(&self, user_id: &str, user_sn: UserSn, key_sn: Option<KeySn>) {
         self.users.remember(user_id, user_sn.0);

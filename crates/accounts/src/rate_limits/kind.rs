@@ -33,6 +33,8 @@ pub enum LimitedAction {
     InvitesPerUser,
     /// Inviting a user, by who invites.
     InvitesPerIssuer,
+    /// Inviting an address, by user.
+    ThirdPartyInvite,
     /// Creating and upgrading rooms, by user.
     RoomCreation,
     /// Reading the directory of public rooms, by user or address.
@@ -55,7 +57,7 @@ pub enum LimitedAction {
 
 impl LimitedAction {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
@@ -72,6 +74,7 @@ impl LimitedAction {
         Self::InvitesPerRoom,
         Self::InvitesPerUser,
         Self::InvitesPerIssuer,
+        Self::ThirdPartyInvite,
         Self::RoomCreation,
         Self::RoomDirectory,
         Self::UserDirectory,
@@ -103,6 +106,7 @@ impl LimitedAction {
             Self::InvitesPerRoom => "invites.per_room",
             Self::InvitesPerUser => "invites.per_user",
             Self::InvitesPerIssuer => "invites.per_issuer",
+            Self::ThirdPartyInvite => "third_party_invite",
             Self::RoomCreation => "room_creation",
             Self::RoomDirectory => "room_directory",
             Self::UserDirectory => "user_directory",
@@ -134,7 +138,7 @@ impl LimitedAction {
             Self::JoinsPerRoom => "Too many users are joining this room",
             Self::InvitesPerRoom => "There are too many invitations to this room",
             Self::InvitesPerUser => "There are too many invitations of this user",
-            Self::InvitesPerIssuer => "You are inviting too many users",
+            Self::InvitesPerIssuer | Self::ThirdPartyInvite => "You are inviting too many users",
             Self::RoomCreation => "You are creating too many rooms",
             Self::Presence => "You are changing your presence too often",
             Self::MediaCreate => "You are uploading too many files",

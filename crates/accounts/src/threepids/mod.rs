@@ -9,6 +9,7 @@
 mod address;
 mod confirming;
 mod error;
+mod lookup_hash;
 mod next_link;
 mod requesting;
 
@@ -23,6 +24,7 @@ use storage::{Database, StorageError, TokenHash, UserThreepid};
 pub use self::address::canonical_email;
 pub use self::confirming::LinkState;
 pub use self::error::ThreepidError;
+pub use self::lookup_hash::hashed_address;
 pub use self::next_link::{link_host, link_origin};
 pub use self::requesting::TokenRequest;
 use crate::mail::MailKind;

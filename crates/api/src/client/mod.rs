@@ -134,8 +134,14 @@ fn changing_rooms(routes: Paths) -> Paths {
 }
 
 fn reading_rooms(routes: Paths) -> Paths {
-    use rooms::{context, event, joined_members, joined_rooms, members, messages, state_get, timestamp_to_event};
+    use rooms::timestamp_to_event;
+    use rooms::{context, event, hierarchy, joined_members, joined_rooms, members, messages, state_get, summary};
     routes
+        .v1("/rooms/{roomId}/hierarchy", get(hierarchy::hierarchy))
+        .draft("/org.matrix.msc2946/rooms/{roomId}/hierarchy", get(hierarchy::hierarchy))
+        .v1("/room_summary/{roomIdOrAlias}", get(summary::summary))
+        .draft("/im.nheko.summary/summary/{roomIdOrAlias}", get(summary::summary))
+        .draft("/im.nheko.summary/rooms/{roomIdOrAlias}/summary", get(summary::summary))
         .v3("/joined_rooms", get(joined_rooms::joined_rooms))
         .v3("/rooms/{roomId}/messages", get(messages::messages))
         .v1("/rooms/{roomId}/timestamp_to_event", get(timestamp_to_event::timestamp_to_event))

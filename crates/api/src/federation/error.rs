@@ -6,6 +6,7 @@ use accounts::profiles::ProfileError;
 use axum::response::{IntoResponse, Response};
 use federation::{KeyError, Refusal, TooMany};
 use http::StatusCode;
+use replication::hierarchy::HierarchyError;
 use rooms::{ErrorKind, RoomError};
 
 use crate::error::ApiError;
@@ -87,6 +88,18 @@ impl From<ProfileError> for FederationError {
             ProfileError::NoSuchUser | ProfileError::NoSuchField => ApiError::not_found(error.to_string()),
             ProfileError::Storage(error) => error.into(),
             error => ApiError::invalid_param(error.to_string()),
+        })
+    }
+}
+
+impl From<HierarchyError> for FederationError {
+    fn from(error: HierarchyError) -> Self {
+        let sentence = error.to_string();
+        Self(match error {
+            HierarchyError::NotFound | HierarchyError::NotAccessible => ApiError::not_found(sentence),
+            HierarchyError::Invalid(_) => ApiError::invalid_param(sentence),
+            HierarchyError::Asking(error) => error.into(),
+            HierarchyError::Room(error) => return error.into(),
         })
     }
 }

@@ -6,6 +6,7 @@ mod backfill;
 mod error;
 mod event;
 mod from_server;
+mod hierarchy;
 mod keys;
 mod media;
 mod membership;
@@ -23,7 +24,7 @@ mod version;
 use axum::Router;
 use axum::routing::{get, post, put};
 
-use self::membership::{invite, make, send_join, send_knock, send_leave, third_party};
+use self::membership::{bound, invite, make, send_join, send_knock, send_leave, third_party};
 use crate::state::ApiState;
 
 pub(crate) fn routes() -> Router<ApiState> {
@@ -49,6 +50,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .route("/_matrix/federation/v1/backfill/{roomId}", get(backfill::backfill))
         .route("/_matrix/federation/v1/get_missing_events/{roomId}", post(missing_events::missing_events))
         .route("/_matrix/federation/v1/timestamp_to_event/{roomId}", get(timestamp_to_event::timestamp_to_event))
+        .route("/_matrix/federation/v1/hierarchy/{roomId}", get(hierarchy::hierarchy))
         .route("/_matrix/federation/v1/query/{queryType}", get(query::other))
         .route("/_matrix/federation/v1/publicRooms", get(public_rooms::list).post(public_rooms::search))
         .route("/_matrix/federation/v1/user/devices/{userId}", get(user_keys::devices))
@@ -69,5 +71,6 @@ fn membership_routes() -> Router<ApiState> {
         .route("/_matrix/federation/v2/send_leave/{roomId}/{eventId}", put(send_leave::send_leave))
         .route("/_matrix/federation/v1/invite/{roomId}/{eventId}", put(invite::invite_v1))
         .route("/_matrix/federation/v2/invite/{roomId}/{eventId}", put(invite::invite))
+        .route("/_matrix/federation/v1/3pid/onbind", put(bound::bound))
         .route("/_matrix/federation/v1/exchange_third_party_invite/{roomId}", put(third_party::exchange))
 }

@@ -49,9 +49,13 @@ pub struct Limits {
     /// `federation_out`. By default 10 for each core, and 100 more may wait for each.
     #[schemars(example = example(10, 200, "10s"))]
     pub remote_queries: Option<Limit>,
-    /// Requests to other servers. By default 60 for each core, and 600 more may wait for each: more than clients can cause
+    /// Getting into rooms of other servers and out of them, and fetching their past, for users. These are among the requests of
+    /// `federation_out`. By default 20 for each core, and 200 more may wait for each.
+    #[schemars(example = example(20, 400, "30s"))]
+    pub remote_rooms: Option<Limit>,
+    /// Requests to other servers. By default 80 for each core, and 800 more may wait for each: more than clients can cause
     /// together, so that the server's own requests always get a place.
-    #[schemars(example = example(60, 1200, "30s"))]
+    #[schemars(example = example(80, 1600, "30s"))]
     pub federation_out: Option<Limit>,
 }
 
@@ -107,6 +111,8 @@ pub struct LimitSizes {
     pub remote_media: LimitSize,
     /// Of `remote_queries`.
     pub remote_queries: LimitSize,
+    /// Of `remote_rooms`.
+    pub remote_rooms: LimitSize,
     /// Of `federation_out`.
     pub federation_out: LimitSize,
 }
@@ -135,7 +141,8 @@ impl Limits {
             server_keys: size(&self.server_keys, 20, 200, 10),
             remote_media: size(&self.remote_media, 20, 200, 30),
             remote_queries: size(&self.remote_queries, 10, 100, 10),
-            federation_out: size(&self.federation_out, 60, 600, 30),
+            remote_rooms: size(&self.remote_rooms, 20, 200, 30),
+            federation_out: size(&self.federation_out, 80, 800, 30),
         }
     }
 
@@ -154,6 +161,7 @@ impl Limits {
             server_keys: Some(sizes.server_keys.into()),
             remote_media: Some(sizes.remote_media.into()),
             remote_queries: Some(sizes.remote_queries.into()),
+            remote_rooms: Some(sizes.remote_rooms.into()),
             federation_out: Some(sizes.federation_out.into()),
         }
     }

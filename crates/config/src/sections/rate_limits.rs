@@ -36,7 +36,7 @@ pub struct RateLimits {
     /// Invitations: `per_room`, `per_user` who is invited, `per_issuer` who invites. Invitations with a new room count for
     /// `per_room` alone.
     pub invites: InviteRates,
-    /// Invitations by e-mail address or telephone number, for each user. Nothing uses it yet.
+    /// Invitations by e-mail address or telephone number, for each user.
     pub third_party_invite: Rate,
     /// Mails that prove an e-mail address, for each address of clients that ask for them.
     pub third_party_validation: Rate,

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use event_log::UserRoomsCache;
-use futures::future::BoxFuture;
 use replication::edus::EduReceiver;
 use ruma::{OwnedUserId, ServerName};
 use serde::Deserialize;
@@ -34,14 +33,21 @@ impl RemoteDeviceLists {
         database: &Database,
         interned: &Arc<Interned>,
         user_rooms: &Arc<UserRoomsCache>,
-    ) -> [Arc<dyn EduReceiver>; 2] {
-        EDU_TYPES.map(|edu_type| -> Arc<dyn EduReceiver> {
+    ) -> [Arc<Self>; 2] {
+        EDU_TYPES.map(|edu_type| {
             let (database, interned, user_rooms) = (database.clone(), interned.clone(), user_rooms.clone());
             Arc::new(Self { database, interned, user_rooms, edu_type })
         })
     }
+}
 
-    async fn take(&self, origin: &ServerName, contents: &[Box<RawValue>]) -> Result<(), StorageError> {
+/// <https://spec.matrix.org/v1.19/server-server-api/#device-management>
+impl EduReceiver for RemoteDeviceLists {
+    fn edu_type(&self) -> &'static str {
+        self.edu_type
+    }
+
+    async fn receive(&self, origin: &ServerName, contents: &[Box<RawValue>]) -> Result<(), StorageError> {
         let mut changed = BTreeSet::new();
         for content in contents {
             let Ok(Content { user_id }) = serde_json::from_str(content.get()) else { continue };
@@ -66,20 +72,5 @@ impl RemoteDeviceLists {
             return Ok(());
         }
         self.database.note_device_list_changes(changed.into_iter().collect()).await
-    }
-}
-
-/// <https://spec.matrix.org/v1.19/server-server-api/#device-management>
-impl EduReceiver for RemoteDeviceLists {
-    fn edu_type(&self) -> &'static str {
-        self.edu_type
-    }
-
-    fn receive<'a>(
-        &'a self,
-        origin: &'a ServerName,
-        contents: &'a [Box<RawValue>],
-    ) -> BoxFuture<'a, Result<(), StorageError>> {
-        Box::pin(self.take(origin, contents))
     }
 }

@@ -1,6 +1,6 @@
 //! Messages from devices of users of other servers.
 
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::try_join_all;
 use replication::edus::EduReceiver;
 use ruma::{OwnedUserId, ServerName};
 use serde::Deserialize;
@@ -37,17 +37,7 @@ impl EduReceiver for ToDevice {
         "m.direct_to_device"
     }
 
-    fn receive<'a>(
-        &'a self,
-        origin: &'a ServerName,
-        contents: &'a [Box<RawValue>],
-    ) -> BoxFuture<'a, Result<(), StorageError>> {
-        Box::pin(self.take(origin, contents))
-    }
-}
-
-impl ToDevice {
-    async fn take(&self, origin: &ServerName, contents: &[Box<RawValue>]) -> Result<(), StorageError> {
+    async fn receive(&self, origin: &ServerName, contents: &[Box<RawValue>]) -> Result<(), StorageError> {
         let mut room = Room { bytes: self.limits.request_bytes, receivers: MAX_RECEIVERS };
         let mut sends = Vec::new();
         for content in contents {
@@ -59,7 +49,9 @@ impl ToDevice {
         }
         try_join_all(sends.into_iter().map(|send| self.database.send_to_devices(send))).await.map(drop)
     }
+}
 
+impl ToDevice {
     /// What is stored of a message; `None` if no device gets it.
     async fn sent(&self, content: Content, room: &mut Room) -> Result<Option<ToDeviceSend>, StorageError> {
         let Content { sender, event_type, message_id, messages } = content;

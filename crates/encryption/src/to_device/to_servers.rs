@@ -59,14 +59,18 @@ impl ToDevice {
         if by_server.len() > MAX_SERVERS {
             return Err(ToDeviceError::TooMany);
         }
+        let names = by_server.keys().map(|server| server.as_str()).collect();
+        let numbers = self.interned.intern_servers(names).await?;
+        let queued: Vec<i64> = numbers.values().map(|server_sn| server_sn.0).collect();
+        let queues = self.database.to_device_server_queues(&queued).await?;
         let mut edus = Vec::with_capacity(by_server.len());
         for (server, messages) in by_server {
-            let server_sn = self.interned.server(server.as_str()).await?;
+            let Some(server_sn) = numbers.get(server.as_str()).copied() else { continue };
             let message_id = random_string(MESSAGE_ID_LENGTH);
             let content = Content { sender, event_type, message_id, messages: &messages };
             let edu = serde_json::to_vec(&Edu { edu_type: "m.direct_to_device", content });
             let edu = Bytes::from(edu.map_err(|error| storage::StorageError::Corrupt(error.to_string()))?);
-            let queue = self.database.to_device_server_queue(server_sn).await?;
+            let queue = queues.get(&server_sn).copied().unwrap_or_default();
             let further_bytes = i64::try_from(edu.len()).unwrap_or(i64::MAX);
             if queue.messages >= self.limits.messages || queue.bytes.saturating_add(further_bytes) > self.limits.bytes {
                 // It has not been reached for long. Everybody else gets their messages.

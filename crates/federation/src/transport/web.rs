@@ -2,8 +2,8 @@ use std::io;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, USER_AGENT};
-use http::{Request, Response, Uri};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -17,9 +17,9 @@ use crate::discovery::{Host, Target};
 /// The port of HTTPS.
 const HTTPS_PORT: u16 = 443;
 
-/// Reads pages of hosts that others name.
+/// Asks hosts that others name.
 #[derive(Clone)]
-pub struct Web(Client<Connector, Empty<Bytes>>);
+pub struct Web(Client<Connector, Full<Bytes>>);
 
 impl Web {
     /// Pages that `dialler` reaches.
@@ -32,8 +32,15 @@ impl Web {
 
     /// Gets a page of `limit_bytes` at most. Redirects are an answer like any other.
     pub(crate) async fn get(&self, url: &Url, limit_bytes: usize) -> Result<Response<Bytes>, String> {
-        let request = Request::get(url.as_str()).header(USER_AGENT, AGENT).header(ACCEPT, "application/json");
-        let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
+        let request = Request::get(url.as_str()).body(Bytes::new()).map_err(|error| error.to_string())?;
+        self.ask(request, limit_bytes).await
+    }
+
+    /// Makes a request whose answer has `limit_bytes` at most. Redirects are an answer like any other.
+    pub(crate) async fn ask(&self, request: Request<Bytes>, limit_bytes: usize) -> Result<Response<Bytes>, String> {
+        let mut request = request.map(Full::new);
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         let answer = self.0.request(request).await.map_err(|error| cause(&error))?;
         let (parts, body) = answer.into_parts();
         Ok(Response::from_parts(parts, read_body(body, limit_bytes).await?))

@@ -52,7 +52,7 @@ impl Backfill {
     ) -> Result<bool, RoomError> {
         let room_sn = self.parts.timeline.find(room_id).await?;
         let Some(gap) = self.parts.database.gaps(room_sn, 1).await?.pop() else { return Ok(false) };
-        let Ok(_share) = self.parts.shares.enter(Asker::User(requester)).await else { return Ok(false) };
+        let Ok(_place) = self.parts.shares.take_place(Asker::User(requester)).await else { return Ok(false) };
         let _turn = self.filling.lock(room_id).await;
         let deadline = Instant::now() + TIME_FOR_ALL;
         for server in self.candidates(room_sn, &gap).await? {

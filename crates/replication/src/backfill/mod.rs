@@ -126,7 +126,7 @@ impl Backfill {
         if self.futile.contains(room_sn, gap.order) {
             return Ok(false);
         }
-        let share = match self.parts.shares.enter(Asker::User(requester)).await {
+        let share = match self.parts.shares.take_place(Asker::User(requester)).await {
             Ok(share) => share,
             Err(error) => {
                 tracing::debug!(%error, %room_id, "a user asks for the past of rooms too often");

@@ -26,7 +26,7 @@ pub struct Edu {
 }
 
 /// Takes the EDUs of one type.
-pub trait EduReceiver: Send + Sync {
+pub trait EduReceiver: Send + Sync + 'static {
     /// The type.
     fn edu_type(&self) -> &'static str;
 
@@ -35,22 +35,42 @@ pub trait EduReceiver: Send + Sync {
     /// nothing about it.
     ///
     /// An error is one that another attempt of the sender may not meet: the whole transaction fails, and is sent again.
-    fn receive<'a>(
+    fn receive(
+        &self,
+        origin: &ServerName,
+        contents: &[Box<RawValue>],
+    ) -> impl Future<Output = Result<(), StorageError>> + Send;
+}
+
+/// An [`EduReceiver`] of a type that is not known here.
+trait AnyReceiver: Send + Sync {
+    fn take<'a>(
         &'a self,
         origin: &'a ServerName,
         contents: &'a [Box<RawValue>],
     ) -> BoxFuture<'a, Result<(), StorageError>>;
 }
 
+impl<R: EduReceiver> AnyReceiver for R {
+    fn take<'a>(
+        &'a self,
+        origin: &'a ServerName,
+        contents: &'a [Box<RawValue>],
+    ) -> BoxFuture<'a, Result<(), StorageError>> {
+        Box::pin(self.receive(origin, contents))
+    }
+}
+
 /// The receivers of EDUs, by type.
 #[derive(Default)]
-pub struct EduReceivers(BTreeMap<&'static str, Arc<dyn EduReceiver>>);
+pub struct EduReceivers(BTreeMap<&'static str, Arc<dyn AnyReceiver>>);
 
 impl EduReceivers {
-    /// One receiver for each type.
+    /// With a receiver for one more type.
     #[must_use]
-    pub fn new(receivers: impl IntoIterator<Item = Arc<dyn EduReceiver>>) -> Self {
-        Self(receivers.into_iter().map(|receiver| (receiver.edu_type(), receiver)).collect())
+    pub fn with<R: EduReceiver>(mut self, receiver: Arc<R>) -> Self {
+        self.0.insert(receiver.edu_type(), receiver);
+        self
     }
 
     /// Hands over the EDUs of one transaction. Those of a type keep their order. Unknown types are left out.
@@ -68,7 +88,7 @@ impl EduReceivers {
         let mut outcome = Ok(());
         for (edu_type, contents) in by_type {
             let Some(receiver) = self.0.get(edu_type) else { continue };
-            if let Err(error) = receiver.receive(origin, &contents).await {
+            if let Err(error) = receiver.take(origin, &contents).await {
                 tracing::warn!(%origin, edu_type, %error, "EDUs were not stored");
                 outcome = Err(error);
             }

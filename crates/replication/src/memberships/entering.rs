@@ -36,7 +36,7 @@ impl SharedMemberships {
         let remote = self.remote_membership(requester, room_id).await?;
         let candidates = self.candidates(room_id, via, remote.as_ref()).await?;
         self.spend(requester)?;
-        let _share = self.parts.shares.enter(Asker::User(requester)).await?;
+        let _place = self.parts.shares.take_place(Asker::User(requester)).await?;
         let mut attempts = Attempts::new();
         for server in candidates {
             if attempts.is_over() {

@@ -1,6 +1,6 @@
 use accounts::asking::AskingError;
 use accounts::rate_limits::LimitExceeded;
-use federation::RequestError;
+use federation::{IdentityServerError, RequestError};
 use room_engine::EventError;
 use rooms::RoomError;
 use rooms::remote::RemoteError;
@@ -19,6 +19,9 @@ pub enum MembershipError {
     /// Another server refuses, or cannot be reached.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// An identity server refuses, or cannot be reached.
+    #[error(transparent)]
+    IdentityServer(#[from] IdentityServerError),
     /// Another server does not know the alias.
     #[error("{0} knows no such alias.")]
     NoSuchAlias(OwnedServerName),

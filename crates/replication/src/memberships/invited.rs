@@ -5,16 +5,17 @@ use std::time::Duration;
 use accounts::rate_limits::LimitedAction;
 use bytes::Bytes;
 use homeserver_core::{RoomSn, UserSn};
-use room_engine::receipt::{Dropped, Form, ReceivedPdu};
+use room_engine::receipt::{Form, ReceivedPdu};
 use room_engine::{CanonicalObject, Numbers, ParseLimits, Pdu, RoomVersion};
 use rooms::wire::write_stripped;
 use rooms::{Reception, RoomError};
 use ruma::{EventId, RoomId, ServerName, UserId};
 use serde_json::value::RawValue;
-use storage::{Membership, RemoteMembership, Standing, StorageError};
+use storage::{Membership, RemoteMembership, Standing};
 use tokio::time::Instant;
 
 use super::SharedMemberships;
+use crate::HandshakeError;
 use crate::event_keys::keys_of_event;
 
 /// How long the keys of the inviting server may take.
@@ -38,55 +39,20 @@ pub struct ReceivedInvite<'a> {
     pub state: &'a [Box<RawValue>],
 }
 
-/// Why an invitation is not signed. The texts are sentences for the inviting user.
-#[derive(Debug, thiserror::Error)]
-pub enum InviteError {
-    /// This server does not know the version of the room.
-    #[error("The room has version {0}, which this server does not support.")]
-    IncompatibleVersion(String),
-    /// It is not an invitation of a user of this server by one of the other server.
-    #[error("{0}")]
-    Invalid(String),
-    /// The user cannot be invited.
-    #[error("{0}")]
-    Refused(String),
-    /// An event does not have the form of the room's version.
-    #[error("{0}")]
-    Malformed(String),
-    /// The room refuses, or something cannot be read.
-    #[error(transparent)]
-    Room(#[from] RoomError),
-}
-
-impl From<Dropped> for InviteError {
-    fn from(dropped: Dropped) -> Self {
-        match dropped {
-            Dropped::Malformed(error) => Self::Malformed(error.to_string()),
-            dropped => Self::Invalid(dropped.to_string()),
-        }
-    }
-}
-
-impl From<StorageError> for InviteError {
-    fn from(error: StorageError) -> Self {
-        Self::Room(error.into())
-    }
-}
-
 impl SharedMemberships {
     /// Tells a user of this server of an invitation, and returns the event with this server's signature, as JSON.
     ///
     /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid>
     ///
     /// # Errors
-    /// [`InviteError`], and the user is not told.
+    /// [`HandshakeError`], and the user is not told.
     #[tracing::instrument(level = "debug", skip_all)]
     pub async fn receive_invite(
         &self,
         origin: &ServerName,
         invite: &ReceivedInvite<'_>,
-    ) -> Result<Vec<u8>, InviteError> {
-        let unknown = |_| InviteError::IncompatibleVersion(invite.room_version.to_owned());
+    ) -> Result<Vec<u8>, HandshakeError> {
+        let unknown = |_| HandshakeError::IncompatibleVersion(invite.room_version.to_owned());
         let version: RoomVersion = invite.room_version.parse().map_err(unknown)?;
         let received = ReceivedPdu::parse(version, Some(invite.room_id), invite.event.get().as_bytes())?;
         let target = check(&received, origin, invite.event_id)?;
@@ -101,7 +67,7 @@ impl SharedMemberships {
         self.parts.rate_limits.spend(LimitedAction::InvitesPerUser, key, None).map_err(RoomError::from)?.keep();
         let identity = &self.parts.identity;
         let signed = event.signed(&identity.server_name, &identity.key_pair);
-        let signed = signed.map_err(|error| InviteError::Invalid(error.to_string()))?;
+        let signed = signed.map_err(|error| HandshakeError::Invalid(error.to_string()))?;
         let room_sn = self.parts.interned.room(invite.room_id.as_str()).await?;
         if self.parts.database.is_in_room(room_sn).await? {
             self.invite_into_known_room(&signed, &keys).await?;
@@ -112,20 +78,20 @@ impl SharedMemberships {
     }
 
     /// Whether a room that this server is in lets the other one take part.
-    async fn check_acl(&self, origin: &ServerName, room_id: &RoomId) -> Result<(), InviteError> {
+    async fn check_acl(&self, origin: &ServerName, room_id: &RoomId) -> Result<(), HandshakeError> {
         let Some(room_sn) = self.parts.interned.find_room(room_id.as_str()).await? else { return Ok(()) };
         if self.parts.database.is_in_room(room_sn).await? && !self.parts.timeline.admits_server(room_sn, origin).await?
         {
-            return Err(InviteError::Refused("The room does not let your server take part.".to_owned()));
+            return Err(HandshakeError::Refused("The room does not let your server take part.".to_owned()));
         }
         Ok(())
     }
 
     /// The number of the invited user, who must have an account that is in use.
-    async fn invitee(&self, user_id: &UserId) -> Result<UserSn, InviteError> {
-        let refused = || InviteError::Refused(format!("{user_id} cannot be invited."));
+    async fn invitee(&self, user_id: &UserId) -> Result<UserSn, HandshakeError> {
+        let refused = || HandshakeError::Refused(format!("{user_id} cannot be invited."));
         if !self.parts.identity.is_local(user_id) {
-            return Err(InviteError::Invalid("The invited user is not one of this server.".to_owned()));
+            return Err(HandshakeError::Invalid("The invited user is not one of this server.".to_owned()));
         }
         let user_sn = self.parts.interned.find_user(user_id.as_str()).await?.ok_or_else(refused)?;
         let account = self.parts.database.account(user_sn).await?.ok_or_else(refused)?;
@@ -133,13 +99,13 @@ impl SharedMemberships {
     }
 
     /// The event also comes with the other events of the room: if it follows some that are not here, it is left to that.
-    async fn invite_into_known_room(&self, event: &Pdu, keys: &federation::FetchedKeys) -> Result<(), InviteError> {
+    async fn invite_into_known_room(&self, event: &Pdu, keys: &federation::FetchedKeys) -> Result<(), HandshakeError> {
         match self.parts.timeline.receive(event.room_id(), &event.to_json(), keys).await? {
             Reception::Stored(Standing::Accepted, _) | Reception::Known(Standing::Accepted) | Reception::Missing(_) => {
                 Ok(())
             }
-            Reception::Stored(_, reason) => Err(InviteError::Refused(reason.unwrap_or_default())),
-            Reception::Known(_) => Err(InviteError::Refused("The invitation was refused before.".to_owned())),
+            Reception::Stored(_, reason) => Err(HandshakeError::Refused(reason.unwrap_or_default())),
+            Reception::Known(_) => Err(HandshakeError::Refused("The invitation was refused before.".to_owned())),
             Reception::Dropped(reason) => Err(reason.into()),
         }
     }
@@ -150,7 +116,7 @@ impl SharedMemberships {
         user_sn: UserSn,
         event: &Pdu,
         invite: &ReceivedInvite<'_>,
-    ) -> Result<(), InviteError> {
+    ) -> Result<(), HandshakeError> {
         let before = self.parts.database.membership(room_sn, user_sn).await?.map(|before| before.membership);
         if before == Some(Membership::Invite)
             && let Some((_, known)) = self.parts.database.remote_membership(room_sn, user_sn).await?
@@ -215,9 +181,9 @@ fn ends(event: &Pdu, known: &RemoteMembership, version: RoomVersion) -> bool {
 }
 
 /// Checks that it is an invitation by a user of `origin`, with that ID, and returns the invited user.
-fn check(received: &ReceivedPdu, origin: &ServerName, event_id: &EventId) -> Result<ruma::OwnedUserId, InviteError> {
+fn check(received: &ReceivedPdu, origin: &ServerName, event_id: &EventId) -> Result<ruma::OwnedUserId, HandshakeError> {
     let event = received.event();
-    let invalid = |sentence: &str| Err(InviteError::Invalid(sentence.to_owned()));
+    let invalid = |sentence: &str| Err(HandshakeError::Invalid(sentence.to_owned()));
     if received.form() == Form::Redacted {
         return invalid("The content hash of the event is wrong.");
     }
@@ -231,13 +197,13 @@ fn check(received: &ReceivedPdu, origin: &ServerName, event_id: &EventId) -> Res
         return invalid("The sender of the event is not a user of your server.");
     }
     let target = event.state_key().and_then(|user_id| UserId::parse(user_id).ok());
-    target.ok_or_else(|| InviteError::Invalid("The event does not name the invited user.".to_owned()))
+    target.ok_or_else(|| HandshakeError::Invalid("The event does not name the invited user.".to_owned()))
 }
 
 /// Since version 12 the ID of a room proves its first event, which must be whole. The others should be, but Synapse strips them.
-fn check_state(version: RoomVersion, invite: &ReceivedInvite<'_>) -> Result<(), InviteError> {
+fn check_state(version: RoomVersion, invite: &ReceivedInvite<'_>) -> Result<(), HandshakeError> {
     if invite.state.len() > MAX_STATE_EVENTS {
-        return Err(InviteError::Invalid(format!("More than {MAX_STATE_EVENTS} events introduce the room.")));
+        return Err(HandshakeError::Invalid(format!("More than {MAX_STATE_EVENTS} events introduce the room.")));
     }
     if !version.room_id_is_create_hash() {
         return Ok(());
@@ -254,7 +220,7 @@ fn check_state(version: RoomVersion, invite: &ReceivedInvite<'_>) -> Result<(), 
     if has_create {
         return Ok(());
     }
-    Err(InviteError::Invalid("The state that introduces the room lacks its m.room.create event.".to_owned()))
+    Err(HandshakeError::Invalid("The state that introduces the room lacks its m.room.create event.".to_owned()))
 }
 
 /// State events of another server as a list of stripped ones, as canonical JSON. What is malformed is left out.

@@ -39,7 +39,7 @@ impl SharedMemberships {
             return Ok(memberships.invite(requester, room_id, target, reason).await?);
         }
         let invite = memberships.propose_invite(requester, room_id, target, content).await?;
-        let _share = self.parts.shares.enter(Asker::User(requester)).await?;
+        let _place = self.parts.shares.take_place(Asker::User(requester)).await?;
         let event = Box::pin(self.signed_by_other(target.server_name(), &invite)).await?;
         self.send_invite(room_id, &event).await
     }

@@ -87,7 +87,7 @@ impl SharedMemberships {
         content: &ContentMap,
     ) -> Result<Bytes, MembershipError> {
         let candidates = self.candidates(room_id, Vec::new(), Some(remote)).await?;
-        let _share = self.parts.shares.enter(Asker::User(requester)).await?;
+        let _place = self.parts.shares.take_place(Asker::User(requester)).await?;
         let mut attempts = Attempts::new();
         for server in candidates {
             if attempts.is_over() {

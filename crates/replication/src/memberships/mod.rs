@@ -2,10 +2,12 @@
 //!
 //! What can be done in a room that this server is in is done by [`rooms::Memberships`]. Everything else takes another server: it proposes
 //! an event, this one signs it, and the other one sends it into the room ([`entering`], [`leaving`]); or both sign an invitation
-//! ([`inviting`], [`invited`]).
+//! ([`inviting`], [`invited`]). People of whom only an address is known are invited with
+//! the help of an identity server ([`by_address`]).
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>
 
+mod by_address;
 mod candidates;
 mod entering;
 mod error;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use accounts::asking::{Asker, Shares};
 use accounts::rate_limits::{LimitedAction, RateLimits};
 use accounts::sessions::Requester;
-use federation::ServerKeys;
+use federation::{IdentityServers, ServerKeys};
 use homeserver_core::{Clock, Identity};
 use room_engine::{EventTemplate, Pdu};
 use rooms::remote::RemoteQueries;
@@ -27,8 +29,9 @@ use rooms::{Aliases, ContentMap, Memberships, RoomError, Timeline};
 use ruma::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
 use storage::{Database, Interned, Membership, RemoteMembership};
 
+pub use self::by_address::{BoundInvite, InvitedAddress};
 pub use self::error::MembershipError;
-pub use self::invited::{InviteError, ReceivedInvite};
+pub use self::invited::ReceivedInvite;
 pub use self::third_party::ThirdPartyInvite;
 use crate::requests::{Handshake, RoomRequests};
 use crate::room_locks::RoomLocks;
@@ -53,6 +56,8 @@ pub struct SharedMembershipsParts {
     pub remote: Arc<RemoteQueries>,
     /// Requests to other servers.
     pub requests: Arc<RoomRequests>,
+    /// Requests to identity servers.
+    pub identity_servers: IdentityServers,
     /// The keys of other servers.
     pub keys: Arc<ServerKeys>,
     /// The shares of users in requests that other servers are asked for their sake.

@@ -45,7 +45,7 @@ impl SharedMemberships {
         {
             return Err(RoomError::Malformed("The event is not the invitation of an address.".to_owned()).into());
         }
-        let _share = self.parts.shares.enter(asker).await?;
+        let _place = self.parts.shares.take_place(asker).await?;
         let memberships = &self.parts.memberships;
         let proposed = memberships.propose_third_party_invite(room_id, sender, target, content).await?;
         let event = Box::pin(self.signed_by_other(origin, &proposed)).await?;

@@ -5,10 +5,11 @@
 mod backfill;
 mod event;
 mod event_auth;
+mod exchange;
 mod get_missing_events;
 mod handshakes;
+mod hierarchy;
 mod invite;
-mod public_rooms;
 mod send_join;
 mod splitter;
 mod state;
@@ -28,8 +29,8 @@ use tokio::time::Instant;
 
 pub use self::get_missing_events::MissingQuery;
 pub use self::handshakes::{Handshake, Template};
+pub use self::hierarchy::ToldHierarchy;
 pub use self::invite::InviteRequest;
-pub use self::public_rooms::PublicRoomsQuery;
 pub use self::send_join::{JoinAnswer, JoinAnswerReader};
 pub use self::state::{StateIds, WholeState};
 pub use self::timestamp_to_event::ToldEvent;

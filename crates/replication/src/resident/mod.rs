@@ -3,7 +3,6 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>
 
-mod error;
 mod joined_room;
 
 use std::collections::BTreeSet;
@@ -21,8 +20,8 @@ use serde_json::value::RawValue;
 use storage::{Database, Interned, Standing};
 use tokio::time::Instant;
 
-pub use self::error::ResidentError;
 pub use self::joined_room::JoinedRoom;
+use crate::HandshakeError;
 use crate::event_keys::keys_of_event;
 use crate::requests::Handshake;
 
@@ -70,9 +69,9 @@ struct KnownRoom<'a> {
 
 impl KnownRoom<'_> {
     /// Nobody is let in by a part of the state; leaving is always possible.
-    fn check_is_whole_for(&self, handshake: Handshake) -> Result<(), ResidentError> {
+    fn check_is_whole_for(&self, handshake: Handshake) -> Result<(), HandshakeError> {
         let needs_all = handshake != Handshake::Leave;
-        if needs_all && self.is_partial { Err(ResidentError::StillPartial) } else { Ok(()) }
+        if needs_all && self.is_partial { Err(HandshakeError::StillPartial) } else { Ok(()) }
     }
 }
 
@@ -89,22 +88,22 @@ impl Resident {
     /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_joinroomiduserid>
     ///
     /// # Errors
-    /// [`ResidentError`].
+    /// [`HandshakeError`].
     pub async fn propose(
         &self,
         origin: &ServerName,
         handshake: Handshake,
         (room_id, user_id): (&RoomId, &UserId),
         versions: Option<&[String]>,
-    ) -> Result<Proposal, ResidentError> {
+    ) -> Result<Proposal, HandshakeError> {
         if user_id.server_name() != origin {
-            return Err(ResidentError::OtherServersUser);
+            return Err(HandshakeError::OtherServersUser);
         }
         let room = self.room(origin, room_id).await?;
         room.check_is_whole_for(handshake)?;
         let is_known = |versions: &[String]| versions.iter().any(|version| version == room.version.as_str());
         if versions.is_some_and(|versions| !is_known(versions)) {
-            return Err(ResidentError::IncompatibleVersion(room.version));
+            return Err(HandshakeError::IncompatibleVersion(room.version.to_string()));
         }
         let event = self.0.memberships.propose(room.room_sn, user_id, handshake.membership()).await?;
         Ok(Proposal { version: room.version, event: EventTemplate::json_of(&event) })
@@ -115,14 +114,14 @@ impl Resident {
     /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid>
     ///
     /// # Errors
-    /// [`ResidentError`], with nothing taken in.
+    /// [`HandshakeError`], with nothing taken in.
     pub async fn accept_join(
         &self,
         origin: &ServerName,
         (room_id, event_id): (&RoomId, &EventId),
         event: &RawValue,
         may_omit_members: bool,
-    ) -> Result<JoinedRoom, ResidentError> {
+    ) -> Result<JoinedRoom, HandshakeError> {
         let room = self.room(origin, room_id).await?;
         let event = self.accept(origin, Handshake::Join, &room, event_id, event).await?;
         let timeline = self.0.timeline.clone();
@@ -136,13 +135,13 @@ impl Resident {
     /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid>
     ///
     /// # Errors
-    /// [`ResidentError`], with nothing taken in.
+    /// [`HandshakeError`], with nothing taken in.
     pub async fn accept_leave(
         &self,
         origin: &ServerName,
         (room_id, event_id): (&RoomId, &EventId),
         event: &RawValue,
-    ) -> Result<(), ResidentError> {
+    ) -> Result<(), HandshakeError> {
         let room = self.room(origin, room_id).await?;
         self.accept(origin, Handshake::Leave, &room, event_id, event).await.map(drop)
     }
@@ -152,13 +151,13 @@ impl Resident {
     /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knockroomideventid>
     ///
     /// # Errors
-    /// [`ResidentError`], with nothing taken in.
+    /// [`HandshakeError`], with nothing taken in.
     pub async fn accept_knock(
         &self,
         origin: &ServerName,
         (room_id, event_id): (&RoomId, &EventId),
         event: &RawValue,
-    ) -> Result<Vec<Vec<u8>>, ResidentError> {
+    ) -> Result<Vec<Vec<u8>>, HandshakeError> {
         let room = self.room(origin, room_id).await?;
         self.accept(origin, Handshake::Knock, &room, event_id, event).await?;
         let introduction = self.0.timeline.open(room.room_sn).await?.introduction(None).await?;
@@ -166,16 +165,16 @@ impl Resident {
     }
 
     /// A room that this server is in, and that lets the other server take part.
-    async fn room<'a>(&self, origin: &ServerName, room_id: &'a RoomId) -> Result<KnownRoom<'a>, ResidentError> {
+    async fn room<'a>(&self, origin: &ServerName, room_id: &'a RoomId) -> Result<KnownRoom<'a>, HandshakeError> {
         let ResidentParts { database, interned, timeline, .. } = &self.0;
-        let room_sn = interned.find_room(room_id.as_str()).await?.ok_or(ResidentError::NotInRoom)?;
+        let room_sn = interned.find_room(room_id.as_str()).await?.ok_or(HandshakeError::NotInRoom)?;
         if !database.is_in_room(room_sn).await? {
-            return Err(ResidentError::NotInRoom);
+            return Err(HandshakeError::NotInRoom);
         }
         if !timeline.admits_server(room_sn, origin).await? {
-            return Err(ResidentError::ServerRefused);
+            return Err(HandshakeError::ServerRefused);
         }
-        let head = database.room_head(room_sn).await?.ok_or(ResidentError::NotInRoom)?;
+        let head = database.room_head(room_sn).await?.ok_or(HandshakeError::NotInRoom)?;
         let version = head.room_version.parse().map_err(RoomError::from)?;
         let is_partial = head.state_whole_since.is_none();
         Ok(KnownRoom { room_sn, room_id, version, is_partial })
@@ -189,7 +188,7 @@ impl Resident {
         room: &KnownRoom<'_>,
         event_id: &EventId,
         event: &RawValue,
-    ) -> Result<Pdu, ResidentError> {
+    ) -> Result<Pdu, HandshakeError> {
         room.check_is_whole_for(handshake)?;
         let received = ReceivedPdu::parse(room.version, Some(room.room_id), event.get().as_bytes())?;
         check(&received, origin, handshake.membership(), event_id)?;
@@ -213,17 +212,17 @@ impl Resident {
                 self.pass_on(room, &event).await?;
                 Ok(event)
             }
-            Reception::Stored(_, reason) => Err(ResidentError::Refused(reason.unwrap_or_default())),
-            Reception::Known(_) => Err(ResidentError::Refused("The event was refused before.".to_owned())),
+            Reception::Stored(_, reason) => Err(HandshakeError::Refused(reason.unwrap_or_default())),
+            Reception::Known(_) => Err(HandshakeError::Refused("The event was refused before.".to_owned())),
             Reception::Missing(_) => {
-                Err(ResidentError::Invalid("It follows events that are not known here.".to_owned()))
+                Err(HandshakeError::Invalid("It follows events that are not known here.".to_owned()))
             }
             Reception::Dropped(reason) => Err(reason.into()),
         }
     }
 
     /// Has an event of another server sent to all servers in the room, which do not get it from there.
-    async fn pass_on(&self, room: &KnownRoom<'_>, event: &Pdu) -> Result<(), ResidentError> {
+    async fn pass_on(&self, room: &KnownRoom<'_>, event: &Pdu) -> Result<(), HandshakeError> {
         let database = &self.0.database;
         let stored = database.graph_events_by_id(room.room_sn, &[event.event_id().to_string()]).await?.pop();
         match stored {
@@ -233,7 +232,7 @@ impl Resident {
     }
 
     /// The event with the signature of this server, if a user of this server vouches for the join.
-    async fn vouched(&self, room: &KnownRoom<'_>, event: &Pdu) -> Result<Pdu, ResidentError> {
+    async fn vouched(&self, room: &KnownRoom<'_>, event: &Pdu) -> Result<Pdu, HandshakeError> {
         let vouching = event.member().ok().and_then(|content| content.join_authorised_via_users_server.clone().ok()?);
         let Some(vouching) = vouching.filter(|user_id| self.0.identity.is_local(user_id)) else {
             return Ok(event.clone());
@@ -241,7 +240,7 @@ impl Resident {
         tracing::debug!(%vouching, event_id = %event.event_id(), "vouching for the join of a user of another server");
         self.0.memberships.check_vouching(room.room_sn, event.sender()).await?;
         let signed = event.signed(&self.0.identity.server_name, &self.0.identity.key_pair);
-        signed.map_err(|error| ResidentError::Invalid(error.to_string()))
+        signed.map_err(|error| HandshakeError::Invalid(error.to_string()))
     }
 }
 
@@ -263,9 +262,9 @@ fn check(
     origin: &ServerName,
     membership: Membership,
     event_id: &EventId,
-) -> Result<(), ResidentError> {
+) -> Result<(), HandshakeError> {
     let event = received.event();
-    let invalid = |sentence: &str| Err(ResidentError::Invalid(sentence.to_owned()));
+    let invalid = |sentence: &str| Err(HandshakeError::Invalid(sentence.to_owned()));
     if received.form() == Form::Redacted {
         return invalid("The content hash of the event is wrong.");
     }

@@ -26,6 +26,8 @@ pub(crate) struct FederationParts {
     pub(super) remote_media: RemoteMedia,
     /// Asks other servers.
     pub(super) client: Arc<Client>,
+    /// Asks hosts that are not homeservers.
+    pub(super) web: Web,
     /// Their keys.
     pub(super) keys: Arc<ServerKeys>,
     /// Which of them are not reached.
@@ -40,7 +42,12 @@ impl FederationParts {
         let counts = FederationMetrics::new(&foundation.metrics)?;
         let database = &foundation.database;
         let reachability = Arc::new(Reachability::new(database.clone(), clock.clone()));
-        let client = Arc::new(client(config, foundation, counts.clone(), reachability.clone())?);
+        let network = &config.network;
+        let tls = tls_config(&network.trusted_ca, network.verify_tls)?;
+        let dialler = Dialler::new(tls, network.allow_private_addresses);
+        let web = Web::new(dialler.clone());
+        let client = client(config, foundation, (counts.clone(), reachability.clone()), (dialler, web.clone()));
+        let client = Arc::new(client);
         let (server_name, key_pair) = (identity.server_name.clone(), identity.key_pair.clone());
         let old = foundation.retired_keys.iter().filter_map(old_key).collect();
         let own_keys = Arc::new(OwnKeys::new(server_name.clone(), key_pair, old, clock.clone()));
@@ -82,7 +89,7 @@ impl FederationParts {
                 rate_limits.clone(),
             )),
         };
-        Ok(Self { components, remote_media, client, keys, reachability, rates })
+        Ok(Self { components, remote_media, client, web, keys, reachability, rates })
     }
 
     /// Takes over the rate of a new configuration.
@@ -94,14 +101,11 @@ impl FederationParts {
 fn client(
     config: &Config,
     foundation: &Foundation,
-    counts: FederationMetrics,
-    reachability: Arc<Reachability>,
-) -> Result<Client, StartError> {
+    (counts, reachability): (FederationMetrics, Arc<Reachability>),
+    (dialler, web): (Dialler, Web),
+) -> Client {
     let Foundation { identity, heavy_work, database, .. } = foundation;
-    let network = &config.network;
-    let tls = tls_config(&network.trusted_ca, network.verify_tls)?;
-    let dialler = Dialler::new(tls, network.allow_private_addresses);
-    let lookups = Arc::new(SystemLookups::new(Web::new(dialler.clone())));
+    let lookups = Arc::new(SystemLookups::new(web));
     let addresses = config.federation.server_addresses.clone();
     let discovery = Arc::new(Discovery::new(lookups, addresses, database.memory()));
     let options = ClientOptions {
@@ -112,7 +116,7 @@ fn client(
         observer: Arc::new(Observer(counts)),
         reachability,
     };
-    Ok(Client::new(options, discovery, dialler))
+    Client::new(options, discovery, dialler)
 }
 
 /// How much one other server may ask for; `None` without a limit.

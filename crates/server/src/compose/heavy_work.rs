@@ -19,6 +19,7 @@ pub(crate) struct HeavyWork {
     pub(crate) server_keys: Arc<Limit>,
     pub(crate) remote_media: Arc<Limit>,
     pub(crate) remote_queries: Arc<Limit>,
+    pub(crate) remote_rooms: Arc<Limit>,
     pub(crate) federation_out: Arc<Limit>,
 }
 
@@ -50,6 +51,7 @@ impl HeavyWork {
             server_keys: limit("server_keys", sizes.server_keys),
             remote_media: limit("remote_media", sizes.remote_media),
             remote_queries: limit("remote_queries", sizes.remote_queries),
+            remote_rooms: limit("remote_rooms", sizes.remote_rooms),
             federation_out: limit("federation_out", sizes.federation_out),
         }
     }
@@ -61,7 +63,7 @@ impl HeavyWork {
         }
     }
 
-    fn all(&self, sizes: &LimitSizes) -> [(&Arc<Limit>, config::LimitSize); 12] {
+    fn all(&self, sizes: &LimitSizes) -> [(&Arc<Limit>, config::LimitSize); 13] {
         [
             (&self.password_hashing, sizes.password_hashing),
             (&self.signature_checks, sizes.signature_checks),
@@ -74,6 +76,7 @@ impl HeavyWork {
             (&self.server_keys, sizes.server_keys),
             (&self.remote_media, sizes.remote_media),
             (&self.remote_queries, sizes.remote_queries),
+            (&self.remote_rooms, sizes.remote_rooms),
             (&self.federation_out, sizes.federation_out),
         ]
     }

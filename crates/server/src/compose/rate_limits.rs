@@ -149,6 +149,7 @@ fn configured(rates: &config::RateLimits, kind: LimitedAction) -> Option<Rate> {
         LimitedAction::InvitesPerRoom => rates.invites.per_room,
         LimitedAction::InvitesPerUser => rates.invites.per_user,
         LimitedAction::InvitesPerIssuer => rates.invites.per_issuer,
+        LimitedAction::ThirdPartyInvite => rates.third_party_invite,
         LimitedAction::RoomCreation => rates.room_creation,
         LimitedAction::RoomDirectory => rates.room_directory,
         LimitedAction::UserDirectory => rates.user_directory,

@@ -6,15 +6,18 @@ use accounts::{asking::Shares, rate_limits::LimitedAction};
 use api::state::{EncryptionComponents, ReplicationComponents, SyncComponents};
 use config::Config;
 use encryption::device_lists::RemoteDeviceLists;
+use federation::IdentityServers;
 use replication::{
     backfill::{Backfill, BackfillParts},
-    edus::{EduReceiver, EduReceivers, outbound::OutboundEdus},
+    edus::{EduReceivers, outbound::OutboundEdus},
+    hierarchy::{Hierarchies, HierarchiesParts},
     memberships::{SharedMemberships, SharedMembershipsParts},
     outbox::{Destinations, Outbox, OutboxParts},
     receiving::{Receiving, ReceivingParts},
     requests::RoomRequests,
     resident::{Resident, ResidentParts},
 };
+use rooms::summaries::Summaries;
 use telemetry::OutboxMetrics;
 
 use super::{federation::FederationParts, foundation::Foundation, log::LogParts, rooms::RoomsParts};
@@ -48,8 +51,9 @@ pub(super) fn components(
         aliases: rooms.components.aliases.clone(),
         remote: federation.components.remote.clone(),
         requests: requests.clone(),
+        identity_servers: IdentityServers::new(federation.web.clone(), config.federation.enabled),
         keys: federation.keys.clone(),
-        shares: Shares::new(LimitedAction::RemoteQueries, rate_limits.clone(), heavy_work.remote_queries.clone()),
+        shares: Shares::new(LimitedAction::RemoteQueries, rate_limits.clone(), heavy_work.remote_rooms.clone()),
         rate_limits: rate_limits.clone(),
     };
     let shared_memberships = Arc::new(SharedMemberships::new(memberships));
@@ -73,16 +77,36 @@ pub(super) fn components(
         keys: federation.keys.clone(),
         requests: requests.clone(),
         receiving: receiving.clone(),
-        shares: Shares::new(LimitedAction::RemoteQueries, rate_limits.clone(), heavy_work.remote_queries.clone()),
+        shares: Shares::new(LimitedAction::RemoteQueries, rate_limits.clone(), heavy_work.remote_rooms.clone()),
     };
+    let hierarchies = hierarchies(foundation, log, federation, &requests);
     Ok(ReplicationComponents {
         destinations: Arc::new(Destinations::new(database.clone(), federation.reachability.clone())),
         backfill: Arc::new(Backfill::new(backfill)),
         receiving,
-        room_requests: requests,
+        hierarchies: Arc::new(hierarchies),
         resident: Arc::new(Resident::new(resident)),
         shared_memberships,
     })
+}
+
+/// What shows spaces with their rooms.
+fn hierarchies(
+    foundation: &Foundation,
+    log: &LogParts,
+    federation: &FederationParts,
+    requests: &Arc<RoomRequests>,
+) -> Hierarchies {
+    let Foundation { database, interned, identity, rate_limits, heavy_work, .. } = foundation;
+    let parts = HierarchiesParts {
+        identity: identity.clone(),
+        summaries: Summaries::new(database.clone(), interned.clone(), log.room_servers.clone()),
+        requests: requests.clone(),
+        remote: federation.components.remote.clone(),
+        shares: Shares::new(LimitedAction::RemoteQueries, rate_limits.clone(), heavy_work.remote_queries.clone()),
+        reading: heavy_work.room_directory_search.clone(),
+    };
+    Hierarchies::new(parts, database.memory())
 }
 
 /// Begins to send what other servers do not have yet.
@@ -130,8 +154,12 @@ fn edu_receivers(
     encryption: &EncryptionComponents,
 ) -> EduReceivers {
     let Foundation { database, interned, .. } = foundation;
-    let receivers: [Arc<dyn EduReceiver>; 4] =
-        [sync.typing.clone(), sync.receipts.clone(), sync.presences.clone(), encryption.to_device.clone()];
-    let device_lists = RemoteDeviceLists::receivers(database, interned, &log.user_rooms);
-    EduReceivers::new(receivers.into_iter().chain(device_lists))
+    let [device_keys, signing_keys] = RemoteDeviceLists::receivers(database, interned, &log.user_rooms);
+    EduReceivers::default()
+        .with(sync.typing.clone())
+        .with(sync.receipts.clone())
+        .with(sync.presences.clone())
+        .with(encryption.to_device.clone())
+        .with(device_keys)
+        .with(signing_keys)
 }

@@ -385,6 +385,8 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         free: &[],
     },
     get("/rooms/{roomId}/aliases", USER, ""),
+    get("/_matrix/client/v1/rooms/{roomId}/hierarchy", USER, "suggested_only=false&limit=5&max_depth=3"),
+    get("/_matrix/client/v1/room_summary/{roomIdOrAlias}", NOBODY, "via=localhost"),
     get("/pushrules", USER, ""),
     get("/pushrules/", USER, ""),
     get("/pushrules/global", USER, ""),

@@ -32,6 +32,7 @@ mod register;
 mod room_keys;
 mod rooms_create;
 mod rooms_directory;
+mod rooms_hierarchy;
 mod rooms_membership;
 mod rooms_partial;
 mod rooms_send;

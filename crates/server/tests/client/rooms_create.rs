@@ -85,7 +85,7 @@ on_both_databases! {
             refused(&alice, request, 400, errcode).await;
         }
         refused(&alice, json!({ "topic": "x".repeat(70_000) }), 413, "M_TOO_LARGE").await;
-        refused(&alice, json!({ "invite_3pid": [{}] }), 403, "M_FORBIDDEN").await;
+        refused(&alice, json!({ "invite_3pid": [{}] }), 400, "M_BAD_JSON").await;
         // The room is there, whether the other server can be reached or not.
         alice.create_room(&json!({ "invite": ["@bob:elsewhere.invalid"] })).await;
     }

@@ -117,7 +117,7 @@ impl Homeserver {
     /// Stops it. Others cannot reach it until it is started again.
     pub(crate) async fn stop(&mut self) {
         if let Some(server) = self.server.take() {
-            server.shutdown().await;
+            Box::pin(server.shutdown()).await;
         }
     }
 

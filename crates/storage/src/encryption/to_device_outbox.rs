@@ -1,6 +1,6 @@
 //! Messages to devices of users of other servers, which wait until the server has acknowledged them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use homeserver_core::{Position, ServerSn};
@@ -26,14 +26,17 @@ pub struct ToDeviceForServer {
 }
 
 impl Database {
-    /// What waits for a server.
+    /// What waits for some servers; nothing waits for those that are left out.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
-    pub async fn to_device_server_queue(&self, server_sn: ServerSn) -> Result<ServerQueue, StorageError> {
-        let sql = "SELECT messages, bytes FROM to_device_outbox_queues WHERE server_sn = $1";
-        let read = |row: &Row<'_>| Ok(ServerQueue { messages: row.get(0)?, bytes: row.get(1)? });
-        Ok(self.query_optional(sql, params![server_sn], read).await?.unwrap_or_default())
+    pub async fn to_device_server_queues(
+        &self,
+        servers: &[i64],
+    ) -> Result<HashMap<ServerSn, ServerQueue>, StorageError> {
+        let sql = "SELECT server_sn, messages, bytes FROM to_device_outbox_queues WHERE server_sn IN LIST($1)";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, ServerQueue { messages: row.get(1)?, bytes: row.get(2)? }));
+        Ok(self.query(sql, params![servers], read).await?.into_iter().collect())
     }
 
     /// The servers for which messages wait that were sent after `after` and up to `until`.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use homeserver_core::{Timestamp, UserSn};
 use replication::edus::EduReceiver;
 use ruma::{OwnedUserId, ServerName};
@@ -38,17 +37,7 @@ impl EduReceiver for Presences {
         "m.presence"
     }
 
-    fn receive<'a>(
-        &'a self,
-        origin: &'a ServerName,
-        contents: &'a [Box<RawValue>],
-    ) -> BoxFuture<'a, Result<(), StorageError>> {
-        Box::pin(self.take(origin, contents))
-    }
-}
-
-impl Presences {
-    async fn take(&self, origin: &ServerName, contents: &[Box<RawValue>]) -> Result<(), StorageError> {
+    async fn receive(&self, origin: &ServerName, contents: &[Box<RawValue>]) -> Result<(), StorageError> {
         if !self.options.enabled {
             return Ok(());
         }
@@ -66,7 +55,9 @@ impl Presences {
         }
         self.database.set_remote_presence(said.into_values().collect(), self.clock.now()).await
     }
+}
 
+impl Presences {
     /// The number of a user of `origin` who is in a room that this server knows.
     async fn visible_user(&self, origin: &ServerName, user_id: &OwnedUserId) -> Result<Option<UserSn>, StorageError> {
         if user_id.server_name() != origin {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::try_join_all;
 use homeserver_core::{RoomSn, Timestamp, UserSn};
 use replication::edus::EduReceiver;
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, ServerName};
@@ -39,17 +39,7 @@ impl EduReceiver for Receipts {
         "m.receipt"
     }
 
-    fn receive<'a>(
-        &'a self,
-        origin: &'a ServerName,
-        contents: &'a [Box<RawValue>],
-    ) -> BoxFuture<'a, Result<(), StorageError>> {
-        Box::pin(self.take(origin, contents))
-    }
-}
-
-impl Receipts {
-    async fn take(&self, origin: &ServerName, contents: &[Box<RawValue>]) -> Result<(), StorageError> {
+    async fn receive(&self, origin: &ServerName, contents: &[Box<RawValue>]) -> Result<(), StorageError> {
         let mut receipts: BTreeMap<(RoomSn, UserSn), Vec<NewReceipt>> = BTreeMap::new();
         let mut left = MAX_RECEIPTS;
         for content in readable::<Content>(origin, contents) {
@@ -73,7 +63,9 @@ impl Receipts {
             writes.map(|((room_sn, user_sn), receipts)| self.database.add_receipts(room_sn, user_sn, receipts, None));
         try_join_all(writes).await.map(drop)
     }
+}
 
+impl Receipts {
     /// The receipts on events that are known here.
     async fn known(&self, room_sn: RoomSn, of_user: OfUser) -> Result<Vec<NewReceipt>, StorageError> {
         let OfUser { event_ids, data } = of_user;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::try_join_all;
 use replication::edus::EduReceiver;
 use ruma::{OwnedRoomId, OwnedUserId, ServerName};
 use serde::Deserialize;
@@ -29,17 +29,7 @@ impl EduReceiver for Typing {
         "m.typing"
     }
 
-    fn receive<'a>(
-        &'a self,
-        origin: &'a ServerName,
-        contents: &'a [Box<RawValue>],
-    ) -> BoxFuture<'a, Result<(), StorageError>> {
-        Box::pin(self.take(origin, contents))
-    }
-}
-
-impl Typing {
-    async fn take(&self, origin: &ServerName, contents: &[Box<RawValue>]) -> Result<(), StorageError> {
+    async fn receive(&self, origin: &ServerName, contents: &[Box<RawValue>]) -> Result<(), StorageError> {
         // What is said of a user last counts.
         let mut said = BTreeMap::new();
         for Content { room_id, user_id, typing } in readable(origin, contents) {

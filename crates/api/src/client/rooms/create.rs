@@ -6,12 +6,15 @@ use axum::extract::State;
 use replication::memberships::SharedMemberships;
 use rooms::{ContentMap, InitialState, NewRoom, Preset, RoomCreation};
 use ruma::{OwnedRoomId, OwnedUserId};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::address::Address;
 use crate::client::error::ClientResult;
 use crate::error::ApiError;
 use crate::extract::{Authenticated, Json, Object};
+
+/// So many addresses are invited to a new room.
+const MAX_ADDRESSES: usize = 10;
 
 /// What a client wants the room to be like. `null` stands for a key that is not there.
 #[derive(Deserialize)]
@@ -23,7 +26,7 @@ pub(crate) struct Body {
     #[serde(default)]
     invite: Option<Vec<OwnedUserId>>,
     #[serde(default)]
-    invite_3pid: Option<Vec<IgnoredAny>>,
+    invite_3pid: Option<Vec<Object<Address>>>,
     room_version: Option<String>,
     creation_content: Option<ContentMap>,
     initial_state: Option<Vec<Object<StateEvent>>>,
@@ -68,17 +71,17 @@ pub(crate) async fn create(
     Authenticated(requester): Authenticated,
     State(creation): State<Arc<RoomCreation>>,
     State(memberships): State<Arc<SharedMemberships>>,
-    Json(body): Json<Body>,
+    Json(mut body): Json<Body>,
 ) -> ClientResult<Json<RoomAnswer>> {
-    if body.invite_3pid.as_ref().is_some_and(|invites| !invites.is_empty()) {
-        return Err(ApiError::forbidden(
-            "Nobody can be invited by e-mail address or telephone number: this server uses no identity server",
-        )
-        .into());
+    let addresses = body.invite_3pid.take().unwrap_or_default();
+    if addresses.len() > MAX_ADDRESSES {
+        return Err(ApiError::invalid_param(format!("invite_3pid: more than {MAX_ADDRESSES} addresses")).into());
     }
     let new_room = body.into();
     let room_id = creation.create(&requester, &new_room).await?;
     memberships.invite_to_new_room(&requester, &room_id, &new_room).await;
+    let addresses = addresses.into_iter().map(|Object(address)| address.into());
+    memberships.invite_addresses_to_new_room(&requester, &room_id, addresses.collect(), new_room.is_direct).await;
     Ok(Json(RoomAnswer { room_id }))
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use federation::RequestError;
+use federation::{IdentityServerError, RequestError};
 use http::StatusCode;
+use replication::hierarchy::HierarchyError;
 use replication::memberships::MembershipError;
 use rooms::remote::RemoteError;
 use rooms::{AuthError, ErrorKind, RoomError};
@@ -65,6 +66,34 @@ impl From<RemoteError> for ClientError {
     }
 }
 
+/// That the client has to agree to terms first, or that its token is wrong, is told as the identity server says it.
+impl From<IdentityServerError> for ClientError {
+    fn from(error: IdentityServerError) -> Self {
+        let sentence = error.to_string();
+        let IdentityServerError::Refused { errcode, .. } = &error else {
+            return Self(ApiError::unknown(sentence).with_status(StatusCode::BAD_GATEWAY));
+        };
+        Self(match errcode.as_deref().unwrap_or_default() {
+            "M_TERMS_NOT_SIGNED" => ApiError::new(StatusCode::FORBIDDEN, "M_TERMS_NOT_SIGNED", sentence),
+            "M_UNAUTHORIZED" | "M_FORBIDDEN" => ApiError::forbidden(sentence),
+            _ => ApiError::unknown(sentence).with_status(StatusCode::BAD_GATEWAY),
+        })
+    }
+}
+
+impl From<HierarchyError> for ClientError {
+    fn from(error: HierarchyError) -> Self {
+        let sentence = error.to_string();
+        Self(match error {
+            HierarchyError::NotFound => ApiError::not_found(sentence),
+            HierarchyError::NotAccessible => ApiError::forbidden(sentence),
+            HierarchyError::Invalid(_) => ApiError::invalid_param(sentence),
+            HierarchyError::Asking(error) => error.into(),
+            HierarchyError::Room(error) => return error.into(),
+        })
+    }
+}
+
 /// What another server refuses is told as it says it, as far as clients know the code.
 impl From<MembershipError> for ClientError {
     fn from(error: MembershipError) -> Self {
@@ -74,6 +103,7 @@ impl From<MembershipError> for ClientError {
             MembershipError::Asking(error) => return error.into(),
             MembershipError::NoSuchAlias(_) => return Self(ApiError::not_found(sentence)),
             MembershipError::TooSlow => return Self(ApiError::connection_timeout(sentence)),
+            MembershipError::IdentityServer(error) => return error.into(),
             MembershipError::Request(error) => error,
         };
         let RequestError::Refused { status, errcode, .. } = &error else { return error.into() };

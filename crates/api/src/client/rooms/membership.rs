@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use replication::memberships::SharedMemberships;
 use rooms::{ContentMap, Memberships};
-use ruma::{OwnedRoomId, OwnedUserId};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::address::Address;
 use crate::Empty;
 use crate::client::error::ClientResult;
 use crate::error::ApiError;
@@ -25,12 +25,15 @@ pub(crate) struct Target {
     reason: Option<String>,
 }
 
-/// Either a user ID, or an address that only an identity server can make one of.
+/// Either a user ID, or an address and the identity server that knows whose it is.
 #[derive(Deserialize)]
 pub(crate) struct Invitee {
     user_id: Option<OwnedUserId>,
     reason: Option<String>,
-    address: Option<IgnoredAny>,
+    id_server: Option<OwnedServerName>,
+    id_access_token: Option<String>,
+    medium: Option<String>,
+    address: Option<String>,
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite>
@@ -40,17 +43,19 @@ pub(crate) async fn invite(
     State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Invitee>,
 ) -> ClientResult<Json<Empty>> {
-    let Some(user_id) = body.user_id else {
-        let error = match body.address {
-            Some(_) => ApiError::forbidden(
-                "Nobody can be invited by e-mail address or telephone number: this server uses no identity server",
-            ),
-            None => ApiError::bad_json("user_id: missing field"),
-        };
-        return Err(error.into());
-    };
     let content: ContentMap = body.reason.map(|reason| ("reason".to_owned(), reason.into())).into_iter().collect();
-    memberships.invite(&requester, &room_id, &user_id, content).await?;
+    if let Some(user_id) = body.user_id {
+        memberships.invite(&requester, &room_id, &user_id, content).await?;
+        return Ok(Json(Empty {}));
+    }
+    let missing = |key| ApiError::bad_json(format!("{key}: missing field"));
+    let address = Address {
+        address: body.address.ok_or_else(|| missing("user_id"))?,
+        medium: body.medium.ok_or_else(|| missing("medium"))?,
+        id_server: body.id_server.ok_or_else(|| missing("id_server"))?,
+        id_access_token: body.id_access_token.ok_or_else(|| missing("id_access_token"))?,
+    };
+    memberships.invite_address(&requester, &room_id, &address.into(), content).await?;
     Ok(Json(Empty {}))
 }
 

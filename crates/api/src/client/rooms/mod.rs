@@ -1,10 +1,12 @@
 //! Endpoints about rooms.
 
+mod address;
 pub(super) mod aliases;
 pub(super) mod context;
 pub(super) mod create;
 mod error;
 pub(super) mod event;
+pub(super) mod hierarchy;
 pub(super) mod join;
 pub(super) mod joined_members;
 pub(super) mod joined_rooms;
@@ -19,6 +21,7 @@ pub(super) mod redact;
 pub(super) mod send;
 pub(super) mod state_get;
 pub(super) mod state_put;
+pub(super) mod summary;
 pub(super) mod timestamp_to_event;
 pub(super) mod typing;
 pub(super) mod upgrade;

@@ -1,23 +1,23 @@
 //! Why others get into no room, as they are told it.
 
-use replication::memberships::{InviteError, MembershipError};
-use replication::resident::ResidentError;
+use replication::HandshakeError;
+use replication::memberships::MembershipError;
 
 use crate::error::ApiError;
 use crate::federation::error::FederationError;
 
-impl From<ResidentError> for FederationError {
-    fn from(error: ResidentError) -> Self {
+impl From<HandshakeError> for FederationError {
+    fn from(error: HandshakeError) -> Self {
         let sentence = error.to_string();
         Self(match error {
-            ResidentError::NotInRoom | ResidentError::StillPartial => ApiError::not_found(sentence),
-            ResidentError::ServerRefused | ResidentError::OtherServersUser | ResidentError::Refused(_) => {
+            HandshakeError::NotInRoom | HandshakeError::StillPartial => ApiError::not_found(sentence),
+            HandshakeError::ServerRefused | HandshakeError::OtherServersUser | HandshakeError::Refused(_) => {
                 ApiError::forbidden(sentence)
             }
-            ResidentError::IncompatibleVersion(version) => ApiError::incompatible_room_version(version.as_str()),
-            ResidentError::Invalid(_) => ApiError::invalid_param(sentence),
-            ResidentError::Malformed(_) => ApiError::bad_json(sentence),
-            ResidentError::Room(error) => return error.into(),
+            HandshakeError::IncompatibleVersion(version) => ApiError::incompatible_room_version(&version),
+            HandshakeError::Invalid(_) => ApiError::invalid_param(sentence),
+            HandshakeError::Malformed(_) => ApiError::bad_json(sentence),
+            HandshakeError::Room(error) => return error.into(),
         })
     }
 }
@@ -29,21 +29,9 @@ impl From<MembershipError> for FederationError {
             MembershipError::Room(error) => return error.into(),
             MembershipError::Asking(error) => error.into(),
             MembershipError::Request(error) => error.into(),
+            MembershipError::IdentityServer(_) => ApiError::unknown(sentence),
             MembershipError::NoSuchAlias(_) => ApiError::not_found(sentence),
             MembershipError::TooSlow => ApiError::connection_timeout(sentence),
-        })
-    }
-}
-
-impl From<InviteError> for FederationError {
-    fn from(error: InviteError) -> Self {
-        let sentence = error.to_string();
-        Self(match error {
-            InviteError::IncompatibleVersion(version) => ApiError::incompatible_room_version(&version),
-            InviteError::Invalid(_) => ApiError::invalid_param(sentence),
-            InviteError::Refused(_) => ApiError::forbidden(sentence),
-            InviteError::Malformed(_) => ApiError::bad_json(sentence),
-            InviteError::Room(error) => return error.into(),
         })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>
 
+pub(super) mod bound;
 mod error;
 pub(super) mod invite;
 pub(super) mod make;

@@ -1,11 +1,12 @@
-use room_engine::RoomVersion;
+//! Why an event that two servers sign is not taken.
+
 use room_engine::receipt::Dropped;
 use rooms::RoomError;
 use storage::StorageError;
 
 /// Why another server's request is refused. The texts are sentences for its users.
 #[derive(Debug, thiserror::Error)]
-pub enum ResidentError {
+pub enum HandshakeError {
     /// This server is not in the room.
     #[error("This server is not in the room, or it does not exist.")]
     NotInRoom,
@@ -18,13 +19,13 @@ pub enum ResidentError {
     /// The user is not one of the other server.
     #[error("The user is not one of your server.")]
     OtherServersUser,
-    /// The other server does not know the version of the room.
-    #[error("The room has version {0}, which your server does not support.")]
-    IncompatibleVersion(RoomVersion),
+    /// One of the two servers does not know the version of the room.
+    #[error("The room has version {0}, which only one of the two servers supports.")]
+    IncompatibleVersion(String),
     /// The event is not what the request says.
     #[error("{0}")]
     Invalid(String),
-    /// The rules of the room refuse the event.
+    /// The rules of the room refuse the event, or the user cannot be invited.
     #[error("{0}")]
     Refused(String),
     /// The event does not have the form of the room's version.
@@ -35,7 +36,7 @@ pub enum ResidentError {
     Room(#[from] RoomError),
 }
 
-impl From<Dropped> for ResidentError {
+impl From<Dropped> for HandshakeError {
     fn from(dropped: Dropped) -> Self {
         match dropped {
             Dropped::Malformed(error) => Self::Malformed(error.to_string()),
@@ -44,7 +45,7 @@ impl From<Dropped> for ResidentError {
     }
 }
 
-impl From<StorageError> for ResidentError {
+impl From<StorageError> for HandshakeError {
     fn from(error: StorageError) -> Self {
         Self::Room(error.into())
     }
