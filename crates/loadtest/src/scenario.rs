@@ -1,11 +1,13 @@
 //! The scenarios, one file each.
 
 mod create_room;
+mod device_change;
 mod disk;
 mod download;
 mod fanout;
 pub(crate) mod idle;
 mod join;
+mod keys;
 mod login;
 mod messages;
 mod send;
@@ -24,7 +26,7 @@ use crate::measurement::Measurement;
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
-    /// Everything below but `sync-large-rooms`
+    /// Everything below but `sync-large-rooms` and `device-change`
     All,
     /// The cheapest request there is, 32 at once
     Versions,
@@ -48,6 +50,10 @@ pub(crate) enum Scenario {
     Download,
     /// New private rooms
     CreateRoom,
+    /// Keys of 1,000 users with 5 devices each asked for, and keys of 1,000 devices claimed
+    Keys,
+    /// Changed keys of a user in a room of 10,000 members, who join first: takes long to prepare
+    DeviceChange,
     /// A room that grows to 500 members
     Join,
     /// 1,000 clients that wait in /sync: memory and CPU
@@ -60,7 +66,7 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// In the order in which they run best: from what leaves little behind to what leaves much.
-    const EVERY: [Self; 14] = [
+    const EVERY: [Self; 15] = [
         Self::Startup,
         Self::Versions,
         Self::Login,
@@ -73,6 +79,7 @@ impl Scenario {
         Self::SyncIncremental,
         Self::Messages,
         Self::Join,
+        Self::Keys,
         Self::Disk,
         Self::Idle,
     ];
@@ -82,7 +89,7 @@ impl Scenario {
         if asked.is_empty() || asked.contains(&Self::All) {
             return Self::EVERY.to_vec();
         }
-        let every = Self::EVERY.into_iter().chain([Self::SyncLargeRooms]);
+        let every = Self::EVERY.into_iter().chain([Self::SyncLargeRooms, Self::DeviceChange]);
         every.filter(|scenario| asked.contains(scenario)).collect()
     }
 
@@ -101,6 +108,8 @@ impl Scenario {
             Self::Messages => messages::run(context).await,
             Self::Download => download::run(context).await,
             Self::CreateRoom => create_room::run(context).await,
+            Self::Keys => keys::run(context).await,
+            Self::DeviceChange => device_change::run(context).await,
             Self::Join => join::run(context).await,
             Self::Idle => idle::run(context).await,
             Self::Startup => startup::run(context).await,
@@ -114,8 +123,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_is_every_scenario_but_itself_and_the_longest() {
-        assert_eq!(Scenario::expand(&[Scenario::All]).len(), Scenario::value_variants().len() - 2);
+    fn all_is_every_scenario_but_itself_and_the_two_longest() {
+        assert_eq!(Scenario::expand(&[Scenario::All]).len(), Scenario::value_variants().len() - 3);
         assert_eq!(Scenario::expand(&[Scenario::SyncLargeRooms]), [Scenario::SyncLargeRooms]);
         assert_eq!(Scenario::expand(&[]), Scenario::expand(&[Scenario::All]));
     }

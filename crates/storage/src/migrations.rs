@@ -28,6 +28,8 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0024_events_of_others.sql"),
     include_str!("migrations/0025_outbox.sql"),
     include_str!("migrations/0026_to_device_outbox.sql"),
+    include_str!("migrations/0030_remote_device_lists.sql"),
+    include_str!("migrations/0031_dehydrated_devices.sql"),
 ];
 
 /// The last schema of the versions that allowed one server on a database.

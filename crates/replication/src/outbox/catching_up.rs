@@ -1,9 +1,10 @@
 //! What a destination that was behind has missed, from the log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use homeserver_core::{EventSn, Position, RoomSn};
+use homeserver_core::{EventSn, Position, RoomSn, UserSn};
 use ruma::OwnedServerName;
 use storage::{Due, StorageError};
 
@@ -59,8 +60,12 @@ impl Outbox {
         if rooms.is_empty() || after >= until {
             return Ok(Vec::new());
         }
+        let mut users: BTreeSet<UserSn> =
+            database.device_list_changes_in_rooms(&rooms, after, until).await?.into_iter().collect();
+        // The server may not have known their devices before.
+        users.extend(database.users_entered_since(&rooms, after, until).await?);
         let mut edus = Vec::new();
-        for user_sn in database.device_list_changes_in_rooms(&rooms, after, until).await? {
+        for user_sn in users {
             edus.extend(self.parts.edus.device_list(user_sn, until).await?.map(|edu| edu.json));
         }
         Ok(edus)

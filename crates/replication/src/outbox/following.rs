@@ -173,13 +173,13 @@ impl Outbox {
         Ok((ours, until))
     }
 
-    fn is_local(&self, user_id: &str) -> bool {
+    pub(super) fn is_local(&self, user_id: &str) -> bool {
         user_id.split_once(':').is_some_and(|(_, server)| server == self.parts.server_name.as_str())
     }
 
     /// The PDUs, each with the servers that are sent it.
     async fn addressed(
-        &self,
+        self: &Arc<Self>,
         candidates: &[Candidate],
     ) -> Result<Vec<(Arc<OutgoingPdu>, Vec<OwnedServerName>)>, StorageError> {
         let mut servers_of: HashMap<RoomSn, Vec<Arc<str>>> = HashMap::new();
@@ -193,6 +193,7 @@ impl Outbox {
         let shared = candidates.iter().filter(|it| it.may_be_end || has_others(&it.due.room_sn));
         let shared: Vec<Due> = shared.map(|it| it.due).collect();
         let events = self.events(&shared).await?;
+        self.introduce_newcomers(&events, &servers_of).await?;
         let mut addressed = Vec::with_capacity(events.len());
         for (due, event) in &events {
             let in_room = servers_of.get(&due.room_sn).map(Vec::as_slice).unwrap_or_default();
@@ -230,8 +231,13 @@ impl Outbox {
 
 /// Whether a member event ends a membership.
 fn is_end(event: &OutgoingEvent) -> bool {
+    membership_of(event).is_some_and(|membership| matches!(membership.as_str(), "leave" | "ban"))
+}
+
+/// What a member event says that its user is to the room.
+pub(super) fn membership_of(event: &OutgoingEvent) -> Option<String> {
     let parsed = serde_json::from_slice::<MemberEvent>(&event.client_json);
-    parsed.is_ok_and(|event| matches!(event.content.membership.as_str(), "leave" | "ban"))
+    parsed.ok().map(|event| event.content.membership)
 }
 
 /// The PDU as other servers are sent it; `None` if its room is not one.

@@ -15,6 +15,7 @@ mod destination;
 mod duty;
 mod following;
 mod listing;
+mod newcomers;
 mod repeating;
 mod sending;
 mod state;

@@ -17,10 +17,11 @@ pub(super) fn components(
     let limit = &heavy_work.remote_queries;
     let shares = Shares::new(LimitedAction::RemoteQueries, rate_limits.clone(), limit.clone());
     let device_lists = DeviceLists::new(database.clone(), interned.clone(), log.tail.clone(), log.user_rooms.clone());
+    let (client, names) = (federation.client.clone(), interned.clone());
     EncryptionComponents {
         to_device: log.to_device.clone(),
         keys: log.keys.clone(),
-        remote_keys: Arc::new(RemoteKeys::new(federation.client.clone(), limit.clone(), shares)),
+        remote_keys: Arc::new(RemoteKeys::new(client, limit.clone(), shares, database.clone(), names)),
         backups: Arc::new(Backups::new(database.clone())),
         device_lists: Arc::new(device_lists),
     }

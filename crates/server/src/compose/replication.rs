@@ -60,7 +60,7 @@ pub(super) fn components(
         memberships: shared_memberships.clone(),
         keys: federation.keys.clone(),
         requests: requests.clone(),
-        edus: Arc::new(edu_receivers(foundation, log, sync, encryption)),
+        edus: Arc::new(edu_receivers(foundation, sync, encryption)),
     };
     let receiving = Receiving::new(receiving);
     start_outbox(config, foundation, log, federation)?;
@@ -123,15 +123,10 @@ fn start_outbox(
 }
 
 /// Who takes what other servers tell beside events.
-fn edu_receivers(
-    foundation: &Foundation,
-    log: &LogParts,
-    sync: &SyncComponents,
-    encryption: &EncryptionComponents,
-) -> EduReceivers {
-    let Foundation { database, interned, .. } = foundation;
+fn edu_receivers(foundation: &Foundation, sync: &SyncComponents, encryption: &EncryptionComponents) -> EduReceivers {
+    let Foundation { database, interned, clock, .. } = foundation;
     let receivers: [Arc<dyn EduReceiver>; 4] =
         [sync.typing.clone(), sync.receipts.clone(), sync.presences.clone(), encryption.to_device.clone()];
-    let device_lists = RemoteDeviceLists::receivers(database, interned, &log.user_rooms);
+    let device_lists = RemoteDeviceLists::receivers(database, interned, clock);
     EduReceivers::new(receivers.into_iter().chain(device_lists))
 }
