@@ -11,11 +11,11 @@ use testing::{Client, User};
 
 const V3: &str = "/_matrix/client/v3";
 const DEVICES: usize = 32;
-const CLAIMANTS: usize = 64;
+const CLAIMANTS: usize = 16;
 /// One-time keys that each device has at the beginning of a round.
 const KEYS: u64 = 50;
 /// Devices of which one request claims keys.
-const CLAIMED_AT_ONCE: usize = 16;
+const CLAIMED_AT_ONCE: usize = 8;
 
 /// A device of which keys are claimed.
 struct Device {

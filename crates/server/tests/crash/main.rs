@@ -28,6 +28,8 @@ use people::People;
 const ROUNDS: u64 = 20;
 /// Rounds in which keys are claimed, or messages sent to devices.
 const CLAIM_ROUNDS: u64 = 3;
+/// Later than elsewhere: many claims share a commit, and all have their answers behind it.
+const CLAIMS_KILLED_AFTER_MS: std::ops::Range<u64> = 300..900;
 const KILLED_AFTER_MS: std::ops::Range<u64> = 50..600;
 
 on_both_databases! {
@@ -94,7 +96,7 @@ on_both_databases! {
             if round >= rounds && claims.given() as u64 >= wanted {
                 break;
             }
-            let killed_after = Duration::from_millis(random.random_range(KILLED_AFTER_MS));
+            let killed_after = Duration::from_millis(random.random_range(CLAIMS_KILLED_AFTER_MS));
             let client = server.client();
             claims.fill(&client, round).await;
             let kill = async {
@@ -106,6 +108,7 @@ on_both_databases! {
             claims.check_after_restart(&server.client()).await;
             println!("round {round}: killed after {killed_after:?}; {} keys were given out so far", claims.given());
         }
+        assert!(claims.given() > 0, "nothing was claimed before the server was killed");
         assert_eq!(server.terminate().await.code(), Some(0), "{}", server.log());
     }
 }
