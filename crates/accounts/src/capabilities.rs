@@ -55,7 +55,7 @@ fn document(options: &CapabilityOptions) -> Bytes {
         "m.set_avatar_url": { "enabled": true },
         "m.profile_fields": { "enabled": true },
         "m.3pid_changes": { "enabled": options.email_enabled },
-        "m.get_login_token": { "enabled": false },
+        "m.get_login_token": { "enabled": options.passwords_enabled },
         "m.forget_forced_upon_leave": { "enabled": false },
     }});
     Bytes::from(document.to_string())

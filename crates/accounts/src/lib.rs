@@ -3,7 +3,8 @@
 //! Begin with [`authentication`]: every request with an access token passes through its [`Authenticator`](authentication::Authenticator),
 //! and everything else is asked on behalf of a [`sessions::Requester`].
 //!
-//! * [`registration`] makes accounts, [`Accounts`] logs in to them, changes and closes them.
+//! * [`registration`] makes accounts, [`Accounts`] logs in to them, changes and closes them, and [`login_tokens`] log in another device;
+//!   [`rendezvous`] lets it meet one that is logged in.
 //! * [`uia`] is user-interactive authentication; [`passwords`], [`threepids`] and [`mail`] are what it proves with.
 //! * [`profiles`], [`devices`], [`account_data`], [`filters`], [`push_rules`] and [`ignoring`] are what users keep here.
 //! * [`rate_limits`] counts what users and addresses do, [`asking`] what they have this server ask of others.
@@ -32,6 +33,7 @@ pub mod devices;
 pub mod filters;
 pub mod ignoring;
 pub mod jobs;
+pub mod login_tokens;
 pub mod mail;
 pub mod object;
 pub mod openid;
@@ -40,6 +42,7 @@ pub mod profiles;
 pub mod push_rules;
 pub mod rate_limits;
 pub mod registration;
+pub mod rendezvous;
 pub mod sessions;
 pub mod threepids;
 pub mod uia;

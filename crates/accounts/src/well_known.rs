@@ -10,6 +10,7 @@ use serde_json::json;
 #[derive(Default, Debug)]
 pub struct WellKnown {
     client: Live<Option<Bytes>>,
+    base_url: Live<Option<String>>,
     server: Option<Bytes>,
 }
 
@@ -21,6 +22,7 @@ impl WellKnown {
         let server = federation_address.map(|address| json!({ "m.server": address }));
         Self {
             client: Live::new(client_document(public_base_url)),
+            base_url: Live::new(public_base_url.map(str::to_owned)),
             server: server.map(|document| document.to_string().into()),
         }
     }
@@ -28,6 +30,13 @@ impl WellKnown {
     /// Sends clients elsewhere from now on.
     pub fn reconfigure(&self, public_base_url: Option<&str>) {
         self.client.replace(client_document(public_base_url));
+        self.base_url.replace(public_base_url.map(str::to_owned));
+    }
+
+    /// Where clients reach this server, if that is configured.
+    #[must_use]
+    pub fn base_url(&self) -> Option<String> {
+        self.base_url.read().clone()
     }
 
     /// The body of `/.well-known/matrix/client`, if clients are to be sent anywhere.

@@ -9,12 +9,14 @@ use accounts::authentication::Authenticator;
 use accounts::capabilities::Capabilities;
 use accounts::devices::Devices;
 use accounts::filters::Filters;
+use accounts::login_tokens::LoginTokens;
 use accounts::mail::Templates;
 use accounts::openid::OpenIdTokens;
 use accounts::profiles::Profiles;
 use accounts::push_rules::PushRules;
 use accounts::rate_limits::RateLimits;
 use accounts::registration::{Registration, SharedSecret};
+use accounts::rendezvous::Rendezvous;
 use accounts::sessions::Sessions;
 use accounts::threepids::ThirdPartyIdentifiers;
 use accounts::uia::UserInteractiveAuth;
@@ -105,6 +107,10 @@ components! {
         registration: Arc<Registration>,
         /// Registers accounts by the shared secret.
         shared_secret: Arc<SharedSecret>,
+        /// Tokens by which users log in another device.
+        login_tokens: Arc<LoginTokens>,
+        /// Where clients meet before they log in.
+        rendezvous: Arc<Rendezvous>,
         /// Authorises operations by user-interactive authentication.
         user_interactive_auth: Arc<UserInteractiveAuth>,
         /// The addresses of accounts.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use accounts::sessions::Sessions;
 use accounts::threepids::MAX_SESSIONS;
-use homeserver_core::{Clock, DeviceSn};
+use homeserver_core::{Clock, DeviceSn, Position, UserSn};
 use media::ContentRepository;
 use serde::{Deserialize, Serialize};
 use storage::Database;
@@ -105,6 +105,45 @@ impl CleanUp {
     }
 }
 
+impl CleanUp {
+    /// Removes changes of devices that later ones make superfluous, and the keys of users of other servers with whom no room is shared.
+    async fn remove_device_lists(&self, run: &Run) -> Result<(), JobError> {
+        let (mut after, mut removed) = ((UserSn(0), Position::START), 0);
+        loop {
+            let swept = self.database.sweep_device_list_changes(after, AT_ONCE).await?;
+            removed += swept.removed;
+            run.progress(removed, 0, "Removing superfluous changes of devices").await;
+            let Some(next) = swept.next else { break };
+            after = next;
+            tokio::time::sleep(REST).await;
+        }
+        let mut after = UserSn(0);
+        while let Some(next) = self.database.forget_unshared_device_lists(after, AT_ONCE).await? {
+            after = next;
+            tokio::time::sleep(REST).await;
+        }
+        Ok(())
+    }
+}
+
+impl CleanUp {
+    /// Removes what is left of backups of keys that were deleted when the server ended.
+    async fn remove_deleted_backups(&self, run: &Run) -> Result<(), JobError> {
+        let mut after = (UserSn(0), 0);
+        loop {
+            let (unfinished, last) = self.database.unfinished_backup_deletions(after, AT_ONCE).await?;
+            for (user_sn, version) in unfinished {
+                let what = "Removing what is left of deleted backups of keys";
+                let step = || self.database.remove_sessions_of_deleted_backup(user_sn, version, AT_ONCE);
+                until_nothing_is_left(run, what, step).await?;
+            }
+            let Some(last) = last else { return Ok(()) };
+            after = last;
+            tokio::time::sleep(REST).await;
+        }
+    }
+}
+
 impl Handle<RemoveExpired> for CleanUp {
     async fn run(&self, _: RemoveExpired, run: &Run) -> Result<(), JobError> {
         let (database, now) = (&self.database, self.clock.now());
@@ -124,6 +163,10 @@ impl Handle<RemoveExpired> for CleanUp {
         let ended_before = now.minus(KEEP_TYPING);
         let what = "Removing ended typing notices";
         until_nothing_is_left(run, what, || database.remove_ended_typing(ended_before, AT_ONCE)).await?;
+        self.remove_device_lists(run).await?;
+        self.remove_deleted_backups(run).await?;
+        let what = "Removing expired login tokens";
+        until_nothing_is_left(run, what, || database.remove_expired_login_tokens(now, AT_ONCE)).await?;
         let what = "Removing expired OpenID tokens";
         until_nothing_is_left(run, what, || database.remove_expired_openid_tokens(now, AT_ONCE)).await?;
         self.forget_servers(run).await?;

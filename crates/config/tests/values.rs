@@ -93,6 +93,9 @@ user_directory = { per_second = 0.016, burst = 200 }
 remote_queries = { per_second = 1, burst = 30 }
 remote_media = { per_second = 5, burst = 200 }
 server_keys = { per_second = 2, burst = 100 }
+to_device = { per_second = 20, burst = 500 }
+login_token = { per_second = 0.017, burst = 2 }
+rendezvous = { per_second = 10, burst = 100 }
 
 [limits]
 password_hashing = { running = 2, waiting = 50, longest_wait = "10s" }

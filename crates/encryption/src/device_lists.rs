@@ -6,6 +6,7 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user>
 
 mod from_servers;
+mod resync;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use homeserver_core::{Position, RoomSn, UserSn};
 use storage::{Database, Interned, LogEntry, Membership, RoomStates, StorageError};
 
 pub use self::from_servers::RemoteDeviceLists;
+pub use self::resync::{DeviceListResync, ResyncDeviceLists};
 
 /// Finds out whose keys have changed.
 pub struct DeviceLists {
@@ -100,11 +102,16 @@ impl DeviceLists {
                 changed.insert(user_sn);
             }
         }
-        let entered: Vec<RoomSn> = happened.entered.into_iter().filter(|room_sn| own.contains(room_sn)).collect();
-        for room_sn in entered {
-            happened.came.extend(self.database.joined_users(room_sn).await?);
+        // Who was in a room before has changed a profile at most.
+        let is_new =
+            |room_sn: &RoomSn| rooms.place(*room_sn).is_some_and(|place| place.is_joined() && place.since > from);
+        let entered: Vec<RoomSn> = happened.entered.into_iter().filter(is_new).collect();
+        for room_sn in &entered {
+            happened.came.extend(self.database.joined_users(*room_sn).await?);
         }
         let came = self.came(reader, &rooms, happened.came, from).await?;
+        // The user's other devices are among those for which messages are encrypted in the room.
+        changed.extend((!came.is_empty() && !entered.is_empty()).then_some(reader));
         changed.extend(came);
         for room_sn in happened.quitted.into_iter().filter(|room_sn| !own.contains(room_sn)) {
             happened.gone.extend(self.database.joined_users(room_sn).await?);

@@ -5,7 +5,8 @@
 //! * [`backup`]: keys that decrypt messages, for the user's other clients.
 //! * [`device_lists`]: whose keys have changed, for users who share rooms with them.
 //!
-//! What is read often is kept in memory and follows the log, so it is right on every node. Of users of other servers nothing is kept.
+//! What is read often is kept in memory and follows the log, so it is right on every node. The keys of users of other servers are kept in the
+//! database for as long as a room is shared with them, because their servers tell of changes for that long.
 //!
 //! # What is kept in memory, and what bounds it
 //!

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use accounts::rate_limits::RateLimits;
 use accounts::sessions::Requester;
 use encryption::to_device::{QueueLimits, ToDevice, ToDeviceError, ToDeviceMessages};
 use homeserver_core::{DeviceSn, Position, SystemClock, Timestamp, UserSn};
-use ruma::UserId;
+use ruma::{UserId, server_name};
 use storage::{Database, DatabaseOptions, Interned, NewAccount};
 use testing::on_both_databases;
 
@@ -42,7 +43,9 @@ on_both_databases! {
     async fn a_full_queue_refuses_the_whole_request_until_it_is_fetched(db: TestDatabase) {
         let database = Database::open(&DatabaseOptions::new(db.url())).await.unwrap();
         let interned = Arc::new(Interned::new(database.clone()));
-        let to_device = ToDevice::follow(&database, interned, Arc::new(SystemClock), LIMITS);
+        let rate_limits = RateLimits::new(database.clone(), server_name!("localhost").to_owned(), |_| None);
+        let to_device =
+            ToDevice::follow(&database, interned, Arc::new(SystemClock), LIMITS, Arc::new(rate_limits));
         let (alice, _) = register(&database, "@alice:x", "A").await;
         let (_, full) = register(&database, "@bob:x", "FULL").await;
         let (_, empty) = register(&database, "@carol:x", "EMPTY").await;

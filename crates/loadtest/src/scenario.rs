@@ -1,12 +1,14 @@
 //! The scenarios, one file each.
 
 mod create_room;
+mod device_change;
 mod disk;
 mod download;
 mod fanout;
 mod hierarchy;
 pub(crate) mod idle;
 mod join;
+mod keys;
 mod login;
 mod messages;
 mod send;
@@ -25,7 +27,7 @@ use crate::measurement::Measurement;
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
-    /// Everything below but `sync-large-rooms`
+    /// Everything below but `sync-large-rooms` and `device-change`
     All,
     /// The cheapest request there is, 32 at once
     Versions,
@@ -51,6 +53,10 @@ pub(crate) enum Scenario {
     Hierarchy,
     /// New private rooms
     CreateRoom,
+    /// Keys of 1,000 users with 5 devices each asked for, and keys of 1,000 devices claimed
+    Keys,
+    /// Changed keys of a user in a room of 10,000 members, who join first: takes long to prepare
+    DeviceChange,
     /// A room that grows to 500 members
     Join,
     /// 1,000 clients that wait in /sync: memory and CPU
@@ -77,6 +83,7 @@ impl Scenario {
         Self::SyncIncremental,
         Self::Messages,
         Self::Join,
+        Self::Keys,
         Self::Disk,
         Self::Idle,
     ];
@@ -86,7 +93,7 @@ impl Scenario {
         if asked.is_empty() || asked.contains(&Self::All) {
             return Self::EVERY.to_vec();
         }
-        let every = Self::EVERY.into_iter().chain([Self::SyncLargeRooms]);
+        let every = Self::EVERY.into_iter().chain([Self::SyncLargeRooms, Self::DeviceChange]);
         every.filter(|scenario| asked.contains(scenario)).collect()
     }
 
@@ -106,6 +113,8 @@ impl Scenario {
             Self::Download => download::run(context).await,
             Self::Hierarchy => hierarchy::run(context).await,
             Self::CreateRoom => create_room::run(context).await,
+            Self::Keys => keys::run(context).await,
+            Self::DeviceChange => device_change::run(context).await,
             Self::Join => join::run(context).await,
             Self::Idle => idle::run(context).await,
             Self::Startup => startup::run(context).await,
@@ -119,8 +128,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_is_every_scenario_but_itself_and_the_longest() {
-        assert_eq!(Scenario::expand(&[Scenario::All]).len(), Scenario::value_variants().len() - 2);
+    fn all_is_every_scenario_but_itself_and_the_two_longest() {
+        assert_eq!(Scenario::expand(&[Scenario::All]).len(), Scenario::value_variants().len() - 3);
         assert_eq!(Scenario::expand(&[Scenario::SyncLargeRooms]), [Scenario::SyncLargeRooms]);
         assert_eq!(Scenario::expand(&[]), Scenario::expand(&[Scenario::All]));
     }

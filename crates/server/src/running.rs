@@ -14,7 +14,7 @@ use crate::{
 /// A server that answers requests. Dropping it stops it without waiting for what is in flight;
 /// [`RunningServer::shutdown`] is the orderly way.
 pub struct RunningServer {
-    config: Config,
+    config: Box<Config>,
     application: Application,
     bound: Vec<Bound>,
     accepting: Accepting,
@@ -61,6 +61,7 @@ impl RunningServer {
         stopping: CancellationToken,
         connections: TaskTracker,
     ) -> Self {
+        let config = Box::new(config);
         Self { config, application, bound, accepting, stopping, connections }
     }
 

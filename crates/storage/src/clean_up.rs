@@ -145,15 +145,17 @@ impl Database {
         unseen_since: Timestamp,
         limit: i64,
     ) -> Result<(Swept<DeviceSn>, Vec<TokenHash>), StorageError> {
-        let sql = "SELECT device_sn, COALESCE(last_seen_at, created_at) FROM devices WHERE device_sn > $1 \
-                   ORDER BY device_sn LIMIT $2";
-        let read = |row: &crate::Row<'_>| Ok((row.get::<DeviceSn>(0)?, row.get::<Timestamp>(1)?));
+        // A device that is kept for clients to come is not used until then.
+        let sql = "SELECT device_sn, COALESCE(last_seen_at, created_at), CASE WHEN EXISTS (SELECT 1 \
+                   FROM dehydrated_devices h WHERE h.device_sn = devices.device_sn) THEN TRUE ELSE FALSE END \
+                   FROM devices WHERE device_sn > $1 ORDER BY device_sn LIMIT $2";
+        let read = |row: &crate::Row<'_>| Ok((row.get::<DeviceSn>(0)?, row.get::<Timestamp>(1)?, row.get::<bool>(2)?));
         let found = self.query(sql, params![after, limit], read).await?;
-        let next = next_after(&found, limit, |(device_sn, _)| *device_sn);
+        let next = next_after(&found, limit, |(device_sn, ..)| *device_sn);
         let unseen: Vec<i64> = found
             .into_iter()
-            .filter(|(_, seen_at)| *seen_at < unseen_since)
-            .map(|(device_sn, _)| device_sn.0)
+            .filter(|(_, seen_at, is_kept)| *seen_at < unseen_since && !is_kept)
+            .map(|(device_sn, ..)| device_sn.0)
             .collect();
         if unseen.is_empty() {
             return Ok((Swept { next, removed: 0 }, Vec::new()));

@@ -162,7 +162,8 @@ pub(crate) async fn write_last_seen(tx: &mut Tx, seen: &[&LastSeen]) -> Result<(
 }
 
 impl Tx {
-    /// The device of this ID, made if the user has none, and used from `address` just now. A name is given only to a new one.
+    /// The device of this ID, made if the user has none, and used from `address` just now. A name is given only to a new one. If it was kept
+    /// for clients to come, it is used by one now.
     ///
     /// # Errors
     /// [`StorageError`] if the statement fails.
@@ -178,7 +179,8 @@ impl Tx {
                    VALUES ($1, $2, $3, $4, $4, $5) ON CONFLICT (user_sn, device_id) DO UPDATE SET \
                    last_seen_at = excluded.last_seen_at, last_seen_address = excluded.last_seen_address RETURNING device_sn";
         let values = params![user_sn, device_id, display_name, now, address];
-        let device_sn = self.query_optional(sql, values, |row| row.get(0)).await?;
+        let device_sn: Option<DeviceSn> = self.query_optional(sql, values, |row| row.get(0)).await?;
+        self.execute("DELETE FROM dehydrated_devices WHERE device_sn = $1", params![device_sn]).await?;
         device_sn.ok_or_else(|| StorageError::Statement(format!("device {device_id} of user {user_sn} was not stored")))
     }
 
@@ -187,6 +189,7 @@ impl Tx {
         user_sn: UserSn,
         except: Option<DeviceSn>,
     ) -> Result<Vec<TokenHash>, StorageError> {
+        self.delete_login_tokens(user_sn).await?;
         let sql = "SELECT device_sn FROM devices WHERE user_sn = $1 AND device_sn <> $2 FOR_UPDATE";
         let except = except.map_or(-1, |device| device.0);
         let devices = self.query(sql, params![user_sn, except], |row| row.get::<i64>(0)).await?;

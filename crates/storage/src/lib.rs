@@ -58,6 +58,7 @@ mod jobs;
 mod known_rooms;
 mod leases;
 mod log;
+mod login_tokens;
 mod media;
 mod membership;
 mod migrations;
@@ -74,6 +75,7 @@ mod rate_limit_overrides;
 mod receipts;
 mod registration_tokens;
 mod remote_memberships;
+mod rendezvous;
 mod repair;
 mod room_graph;
 mod room_purge;
@@ -116,9 +118,10 @@ pub use destinations::{DestinationFilter, DestinationRecord};
 pub use devices::{Device, LastSeen};
 pub use directory::DirectoryEntry;
 pub use encryption::{
-    BackedUpSession, ClaimedKey, CrossSigningKey, CrossSigningUsage, KeyBackup, KeyCounts, KeySignature, KeysUpload,
-    NewKey, NewKeySignature, NewToDeviceMessage, ServerQueue, SessionFilter, StoredDeviceKeys, StoredSessions,
-    ToDeviceDevice, ToDeviceForServer, ToDeviceSend, UploadConflict, WantedKey,
+    BackedUpSession, ClaimedKey, CrossSigningKey, CrossSigningUsage, DehydratedDevice, KeyBackup, KeyCounts,
+    KeySignature, KeysUpload, NewDehydratedDevice, NewKey, NewKeySignature, NewToDeviceMessage, RemoteDeviceList,
+    ServerQueue, SessionFilter, StoredDeviceKeys, StoredSessions, ToDeviceDevice, ToDeviceForServer, ToDeviceSend,
+    ToldDeviceList, UploadConflict, WantedKey,
 };
 pub use events::{RedactedEvent, Standing, StoredEvent, StoredPdu, TimelineReader};
 pub use gaps::Gap;
@@ -138,6 +141,7 @@ pub use rate_limit_overrides::RateOverride;
 pub use receipts::{NewReceipt, Receipt, ReceiptThread, ReceiptType};
 pub use registration_tokens::UsableToken;
 pub use remote_memberships::RemoteMembership;
+pub use rendezvous::{RendezvousSession, RendezvousWrite};
 pub use repair::{RepairedState, RoomRepair};
 pub use room_graph::{GraphEvent, StateEventPlace};
 pub use room_states::{FullState, KnownState, PartialState, RoomStates, StillPartial};

@@ -30,6 +30,8 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0026_to_device_outbox.sql"),
     include_str!("migrations/0027_partial_entries.sql"),
     include_str!("migrations/0028_members_by_server.sql"),
+    include_str!("migrations/0030_remote_device_lists.sql"),
+    include_str!("migrations/0031_dehydrated_devices.sql"),
 ];
 
 /// The last schema of the versions that allowed one server on a database.

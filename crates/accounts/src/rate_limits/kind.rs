@@ -53,11 +53,17 @@ pub enum LimitedAction {
     RemoteMedia,
     /// Asking another server for its keys, by the address of the request that claims to come from that server.
     ServerKeys,
+    /// Sending messages to devices, by user.
+    ToDevice,
+    /// Asking for a token by which another device can log in, by user.
+    LoginToken,
+    /// Requests to places where two clients meet before they log in, by address.
+    Rendezvous,
 }
 
 impl LimitedAction {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
@@ -84,6 +90,9 @@ impl LimitedAction {
         Self::RemoteQueries,
         Self::RemoteMedia,
         Self::ServerKeys,
+        Self::ToDevice,
+        Self::LoginToken,
+        Self::Rendezvous,
     ];
 
     /// Its name in metrics, which is that of its key in the configuration where it has one of its own.
@@ -116,6 +125,9 @@ impl LimitedAction {
             Self::RemoteQueries => "remote_queries",
             Self::RemoteMedia => "remote_media",
             Self::ServerKeys => "server_keys",
+            Self::ToDevice => "to_device",
+            Self::LoginToken => "login_token",
+            Self::Rendezvous => "rendezvous",
         }
     }
 
@@ -125,9 +137,10 @@ impl LimitedAction {
             Self::Message => "You are sending too much",
             Self::AdminRedaction => "You are redacting too much",
             Self::Registration => "There are too many registrations from your address",
-            Self::RegistrationAvailable | Self::RegistrationTokenValidity | Self::ThirdPartyValidation => {
-                "There are too many of these requests from your address"
-            }
+            Self::RegistrationAvailable
+            | Self::RegistrationTokenValidity
+            | Self::ThirdPartyValidation
+            | Self::Rendezvous => "There are too many of these requests from your address",
             Self::InteractiveAuth => "You are beginning to authenticate too often",
             Self::LoginAddress => "There are too many logins from your address",
             Self::LoginAccount => "There are too many logins to this account",
@@ -144,6 +157,8 @@ impl LimitedAction {
             Self::MediaCreate => "You are uploading too many files",
             Self::RoomDirectory | Self::UserDirectory => "You are searching too often",
             Self::RemoteQueries | Self::RemoteMedia => "You are having this server ask others too often",
+            Self::ToDevice => "You are sending too many messages to devices",
+            Self::LoginToken => "You are asking for too many login tokens",
             Self::ServerKeys => "Too many servers are named as the origin of requests from your address",
         }
     }

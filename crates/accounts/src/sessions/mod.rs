@@ -2,6 +2,7 @@
 //!
 //! Tokens are stored hashed. What was looked up is remembered under the hash, and forgotten when the token is revoked.
 
+mod by_login_token;
 mod device;
 mod endings;
 mod following;
@@ -18,6 +19,7 @@ use homeserver_core::{Cache, Clock, DeviceSn, HeapSize, MemoryUsage, Timestamp, 
 use ruma::OwnedUserId;
 use storage::{Database, Interned, StorageError, StoredSession, TokenHash, Tx};
 
+pub(crate) use self::by_login_token::token_hash;
 pub use self::device::{CheckedDevice, DeviceError, MAX_DEVICE_ID_BYTES, SessionDevice};
 use self::endings::{Ending, Endings};
 use self::following::Changed;

@@ -19,6 +19,8 @@ pub enum Operation {
     AddThreepid,
     /// Replacing cross-signing keys.
     ReplaceCrossSigningKeys,
+    /// Giving out a token by which another device can log in.
+    IssueLoginToken,
 }
 
 impl Operation {
@@ -31,6 +33,7 @@ impl Operation {
             Self::DeleteDevices => "delete devices",
             Self::AddThreepid => "add address",
             Self::ReplaceCrossSigningKeys => "replace cross-signing keys",
+            Self::IssueLoginToken => "issue login token",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use accounts::Accounts;
+use accounts::login_tokens::LoginTokens;
 use accounts::rate_limits::{Key, LimitedAction, RateLimits};
 use accounts::sessions::{CheckedDevice, SessionDevice};
 use accounts::threepids::EMAIL;
@@ -20,7 +21,11 @@ use crate::extract::{ClientAddress, Json, Object};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login>
 pub(super) async fn flows(State(accounts): State<Arc<Accounts>>) -> Json<Value> {
-    let flows = if accounts.passwords_enabled() { json!([{ "type": "m.login.password" }]) } else { json!([]) };
+    // Who has no password cannot prove anything, and so gets no login token.
+    let flows = match accounts.passwords_enabled() {
+        true => json!([{ "type": "m.login.password" }, { "type": "m.login.token", "get_login_token": true }]),
+        false => json!([]),
+    };
     Json(json!({ "flows": flows }))
 }
 
@@ -35,6 +40,8 @@ pub(super) struct Body {
     user: Option<String>,
     #[serde(default)]
     password: Option<String>,
+    #[serde(default)]
+    token: Option<String>,
     #[serde(default)]
     device_id: Option<String>,
     #[serde(default)]
@@ -58,29 +65,39 @@ pub(super) async fn log_in(
     ClientAddress(address): ClientAddress,
     State(rate_limits): State<Arc<RateLimits>>,
     State(accounts): State<Arc<Accounts>>,
+    State(login_tokens): State<Arc<LoginTokens>>,
     State(well_known): State<Arc<WellKnown>>,
     Json(body): Json<Body>,
 ) -> ClientResult<Json<LoggedIn>> {
-    if body.kind != "m.login.password" || !accounts.passwords_enabled() {
+    if !["m.login.password", "m.login.token"].contains(&body.kind.as_str()) || !accounts.passwords_enabled() {
         return Err(ApiError::unknown(format!("type: this server has no logins of type {:?}", body.kind)).into());
     }
     rate_limits.spend(LimitedAction::LoginAddress, Key::address(address), None)?.keep();
-    let name = Name::of(body.identifier.map(|identifier| identifier.0), body.user)?;
-    let password = body.password.ok_or_else(|| ApiError::bad_json("password: missing field"))?;
     let device = CheckedDevice::try_from(SessionDevice {
         device_id: body.device_id,
         display_name: body.initial_device_display_name,
         wants_refresh_token: body.refresh_token.unwrap_or(false),
         address,
     })?;
-    let proof = match &name {
-        Name::User(name) => accounts.by_password(name, &password).await?,
-        Name::Email(address) => accounts.by_email_and_password(address, &password).await?,
+    let (user_id, tokens) = match body.kind.as_str() {
+        "m.login.token" => {
+            let token = body.token.ok_or_else(|| ApiError::bad_json("token: missing field"))?;
+            login_tokens.log_in(&token, &device).await?
+        }
+        _ => {
+            let name = Name::of(body.identifier.map(|identifier| identifier.0), body.user)?;
+            let password = body.password.ok_or_else(|| ApiError::bad_json("password: missing field"))?;
+            let proof = match &name {
+                Name::User(name) => accounts.by_password(name, &password).await?,
+                Name::Email(address) => accounts.by_email_and_password(address, &password).await?,
+            };
+            let tokens = accounts.log_in(&proof, &device).await?;
+            (proof.user_id, tokens)
+        }
     };
-    let tokens = accounts.log_in(&proof, &device).await?;
     Ok(Json(LoggedIn {
-        home_server: proof.user_id.server_name().to_owned(),
-        user_id: proof.user_id,
+        home_server: user_id.server_name().to_owned(),
+        user_id,
         tokens: tokens.into(),
         well_known: well_known.client_document().and_then(|document| serde_json::from_slice(&document).ok()),
     }))

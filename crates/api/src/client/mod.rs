@@ -11,6 +11,7 @@ pub(crate) mod error;
 mod filter;
 mod keys;
 mod login;
+mod login_token;
 mod logout;
 mod openid;
 mod presence;
@@ -18,6 +19,7 @@ mod profile;
 mod push_rules;
 mod refresh;
 mod register;
+mod rendezvous;
 mod room_keys;
 mod rooms;
 mod send_to_device;
@@ -59,6 +61,7 @@ fn server(routes: Paths) -> Paths {
 }
 
 fn accounts(routes: Paths) -> Paths {
+    use rendezvous::{by_etag, by_token};
     routes
         .v3("/register", post(register::register))
         .v3("/register/available", get(register::available::available))
@@ -68,6 +71,17 @@ fn accounts(routes: Paths) -> Paths {
             get(register::token_validity::token_validity),
         )
         .v3("/login", get(login::flows).post(login::log_in))
+        .v1("/login/get_token", post(login_token::issue))
+        .draft("/org.matrix.msc4108/rendezvous", post(by_etag::open))
+        .draft(
+            "/org.matrix.msc4108/rendezvous/{rendezvousId}",
+            get(by_etag::read).put(by_etag::write).delete(by_etag::close),
+        )
+        .draft("/io.element.msc4388/rendezvous", get(by_token::discover).post(by_token::open))
+        .draft(
+            "/io.element.msc4388/rendezvous/{rendezvousId}",
+            get(by_token::read).put(by_token::write).delete(by_token::close),
+        )
         .v3("/refresh", post(refresh::refresh))
         .draft("/org.matrix.msc2918/refresh", post(refresh::refresh))
         .v3("/logout", post(logout::log_out))
@@ -170,6 +184,7 @@ fn notifications(routes: Paths) -> Paths {
 }
 
 fn encryption(routes: Paths) -> Paths {
+    use keys::dehydrated;
     use keys::{changes, claim, device_signing, query, signatures, upload};
     routes
         .v3("/sendToDevice/{eventType}/{txnId}", put(send_to_device::send_to_device))
@@ -179,6 +194,14 @@ fn encryption(routes: Paths) -> Paths {
         .v3("/keys/changes", get(changes::changes))
         .v3("/keys/device_signing/upload", post(device_signing::upload))
         .v3("/keys/signatures/upload", post(signatures::upload))
+        .draft(
+            "/org.matrix.msc3814.v1/dehydrated_device",
+            get(dehydrated::read).put(dehydrated::put).delete(dehydrated::delete),
+        )
+        .draft(
+            "/org.matrix.msc3814.v1/dehydrated_device/{deviceId}/events",
+            get(dehydrated::events_by_query).post(dehydrated::events),
+        )
 }
 
 fn key_backup(routes: Paths) -> Paths {

@@ -35,6 +35,7 @@ impl From<ToDeviceError> for ClientError {
                 ApiError::too_large(error.to_string())
             }
             ToDeviceError::QueueFull { .. } => ApiError::resource_limit_exceeded(error.to_string()),
+            ToDeviceError::LimitExceeded(error) => error.into(),
             ToDeviceError::Storage(error) => error.into(),
         })
     }

@@ -1,6 +1,7 @@
 //! What goes wrong when this server asks another one: everybody on whose behalf it asked is told the same.
 
 use accounts::asking::AskingError;
+use encryption::keys::RemoteKeysError;
 use federation::RequestError;
 use http::StatusCode;
 
@@ -11,6 +12,15 @@ impl From<AskingError> for ApiError {
         match error {
             AskingError::LimitExceeded(error) => error.into(),
             AskingError::Busy(error) => error.into(),
+        }
+    }
+}
+
+impl From<RemoteKeysError> for ApiError {
+    fn from(error: RemoteKeysError) -> Self {
+        match error {
+            RemoteKeysError::Asking(error) => error.into(),
+            RemoteKeysError::Storage(error) => error.into(),
         }
     }
 }

@@ -56,7 +56,8 @@ async fn every_answer_carries_the_cors_headers() {
         assert_eq!(response.status(), status, "{method} {path}");
         assert_eq!(response.headers()["access-control-allow-origin"], "*", "{method} {path}");
         assert_eq!(response.headers()["access-control-allow-methods"], "GET, POST, PUT, DELETE, OPTIONS");
-        assert_eq!(response.headers()["access-control-allow-headers"], "X-Requested-With, Content-Type, Authorization");
+        let allowed = "X-Requested-With, Content-Type, Authorization, If-Match, If-None-Match";
+        assert_eq!(response.headers()["access-control-allow-headers"], allowed);
     }
 }
 

@@ -65,6 +65,12 @@ pub struct RateLimits {
     /// Other servers that this server has to ask for their keys, for each address that sends requests in their names. Not in
     /// Synapse's configuration.
     pub server_keys: Rate,
+    /// Requests that send messages to devices, for each user. Not in Synapse's configuration.
+    pub to_device: Rate,
+    /// Tokens by which another device can log in, for each user. Not in Synapse's configuration.
+    pub login_token: Rate,
+    /// Requests to places where two clients meet before one of them is logged in, for each address. Not in Synapse's configuration.
+    pub rendezvous: Rate,
 }
 
 /// How often something may be done.
@@ -148,6 +154,9 @@ impl Default for RateLimits {
             remote_queries: Rate::new(1.0, 30),
             remote_media: Rate::new(5.0, 200),
             server_keys: Rate::new(2.0, 100),
+            to_device: Rate::new(20.0, 500),
+            login_token: Rate::new(0.017, 2),
+            rendezvous: Rate::new(10.0, 100),
         }
     }
 }

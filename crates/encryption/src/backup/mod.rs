@@ -17,6 +17,10 @@ pub use self::sessions::{KeyData, RoomSessions, Rooms, UploadedKey};
 
 /// The most bytes of what a version has for the clients, and of one key.
 const MAX_JSON_BYTES: usize = 64 << 10;
+/// The most versions that a user keeps.
+const MAX_VERSIONS: i64 = 100;
+/// Keys of a deleted version that are removed at once.
+const REMOVED_AT_ONCE: i64 = 2_000;
 
 /// Why something could not be done with a backup. The texts are sentences for the client.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,9 @@ pub enum BackupError {
     /// The body is about another version than the path.
     #[error("version: the body names another version than the path")]
     OtherVersion,
+    /// There are too many versions, or too many keys in one.
+    #[error("{0}")]
+    TooMany(String),
     /// Something has not the form that it must have.
     #[error("{0}")]
     Malformed(String),
@@ -62,7 +69,9 @@ impl Backups {
             return Err(BackupError::Malformed("algorithm: it has between 1 and 255 bytes".to_owned()));
         }
         let auth_data = object("auth_data", auth_data)?;
-        Ok(self.database.create_key_backup(user_sn, algorithm, auth_data).await?)
+        let created = self.database.create_key_backup(user_sn, algorithm, auth_data, MAX_VERSIONS).await?;
+        let sentence = || format!("A user has at most {MAX_VERSIONS} backups: delete one that is not in use");
+        created.ok_or_else(|| BackupError::TooMany(sentence()))
     }
 
     /// A version, or the newest one.
@@ -103,8 +112,13 @@ impl Backups {
     /// # Errors
     /// [`BackupError::NotFound`] if there is none.
     pub async fn delete(&self, user_sn: UserSn, version: &str) -> Result<(), BackupError> {
-        let is_deleted = self.database.delete_key_backup(user_sn, number(version)?).await?;
-        if is_deleted { Ok(()) } else { Err(BackupError::NotFound) }
+        let version = number(version)?;
+        if !self.database.delete_key_backup(user_sn, version).await? {
+            return Err(BackupError::NotFound);
+        }
+        // Nobody is shown them any more. What a crash leaves is removed once a day.
+        while self.database.remove_sessions_of_deleted_backup(user_sn, version, REMOVED_AT_ONCE).await? > 0 {}
+        Ok(())
     }
 }
 

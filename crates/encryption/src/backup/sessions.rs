@@ -11,6 +11,8 @@ use super::{BackupError, Backups, number, object};
 
 /// The most bytes of the ID of a room or a session.
 const MAX_ID_BYTES: usize = 255;
+/// The most keys in a version.
+const MAX_SESSIONS: i64 = 500_000;
 /// The largest number that JSON of Matrix has.
 const MAX_NUMBER: u64 = (1 << 53) - 1;
 
@@ -63,8 +65,11 @@ impl Backups {
                 sessions.push(checked(&room_id, &session_id, &key)?);
             }
         }
-        let stored = self.database.back_up_sessions(user_sn, number(version)?, sessions).await?;
-        stored.map_err(|current| current.map_or(BackupError::NotFound, BackupError::WrongVersion))
+        let stored = self.database.back_up_sessions(user_sn, number(version)?, sessions, MAX_SESSIONS).await?;
+        let sentence = || format!("A backup has at most {MAX_SESSIONS} keys: begin a new one");
+        stored
+            .ok_or_else(|| BackupError::TooMany(sentence()))?
+            .map_err(|current| current.map_or(BackupError::NotFound, BackupError::WrongVersion))
     }
 
     /// The keys in a version.

@@ -4,6 +4,7 @@
 
 mod claim;
 mod cross_signing;
+mod dehydrated;
 mod for_servers;
 mod query;
 mod remote;
@@ -14,15 +15,17 @@ mod user_keys;
 
 use std::sync::Arc;
 
-use homeserver_core::{Cache, DeviceSn, UserSn};
+use homeserver_core::{Cache, Clock, DeviceSn, UserSn};
 use ruma::OwnedServerName;
 use storage::{Database, DeviceChange, Interned, KeyCounts, LogEntry, LogObserver, StorageError};
 
 pub use self::claim::{ClaimAnswer, WantedKeys};
 pub use self::cross_signing::{CrossSigningError, CrossSigningUpload};
+pub use self::dehydrated::DehydratedDeviceUpload;
 pub use self::for_servers::{ClaimedForServer, KeysForServer, UserDevices};
 pub use self::query::{QueryAnswer, WantedDevices};
-pub use self::remote::{Failure, Failures, RemoteKeys};
+pub(crate) use self::remote::KeptKeys;
+pub use self::remote::{Failure, Failures, RemoteKeys, RemoteKeysError};
 pub use self::signatures::{NewSignatures, SignatureFailure, SignaturesAnswer};
 pub use self::upload::{KeysUploadRequest, UploadError};
 use self::user_keys::KnownUserKeys;
@@ -31,6 +34,7 @@ use self::user_keys::KnownUserKeys;
 pub struct Keys {
     database: Database,
     interned: Arc<Interned>,
+    clock: Arc<dyn Clock>,
     server_name: OwnedServerName,
     counts: Cache<DeviceSn, Arc<KeyCounts>>,
     users: Cache<UserSn, Arc<KnownUserKeys>>,
@@ -39,10 +43,15 @@ pub struct Keys {
 impl Keys {
     /// Keys in `database`, whose log it follows, of users of the server of this name.
     #[must_use]
-    pub fn follow(database: &Database, interned: Arc<Interned>, server_name: OwnedServerName) -> Arc<Self> {
+    pub fn follow(
+        database: &Database,
+        interned: Arc<Interned>,
+        clock: Arc<dyn Clock>,
+        server_name: OwnedServerName,
+    ) -> Arc<Self> {
         let counts = Cache::new(database.memory(), "key_counts");
         let users = Cache::new(database.memory(), "user_keys");
-        let keys = Arc::new(Self { database: database.clone(), interned, server_name, counts, users });
+        let keys = Arc::new(Self { database: database.clone(), interned, clock, server_name, counts, users });
         database.observe(keys.clone());
         keys
     }

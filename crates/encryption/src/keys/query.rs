@@ -1,6 +1,6 @@
 //! Showing users' keys to others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub struct QueryAnswer {
 }
 
 impl Keys {
-    /// The keys of users of this server, as the requester may see them.
+    /// The keys of users of this server, as the requester may see them, but for the signatures that [`Keys::add_signatures_of`] adds.
     ///
     /// # Errors
     /// [`StorageError`] if they cannot be read.
@@ -62,7 +62,6 @@ impl Keys {
             let Some(keys) = known.get() else { continue };
             answer.add(user_id, devices, keys, *user_id == requester.user_id);
         }
-        self.add_signatures_of(requester, &users, &numbers, &mut answer).await?;
         Ok(answer)
     }
 
@@ -77,24 +76,26 @@ impl Keys {
     }
 
     /// Adds the signatures that the requester has added to others' master keys, which nobody else sees.
-    async fn add_signatures_of(
-        &self,
-        requester: &Requester,
-        users: &[(OwnedUserId, Vec<String>)],
-        numbers: &[UserSn],
-        answer: &mut QueryAnswer,
-    ) -> Result<(), StorageError> {
+    ///
+    /// # Errors
+    /// [`StorageError`] if they cannot be read.
+    pub async fn add_signatures_of(&self, requester: &Requester, answer: &mut QueryAnswer) -> Result<(), StorageError> {
         let own: Vec<Arc<KnownUserKeys>> = self.of_users(&[requester.user_sn]).await?;
         let can_sign = |keys: &UserKeys| keys.cross_signing.contains_key(&CrossSigningUsage::UserSigning);
         if !own.iter().filter_map(|known| known.get()).any(can_sign) {
             return Ok(());
         }
-        let targets: Vec<i64> = numbers.iter().map(|user_sn| user_sn.0).collect();
+        let mut users: HashMap<UserSn, OwnedUserId> = HashMap::new();
+        for user_id in answer.master_keys.keys() {
+            if let Some(user_sn) = self.interned.find_user(user_id.as_str()).await? {
+                users.insert(user_sn, user_id.clone());
+            }
+        }
+        let targets: Vec<i64> = users.keys().map(|user_sn| user_sn.0).collect();
         for added in self.database.key_signatures_by(requester.user_sn, &targets).await? {
             let KeySignature { target_sn, target, key_id, signature } = added;
-            let of_target = users.iter().zip(numbers).find(|(_, user_sn)| **user_sn == target_sn);
-            let Some(((user_id, _), _)) = of_target else { continue };
-            let Some(shown) = answer.master_keys.get_mut(user_id) else { continue };
+            let shown = users.get(&target_sn).and_then(|user_id| answer.master_keys.get_mut(user_id));
+            let Some(shown) = shown else { continue };
             let mut master = parsed(shown.get().as_bytes())?;
             // A signature of a key that was replaced since is worth nothing.
             let keys = master.get("keys").and_then(|keys| keys.as_object());

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use accounts::sessions::Requester;
+use bytes::Bytes;
 use homeserver_core::UserSn;
 use ruma::{CanonicalJsonObject, OwnedUserId};
 use serde::Serialize;
 use storage::{CrossSigningKey, CrossSigningUsage, NewKeySignature, StorageError};
 
-use super::Keys;
 use super::signed::{is_same_unsigned, is_signed, signature};
+use super::{KeptKeys, Keys};
 
 /// Signed keys by user, and by the ID of a device or the public part of a key.
 pub type NewSignatures = BTreeMap<OwnedUserId, BTreeMap<String, CanonicalJsonObject>>;
@@ -61,6 +62,7 @@ impl Keys {
         for (user_id, keys) in signatures {
             let user_sn = self.interned.find_user(user_id.as_str()).await?;
             let others = match user_sn {
+                Some(user_sn) if user_id.server_name() != self.server_name => self.remote_signers(user_sn).await?,
                 Some(user_sn) if user_sn != requester.user_sn => self.signers(user_sn).await?,
                 _ => Signers::default(),
             };
@@ -96,6 +98,19 @@ impl Keys {
             devices.insert(device.device_id.to_string(), parsed(&device.keys)?);
         }
         Ok(Signers { cross_signing, devices })
+    }
+
+    /// The master key of a user of another server, as far as it is kept.
+    async fn remote_signers(&self, user_sn: UserSn) -> Result<Signers, StorageError> {
+        let list = self.database.remote_device_lists(&[user_sn.0]).await?.pop();
+        let kept = list.and_then(|list| list.keys).as_ref().map(KeptKeys::read).transpose()?;
+        let Some(key) = kept.and_then(|kept| kept.master_key) else { return Ok(Signers::default()) };
+        let keys = parsed(key.get().as_bytes())?;
+        let keys = keys.get("keys").and_then(|keys| keys.as_object());
+        let public_key = keys.and_then(|keys| keys.values().next()?.as_str()).unwrap_or_default().into();
+        let (usage, key) = (CrossSigningUsage::Master, Bytes::from(key.get().to_owned()));
+        let cross_signing = BTreeMap::from_iter([(usage, CrossSigningKey { usage, public_key, key })]);
+        Ok(Signers { cross_signing, devices: HashMap::new() })
     }
 }
 

@@ -13,7 +13,7 @@ use super::Keys;
 use super::signed::{is_signed, signature};
 
 /// The most one-time keys that a device has.
-const MAX_ONE_TIME_KEYS: i64 = 1_000;
+pub(super) const MAX_ONE_TIME_KEYS: i64 = 1_000;
 /// The most bytes of one key, and of the identity keys of a device.
 const MAX_KEY_BYTES: usize = 16 << 10;
 /// The most bytes of the name of a key.
@@ -106,11 +106,7 @@ impl Keys {
         let check = |keys| checked_device_keys(keys, requester.user_id.as_str(), device_id.as_str());
         let device_keys = device_keys.map(check).transpose()?;
         let one_time_keys = checked_keys("one_time_keys", one_time_keys.unwrap_or_default())?;
-        let fallback_keys = checked_keys("fallback_keys", fallback_keys.unwrap_or_default())?;
-        // They are in the order of their names.
-        if fallback_keys.windows(2).any(|pair| matches!(pair, [one, other] if one.algorithm == other.algorithm)) {
-            return Err(UploadError::TwoFallbackKeys);
-        }
+        let fallback_keys = checked_fallback_keys(fallback_keys.unwrap_or_default())?;
         if device_keys.is_none() && one_time_keys.is_empty() && fallback_keys.is_empty() {
             return Ok((*self.counts(device_sn).await?).clone());
         }
@@ -126,7 +122,11 @@ impl Keys {
 
 /// The identity keys of a device, if they are the keys of this one. A signature by the device's own key must be right; other devices
 /// do not trust keys that have none.
-fn checked_device_keys(mut keys: CanonicalJsonObject, user_id: &str, device_id: &str) -> Result<Bytes, UploadError> {
+pub(super) fn checked_device_keys(
+    mut keys: CanonicalJsonObject,
+    user_id: &str,
+    device_id: &str,
+) -> Result<Bytes, UploadError> {
     // It is added by servers.
     keys.remove("unsigned");
     let form: Object<DeviceKeysForm> = form("device_keys", &CanonicalJsonValue::Object(keys.clone()))?;
@@ -143,8 +143,21 @@ fn checked_device_keys(mut keys: CanonicalJsonObject, user_id: &str, device_id: 
     written("device_keys", &CanonicalJsonValue::Object(keys))
 }
 
+/// Fallback keys, of which there is one of each algorithm at most.
+pub(super) fn checked_fallback_keys(keys: BTreeMap<String, CanonicalJsonValue>) -> Result<Vec<NewKey>, UploadError> {
+    let keys = checked_keys("fallback_keys", keys)?;
+    // They are in the order of their names.
+    if keys.windows(2).any(|pair| matches!(pair, [one, other] if one.algorithm == other.algorithm)) {
+        return Err(UploadError::TwoFallbackKeys);
+    }
+    Ok(keys)
+}
+
 /// One-time keys or fallback keys, in the order of their names.
-fn checked_keys(field: &str, keys: BTreeMap<String, CanonicalJsonValue>) -> Result<Vec<NewKey>, UploadError> {
+pub(super) fn checked_keys(
+    field: &str,
+    keys: BTreeMap<String, CanonicalJsonValue>,
+) -> Result<Vec<NewKey>, UploadError> {
     let mut checked = Vec::with_capacity(keys.len());
     for (name, key) in keys {
         let place = format!("{field}.{name}");

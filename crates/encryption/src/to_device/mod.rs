@@ -10,10 +10,12 @@ mod sending;
 mod to_servers;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use accounts::rate_limits::RateLimits;
 use bytes::Bytes;
 use homeserver_core::{Cache, Clock, DeviceSn, Position};
-use storage::{Database, Interned, LogEntry, LogObserver, StorageError};
+use storage::{Database, Engine, Interned, LogEntry, LogObserver, StorageError};
 
 pub use self::sending::{ToDeviceError, ToDeviceMessages};
 
@@ -21,6 +23,9 @@ pub use self::sending::{ToDeviceError, ToDeviceMessages};
 const MAX_MESSAGES_AT_ONCE: i64 = 100;
 /// Bytes of messages in one answer to `/sync`, unless the first one is larger.
 const MAX_BYTES_AT_ONCE: usize = 512 << 10;
+
+/// How long it is waited for what other nodes have written.
+const CATCH_UP: Duration = Duration::from_secs(10);
 
 /// What may wait for a device, and what one request may add for all.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +50,7 @@ pub struct ToDevice {
     interned: Arc<Interned>,
     clock: Arc<dyn Clock>,
     limits: QueueLimits,
+    rate_limits: Arc<RateLimits>,
     /// The oldest message that waits for a device, or that there is none.
     oldest: Cache<DeviceSn, Option<Position>>,
 }
@@ -67,9 +73,10 @@ impl ToDevice {
         interned: Arc<Interned>,
         clock: Arc<dyn Clock>,
         limits: QueueLimits,
+        rate_limits: Arc<RateLimits>,
     ) -> Arc<Self> {
         let oldest = Cache::new(database.memory(), "to_device_queues");
-        let to_device = Arc::new(Self { database: database.clone(), interned, clock, limits, oldest });
+        let to_device = Arc::new(Self { database: database.clone(), interned, clock, limits, rate_limits, oldest });
         database.observe(to_device.clone());
         to_device
     }
@@ -113,6 +120,26 @@ impl ToDevice {
             delivery.events.push(event);
         }
         Ok(delivery)
+    }
+
+    /// The messages to a device after `after`, or the first of them, and where in the log to go on. The device does not ask for them
+    /// itself, and keeps them.
+    ///
+    /// # Errors
+    /// [`StorageError`] if they cannot be read.
+    pub async fn kept_messages(
+        &self,
+        device_sn: DeviceSn,
+        after: Position,
+    ) -> Result<(Delivery, Position), StorageError> {
+        let end = self.database.position().await?;
+        if self.database.engine() == Engine::Postgres {
+            // What is in memory may be older than what another node has written.
+            self.database.catch_up(end, CATCH_UP).await?;
+        }
+        let delivery = self.messages(device_sn, after, end).await?;
+        let next = delivery.cut_at.unwrap_or(end).max(after);
+        Ok((delivery, next))
     }
 
     async fn oldest(&self, device_sn: DeviceSn) -> Result<Option<Position>, StorageError> {

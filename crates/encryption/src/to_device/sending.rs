@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use accounts::rate_limits::{LimitExceeded, LimitedAction};
 use accounts::sessions::Requester;
 use bytes::Bytes;
 use homeserver_core::UserSn;
@@ -57,6 +58,9 @@ pub enum ToDeviceError {
         /// The receiving device.
         device_id: Box<str>,
     },
+    /// The sender sends too often.
+    #[error(transparent)]
+    LimitExceeded(#[from] LimitExceeded),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -92,6 +96,7 @@ impl ToDevice {
         if self.database.has_sent_to_devices(sender, event_type, transaction_id).await? {
             return Ok(());
         }
+        self.rate_limits.spend_by_user(LimitedAction::ToDevice, requester)?.keep();
         let messages = self.addressed(events).await?;
         let to_servers = self.edus(&requester.user_id, event_type, elsewhere).await?;
         self.database

@@ -167,15 +167,26 @@ impl OutboundEdus {
         changed_at: Position,
     ) -> Result<Option<OutboundEdu>, StorageError> {
         let Some(user_id) = self.local_user(user_sn).await? else { return Ok(None) };
-        let rooms: Vec<RoomSn> = self.user_rooms.of(user_sn).await?.joined().into_iter().collect();
+        let rooms = self.rooms_of(user_sn).await?;
         if rooms.is_empty() {
             return Ok(None);
         }
         let devices = self.database.device_keys(&[user_sn.0]).await?;
-        let device_id = devices.first().map_or("", |device| &*device.device_id);
+        let device_id = match devices.into_iter().next() {
+            Some(device) => device.device_id.into_string(),
+            None => self.database.newest_device_id(user_sn).await?.unwrap_or_default(),
+        };
         let content = json!({ "user_id": &*user_id, "device_id": device_id, "stream_id": changed_at.0, "prev_id": [] });
         let json = edu("m.device_list_update", content);
         Ok(Some(OutboundEdu { subject: EduSubject::DeviceList(user_sn), rooms, json }))
+    }
+
+    /// The rooms that a user is in.
+    ///
+    /// # Errors
+    /// [`StorageError`] if they cannot be read.
+    pub async fn rooms_of(&self, user_sn: UserSn) -> Result<Vec<RoomSn>, StorageError> {
+        Ok(self.user_rooms.of(user_sn).await?.joined().into_iter().collect())
     }
 
     /// The ID of a user of this server; `None` of another one.

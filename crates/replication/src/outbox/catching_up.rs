@@ -1,9 +1,10 @@
 //! What a destination that was behind has missed, from the log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use homeserver_core::Position;
+use homeserver_core::{Position, UserSn};
 use ruma::OwnedServerName;
 use storage::{Due, OutgoingEvent, StorageError};
 
@@ -63,8 +64,12 @@ impl Outbox {
         if rooms.is_empty() || after >= until {
             return Ok(Vec::new());
         }
+        let mut users: BTreeSet<UserSn> =
+            database.device_list_changes_in_rooms(&rooms, after, until).await?.into_iter().collect();
+        // The server may not have known their devices before.
+        users.extend(database.users_entered_since(&rooms, after, until).await?);
         let mut missed = Vec::new();
-        for user_sn in database.device_list_changes_in_rooms(&rooms, after, until).await? {
+        for user_sn in users {
             missed.extend(edus.device_list(user_sn, until).await?);
         }
         for receipt in database.own_receipts(&rooms, after, until, MAX_RECEIPTS).await? {

@@ -205,12 +205,12 @@ impl Outbox {
         Ok((ours, until, false))
     }
 
-    fn is_local(&self, user_id: &str) -> bool {
+    pub(super) fn is_local(&self, user_id: &str) -> bool {
         user_id.split_once(':').is_some_and(|(_, server)| server == self.parts.server_name.as_str())
     }
 
     /// The PDUs, each with the servers that are sent it.
-    async fn addressed(&self, candidates: &[Candidate]) -> Result<Vec<Addressed>, StorageError> {
+    async fn addressed(self: &Arc<Self>, candidates: &[Candidate]) -> Result<Vec<Addressed>, StorageError> {
         let mut servers_of: HashMap<RoomSn, Vec<Arc<str>>> = HashMap::new();
         for Candidate { due: Due { room_sn, .. }, .. } in candidates {
             if !servers_of.contains_key(room_sn) {
@@ -222,6 +222,7 @@ impl Outbox {
         let shared = candidates.iter().filter(|it| it.may_be_end || has_others(&it.due.room_sn));
         let shared: Vec<Due> = shared.map(|it| it.due).collect();
         let events = self.events(&shared).await?;
+        self.introduce_newcomers(&events, &servers_of).await?;
         let mut addressed = Vec::with_capacity(events.len());
         for (due, event) in &events {
             let in_room = servers_of.get(&due.room_sn).map(Vec::as_slice).unwrap_or_default();

@@ -16,6 +16,7 @@ mod duty;
 mod entitled;
 mod following;
 mod listing;
+mod newcomers;
 mod repeating;
 mod sending;
 mod state;

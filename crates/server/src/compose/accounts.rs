@@ -7,12 +7,14 @@ use accounts::{
     capabilities::{Capabilities, CapabilityOptions},
     devices::Devices,
     filters::Filters,
+    login_tokens::LoginTokens,
     mail::ValidationMails,
     openid::OpenIdTokens,
     passwords::{HashCost, PasswordError, PasswordPolicy, Passwords},
     profiles::Profiles,
     push_rules::PushRules,
     registration::{Registration, RegistrationOptions, SharedSecret},
+    rendezvous::Rendezvous,
     sessions::{SessionOptions, Sessions},
     threepids::ThirdPartyIdentifiers,
     uia::UserInteractiveAuth,
@@ -77,6 +79,8 @@ impl AccountsParts {
             threepids.clone(),
             rate_limits.clone(),
         );
+        let login_tokens =
+            LoginTokens::new(database.clone(), interned.clone(), clock.clone(), sessions.clone(), rate_limits.clone());
         let email = Email::new(config)?;
         let components = AccountsComponents {
             capabilities: Arc::new(Capabilities::new(&capability_options(config))),
@@ -87,6 +91,8 @@ impl AccountsParts {
             accounts,
             registration,
             shared_secret: Arc::new(shared_secret),
+            login_tokens: Arc::new(login_tokens),
+            rendezvous: Arc::new(Rendezvous::new(database.clone(), clock.clone(), rate_limits.clone())),
             user_interactive_auth: Arc::new(user_interactive_auth),
             threepids,
             mail_templates: email.as_ref().map(|email| email.templates.clone()),

@@ -23,10 +23,11 @@ pub(super) fn components(
         log.user_rooms.clone(),
         log.states.clone(),
     );
+    let (client, names) = (federation.client.clone(), interned.clone());
     EncryptionComponents {
         to_device: log.to_device.clone(),
         keys: log.keys.clone(),
-        remote_keys: Arc::new(RemoteKeys::new(federation.client.clone(), limit.clone(), shares)),
+        remote_keys: Arc::new(RemoteKeys::new(client, limit.clone(), shares, database.clone(), names)),
         backups: Arc::new(Backups::new(database.clone())),
         device_lists: Arc::new(device_lists),
     }

@@ -11,6 +11,7 @@ use background::{
     WorkOutStates,
 };
 use config::{Config, Schedule};
+use encryption::device_lists::{DeviceListResync, ResyncDeviceLists};
 use homeserver_core::Clock;
 use replication::receiving::{Receiving, RoomCompletion};
 use rooms::jobs::{CompleteRoomState, InheritRoomSettings, RemoveGuests};
@@ -18,7 +19,9 @@ use storage::{Database, StorageError};
 use tasks::queue::{Handlers, JobObserver, QueueOptions, RunEnd, Workers};
 use telemetry::{JobReading, Metrics, StatisticsReading};
 
-use super::{accounts::AccountsParts, foundation::Foundation, media::MediaParts, rooms::RoomsParts};
+use super::{
+    accounts::AccountsParts, federation::FederationParts, foundation::Foundation, media::MediaParts, rooms::RoomsParts,
+};
 use crate::StartError;
 
 /// How often jobs are counted for the metrics.
@@ -50,12 +53,14 @@ pub(super) async fn start(
     accounts: &AccountsParts,
     rooms: &RoomsParts,
     media: &MediaParts,
-    receiving: &Arc<Receiving>,
+    (federation, receiving): (&FederationParts, &Arc<Receiving>),
 ) -> Result<(), StartError> {
-    let Foundation { database, clock, metrics, loops, jobs, .. } = foundation;
+    let Foundation { database, clock, interned, metrics, loops, jobs, .. } = foundation;
+    let resync = DeviceListResync::new(database.clone(), interned.clone(), federation.client.clone());
     WorkOutStates::schedule_if_needed(database, clock.as_ref()).await?;
     let handlers = handlers(config, foundation, accounts, rooms, media)
-        .with::<CompleteRoomState>(RoomCompletion::new(receiving.clone()));
+        .with::<CompleteRoomState>(RoomCompletion::new(receiving.clone()))
+        .with::<ResyncDeviceLists>(resync);
     jobs.start(handlers, Arc::new(Observer(metrics.clone())), loops);
     let (database, clock, metrics) = (database.clone(), clock.clone(), metrics.clone());
     loops.spawn("job counts", move || {

@@ -40,8 +40,11 @@ impl LogParts {
         let typing = Typing::start(database.clone(), interned.clone(), clock.clone(), loops).await?;
         let ignored_users = IgnoredUsers::follow(database);
         let room_servers = RoomServers::follow(database, interned.clone(), identity.server_name.as_str());
-        let to_device = ToDevice::follow(database, interned.clone(), clock.clone(), QueueLimits::default());
-        let keys = Keys::follow(database, interned.clone(), identity.server_name.clone());
+        let to_device = {
+            let (interned, limits, rates) = (interned.clone(), QueueLimits::default(), foundation.rate_limits.clone());
+            ToDevice::follow(database, interned, clock.clone(), limits, rates)
+        };
+        let keys = Keys::follow(database, interned.clone(), clock.clone(), identity.server_name.clone());
         let log = metrics.log().clone();
         let lag = Box::new(move |lag| log.followed(lag));
         let progress = LogFollower::start_observed(database, tail.clone(), user_rooms.clone(), wakeups.clone(), lag);

@@ -66,7 +66,7 @@ pub(crate) async fn compose(needs: Needs<'_>) -> Result<Application, StartError>
     let sync = sync::components(config, &foundation, &log, &encryption).await?;
     let replication = replication::components(config, &foundation, &rooms, &federation, (&log, &sync, &encryption))?;
     let operations = OperationsParts::new(config, &foundation, &log);
-    jobs::start(config, &foundation, &accounts, &rooms, &media, &replication.receiving).await?;
+    jobs::start(config, &foundation, &accounts, &rooms, &media, (&federation, &replication.receiving)).await?;
     let state = ApiState::new(Components {
         operations: operations.components.clone(),
         accounts: accounts.components.clone(),

@@ -126,6 +126,7 @@ fn protects_secrets(kind: LimitedAction) -> bool {
             | LimitedAction::LoginFailedAttempts
             | LimitedAction::ProofFailedAttempts
             | LimitedAction::ThirdPartyValidation
+            | LimitedAction::LoginToken
     )
 }
 
@@ -159,6 +160,9 @@ fn configured(rates: &config::RateLimits, kind: LimitedAction) -> Option<Rate> {
         LimitedAction::RemoteQueries => rates.remote_queries,
         LimitedAction::RemoteMedia => rates.remote_media,
         LimitedAction::ServerKeys => rates.server_keys,
+        LimitedAction::ToDevice => rates.to_device,
+        LimitedAction::LoginToken => rates.login_token,
+        LimitedAction::Rendezvous => rates.rendezvous,
     };
     let burst = rate.burst.try_into().ok()?;
     Some(Rate { per_second: rate.per_second, burst })

@@ -64,7 +64,7 @@ pub(super) fn components(
         memberships: shared_memberships.clone(),
         keys: federation.keys.clone(),
         requests: requests.clone(),
-        edus: Arc::new(edu_receivers(foundation, log, sync, encryption)),
+        edus: Arc::new(edu_receivers(foundation, sync, encryption)),
     };
     let receiving = Receiving::new(receiving);
     start_outbox(config, foundation, log, federation)?;
@@ -147,14 +147,9 @@ fn start_outbox(
 }
 
 /// Who takes what other servers tell beside events.
-fn edu_receivers(
-    foundation: &Foundation,
-    log: &LogParts,
-    sync: &SyncComponents,
-    encryption: &EncryptionComponents,
-) -> EduReceivers {
-    let Foundation { database, interned, .. } = foundation;
-    let [device_keys, signing_keys] = RemoteDeviceLists::receivers(database, interned, &log.user_rooms);
+fn edu_receivers(foundation: &Foundation, sync: &SyncComponents, encryption: &EncryptionComponents) -> EduReceivers {
+    let Foundation { database, interned, clock, .. } = foundation;
+    let [device_keys, signing_keys] = RemoteDeviceLists::receivers(database, interned, clock);
     EduReceivers::default()
         .with(sync.typing.clone())
         .with(sync.receipts.clone())

@@ -45,6 +45,10 @@ const DOWNLOAD: &str = "/_matrix/client/v1/media/download/localhost/{mediaId}";
 const NAMED_DOWNLOAD: &str = "/_matrix/client/v1/media/download/localhost/{mediaId}/{fileName}";
 const THUMBNAIL: &str = "/_matrix/client/v1/media/thumbnail/localhost/{mediaId}";
 
+/// Proposals.
+const DEHYDRATED_DEVICE: &str = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device";
+const RENDEZVOUS: &str = "/_matrix/client/unstable/io.element.msc4388/rendezvous";
+
 /// What asks for a mail.
 const REQUEST_TOKEN: &str = r#"{"client_secret": "x", "email": "{newName}@example.org", "send_attempt": 1,
     "next_link": "https://example.org/"}"#;
@@ -134,6 +138,29 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         r#"{"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "bob"}, "password": "password of bob",
             "device_id": "D", "initial_device_display_name": "a phone", "refresh_token": true}"#,
     ),
+    with("POST", "/login", NOBODY, r#"{"type": "m.login.token", "token": "x", "device_id": "D"}"#),
+    with(
+        "POST",
+        "/_matrix/client/v1/login/get_token",
+        USER,
+        r#"{"auth": {"type": "m.login.password", "password": "x", "session": "unknown"}}"#,
+    ),
+    get(RENDEZVOUS, USER, ""),
+    with("POST", RENDEZVOUS, USER, r#"{"data": "x"}"#),
+    Endpoint {
+        method: "PUT",
+        path: DEHYDRATED_DEVICE,
+        needs: USER,
+        query: "",
+        body: r#"{"device_id": "K", "device_data": {"algorithm": "a", "further": {"b": 1}}, "initial_device_display_name": "x",
+            "device_keys": {"user_id": "{userId}", "device_id": "K", "algorithms": ["a"], "keys": {"a": "b"},
+            "signatures": {"@bob:localhost": {"ed25519:x": "y"}}, "dehydrated": true},
+            "one_time_keys": {"signed_curve25519:A": {"key": "x", "signatures": {}}},
+            "fallback_keys": {"signed_curve25519:B": {"key": "x", "signatures": {}}}}"#,
+        free: &["device_data.further", "device_keys.dehydrated"],
+    },
+    get(DEHYDRATED_DEVICE, USER, ""),
+    with("DELETE", DEHYDRATED_DEVICE, USER, ""),
     with("POST", "/refresh", NOBODY, r#"{"refresh_token": "x"}"#),
     with("POST", "/logout", NEW_USER, ""),
     with("POST", "/logout/all", NEW_USER, ""),
@@ -449,6 +476,7 @@ fn declared() -> Vec<String> {
     };
     let others = [SHARED_SECRET_REGISTRATION, CREATE_MEDIA, MEDIA_CONFIG, DOWNLOAD, NAMED_DOWNLOAD, THUMBNAIL];
     let mut all = Vec::from(others.map(str::to_owned));
+    all.extend([DEHYDRATED_DEVICE, RENDEZVOUS].map(str::to_owned));
     all.extend(paths("v3", ""));
     all.extend(paths("v1", "/_matrix/client/v1"));
     all.extend(paths("unversioned", "/_matrix/client"));

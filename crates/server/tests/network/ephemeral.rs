@@ -148,7 +148,7 @@ on_both_databases! {
     }
 
     async fn keys_are_asked_for_at_the_other_homeserver_and_changes_of_them_told(db: TestDatabase) {
-        let (mut network, alice, bob, _) = shared_room(&db).await;
+        let (mut network, alice, bob, room_id) = shared_room(&db).await;
         let since = now(&alice).await;
         let (id, device_id) = (&bob.id, &bob.device_id);
         let keys = json!({
@@ -178,9 +178,16 @@ on_both_databases! {
         let again = alice.post(format!("{V3}/keys/claim")).json(&claim).await.ok();
         assert_eq!((&again["one_time_keys"], &again["failures"]), (&json!({}), &json!({})));
 
+        // They are known as long as a room is shared, and no change was told.
+        let known = &answer["device_keys"][id];
         network.get_mut(1).stop().await;
         let answer = alice.post(format!("{V3}/keys/query")).json(&wanted).await.ok();
-        assert!(answer["failures"]["hs2.test"].is_object() && answer["device_keys"].get(id).is_none(), "{answer}");
+        assert_eq!((&answer["device_keys"][id], &answer["failures"]), (known, &json!({})));
+        let leave = room_path(&room_id, "leave");
+        alice.post(&leave).json(&json!({})).await.ok();
+        let answer = alice.post(format!("{V3}/keys/query")).json(&wanted).await.ok();
+        assert!(answer["failures"]["hs2.test"].is_object(), "{answer}");
+        network.get_mut(1).start().await;
         network.shutdown().await;
     }
 

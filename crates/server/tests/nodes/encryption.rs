@@ -45,29 +45,36 @@ async fn messages_reach_a_device_once_and_in_order_wherever_it_asks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_given_out_once_whoever_is_asked_and_all_count_the_same() {
-    const KEYS: usize = 40;
+    const KEYS: usize = 50;
+    const DEVICES: usize = 32;
+    const CLIENTS: usize = 64;
     let nodes = Nodes::start(2).await;
-    let (alice, bob, _) = room_of_two(&nodes).await;
-    upload(&bob, json!({ "one_time_keys": one_time_keys(KEYS) })).await;
-    let (here, there) = (nodes.at(0, &bob), nodes.at(1, &bob));
-    for user in [&here, &there] {
-        assert_eq!(one_time_key_count(&user.sync(None, 0).await), Some(40));
-    }
+    let alice = nodes.servers[0].register("alice").await;
+    let names: Vec<String> = (0..DEVICES).map(|number| format!("device{number}")).collect();
+    let owners = names.iter().enumerate().map(|(number, name)| nodes.servers[number % 2].register(name));
+    let owners = futures::future::join_all(owners).await;
+    let last = json!({ "signed_curve25519:F": { "key": "x", "fallback": true, "signatures": {} } });
+    let keys = json!({ "one_time_keys": one_time_keys(KEYS), "fallback_keys": last });
+    futures::future::join_all(owners.iter().map(|owner| upload(owner, keys.clone()))).await;
+    let of_all = owners.iter().map(|owner| (owner.id.clone(), json!({ &owner.device_id: "signed_curve25519" })));
+    let wanted = json!({ "one_time_keys": serde_json::Map::from_iter(of_all) });
     let claimants = [nodes.at(0, &alice), nodes.at(1, &alice)];
-    let wanted = json!({ "one_time_keys": { &bob.id: { &bob.device_id: "signed_curve25519" } } });
     let claims =
-        (0..KEYS + 4).map(|number| claimants[number % 2].post(format!("{V3}/keys/claim")).json(&wanted).into_future());
-    let mut given = HashSet::new();
-    for answer in futures::future::join_all(claims).await {
-        let answer = answer.ok();
-        let keys = answer["one_time_keys"][&bob.id][&bob.device_id].as_object().cloned().unwrap_or_default();
-        for name in keys.keys() {
-            assert!(given.insert(name.clone()), "{name} was given out twice");
-        }
+        (0..CLIENTS).map(|number| claimants[number % 2].post(format!("{V3}/keys/claim")).json(&wanted).into_future());
+    let answers: Vec<Value> = futures::future::join_all(claims).await.into_iter().map(testing::Answer::ok).collect();
+    for owner in &owners {
+        let given = |answer: &Value| {
+            let keys = answer["one_time_keys"][&owner.id][&owner.device_id].as_object().unwrap();
+            keys.keys().next().unwrap().clone()
+        };
+        let names: Vec<String> = answers.iter().map(given).collect();
+        let (last, once): (Vec<String>, Vec<String>) =
+            names.into_iter().partition(|name| name == "signed_curve25519:F");
+        assert_eq!((once.len(), last.len()), (KEYS, CLIENTS - KEYS), "{}", owner.id);
+        assert_eq!(once.into_iter().collect::<HashSet<_>>().len(), KEYS, "a key of {} was given out twice", owner.id);
     }
-    assert_eq!(given.len(), KEYS);
-    for user in [&here, &there] {
-        assert_eq!(one_time_key_count(&user.sync(None, 0).await), Some(0));
+    for node in 0..2 {
+        assert_eq!(one_time_key_count(&nodes.at(node, &owners[0]).sync(None, 0).await), Some(0));
     }
 }
 

@@ -100,7 +100,7 @@ impl Tx {
         Ok(self.query_optional(sql, params![device_sn, user_sn], |_| Ok(())).await?.is_some())
     }
 
-    async fn set_device_keys(&mut self, upload: &KeysUpload) -> Result<(), StorageError> {
+    pub(super) async fn set_device_keys(&mut self, upload: &KeysUpload) -> Result<(), StorageError> {
         let Some(keys) = &upload.device_keys else { return Ok(()) };
         let sql = "INSERT INTO device_keys (device_sn, user_sn, keys) VALUES ($1, $2, $3) \
                    ON CONFLICT (device_sn) DO UPDATE SET keys = excluded.keys WHERE device_keys.keys <> excluded.keys";

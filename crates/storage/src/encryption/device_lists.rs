@@ -4,7 +4,7 @@ use homeserver_core::{Position, RoomSn, UserSn};
 
 use crate::log::LogEntry;
 use crate::membership::membership_at;
-use crate::{Database, Membership, Row, StorageError, Tx, Value, params};
+use crate::{Database, Membership, Row, StorageError, Swept, Tx, Value, params};
 
 impl Database {
     /// The users joined to `rooms` whose device lists changed after `after` and up to `until`, as all who share rooms with them see it.
@@ -49,23 +49,80 @@ impl Database {
         self.query_optional(sql, params![user_sn], |row| row.get(0)).await
     }
 
-    /// The keys of users of other servers have changed, as their servers say.
+    /// Whether a user who was not in a room before came into it at this position of the log.
     ///
     /// # Errors
-    /// [`StorageError`] if the transaction does not commit.
-    pub async fn note_device_list_changes(&self, users: Vec<UserSn>) -> Result<(), StorageError> {
-        self.write(async move |tx| {
-            tx.hold_log().await?;
-            tx.reserve_positions(i64::try_from(users.len()).unwrap_or(i64::MAX)).await?;
-            let mut rows: Vec<Vec<Value<'_>>> = Vec::with_capacity(users.len());
-            for user_sn in users.iter().copied() {
-                let position = tx.next_position().await?;
-                rows.push(vec![user_sn.into(), position.into(), Value::Int(None)]);
-                tx.publish(LogEntry::DeviceList { position, user_sn, seen_by: None });
-            }
-            tx.insert_all("device_list_changes (user_sn, position, seen_by_sn)", &rows).await
-        })
-        .await
+    /// [`StorageError`] if the statement fails.
+    pub async fn has_entered_at(
+        &self,
+        user_sn: UserSn,
+        room_sn: RoomSn,
+        position: Position,
+    ) -> Result<bool, StorageError> {
+        let sql = "SELECT 1 FROM membership_changes \
+                   WHERE user_sn = $1 AND room_sn = $2 AND position = $3 AND membership = 1";
+        Ok(self.query_optional(sql, params![user_sn, room_sn, position], |_| Ok(())).await?.is_some())
+    }
+
+    /// The users of this server who came into one of `rooms` after `after` and up to `until`, and are in it.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn users_entered_since(
+        &self,
+        rooms: &[i64],
+        after: Position,
+        until: Position,
+    ) -> Result<Vec<UserSn>, StorageError> {
+        let sql = "SELECT DISTINCT m.user_sn FROM memberships m JOIN membership_changes c \
+                   ON c.user_sn = m.user_sn AND c.room_sn = m.room_sn WHERE m.is_local = TRUE AND m.room_sn IN LIST($1) \
+                   AND m.membership = 1 AND c.membership = 1 AND c.position > $2 AND c.position <= $3";
+        self.query(sql, params![rooms, after, until], |row| row.get(0)).await
+    }
+
+    /// The ID of the newest device of a user, whether it has keys or not.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn newest_device_id(&self, user_sn: UserSn) -> Result<Option<String>, StorageError> {
+        let sql = "SELECT device_id FROM devices WHERE user_sn = $1 ORDER BY device_sn DESC LIMIT 1";
+        self.query_optional(sql, params![user_sn], |row| row.get(0)).await
+    }
+
+    /// Removes those of the next `limit` changes behind `after` that a later one of the same user makes superfluous: a
+    /// client that has not been told of them is told of the later one.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a statement fails.
+    pub async fn sweep_device_list_changes(
+        &self,
+        after: (UserSn, Position),
+        limit: i64,
+    ) -> Result<Swept<(UserSn, Position)>, StorageError> {
+        let sql = "SELECT c.user_sn, c.position, CASE WHEN EXISTS (SELECT 1 FROM device_list_changes n \
+                   WHERE n.user_sn = c.user_sn AND n.position > c.position \
+                   AND COALESCE(n.seen_by_sn, 0) = COALESCE(c.seen_by_sn, 0)) THEN TRUE ELSE FALSE END \
+                   FROM device_list_changes c WHERE (c.user_sn, c.position) > ($1, $2) \
+                   ORDER BY c.user_sn, c.position LIMIT $3";
+        let read = |row: &Row<'_>| Ok((row.get::<UserSn>(0)?, row.get::<Position>(1)?, row.get::<bool>(2)?));
+        let found = self.query(sql, params![after.0, after.1, limit], read).await?;
+        let is_full = i64::try_from(found.len()).is_ok_and(|found| found >= limit);
+        let next = found.last().filter(|_| is_full).map(|(user_sn, position, _)| (*user_sn, *position));
+        let superfluous = found.into_iter().filter(|(.., is_superfluous)| *is_superfluous);
+        let superfluous: Vec<(UserSn, Position)> =
+            superfluous.map(|(user_sn, position, _)| (user_sn, position)).collect();
+        let removed = superfluous.len() as u64;
+        if removed > 0 {
+            let sql = "DELETE FROM device_list_changes WHERE (user_sn, position) IN \
+                       (SELECT r.user_sn, r.position FROM ROWS(user_sn, position) r)";
+            self.write(async move |tx| {
+                let rows: Vec<Vec<Value<'_>>> =
+                    superfluous.iter().map(|(user_sn, position)| vec![(*user_sn).into(), (*position).into()]).collect();
+                tx.execute_rows(sql, &rows).await
+            })
+            .await?;
+        }
+        Ok(Swept { next, removed })
     }
 
     /// The users whose device lists changed after `after` and up to `until`, as all who share rooms with them see it.

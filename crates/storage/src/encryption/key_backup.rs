@@ -109,7 +109,7 @@ impl Database {
         }
     }
 
-    /// Begins a new version, and tells which one.
+    /// Begins a new version, and tells which one; `None` if the user has `most` already.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -118,16 +118,22 @@ impl Database {
         user_sn: UserSn,
         algorithm: String,
         auth_data: Bytes,
-    ) -> Result<i64, StorageError> {
+        most: i64,
+    ) -> Result<Option<i64>, StorageError> {
+        let count = "SELECT COUNT(*) FROM key_backups WHERE user_sn = $1 AND is_deleted = FALSE";
         let newest = "SELECT version FROM key_backups WHERE user_sn = $1 ORDER BY version DESC LIMIT 1";
         let sql = "INSERT INTO key_backups (user_sn, version, algorithm, auth_data, etag, sessions, is_deleted) \
                    VALUES ($1, $2, $3, $4, 0, 0, FALSE)";
         self.write(async move |tx| {
             tx.hold_log().await?;
+            let kept = tx.query_optional(count, params![user_sn], |row| row.get::<i64>(0)).await?;
+            if kept.is_some_and(|kept| kept >= most) {
+                return Ok(None);
+            }
             let before = tx.query_optional(newest, params![user_sn], |row| row.get::<i64>(0)).await?;
             let version = before.unwrap_or(0) + 1;
             tx.execute(sql, params![user_sn, version, &algorithm, &auth_data]).await?;
-            Ok(version)
+            Ok(Some(version))
         })
         .await
     }
@@ -144,22 +150,6 @@ impl Database {
     ) -> Result<bool, StorageError> {
         let sql = "UPDATE key_backups SET auth_data = $3 WHERE user_sn = $1 AND version = $2 AND is_deleted = FALSE";
         self.write(async move |tx| Ok(tx.execute(sql, params![user_sn, version, &auth_data]).await? > 0)).await
-    }
-
-    /// Deletes a version with all that is in it. Tells whether there was such a version; its number is not used again.
-    ///
-    /// # Errors
-    /// [`StorageError`] if the transaction does not commit.
-    pub async fn delete_key_backup(&self, user_sn: UserSn, version: i64) -> Result<bool, StorageError> {
-        let mark = "UPDATE key_backups SET is_deleted = TRUE, sessions = 0 \
-                    WHERE user_sn = $1 AND version = $2 AND is_deleted = FALSE";
-        let delete = "DELETE FROM key_backup_sessions WHERE user_sn = $1 AND version = $2";
-        self.write(async move |tx| {
-            tx.hold_log().await?;
-            tx.execute(delete, params![user_sn, version]).await?;
-            Ok(tx.execute(mark, params![user_sn, version]).await? > 0)
-        })
-        .await
     }
 
     /// The sessions in a version.
@@ -187,7 +177,7 @@ impl Database {
         }
     }
 
-    /// Stores keys in the version in use. A stored key is replaced only by a better one.
+    /// Stores keys in the version in use. A stored key is replaced only by a better one. `None` if it would have more than `most`.
     ///
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
@@ -196,11 +186,12 @@ impl Database {
         user_sn: UserSn,
         version: i64,
         sessions: Vec<BackedUpSession>,
-    ) -> Result<StoredSessions, StorageError> {
+        most: i64,
+    ) -> Result<Option<StoredSessions>, StorageError> {
         self.write(async move |tx| {
             let backup = match tx.backup_in_use(user_sn, version).await? {
                 Ok(backup) => backup,
-                other => return Ok(other),
+                other => return Ok(Some(other)),
             };
             let stored = tx.ranks(user_sn, version, &sessions).await?;
             // Of two keys for one session the better one.
@@ -214,9 +205,12 @@ impl Database {
                 }
             }
             let added = better.keys().filter(|key| !stored.contains_key(*key)).count();
-            tx.write_sessions(user_sn, version, better.values().copied()).await?;
             let added = i64::try_from(added).unwrap_or(i64::MAX);
-            tx.note_backup_change(user_sn, backup, added, !better.is_empty()).await.map(Ok)
+            if added > 0 && backup.sessions.saturating_add(added) > most {
+                return Ok(None);
+            }
+            tx.write_sessions(user_sn, version, better.values().copied()).await?;
+            tx.note_backup_change(user_sn, backup, added, !better.is_empty()).await.map(|backup| Some(Ok(backup)))
         })
         .await
     }

@@ -8,11 +8,12 @@ use crate::log::{DeviceChange, LogEntry};
 use crate::{Row, StorageError, Tx, Value, params};
 
 /// What belongs to a device.
-const OF_DEVICES: [&str; 4] = [
+const OF_DEVICES: [&str; 5] = [
     "DELETE FROM to_device_messages WHERE device_sn IN LIST($1)",
     "DELETE FROM to_device_queues WHERE device_sn IN LIST($1)",
     "DELETE FROM one_time_keys WHERE device_sn IN LIST($1)",
     "DELETE FROM fallback_keys WHERE device_sn IN LIST($1)",
+    "DELETE FROM dehydrated_devices WHERE device_sn IN LIST($1)",
 ];
 
 /// What belongs to a user, beside the devices and the keys that others see.

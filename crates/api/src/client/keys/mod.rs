@@ -2,6 +2,7 @@
 
 pub(super) mod changes;
 pub(super) mod claim;
+pub(super) mod dehydrated;
 pub(super) mod device_signing;
 pub(super) mod query;
 pub(super) mod signatures;

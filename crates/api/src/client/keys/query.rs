@@ -29,6 +29,7 @@ pub(crate) async fn query(
 ) -> ClientResult<Json<QueryAnswer>> {
     let (here, elsewhere) = body.device_keys.into_iter().partition(|(user_id, _)| identity.is_local(user_id));
     let mut answer = keys.query(&requester, here).await?;
-    remote_keys.query(Asker::User(&requester), elsewhere, patience(body.timeout), &mut answer).await?;
+    remote_keys.query(Asker::User(&requester), &elsewhere, patience(body.timeout), &mut answer).await?;
+    keys.add_signatures_of(&requester, &mut answer).await?;
     Ok(Json(answer))
 }

@@ -38,6 +38,7 @@ impl From<BackupError> for ClientError {
                 ApiError::wrong_room_keys_version(error.to_string()).with_field("current_version", current.to_string())
             }
             BackupError::OtherAlgorithm | BackupError::OtherVersion => ApiError::invalid_param(error.to_string()),
+            BackupError::TooMany(_) => ApiError::resource_limit_exceeded(error.to_string()),
             BackupError::Malformed(_) => ApiError::bad_json(error.to_string()),
             BackupError::Storage(error) => error.into(),
         })

@@ -166,7 +166,7 @@ pub const SPECIFIED_ENDPOINTS: &[SpecifiedEndpoint] = &[
     missing(4, "GET", "/_matrix/client/v1/rooms/{roomId}/threads"),
     served(6, "GET", "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event"),
     missing(7, "POST", "/_matrix/client/v1/appservice/{appserviceId}/ping"),
-    missing(7, "POST", "/_matrix/client/v1/login/get_token"),
+    served(7, "POST", "/_matrix/client/v1/login/get_token"),
     served(7, "POST", "/_matrix/media/v1/create"),
     served(7, "PUT", "/_matrix/media/v3/upload/{serverName}/{mediaId}"),
     served(11, "GET", "/_matrix/client/v1/media/config"),

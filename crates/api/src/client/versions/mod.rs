@@ -24,6 +24,8 @@ const DOCUMENT: &str = concat!(
     r#""org.matrix.msc3827.stable":true,"#,
     // Media behind access tokens.
     r#""org.matrix.msc3916.stable":true,"#,
+    // Devices that are kept for clients to come, and places where two clients meet of which one logs the other in.
+    r#""org.matrix.msc3814":true,"org.matrix.msc4108":true,"io.element.msc4388":true,"#,
     // Profile fields of any name.
     r#""uk.tcpip.msc4133.stable":true}}"#
 );
