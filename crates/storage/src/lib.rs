@@ -72,6 +72,7 @@ mod push_rules;
 mod rate_limit_overrides;
 mod receipts;
 mod registration_tokens;
+mod relations;
 mod remote_memberships;
 mod repair;
 mod room_graph;
@@ -134,6 +135,9 @@ pub use push_rules::{AudienceMember, StoredPushRules};
 pub use rate_limit_overrides::RateOverride;
 pub use receipts::{NewReceipt, Receipt, ReceiptThread, ReceiptType};
 pub use registration_tokens::UsableToken;
+pub use relations::{
+    OldRelations, Reference, RelatedBy, RelatedEvent, RelationKind, RelationSum, RelationsOf, ThreadPlace,
+};
 pub use remote_memberships::RemoteMembership;
 pub use repair::{RepairedState, RoomRepair};
 pub use room_graph::{GraphEvent, StateEventPlace};

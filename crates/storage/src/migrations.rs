@@ -28,6 +28,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0024_events_of_others.sql"),
     include_str!("migrations/0025_outbox.sql"),
     include_str!("migrations/0026_to_device_outbox.sql"),
+    include_str!("migrations/0032_relations.sql"),
 ];
 
 /// The last schema of the versions that allowed one server on a database.

@@ -134,13 +134,18 @@ fn changing_rooms(routes: Paths) -> Paths {
 }
 
 fn reading_rooms(routes: Paths) -> Paths {
-    use rooms::{context, event, joined_members, joined_rooms, members, messages, state_get, timestamp_to_event};
+    use rooms::timestamp_to_event;
+    use rooms::{context, event, joined_members, joined_rooms, members, messages, relations, state_get, threads};
     routes
         .v3("/joined_rooms", get(joined_rooms::joined_rooms))
         .v3("/rooms/{roomId}/messages", get(messages::messages))
         .v1("/rooms/{roomId}/timestamp_to_event", get(timestamp_to_event::timestamp_to_event))
         .v3("/rooms/{roomId}/context/{eventId}", get(context::context))
         .v3("/rooms/{roomId}/event/{eventId}", get(event::event))
+        .v1("/rooms/{roomId}/relations/{eventId}", get(relations::all))
+        .v1("/rooms/{roomId}/relations/{eventId}/{relType}", get(relations::of_kind))
+        .v1("/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}", get(relations::of_kind_and_type))
+        .v1("/rooms/{roomId}/threads", get(threads::threads))
         .v3("/rooms/{roomId}/members", get(members::members))
         .v3("/rooms/{roomId}/joined_members", get(joined_members::joined_members))
         .v3("/rooms/{roomId}/state", get(state_get::all))

@@ -68,7 +68,10 @@ impl From<RoomError> for FederationError {
             RoomError::Malformed(_) | RoomError::BadAlias(_) | RoomError::InvalidState(_) => {
                 ApiError::bad_json(sentence)
             }
-            RoomError::Invalid(_) | RoomError::AliasInUse(_) => ApiError::invalid_param(sentence),
+            RoomError::Invalid(_)
+            | RoomError::AliasInUse(_)
+            | RoomError::DuplicateAnnotation
+            | RoomError::NoThreadRoot => ApiError::invalid_param(sentence),
             RoomError::UnsupportedVersion(_) => ApiError::unsupported_room_version(sentence),
             RoomError::Contended | RoomError::LostLog => ApiError::unavailable(sentence).with_retry_after(AGAIN),
             // Another server of the room may know more: with this status it is asked.

@@ -1,6 +1,7 @@
 //! A locked room head; events are built on it in order.
 
 mod redacting;
+mod relating;
 mod slot;
 mod submitting;
 
@@ -124,12 +125,13 @@ impl OpenRoom {
     pub async fn stage(&mut self, sender_sn: UserSn, sender: &UserId, draft: &Draft) -> Result<Pdu, RoomError> {
         let (redacted, redacts) = match &draft.redacts {
             Some(target) => {
-                let (redacted, number) = self.redaction_of(sender, target).await?;
+                let (original, number) = self.redaction_of(sender, target).await?;
+                let redacted = original.redacted()?;
                 if let Some(state_key) = redacted.state_key() {
                     // The head must know the event before it is stored as redacted.
                     self.state_event(redacted.event_type(), state_key).await?;
                 }
-                let redacts = redaction(&self.interned, &redacted, number).await?;
+                let redacts = redaction(&self.interned, &original, &redacted, number).await?;
                 (Some(redacted), Some(redacts))
             }
             None => (None, None),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use accounts::jobs::{ForgetUploadNames, LeaveAllRooms, UpdateMemberProfile};
 use accounts::mail::{MailJob, SendMail};
 use background::{
-    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, JobState, MembershipJobs,
-    PurgeForgottenRooms, RemoveExpired, RemoveReadLog, RemoveUnseenDevices, RoomPurge, StateCompletion, UploadNames,
-    WorkOutStates,
+    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, FindOldRelations, JobState,
+    MembershipJobs, PurgeForgottenRooms, RelationFinder, RemoveExpired, RemoveReadLog, RemoveUnseenDevices, RoomPurge,
+    StateCompletion, UploadNames, WorkOutStates,
 };
 use config::{Config, Schedule};
 use homeserver_core::Clock;
@@ -54,6 +54,7 @@ pub(super) async fn start(
 ) -> Result<(), StartError> {
     let Foundation { database, clock, metrics, loops, jobs, .. } = foundation;
     WorkOutStates::schedule_if_needed(database, clock.as_ref()).await?;
+    FindOldRelations::schedule_if_needed(database, clock.as_ref()).await?;
     let handlers = handlers(config, foundation, accounts, rooms, media)
         .with::<CompleteRoomState>(RoomCompletion::new(receiving.clone()));
     jobs.start(handlers, Arc::new(Observer(metrics.clone())), loops);
@@ -96,6 +97,7 @@ fn handlers(
         .with::<RemoveGuests>(of_memberships)
         .with::<ForgetUploadNames>(UploadNames::new(media.clone()))
         .with::<WorkOutStates>(StateCompletion::new(database.clone(), interned.clone()))
+        .with::<FindOldRelations>(RelationFinder::new(database.clone()))
         .with_scheduled::<RemoveExpired>(schedule(jobs.clean_up), clean_up.clone())
         .with_scheduled::<RemoveReadLog>(tasks::queue::Schedule::Every(REMOVE_READ_LOG_EVERY), clean_up.clone())
         .with_scheduled::<RemoveUnseenDevices>(schedule(jobs.clean_up), clean_up)

@@ -29,6 +29,7 @@ mod receipts;
 mod redactions;
 mod refresh;
 mod register;
+mod relations;
 mod room_keys;
 mod rooms_create;
 mod rooms_directory;
