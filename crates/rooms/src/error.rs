@@ -38,6 +38,9 @@ pub enum RoomError {
     /// The event is malformed or over a limit.
     #[error("{0}")]
     Event(#[from] EventError),
+    /// The account is suspended.
+    #[error("You cannot do this while your account is suspended.")]
+    Suspended,
     /// The user has annotated the event with the same already.
     #[error("You have sent this reaction to this event already.")]
     DuplicateAnnotation,

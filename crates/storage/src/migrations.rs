@@ -29,6 +29,8 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0025_outbox.sql"),
     include_str!("migrations/0026_to_device_outbox.sql"),
     include_str!("migrations/0032_relations.sql"),
+    include_str!("migrations/0033_moderation.sql"),
+    include_str!("migrations/0034_search.sql"),
 ];
 
 /// The last schema of the versions that allowed one server on a database.

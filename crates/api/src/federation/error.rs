@@ -57,7 +57,7 @@ impl From<RoomError> for FederationError {
             RoomError::NoSuchRoom => ApiError::not_found("This server does not know the room"),
             RoomError::NotFound(_) => ApiError::not_found(sentence),
             RoomError::NotInRoom | RoomError::StillInRoom | RoomError::GuestsForbidden => ApiError::forbidden(sentence),
-            RoomError::Refused(_) | RoomError::Forbidden(_) => ApiError::forbidden(sentence),
+            RoomError::Refused(_) | RoomError::Forbidden(_) | RoomError::Suspended => ApiError::forbidden(sentence),
             RoomError::UnableToAuthoriseJoin => ApiError::unable_to_authorise_join(sentence),
             RoomError::UnableToGrantJoin => ApiError::unable_to_grant_join(sentence),
             RoomError::Event(error) => match error.kind() {

@@ -178,7 +178,7 @@ impl History {
     /// The member events of the senders of `events`, as they were at the newest event.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members>
-    async fn members_of_senders(
+    pub(super) async fn members_of_senders(
         &self,
         access: &Access<'_>,
         events: &[StoredEvent],
@@ -216,6 +216,6 @@ impl History {
     }
 }
 
-fn no_such_event() -> RoomError {
+pub(super) fn no_such_event() -> RoomError {
     RoomError::NotFound("There is no such event in this room, or you may not read it.".to_owned())
 }

@@ -12,6 +12,7 @@ pub(crate) struct HeavyWork {
     pub(crate) signature_checks: Arc<Limit>,
     pub(crate) user_directory_search: Arc<Limit>,
     pub(crate) room_directory_search: Arc<Limit>,
+    pub(crate) message_search: Arc<Limit>,
     pub(crate) large_room_state: Arc<Limit>,
     pub(crate) initial_sync: Arc<Limit>,
     pub(crate) room_creation: Arc<Limit>,
@@ -43,6 +44,7 @@ impl HeavyWork {
             signature_checks: limit("signature_checks", sizes.signature_checks),
             user_directory_search: limit("user_directory_search", sizes.user_directory_search),
             room_directory_search: limit("room_directory_search", sizes.room_directory_search),
+            message_search: limit("message_search", sizes.message_search),
             large_room_state: limit("large_room_state", sizes.large_room_state),
             initial_sync: limit("initial_sync", sizes.initial_sync),
             room_creation: limit("room_creation", sizes.room_creation),
@@ -61,12 +63,13 @@ impl HeavyWork {
         }
     }
 
-    fn all(&self, sizes: &LimitSizes) -> [(&Arc<Limit>, config::LimitSize); 12] {
+    fn all(&self, sizes: &LimitSizes) -> [(&Arc<Limit>, config::LimitSize); 13] {
         [
             (&self.password_hashing, sizes.password_hashing),
             (&self.signature_checks, sizes.signature_checks),
             (&self.user_directory_search, sizes.user_directory_search),
             (&self.room_directory_search, sizes.room_directory_search),
+            (&self.message_search, sizes.message_search),
             (&self.large_room_state, sizes.large_room_state),
             (&self.initial_sync, sizes.initial_sync),
             (&self.room_creation, sizes.room_creation),

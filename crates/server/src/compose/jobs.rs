@@ -6,9 +6,9 @@ use std::time::Duration;
 use accounts::jobs::{ForgetUploadNames, LeaveAllRooms, UpdateMemberProfile};
 use accounts::mail::{MailJob, SendMail};
 use background::{
-    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, FindOldRelations, JobState,
-    MembershipJobs, PurgeForgottenRooms, RelationFinder, RemoveExpired, RemoveReadLog, RemoveUnseenDevices, RoomPurge,
-    StateCompletion, UploadNames, WorkOutStates,
+    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, FindOldRelations,
+    IndexMessages, JobState, MembershipJobs, MessageIndexing, PurgeForgottenRooms, RelationFinder, RemoveExpired,
+    RemoveReadLog, RemoveUnseenDevices, RoomPurge, StateCompletion, UploadNames, WorkOutStates,
 };
 use config::{Config, Schedule};
 use homeserver_core::Clock;
@@ -25,6 +25,9 @@ use crate::StartError;
 const COUNT_EVERY: Duration = Duration::from_secs(15);
 /// How often old entries of the written log are removed, which grows with every write.
 const REMOVE_READ_LOG_EVERY: Duration = Duration::from_secs(1_800);
+
+/// How often new messages are put into the index of full-text search. Until then they are looked through.
+const INDEX_MESSAGES_EVERY: Duration = Duration::from_secs(60);
 
 /// How this node does jobs.
 pub(super) fn options(config: &Config) -> QueueOptions {
@@ -98,6 +101,10 @@ fn handlers(
         .with::<ForgetUploadNames>(UploadNames::new(media.clone()))
         .with::<WorkOutStates>(StateCompletion::new(database.clone(), interned.clone()))
         .with::<FindOldRelations>(RelationFinder::new(database.clone()))
+        .with_scheduled::<IndexMessages>(
+            tasks::queue::Schedule::Every(INDEX_MESSAGES_EVERY),
+            MessageIndexing::new(database.clone(), interned.clone()),
+        )
         .with_scheduled::<RemoveExpired>(schedule(jobs.clean_up), clean_up.clone())
         .with_scheduled::<RemoveReadLog>(tasks::queue::Schedule::Every(REMOVE_READ_LOG_EVERY), clean_up.clone())
         .with_scheduled::<RemoveUnseenDevices>(schedule(jobs.clean_up), clean_up)

@@ -278,6 +278,32 @@ on_both_databases! {
         InRoom(&eve, &room).get(V1, "threads").await.error(403, "M_FORBIDDEN");
     }
 
+    async fn relations_among_events_that_are_older_than_their_index_become_known(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let alice = server.register("alice").await;
+        let room = alice.create_room(&json!({})).await;
+        let alice_in = InRoom(&alice, &room);
+        let root = alice.send_text(&room, "root").await;
+        alice_in.relate("m.replace", &root, "edited").await;
+        alice_in.relate("m.thread", &root, "first").await;
+        let redacted = alice_in.relate("m.thread", &root, "second").await;
+        alice_in.redact(&redacted).await;
+        let (bundle, list) = (alice_in.bundle(&root).await, alice_in.get(V1, "threads").await.ok());
+        // As an upgrade leaves it.
+        let database = server.database();
+        let emptied = database.write(async |tx| {
+            tx.execute("DELETE FROM relations", &[]).await?;
+            tx.execute("DELETE FROM thread_roots", &[]).await?;
+            tx.set_server_value("relations_missing_up_to", "1000000").await
+        });
+        emptied.await.unwrap();
+        assert!(alice_in.bundle(&root).await.is_null());
+        while database.index_old_relations(3).await.unwrap().is_some() {}
+        assert_eq!(database.old_relations().await.unwrap(), None);
+        assert_eq!(without_ages(&alice_in.bundle(&root).await), without_ages(&bundle));
+        assert_eq!(without_ages(&alice_in.get(V1, "threads").await.ok()), without_ages(&list));
+    }
+
     async fn what_clients_may_not_relate_is_refused(db: TestDatabase) {
         let server = TestServer::start(&db).await;
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);

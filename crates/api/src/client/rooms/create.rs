@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::error::ClientResult;
 use crate::error::ApiError;
-use crate::extract::{Authenticated, Json, Object};
+use crate::extract::{Authenticated, Json, Object, Unsuspended};
 
 /// What a client wants the room to be like. `null` stands for a key that is not there.
 #[derive(Deserialize)]
@@ -65,7 +65,7 @@ pub(crate) struct RoomAnswer {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>
 pub(crate) async fn create(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     State(creation): State<Arc<RoomCreation>>,
     State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Body>,

@@ -30,6 +30,7 @@ impl From<RoomError> for ClientError {
             RoomError::Refused(AuthError::MalformedPowerLevels { .. } | AuthError::LevelOfCreator { .. })
             | RoomError::Malformed(_) => ApiError::bad_json(sentence),
             RoomError::StillInRoom | RoomError::NoThreadRoot => ApiError::unknown(sentence),
+            RoomError::Suspended => ApiError::user_suspended(sentence),
             RoomError::DuplicateAnnotation => {
                 ApiError::new(StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION", sentence)
             }

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use crate::Empty;
 use crate::client::error::ClientResult;
 use crate::error::ApiError;
-use crate::extract::{Authenticated, GuestOrUser, Json, Path};
+use crate::extract::{Authenticated, GuestOrUser, Json, Path, Unsuspended};
 
 #[derive(Deserialize)]
 pub(crate) struct Reason {
@@ -35,7 +35,7 @@ pub(crate) struct Invitee {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite>
 pub(crate) async fn invite(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(room_id): Path<OwnedRoomId>,
     State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Invitee>,
@@ -67,7 +67,7 @@ pub(crate) async fn leave(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidkick>
 pub(crate) async fn kick(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(room_id): Path<OwnedRoomId>,
     State(memberships): State<Arc<Memberships>>,
     Json(body): Json<Target>,
@@ -78,7 +78,7 @@ pub(crate) async fn kick(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidban>
 pub(crate) async fn ban(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(room_id): Path<OwnedRoomId>,
     State(memberships): State<Arc<Memberships>>,
     Json(body): Json<Target>,
@@ -89,7 +89,7 @@ pub(crate) async fn ban(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidunban>
 pub(crate) async fn unban(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(room_id): Path<OwnedRoomId>,
     State(memberships): State<Arc<Memberships>>,
     Json(body): Json<Target>,

@@ -5,6 +5,7 @@ pub(super) mod context;
 pub(super) mod create;
 mod error;
 pub(super) mod event;
+pub(super) mod initial_sync;
 pub(super) mod join;
 pub(super) mod joined_members;
 pub(super) mod joined_rooms;
