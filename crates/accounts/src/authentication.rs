@@ -18,6 +18,8 @@ pub struct Credentials<'a> {
 /// Who may make a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
+    /// Users and guests, also those whose accounts are locked.
+    LockedToo,
     /// Users and guests.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#guest-access>
@@ -37,6 +39,12 @@ pub enum AccessError {
     /// The access token is refused.
     #[error(transparent)]
     Token(#[from] AuthenticationError),
+    /// The account is locked.
+    #[error("This account has been locked")]
+    Locked,
+    /// The account is suspended.
+    #[error("You cannot do this while your account is suspended")]
+    Suspended,
     /// The requester is a guest.
     #[error("Guests may not do this: register an account")]
     Guest,
@@ -52,7 +60,7 @@ impl AccessError {
         match self {
             Self::MissingToken => true,
             Self::Token(error) => !matches!(error, AuthenticationError::Storage(_)),
-            Self::Guest | Self::NotAdministrator => false,
+            Self::Locked | Self::Suspended | Self::Guest | Self::NotAdministrator => false,
         }
     }
 }
@@ -77,6 +85,8 @@ impl Authenticator {
         let credentials = credentials.ok_or(AccessError::MissingToken)?;
         let requester = self.sessions.authenticate(&credentials.access_token, credentials.address).await?;
         match access {
+            Access::LockedToo => Ok(requester),
+            _ if requester.is_locked => Err(AccessError::Locked),
             Access::Users if requester.is_guest => Err(AccessError::Guest),
             Access::Administrators if !requester.is_admin => Err(AccessError::NotAdministrator),
             _ => Ok(requester),

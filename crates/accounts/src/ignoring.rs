@@ -69,6 +69,18 @@ impl Ignored {
         Self((!users.is_empty()).then(|| Arc::new(users)))
     }
 
+    /// Whether this user is ignored.
+    #[must_use]
+    pub fn has(&self, user_id: &str) -> bool {
+        self.0.as_ref().is_some_and(|users| users.contains(user_id))
+    }
+
+    /// Whether nobody is ignored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Whether the event is not told: it is no state event, and the reader ignores its sender.
     #[must_use]
     pub fn hides(&self, event: &StoredEvent) -> bool {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use homeserver_core::Live;
+use serde::Serialize;
 use serde_json::json;
 
 /// The documents under `/.well-known/matrix`.
@@ -12,6 +13,33 @@ pub struct WellKnown {
     client: Live<Option<Bytes>>,
     base_url: Live<Option<String>>,
     server: Option<Bytes>,
+    support: Live<Option<Bytes>>,
+}
+
+/// Whom people can ask for help.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixsupport>
+#[derive(Clone, Default, Serialize, Debug)]
+pub struct Support {
+    /// People.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contacts: Vec<SupportContact>,
+    /// A page with more.
+    #[serde(rename = "support_page", skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+}
+
+/// Somebody whom people can ask.
+#[derive(Clone, Serialize, Debug)]
+pub struct SupportContact {
+    /// What for.
+    pub role: String,
+    /// The user ID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matrix_id: Option<String>,
+    /// The e-mail address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_address: Option<String>,
 }
 
 impl WellKnown {
@@ -24,7 +52,20 @@ impl WellKnown {
             client: Live::new(client_document(public_base_url)),
             base_url: Live::new(public_base_url.map(str::to_owned)),
             server: server.map(|document| document.to_string().into()),
+            support: Live::default(),
         }
+    }
+
+    /// Tells whom people can ask, from now on.
+    pub fn set_support(&self, support: &Support) {
+        let is_empty = support.contacts.is_empty() && support.page.is_none();
+        self.support.replace((!is_empty).then(|| json!(support).to_string().into()));
+    }
+
+    /// The body of `/.well-known/matrix/support`, if there is somebody to ask.
+    #[must_use]
+    pub fn support_document(&self) -> Option<Bytes> {
+        self.support.read().clone()
     }
 
     /// Sends clients elsewhere from now on.

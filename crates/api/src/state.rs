@@ -11,6 +11,7 @@ use accounts::devices::Devices;
 use accounts::filters::Filters;
 use accounts::login_tokens::LoginTokens;
 use accounts::mail::Templates;
+use accounts::moderation::Moderation;
 use accounts::openid::OpenIdTokens;
 use accounts::profiles::Profiles;
 use accounts::push_rules::PushRules;
@@ -18,7 +19,9 @@ use accounts::rate_limits::RateLimits;
 use accounts::registration::{Registration, SharedSecret};
 use accounts::rendezvous::Rendezvous;
 use accounts::sessions::Sessions;
+use accounts::tags::Tags;
 use accounts::threepids::ThirdPartyIdentifiers;
+use accounts::turn::Turn;
 use accounts::uia::UserInteractiveAuth;
 use accounts::well_known::WellKnown;
 use axum::extract::FromRef;
@@ -36,8 +39,10 @@ use replication::memberships::SharedMemberships;
 use replication::outbox::Destinations;
 use replication::receiving::Receiving;
 use replication::resident::Resident;
-use rooms::reading::{History, RoomState};
+use rooms::mutual_rooms::MutualRooms;
+use rooms::reading::{History, RoomSnapshots, RoomState, Search};
 use rooms::remote::RemoteQueries;
+use rooms::reports::Reports;
 use rooms::serving::Serving;
 use rooms::user_directory::UserDirectory;
 use rooms::{Aliases, Directory, Memberships, RoomCreation, Sending, Timeline};
@@ -123,6 +128,12 @@ components! {
         profiles: Arc<Profiles>,
         /// Users' account data.
         account_data: Arc<AccountData>,
+        /// How users sort their rooms.
+        tags: Arc<Tags>,
+        /// What administrators do with accounts.
+        moderation: Arc<Moderation>,
+        /// Tells of TURN servers.
+        turn: Arc<Turn>,
         /// Users' push rules.
         push_rules: Arc<PushRules>,
         /// Filters that users have stored.
@@ -157,10 +168,18 @@ components! {
         aliases: Arc<Aliases>,
         /// The directory of public rooms.
         directory: Arc<Directory>,
+        /// Finds the rooms that two users are in.
+        mutual_rooms: Arc<MutualRooms>,
+        /// Takes reports of events, rooms and users.
+        reports: Arc<Reports>,
         /// Finds users.
         user_directory: Arc<UserDirectory>,
         /// Appends events to rooms.
         timeline: Arc<Timeline>,
+        /// Reads rooms as old clients do.
+        room_snapshots: Arc<RoomSnapshots>,
+        /// Searches messages.
+        search: Arc<Search>,
         /// Reads the events of rooms.
         history: Arc<History>,
         /// Reads rooms for other servers.

@@ -11,7 +11,34 @@ pub(crate) fn check(config: &Config, sources: &Sources) -> Result<(), Error> {
     pool(config, sources)?;
     jobs(config, sources)?;
     paths(config, sources)?;
+    turn(config, sources)?;
+    support(config, sources)?;
     email(config, sources)
+}
+
+fn turn(config: &Config, sources: &Sources) -> Result<(), Error> {
+    let turn = &config.turn;
+    if turn.username.is_some() != turn.password.is_some() {
+        let missing = if turn.username.is_some() { "turn.password" } else { "turn.username" };
+        return Err(sources.error(missing, "expected both turn.username and turn.password, or neither"));
+    }
+    if !turn.uris.is_empty() && turn.shared_secret.is_none() && turn.username.is_none() {
+        return Err(sources.error("turn.shared_secret", "expected a value, which turn.uris need"));
+    }
+    Ok(())
+}
+
+fn support(config: &Config, sources: &Sources) -> Result<(), Error> {
+    for (index, contact) in config.support.contacts.iter().enumerate() {
+        if contact.matrix_id.is_none() && contact.email_address.is_none() {
+            let problem = "expected a matrix_id, an email_address, or both";
+            return Err(sources.error(&format!("support.contacts[{index}]"), problem));
+        }
+        if contact.matrix_id.as_ref().is_some_and(|id| <&ruma::UserId>::try_from(id.as_str()).is_err()) {
+            return Err(sources.error(&format!("support.contacts[{index}].matrix_id"), "expected a user ID"));
+        }
+    }
+    Ok(())
 }
 
 fn listeners(config: &Config, sources: &Sources) -> Result<(), Error> {

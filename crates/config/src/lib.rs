@@ -39,7 +39,8 @@ pub use schema::schema;
 pub use sections::{
     Appservices, Caches, ClientTraces, Config, Database, Email, Federation, FederationRate, InviteRates, Jobs,
     JoinRates, Limit, LimitSize, LimitSizes, Limits, Listener, LogFormat, LoginRates, MailTls, Media, Network,
-    Passwords, Pool, Presence, Rate, RateLimits, Registration, Resource, Rooms, Server, Synchronous, Telemetry, Tls,
+    Passwords, Pool, Presence, Rate, RateLimits, Registration, Resource, Rooms, Server, Support, SupportContact,
+    Synchronous, Telemetry, Tls, Turn,
 };
 pub use sources::Sources;
 pub use values::{

@@ -32,7 +32,7 @@ const RELOADABLE: [&str; 23] = [
 ];
 
 /// A running server applies every key of these sections.
-const RELOADABLE_SECTIONS: [&str; 2] = ["limits", "rate_limits"];
+const RELOADABLE_SECTIONS: [&str; 4] = ["limits", "rate_limits", "support", "turn"];
 
 /// What differs between the running configuration and a newly loaded one, as dotted keys.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -61,6 +61,8 @@ impl Config {
         self.server.max_connections = new.server.max_connections;
         self.server.public_base_url.clone_from(&new.server.public_base_url);
         self.server.shutdown_timeout = new.server.shutdown_timeout;
+        self.support.clone_from(&new.support);
+        self.turn.clone_from(&new.turn);
         self.telemetry.log_filter.clone_from(&new.telemetry.log_filter);
     }
 
@@ -73,6 +75,8 @@ impl Config {
         let secrets = [
             ("database.url", self.database.url != new.database.url),
             ("email.password", self.email.password != new.email.password),
+            ("turn.password", self.turn.password != new.turn.password),
+            ("turn.shared_secret", self.turn.shared_secret != new.turn.shared_secret),
             ("registration.shared_secret", self.registration.shared_secret != new.registration.shared_secret),
         ];
         let changed = secrets.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.to_owned());

@@ -7,7 +7,13 @@ use toml::{Table, Value};
 use crate::{Error, Sources};
 
 /// Section and key of every secret.
-const SECRETS: [(&str, &str); 3] = [("database", "url"), ("email", "password"), ("registration", "shared_secret")];
+const SECRETS: [(&str, &str); 5] = [
+    ("database", "url"),
+    ("email", "password"),
+    ("registration", "shared_secret"),
+    ("turn", "password"),
+    ("turn", "shared_secret"),
+];
 const MAX_SECRET_SIZE_BYTES: usize = 64 << 10;
 
 fn file_key(key: &str) -> String {

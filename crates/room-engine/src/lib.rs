@@ -29,6 +29,7 @@ mod error;
 mod event;
 mod limits;
 mod redact;
+mod relation;
 mod version;
 
 pub mod auth;
@@ -48,4 +49,5 @@ pub use limits::{
     MAX_AUTH_EVENTS, MAX_CANONICAL_INTEGER, MAX_EVENT_BYTES, MAX_IDENTIFIER_BYTES, MAX_NESTING, MAX_PREV_EVENTS,
 };
 pub use redact::{redact, redact_pdu};
+pub use relation::Relation;
 pub use version::{RoomVersion, UnknownRoomVersion};

@@ -11,7 +11,8 @@ use storage::{Membership, StoredEvent};
 
 /// A timeline, the state and the members of a room on first sight.
 const EVENTS: i64 = 100;
-const READER: Reader<'static> = Reader { room_id: None, now: Timestamp(1_700_000_123_456), device_sn: None };
+const READER: Reader<'static> =
+    Reader { room_id: None, now: Timestamp(1_700_000_123_456), device_sn: None, bundles: None };
 
 fn event(number: i64) -> StoredEvent {
     let client_json = format!(

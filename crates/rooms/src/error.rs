@@ -38,6 +38,17 @@ pub enum RoomError {
     /// The event is malformed or over a limit.
     #[error("{0}")]
     Event(#[from] EventError),
+    /// The account is suspended.
+    #[error("You cannot do this while your account is suspended.")]
+    Suspended,
+    /// The user has annotated the event with the same already.
+    #[error("You have sent this reaction to this event already.")]
+    DuplicateAnnotation,
+    /// An event that relates to another one cannot be the root of a thread.
+    #[error(
+        "No thread can begin with this event, because it relates to another one: send to the thread that it is in."
+    )]
+    NoThreadRoot,
     /// The request has an invalid value.
     #[error("{0}")]
     Invalid(String),

@@ -89,10 +89,18 @@ impl Sending {
         let mut draft = Draft::message("m.room.redaction", super::member_content::canonical(&content)?);
         draft.redacts = Some(event_id.to_owned());
         let kind = self.kind_of_redaction(requester, event_id).await?;
+        if requester.is_suspended && !self.has_sent(requester, event_id).await? {
+            return Err(RoomError::Suspended);
+        }
         let spent = self.rate_limits.spend_by_user(kind, requester)?;
         let transaction_id = ScopedTransactionId::of_redacting(event_id, transaction_id);
         let sent = self.timeline.send(requester, room_id, &draft, Some(transaction_id)).await;
         Ok(spent.settle(sent)?.event_id.clone())
+    }
+
+    async fn has_sent(&self, requester: &Requester, event_id: &EventId) -> Result<bool, RoomError> {
+        let redacted = self.timeline.database().event_by_id(event_id.as_str()).await?;
+        Ok(redacted.is_some_and(|event| event.sender_sn == requester.user_sn))
     }
 
     /// Moderators who redact events of other users may have a rate limit of its own for it.

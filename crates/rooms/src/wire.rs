@@ -1,7 +1,9 @@
 //! Events in the format of clients: the stored bytes are copied, and what depends on the reader is inserted before the last
 //! brace. No event is parsed or serialised again.
 
-use homeserver_core::{DeviceSn, Timestamp};
+use std::collections::HashMap;
+
+use homeserver_core::{DeviceSn, EventSn, Timestamp};
 pub use room_engine::member;
 use room_engine::{MAX_NESTING, Members, nesting, string_value};
 use serde_json::{Map, Value};
@@ -16,6 +18,36 @@ pub struct Reader<'a> {
     pub now: Timestamp,
     /// The reader's device, which sees the transaction IDs of what it sent.
     pub device_sn: Option<DeviceSn>,
+    /// What relates to the events, as far as it is told with them.
+    pub bundles: Option<&'a Bundles>,
+}
+
+/// What relates to events, as it is told with them in `unsigned`.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events>
+#[derive(Default, Debug)]
+pub struct Bundles(HashMap<EventSn, Vec<u8>>);
+
+impl Bundles {
+    /// Sets the object `m.relations` of an event, as JSON.
+    pub fn insert(&mut self, event_sn: EventSn, json: Vec<u8>) {
+        self.0.insert(event_sn, json);
+    }
+
+    /// Takes out what relates to these events.
+    #[must_use]
+    pub fn take(&mut self, events: impl IntoIterator<Item = EventSn>) -> Self {
+        if self.0.is_empty() {
+            return Self::default();
+        }
+        Self(events.into_iter().filter_map(|sn| self.0.remove_entry(&sn)).collect())
+    }
+
+    /// Whether the event has an `m.relations` with this key.
+    #[must_use]
+    pub fn has(&self, event_sn: EventSn, key: &str) -> bool {
+        self.0.get(&event_sn).is_some_and(|json| member(json, key).is_some())
+    }
 }
 
 /// About the bytes that [`write_event`] adds to an event's stored text, for reserving buffers.
@@ -42,6 +74,10 @@ pub fn write_event(out: &mut Vec<u8>, event: &StoredEvent, reader: &Reader<'_>, 
     {
         out.extend_from_slice(br#","transaction_id":"#);
         push_string(out, transaction_id);
+    }
+    if let Some(bundle) = reader.bundles.and_then(|bundles| bundles.0.get(&event.sn)) {
+        out.extend_from_slice(br#","m.relations":"#);
+        out.extend_from_slice(bundle);
     }
     if let Some(redaction) = &event.redacted_because {
         out.extend_from_slice(br#","redacted_because":"#);

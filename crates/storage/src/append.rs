@@ -9,6 +9,7 @@ mod head;
 mod new;
 mod numbered;
 mod outliers;
+pub(crate) mod relations;
 pub(crate) mod rows;
 mod states;
 pub(crate) mod unread;
@@ -67,6 +68,8 @@ pub(crate) async fn append_all(
     let unread = unread::of_all(tx, &written).await?;
     let mut tables = rows::of_all(&written, &heads, &chunks, tx.last_reserved());
     tables.extend(unread.tables());
+    let relations = relations::of_all(&written);
+    tables.extend(relations::tables(&relations));
     tables.extend(auth_chains::rows(&indexed, &new_in_chains, &auth_event_lists));
     tx.insert_into_tables(&tables).await?;
     rows::write_removals(tx, rows::each_effect(&written)).await?;

@@ -7,6 +7,7 @@ use database::TableRows;
 use homeserver_core::{EventSn, KeySn, RoomSn, TimelineOrder, Timestamp, TypeSn, UserSn};
 use room_engine::state_map::{Chunk, StateMap};
 
+use crate::append::relations::{self, NewRelation, kept_relation};
 use crate::append::{WriterHead, load_heads, rows};
 use crate::events::Standing;
 use crate::unread::MAIN_TIMELINE;
@@ -56,6 +57,8 @@ pub enum PastRedaction {
         client_json: Bytes,
         /// The rest of the PDU.
         federation_json: Bytes,
+        /// The event that it related to.
+        relates_to: Option<Box<str>>,
     },
     /// An event that has not come yet, by its ID.
     Awaited(Box<str>),
@@ -95,10 +98,14 @@ impl Database {
     /// [`StorageError`] if the transaction does not commit.
     pub async fn redact_past(&self, room_sn: RoomSn, by: EventSn, what: PastRedaction) -> Result<(), StorageError> {
         self.write(async move |tx| match &what {
-            PastRedaction::Stored { target, client_json, federation_json } => {
+            PastRedaction::Stored { target, client_json, federation_json, relates_to } => {
                 let sql = "UPDATE events SET client_json = $2, federation_json = $3, \
                            redacted_by = COALESCE(redacted_by, $4) WHERE event_sn = $1";
-                tx.execute(sql, params![*target, client_json, federation_json, by]).await.map(drop)
+                tx.execute(sql, params![*target, client_json, federation_json, by]).await?;
+                match relates_to {
+                    Some(target_id) => tx.remove_relation(room_sn, target_id, *target).await,
+                    None => Ok(()),
+                }
             }
             PastRedaction::Awaited(target_id) => {
                 let sql = "INSERT INTO awaited_redactions (room_sn, target_id, redaction_sn) VALUES ($1, $2, $3) \
@@ -126,7 +133,7 @@ async fn fill(tx: &mut Tx, filling: &GapFilling) -> Result<bool, StorageError> {
         return Ok(false);
     }
     let mut frontier = filling.kept_frontier.clone();
-    let (mut inserted, mut placed) = (Vec::with_capacity(new), Vec::new());
+    let (mut inserted, mut placed, mut relations) = (Vec::with_capacity(new), Vec::new(), Vec::new());
     let mut last = gap.order;
     for event in events {
         let sn = match event.stored {
@@ -135,6 +142,7 @@ async fn fill(tx: &mut Tx, filling: &GapFilling) -> Result<bool, StorageError> {
         };
         last = if last == gap.order { filling.detached_at.unwrap_or(last.before()) } else { last.before() };
         frontier.extend(event.follows_gap.then_some(sn));
+        relations.extend(event.relation(*room_sn, sn, last));
         match event.stored {
             Some(_) => placed.push(event.placed(sn, last)),
             None => inserted.push(event.row(*room_sn, sn, last)),
@@ -148,6 +156,7 @@ async fn fill(tx: &mut Tx, filling: &GapFilling) -> Result<bool, StorageError> {
                     ON CONFLICT (room_sn, timeline_order) DO UPDATE SET frontier = excluded.frontier";
         tables.push(TableRows { into, rows: vec![row] });
     }
+    tables.extend(relations::tables(&relations));
     tx.insert_into_tables(&tables).await?;
     tx.execute_rows(PLACE, &placed).await?;
     if let Some(first) = events.last().filter(|_| !frontier.is_empty()) {
@@ -192,6 +201,13 @@ impl FetchedEvent {
             MAIN_TIMELINE.into(),
             order.into(),
         ]
+    }
+
+    /// What it relates to, if it is in the timeline.
+    fn relation(&self, room_sn: RoomSn, event_sn: EventSn, order: TimelineOrder) -> Option<NewRelation<'_>> {
+        let relation = kept_relation(&self.client_json).filter(|_| self.standing.is_in_timeline())?;
+        let Self { type_sn, sender_sn, .. } = *self;
+        Some(NewRelation { room_sn, order, event_sn, type_sn, sender_sn, relation })
     }
 
     fn placed(&self, sn: EventSn, order: TimelineOrder) -> Vec<Value<'_>> {

@@ -32,6 +32,9 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0028_members_by_server.sql"),
     include_str!("migrations/0030_remote_device_lists.sql"),
     include_str!("migrations/0031_dehydrated_devices.sql"),
+    include_str!("migrations/0032_relations.sql"),
+    include_str!("migrations/0033_moderation.sql"),
+    include_str!("migrations/0034_search.sql"),
 ];
 
 /// The last schema of the versions that allowed one server on a database.

@@ -28,7 +28,7 @@ const SMALL: [&str; 7] = [
 ];
 
 /// What is removed a few rows at a time.
-const LARGE: [&str; 6] = [
+const LARGE: [&str; 7] = [
     "DELETE FROM current_state WHERE room_sn = $1 AND (type_sn, key_sn) IN \
      (SELECT type_sn, key_sn FROM current_state WHERE room_sn = $1 LIMIT $2)",
     "DELETE FROM state_changes WHERE room_sn = $1 AND position IN \
@@ -41,6 +41,8 @@ const LARGE: [&str; 6] = [
      (SELECT timeline_order FROM room_gaps WHERE room_sn = $1 ORDER BY timeline_order LIMIT $2)",
     "DELETE FROM awaited_redactions WHERE room_sn = $1 AND (target_id, redaction_sn) IN \
      (SELECT target_id, redaction_sn FROM awaited_redactions WHERE room_sn = $1 LIMIT $2)",
+    "DELETE FROM thread_roots WHERE room_sn = $1 AND root_id IN \
+     (SELECT root_id FROM thread_roots WHERE room_sn = $1 LIMIT $2)",
 ];
 
 /// What belongs to users, by whose numbers it is found.
@@ -160,7 +162,7 @@ impl Tx {
         if events.is_empty() {
             return Ok(0);
         }
-        let mut removed = 0;
+        let mut removed = self.purge_relations(room_sn, &events).await?;
         for sql in OF_EVENTS {
             removed += self.execute(sql, params![&events]).await?;
         }

@@ -24,6 +24,10 @@ pub struct StoredSession {
     pub is_guest: bool,
     /// Whether the user administers this server.
     pub is_admin: bool,
+    /// Whether the account is locked.
+    pub is_locked: bool,
+    /// Whether the account is suspended.
+    pub is_suspended: bool,
     /// When the token expires.
     pub expires_at: Option<Timestamp>,
     /// The refresh token that was issued with it.
@@ -72,6 +76,8 @@ fn read_session(row: &Row<'_>) -> Result<StoredSession, StorageError> {
         refresh_hash: row.get::<Option<Vec<u8>>>(7)?.map(|bytes| hash_from(&bytes, 7)).transpose()?,
         last_seen_at: row.get(8)?,
         user_key_sn: row.get(9)?,
+        is_locked: row.get(10)?,
+        is_suspended: row.get(11)?,
     })
 }
 
@@ -90,7 +96,7 @@ impl Database {
     /// [`StorageError`] if the statement fails.
     pub async fn session(&self, access_hash: &TokenHash) -> Result<Option<StoredSession>, StorageError> {
         let sql = "SELECT t.user_sn, u.user_id, t.device_sn, d.device_id, a.is_guest, a.is_admin, t.expires_at, t.refresh_hash, \
-                   d.last_seen_at, k.key_sn FROM access_tokens t JOIN users u ON u.user_sn = t.user_sn \
+                   d.last_seen_at, k.key_sn, a.is_locked, a.is_suspended FROM access_tokens t JOIN users u ON u.user_sn = t.user_sn \
                    LEFT JOIN state_keys k ON k.state_key = u.user_id \
                    JOIN accounts a ON a.user_sn = t.user_sn JOIN devices d ON d.device_sn = t.device_sn WHERE t.token_hash = $1";
         self.query_optional(sql, params![access_hash.as_slice()], read_session).await

@@ -1,5 +1,7 @@
 //! What a filter can say.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 
 use super::fields::EventFields;
@@ -89,6 +91,10 @@ pub struct RoomEventFilter {
     pub include_redundant_members: bool,
     /// Unread counts for each thread.
     pub unread_thread_notifications: bool,
+    /// Those to which an event of one of these users relates; all if absent.
+    pub related_by_senders: Option<UserIds>,
+    /// Those to which an event relates in one of these ways; all if absent.
+    pub related_by_rel_types: Option<HashSet<Box<str>>>,
 }
 
 /// The keys of a [`RoomEventFilter`] side by side, as they are written. `#[serde(flatten)]` would lose the name of a bad one.
@@ -106,6 +112,8 @@ struct Keys {
     lazy_load_members: bool,
     include_redundant_members: bool,
     unread_thread_notifications: bool,
+    related_by_senders: Option<UserIds>,
+    related_by_rel_types: Option<HashSet<Box<str>>>,
 }
 
 impl From<Keys> for RoomEventFilter {
@@ -119,6 +127,8 @@ impl From<Keys> for RoomEventFilter {
             lazy_load_members: keys.lazy_load_members,
             include_redundant_members: keys.include_redundant_members,
             unread_thread_notifications: keys.unread_thread_notifications,
+            related_by_senders: keys.related_by_senders,
+            related_by_rel_types: keys.related_by_rel_types,
         }
     }
 }
@@ -167,10 +177,16 @@ impl RoomEventFilter {
     /// Whether every event of the rooms is included.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.events.is_open() && self.contains_url.is_none()
+        self.events.is_open() && self.contains_url.is_none() && !self.asks_relations()
     }
 
-    /// Whether an event of the rooms is included. Its client JSON is looked into only for what the filter asks for.
+    /// Whether it depends on the events that relate to an event whether that is included.
+    #[must_use]
+    pub fn asks_relations(&self) -> bool {
+        self.related_by_senders.is_some() || self.related_by_rel_types.is_some()
+    }
+
+    /// Whether an event of the rooms is included, whatever relates to it. Its client JSON is looked into only for what the filter asks for.
     #[must_use]
     pub fn includes_event(&self, client_json: &[u8]) -> bool {
         let text = |key| room_engine::member(client_json, key).and_then(room_engine::string_value).unwrap_or_default();

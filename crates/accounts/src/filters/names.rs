@@ -65,6 +65,11 @@ macro_rules! identifiers {
             pub fn contains(&self, id: &str) -> bool {
                 self.0.contains(id)
             }
+
+            /// All of them, in any order.
+            pub fn iter(&self) -> impl Iterator<Item = &str> {
+                self.0.iter().map(|id| &**id)
+            }
         }
 
         impl HeapSize for $name {

@@ -35,7 +35,11 @@ impl HeapSize for RoomFilter {
 
 impl HeapSize for RoomEventFilter {
     fn heap_bytes(&self) -> usize {
-        self.events.heap_bytes() + self.rooms.heap_bytes() + self.not_rooms.heap_bytes()
+        self.events.heap_bytes()
+            + self.rooms.heap_bytes()
+            + self.not_rooms.heap_bytes()
+            + self.related_by_senders.heap_bytes()
+            + self.related_by_rel_types.heap_bytes()
     }
 }
 

@@ -22,6 +22,10 @@ pub struct Requester {
     pub is_guest: bool,
     /// Whether the user administers this server.
     pub is_admin: bool,
+    /// Whether the account is locked: then nothing but logging out is possible.
+    pub is_locked: bool,
+    /// Whether the account is suspended: then the user changes nothing that others see.
+    pub is_suspended: bool,
     /// Whether rate limits apply: not to what the server does for the user by itself, and not to users of an application service
     /// whose registration says so.
     pub is_rate_limited: bool,
@@ -33,8 +37,18 @@ impl Requester {
     #[must_use]
     pub fn on_behalf_of(user_sn: UserSn, user_id: OwnedUserId) -> Self {
         let (device_sn, device_id) = (None, None);
-        let (is_guest, is_admin, is_rate_limited) = (false, false, false);
-        Self { user_sn, user_id, device_sn, device_id, is_guest, is_admin, is_rate_limited, ending: Arc::default() }
+        Self {
+            user_sn,
+            user_id,
+            device_sn,
+            device_id,
+            is_guest: false,
+            is_admin: false,
+            is_locked: false,
+            is_suspended: false,
+            is_rate_limited: false,
+            ending: Arc::default(),
+        }
     }
 
     /// Whether the session has ended since the request began: a request that has waited asks.

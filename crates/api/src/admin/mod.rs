@@ -7,6 +7,7 @@ mod destinations;
 mod error;
 mod override_ratelimit;
 mod register;
+mod reports;
 mod statistics;
 
 use axum::Router;
@@ -25,6 +26,13 @@ pub(crate) fn routes() -> Router<ApiState> {
         .v1("/federation/destinations/{destination}", get(destinations::one))
         .v1("/federation/destinations/{destination}/rooms", get(destinations::rooms))
         .v1("/federation/destinations/{destination}/reset_connection", post(destinations::reset_connection))
+        .v1("/event_reports", get(reports::events))
+        .v1("/event_reports/{report_id}", get(reports::event).delete(reports::remove_of_event))
+        .v1("/room_reports", get(reports::rooms))
+        .v1("/room_reports/{report_id}", get(reports::room).delete(reports::remove_of_room))
+        .v1("/user_reports", get(reports::users))
+        .v1("/user_reports/{report_id}", get(reports::user).delete(reports::remove_of_user))
+        .v1("/whois/{userId}", get(crate::client::moderation::whois::whois))
         .v1("/statistics/server", get(statistics::server))
         .v1(
             "/users/{user_id}/override_ratelimit",

@@ -9,6 +9,9 @@ use axum::response::Response;
 use crate::extract::{GuestOrUser, json_bytes};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities>
-pub(super) async fn capabilities(_: GuestOrUser, State(capabilities): State<Arc<Capabilities>>) -> Response {
-    json_bytes(capabilities.document())
+pub(super) async fn capabilities(
+    GuestOrUser(requester): GuestOrUser,
+    State(capabilities): State<Arc<Capabilities>>,
+) -> Response {
+    json_bytes(capabilities.document(requester.is_admin))
 }

@@ -7,11 +7,11 @@ use axum::extract::State;
 
 use crate::Empty;
 use crate::client::error::ClientResult;
-use crate::extract::{GuestOrUser, Json};
+use crate::extract::{Json, LockedOrNot};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout>
 pub(super) async fn log_out(
-    GuestOrUser(requester): GuestOrUser,
+    LockedOrNot(requester): LockedOrNot,
     State(sessions): State<Arc<Sessions>>,
 ) -> ClientResult<Json<Empty>> {
     if let Some(device_id) = requester.device_id {
@@ -22,7 +22,7 @@ pub(super) async fn log_out(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logoutall>
 pub(super) async fn log_out_all(
-    GuestOrUser(requester): GuestOrUser,
+    LockedOrNot(requester): LockedOrNot,
     State(sessions): State<Arc<Sessions>>,
 ) -> ClientResult<Json<Empty>> {
     sessions.delete_all_devices(requester.user_sn, None).await?;

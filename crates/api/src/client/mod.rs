@@ -13,6 +13,8 @@ mod keys;
 mod login;
 mod login_token;
 mod logout;
+pub(crate) mod moderation;
+mod mutual_rooms;
 mod openid;
 mod presence;
 mod profile;
@@ -22,10 +24,13 @@ mod register;
 mod rendezvous;
 mod room_keys;
 mod rooms;
+mod search;
 mod send_to_device;
 mod session;
 mod sync;
+mod tags;
 mod threepids;
+mod turn;
 mod user_directory;
 mod versions;
 
@@ -47,6 +52,7 @@ pub(crate) fn routes() -> Router<ApiState> {
     let routes = changing_rooms(routes);
     let routes = reading_rooms(routes);
     let routes = directories(routes);
+    let routes = moderation(routes);
     let routes = notifications(routes);
     let routes = encryption(routes);
     let routes = key_backup(routes);
@@ -58,6 +64,7 @@ fn server(routes: Paths) -> Paths {
         .unversioned("/versions", get(versions::versions))
         .v3("/capabilities", get(capabilities::capabilities))
         .v3("/sync", get(sync::sync))
+        .v3("/voip/turnServer", get(turn::turn_server))
 }
 
 fn accounts(routes: Paths) -> Paths {
@@ -120,6 +127,8 @@ fn users(routes: Paths) -> Paths {
         .draft("/uk.tcpip.msc4133/profile/{userId}/{keyName}", put(profile::set).delete(profile::remove))
         .v3("/user/{userId}/account_data/{type}", global)
         .v3("/user/{userId}/rooms/{roomId}/account_data/{type}", room)
+        .v3("/user/{userId}/rooms/{roomId}/tags", get(tags::list))
+        .v3("/user/{userId}/rooms/{roomId}/tags/{tag}", put(tags::set).delete(tags::remove))
         .v3("/user/{userId}/openid/request_token", post(openid::request_token))
         .v3("/user/{userId}/filter", post(filter::store))
         .v3("/user/{userId}/filter/{filterId}", get(filter::read))
@@ -149,7 +158,8 @@ fn changing_rooms(routes: Paths) -> Paths {
 
 fn reading_rooms(routes: Paths) -> Paths {
     use rooms::timestamp_to_event;
-    use rooms::{context, event, hierarchy, joined_members, joined_rooms, members, messages, state_get, summary};
+    use rooms::{context, event, hierarchy, joined_members, joined_rooms, members, messages, relations, state_get};
+    use rooms::{summary, threads};
     routes
         .v1("/rooms/{roomId}/hierarchy", get(hierarchy::hierarchy))
         .draft("/org.matrix.msc2946/rooms/{roomId}/hierarchy", get(hierarchy::hierarchy))
@@ -161,6 +171,12 @@ fn reading_rooms(routes: Paths) -> Paths {
         .v1("/rooms/{roomId}/timestamp_to_event", get(timestamp_to_event::timestamp_to_event))
         .v3("/rooms/{roomId}/context/{eventId}", get(context::context))
         .v3("/rooms/{roomId}/event/{eventId}", get(event::event))
+        .v1("/rooms/{roomId}/relations/{eventId}", get(relations::all))
+        .v1("/rooms/{roomId}/relations/{eventId}/{relType}", get(relations::of_kind))
+        .v1("/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}", get(relations::of_kind_and_type))
+        .v1("/rooms/{roomId}/threads", get(threads::threads))
+        .v3("/rooms/{roomId}/initialSync", get(rooms::initial_sync::room))
+        .v3("/events/{eventId}", get(rooms::initial_sync::event))
         .v3("/rooms/{roomId}/members", get(members::members))
         .v3("/rooms/{roomId}/joined_members", get(joined_members::joined_members))
         .v3("/rooms/{roomId}/state", get(state_get::all))
@@ -214,11 +230,24 @@ fn key_backup(routes: Paths) -> Paths {
         .v3("/room_keys/keys/{roomId}/{sessionId}", get(session::read).put(session::put).delete(session::delete))
 }
 
+fn moderation(routes: Paths) -> Paths {
+    use moderation::{report, standing, whois};
+    routes
+        .v3("/rooms/{roomId}/report", post(report::room))
+        .v3("/rooms/{roomId}/report/{eventId}", post(report::event))
+        .v3("/users/{userId}/report", post(report::user))
+        .v3("/admin/whois/{userId}", get(whois::whois))
+        .v1("/admin/lock/{userId}", get(standing::lock).put(standing::set_lock))
+        .v1("/admin/suspend/{userId}", get(standing::suspension).put(standing::set_suspension))
+}
+
 fn directories(routes: Paths) -> Paths {
     use directory::{alias, public_rooms, visibility};
     routes
         .v3("/directory/room/{roomAlias}", get(alias::resolve).put(alias::create).delete(alias::delete))
         .v3("/directory/list/room/{roomId}", get(visibility::read).put(visibility::set))
+        .v1("/mutual_rooms", get(mutual_rooms::mutual_rooms))
+        .v3("/search", post(search::search))
         .v3("/user_directory/search", post(user_directory::search))
         .v3("/publicRooms", get(public_rooms::list).post(public_rooms::search))
         .v3("/rooms/{roomId}/aliases", get(rooms::aliases::list))

@@ -27,6 +27,12 @@ pub struct Authenticated(pub Requester);
 #[derive(Clone, Debug)]
 pub struct GuestOrUser(pub Requester);
 
+/// The user or guest who makes the request, also if the account is locked: to log out.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#account-locking>
+#[derive(Clone, Debug)]
+pub struct LockedOrNot(pub Requester);
+
 /// The user or guest who makes the request, or nobody if it carries no access token. A bad token is an error here too.
 #[derive(Clone, Debug)]
 pub struct OptionalAuthenticated(pub Option<Requester>);
@@ -83,6 +89,18 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         Ok(Self(admit(parts, state, Access::GuestsToo).await?))
+    }
+}
+
+impl<S> FromRequestParts<S> for LockedOrNot
+where
+    Arc<Authenticator>: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(admit(parts, state, Access::LockedToo).await?))
     }
 }
 
@@ -159,6 +177,8 @@ impl From<AccessError> for ApiError {
         match error {
             AccessError::MissingToken => Self::missing_token(error.to_string()),
             AccessError::Token(error) => error.into(),
+            AccessError::Locked => Self::user_locked(error.to_string()).with_field("soft_logout", true),
+            AccessError::Suspended => Self::user_suspended(error.to_string()),
             AccessError::Guest => Self::guest_access_forbidden(error.to_string()),
             AccessError::NotAdministrator => Self::forbidden(error.to_string()),
         }

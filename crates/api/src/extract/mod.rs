@@ -10,9 +10,10 @@ mod own_user;
 mod path;
 mod query;
 mod scan;
+mod unsuspended;
 
 pub use accounts::object::Object;
-pub use authenticated::{Administrator, AskedBy, Authenticated, GuestOrUser, OptionalAuthenticated};
+pub use authenticated::{Administrator, AskedBy, Authenticated, GuestOrUser, LockedOrNot, OptionalAuthenticated};
 pub use client_address::{ClientAddress, PeerAddress, TrustedProxies};
 pub(crate) use form::form;
 pub use json::{Content, DEFAULT_LIMIT_BYTES, Json, json_bytes};
@@ -20,3 +21,4 @@ pub use names::{EventType, StateKey, TransactionId};
 pub use own_user::OwnUser;
 pub use path::Path;
 pub use query::Query;
+pub use unsuspended::Unsuspended;

@@ -58,7 +58,7 @@ impl From<RoomError> for FederationError {
             RoomError::NoSuchRoom => ApiError::not_found("This server does not know the room"),
             RoomError::NotFound(_) => ApiError::not_found(sentence),
             RoomError::NotInRoom | RoomError::StillInRoom | RoomError::GuestsForbidden => ApiError::forbidden(sentence),
-            RoomError::Refused(_) | RoomError::Forbidden(_) => ApiError::forbidden(sentence),
+            RoomError::Refused(_) | RoomError::Forbidden(_) | RoomError::Suspended => ApiError::forbidden(sentence),
             RoomError::UnableToAuthoriseJoin => ApiError::unable_to_authorise_join(sentence),
             RoomError::UnableToGrantJoin => ApiError::unable_to_grant_join(sentence),
             RoomError::Event(error) => match error.kind() {
@@ -69,7 +69,10 @@ impl From<RoomError> for FederationError {
             RoomError::Malformed(_) | RoomError::BadAlias(_) | RoomError::InvalidState(_) => {
                 ApiError::bad_json(sentence)
             }
-            RoomError::Invalid(_) | RoomError::AliasInUse(_) => ApiError::invalid_param(sentence),
+            RoomError::Invalid(_)
+            | RoomError::AliasInUse(_)
+            | RoomError::DuplicateAnnotation
+            | RoomError::NoThreadRoot => ApiError::invalid_param(sentence),
             RoomError::UnsupportedVersion(_) => ApiError::unsupported_room_version(sentence),
             RoomError::Contended | RoomError::LostLog => ApiError::unavailable(sentence).with_retry_after(AGAIN),
             // Another server of the room may know more: with this status it is asked.

@@ -24,6 +24,9 @@ pub struct Limits {
     /// Searching the directory of public rooms. By default one for each core, and 50 more may wait for each.
     #[schemars(example = example(2, 100, "10s"))]
     pub room_directory_search: Option<Limit>,
+    /// Searching messages. By default one for each core, and 50 more may wait for each.
+    #[schemars(example = example(2, 100, "10s"))]
+    pub message_search: Option<Limit>,
     /// Reading all members or the whole state of a room with more than 1,000 members. By default two for each core, and 50 more may
     /// wait for each.
     #[schemars(example = example(4, 200, "10s"))]
@@ -97,6 +100,8 @@ pub struct LimitSizes {
     pub user_directory_search: LimitSize,
     /// Of `room_directory_search`.
     pub room_directory_search: LimitSize,
+    /// Of `message_search`.
+    pub message_search: LimitSize,
     /// Of `large_room_state`.
     pub large_room_state: LimitSize,
     /// Of `initial_sync`.
@@ -134,6 +139,7 @@ impl Limits {
             signature_checks: size(&self.signature_checks, 1, 1000, 10),
             user_directory_search: size(&self.user_directory_search, 1, 50, 10),
             room_directory_search: size(&self.room_directory_search, 1, 50, 10),
+            message_search: size(&self.message_search, 1, 50, 10),
             large_room_state: size(&self.large_room_state, 2, 50, 10),
             initial_sync: size(&self.initial_sync, 2, 100, 30),
             room_creation: size(&self.room_creation, 4, 50, 10),
@@ -154,6 +160,7 @@ impl Limits {
             signature_checks: Some(sizes.signature_checks.into()),
             user_directory_search: Some(sizes.user_directory_search.into()),
             room_directory_search: Some(sizes.room_directory_search.into()),
+            message_search: Some(sizes.message_search.into()),
             large_room_state: Some(sizes.large_room_state.into()),
             initial_sync: Some(sizes.initial_sync.into()),
             room_creation: Some(sizes.room_creation.into()),

@@ -18,7 +18,9 @@ mod rate_limits;
 mod registration;
 mod rooms;
 mod server;
+mod support;
 mod telemetry;
+mod turn;
 
 use std::path::PathBuf;
 
@@ -41,7 +43,9 @@ pub use rooms::Rooms;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use server::Server;
+pub use support::{Support, SupportContact};
 pub use telemetry::{ClientTraces, LogFormat, Telemetry};
+pub use turn::Turn;
 
 use crate::values::DatabaseUrl;
 
@@ -66,6 +70,8 @@ pub struct Config {
     pub media: Media,
     pub appservices: Appservices,
     pub email: Email,
+    pub turn: Turn,
+    pub support: Support,
     pub jobs: Jobs,
     pub telemetry: Telemetry,
 }
@@ -88,6 +94,8 @@ impl Default for Config {
             media: Media::default(),
             appservices: Appservices::default(),
             email: Email::default(),
+            turn: Turn::default(),
+            support: Support::default(),
             jobs: Jobs::default(),
             telemetry: Telemetry::default(),
         }

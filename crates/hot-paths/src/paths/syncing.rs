@@ -46,7 +46,8 @@ fn event(number: i64) -> StoredEvent {
 
 pub(super) fn answer() -> Box<dyn FnMut()> {
     let events: Vec<StoredEvent> = (1..=EVENTS).map(event).collect();
-    let reader = Reader { room_id: None, now: Timestamp(1_700_000_123_456), device_sn: Some(DeviceSn(5)) };
+    let reader =
+        Reader { room_id: None, now: Timestamp(1_700_000_123_456), device_sn: Some(DeviceSn(5)), bundles: None };
     Box::new(move || {
         let mut out = Vec::new();
         write_list(&mut out, black_box(&events), |out, event| write_event(out, event, &reader, Some(Membership::Join)));

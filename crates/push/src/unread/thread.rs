@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use homeserver_core::{EventSn, RoomSn};
-use serde::Deserialize;
+use room_engine::Relation;
 use storage::{Database, StorageError};
 
 /// How far relations are followed. The specification recommends three hops.
@@ -18,12 +18,6 @@ pub struct Threads {
 
 /// The root of a thread: its number and its event ID.
 pub type Root = (EventSn, Box<str>);
-
-#[derive(Deserialize)]
-struct RelatesTo {
-    rel_type: Option<String>,
-    event_id: Option<String>,
-}
 
 impl Threads {
     /// The threads of the rooms in `database`.
@@ -84,30 +78,6 @@ impl Threads {
 
 /// The event that an event relates to, and whether the relation is `m.thread`.
 fn relation(client_json: &[u8]) -> Option<(bool, String)> {
-    let content = room_engine::member(client_json, "content")?;
-    let relates_to: RelatesTo = serde_json::from_slice(room_engine::member(content, "m.relates_to")?).ok()?;
-    let (rel_type, event_id) = (relates_to.rel_type?, relates_to.event_id?);
-    Some((rel_type == "m.thread", event_id))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_relation_has_a_type_and_an_event() {
-        let of = |content: &str| relation(format!(r#"{{"content":{content},"type":"m.room.message"}}"#).as_bytes());
-        let thread = r#"{"m.relates_to":{"event_id":"$a","rel_type":"m.thread"}}"#;
-        assert_eq!(of(thread), Some((true, "$a".to_owned())));
-        let reference = r#"{"m.relates_to":{"event_id":"$a","rel_type":"m.reference"}}"#;
-        assert_eq!(of(reference), Some((false, "$a".to_owned())));
-        for none in [
-            "{}",
-            r#"{"m.relates_to":{"m.in_reply_to":{"event_id":"$a"}}}"#,
-            r#"{"m.relates_to":{"event_id":5,"rel_type":"m.thread"}}"#,
-            r#"{"m.relates_to":[]}"#,
-        ] {
-            assert_eq!(of(none), None, "{none}");
-        }
-    }
+    let relation = Relation::of(client_json)?;
+    Some((relation.rel_type == "m.thread", relation.event_id.into_owned()))
 }

@@ -1,6 +1,7 @@
 //! A locked room head; events are built on it in order.
 
 mod redacting;
+mod relating;
 mod slot;
 mod submitting;
 
@@ -128,12 +129,13 @@ impl OpenRoom {
         };
         let awaits = draft.redacts.as_ref().filter(|_| to_redact.is_none()).map(|target| target.as_str().into());
         let (redacted, redacts) = match to_redact {
-            Some((redacted, number)) => {
+            Some((original, number)) => {
+                let redacted = original.redacted()?;
                 if let Some(state_key) = redacted.state_key() {
                     // The head must know the event before it is stored as redacted.
                     self.state_event(redacted.event_type(), state_key).await?;
                 }
-                let redacts = redaction(&self.interned, &redacted, number).await?;
+                let redacts = redaction(&self.interned, &original, &redacted, number).await?;
                 (Some(redacted), Some(redacts))
             }
             None => (None, None),

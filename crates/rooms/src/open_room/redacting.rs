@@ -1,7 +1,7 @@
 //! Redactions of events in an open room.
 
-use room_engine::Pdu;
 use room_engine::auth::{PowerLevel, PowerLevels, may_redact};
+use room_engine::{Pdu, Relation};
 use ruma::{EventId, UserId};
 use storage::{EventNumber, Interned, Redaction, StorageError};
 
@@ -9,7 +9,7 @@ use super::OpenRoom;
 use crate::RoomError;
 
 impl OpenRoom {
-    /// The redacted form of the event that `sender` redacts; `None` of one that may be in the room and has not come here yet. Who may
+    /// The event that `sender` redacts; `None` of one that may be in the room and has not come here yet. Who may
     /// redact everything may redact that, too.
     ///
     /// # Errors
@@ -39,13 +39,14 @@ impl OpenRoom {
                 pdu.event_type()
             )));
         }
-        Ok(Some((pdu.redacted()?, number)))
+        Ok(Some((pdu, number)))
     }
 }
 
-/// The stored form of an event after a redaction, which leaves `redacted`.
+/// The stored form of an event after a redaction, which leaves `redacted` of `original`.
 pub(crate) async fn redaction(
     interned: &Interned,
+    original: &Pdu,
     redacted: &Pdu,
     number: EventNumber,
 ) -> Result<Redaction, StorageError> {
@@ -54,7 +55,8 @@ pub(crate) async fn redaction(
         _ => None,
     };
     let (client_json, federation_json) = (redacted.client_json().clone(), redacted.federation_json().clone());
-    Ok(Redaction { number, client_json, federation_json, member })
+    let relates_to = Relation::of(original.client_json()).map(|relation| relation.event_id.into());
+    Ok(Redaction { number, client_json, federation_json, member, relates_to })
 }
 
 /// A local user needs the power level to redact the event of another local user: the rule that lets senders on the same

@@ -53,7 +53,8 @@ impl History {
         let shown = before.iter().chain(&after).chain([&event]);
         let state = self.state_for(&access, &request.filter, shown, last).await?;
 
-        let writer = EventWriter::new(&access, self.clock.now());
+        let bundles = self.bundles(&access, before.iter().chain(&after).chain([&event])).await?;
+        let writer = EventWriter::new(&access, self.clock.now()).with_bundles(&bundles);
         let mut out = Vec::with_capacity((before.len() + after.len() + state.len()) * 1024 + 2048);
         out.extend_from_slice(b"{\"event\":");
         writer.event(&mut out, &event);

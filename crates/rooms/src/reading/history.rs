@@ -15,7 +15,7 @@ use storage::{Database, Gap, Interned, RoomStates, StorageError, StoredEvent};
 use super::access::Access;
 use super::erasure::{redact_erased, redact_erased_members};
 use super::page::{Direction, Messages, MessagesRequest, Page, Scan, bounded};
-use super::writing::{EventWriter, with_transaction_id};
+use super::writing::{EventWriter, with_transaction_ids};
 use crate::RoomError;
 use crate::wire::push_string;
 
@@ -25,7 +25,7 @@ pub struct History {
     pub(super) interned: Arc<Interned>,
     pub(super) states: Arc<RoomStates>,
     pub(super) clock: Arc<dyn Clock>,
-    ignored_users: Arc<IgnoredUsers>,
+    pub(super) ignored_users: Arc<IgnoredUsers>,
     tail: Arc<LogTail>,
 }
 
@@ -79,7 +79,8 @@ impl History {
             Vec::new()
         };
 
-        let writer = EventWriter::new(&access, self.clock.now());
+        let bundles = self.bundles(&access, &events).await?;
+        let writer = EventWriter::new(&access, self.clock.now()).with_bundles(&bundles);
         let mut out = Vec::with_capacity(events.len() * 1024 + 256);
         out.extend_from_slice(b"{\"chunk\":");
         writer.timeline(&mut out, &events);
@@ -124,17 +125,25 @@ impl History {
         room_id: &RoomId,
         event_id: &EventId,
     ) -> Result<Vec<u8>, RoomError> {
-        // A user who may not read the event does not learn that it exists.
+        let access = self.access_to_event(requester, room_id).await?;
+        let event = self.visible_event(&access, event_id).await?;
+        let mut out = Vec::with_capacity(event.client_json.len() + 256);
+        let bundles = self.bundles(&access, [&event]).await?;
+        EventWriter::new(&access, self.clock.now()).with_bundles(&bundles).event(&mut out, &event);
+        Ok(out)
+    }
+
+    /// Opens the room for reading an event. A user who may not read the event does not learn that it exists.
+    pub(super) async fn access_to_event<'a>(
+        &self,
+        requester: &'a Requester,
+        room_id: &'a RoomId,
+    ) -> Result<Access<'a>, RoomError> {
         let hidden = |error| match error {
             RoomError::NoSuchRoom | RoomError::NotInRoom => no_such_event(),
             error => error,
         };
-        let access =
-            Access::open(&self.database, &self.interned, &self.states, requester, room_id).await.map_err(hidden)?;
-        let event = self.visible_event(&access, event_id).await?;
-        let mut out = Vec::with_capacity(event.client_json.len() + 256);
-        EventWriter::new(&access, self.clock.now()).event(&mut out, &event);
-        Ok(out)
+        Access::open(&self.database, &self.interned, &self.states, requester, room_id).await.map_err(hidden)
     }
 
     /// A scan for up to `limit` events that pass the filter and that the reader may read.
@@ -162,14 +171,14 @@ impl History {
             return Err(no_such_event());
         }
         redact_erased(&self.database, &access.visibility, std::slice::from_mut(&mut event)).await?;
-        with_transaction_id(&self.database, access.requester, &mut event).await?;
+        with_transaction_ids(&self.database, access.requester, std::slice::from_mut(&mut event)).await?;
         Ok(event)
     }
 
     /// The member events of the senders of `events`, as they were at the newest event.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members>
-    async fn members_of_senders(
+    pub(super) async fn members_of_senders(
         &self,
         access: &Access<'_>,
         events: &[StoredEvent],
@@ -207,6 +216,6 @@ impl History {
     }
 }
 
-fn no_such_event() -> RoomError {
+pub(super) fn no_such_event() -> RoomError {
     RoomError::NotFound("There is no such event in this room, or you may not read it.".to_owned())
 }

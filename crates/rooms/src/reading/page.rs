@@ -1,5 +1,7 @@
 //! Pages of a room's timeline.
 
+use std::collections::HashSet;
+
 use accounts::filters::RoomEventFilter;
 use accounts::ignoring::Ignored;
 use homeserver_core::{Position, TimelineOrder};
@@ -7,6 +9,7 @@ use storage::{Database, Gap, Interned, StorageError, StoredEvent};
 
 use super::access::Access;
 use super::erasure::redact_erased;
+use super::related_by::related_by;
 use crate::RoomError;
 
 /// The most events of a page.
@@ -108,6 +111,7 @@ impl Scan<'_> {
             self.access.look_at(self.database, self.interned, &read).await?;
             redact_erased(self.database, &self.access.visibility, &mut read).await?;
             let is_last = read.len() < wanted;
+            let related = self.related(&read).await?;
             for event in read {
                 if events.len() == self.limit {
                     return Ok(Page { events, next: Some(cursor(direction, after, until)), is_whole: false });
@@ -116,7 +120,9 @@ impl Scan<'_> {
                     Direction::Backwards => until = event.order.before(),
                     Direction::Forwards => after = event.order,
                 }
-                let is_wanted = self.filter.includes_event(&event.client_json) && !self.ignored.hides(&event);
+                let is_wanted = self.filter.includes_event(&event.client_json)
+                    && !self.ignored.hides(&event)
+                    && related.as_ref().is_none_or(|related| related.contains(&*event.event_id));
                 if is_wanted && self.access.may_see(&event) {
                     events.push(event);
                 }
@@ -142,6 +148,15 @@ impl Scan<'_> {
         let is_whole = first < Position::START || self.database.has_gaps(self.access.room_sn).await?;
         let first = if is_whole { TimelineOrder::START } else { TimelineOrder::end_of(first) };
         Ok(Some((first, TimelineOrder::end_of(last))))
+    }
+
+    /// Which of the events are related to as the filter wants, if it asks that.
+    async fn related(&self, events: &[StoredEvent]) -> Result<Option<HashSet<String>>, StorageError> {
+        let ids: Vec<String> = match self.filter.asks_relations() {
+            true => events.iter().map(|event| event.event_id.to_string()).collect(),
+            false => Vec::new(),
+        };
+        related_by(self.database, self.interned, self.filter, self.access.room_sn, &ids).await
     }
 
     async fn read(

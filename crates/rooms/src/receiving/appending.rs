@@ -174,7 +174,7 @@ impl Timeline {
             return Ok(Redacts::Nothing);
         }
         let number = EventNumber::known(found.stored.sn);
-        Ok(Redacts::Stored(redaction(self.interned(), &target.redacted()?, number).await?))
+        Ok(Redacts::Stored(redaction(self.interned(), &target, &target.redacted()?, number).await?))
     }
 
     /// The event of a type in the room's current state, with an empty state key.

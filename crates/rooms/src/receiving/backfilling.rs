@@ -134,6 +134,7 @@ impl Timeline {
                     target: redaction.number.sn(),
                     client_json: redaction.client_json,
                     federation_json: redaction.federation_json,
+                    relates_to: redaction.relates_to,
                 },
                 Redacts::Awaited(target_id) => PastRedaction::Awaited(target_id),
             };

@@ -123,7 +123,11 @@ impl Timeline {
                 }
                 continue;
             }
-            if let Err(error) = room.stage(requester.user_sn, &requester.user_id, draft).await {
+            let staged = match room.check_relation(requester.user_sn, draft).await {
+                Ok(()) => room.stage(requester.user_sn, &requester.user_id, draft).await.map(drop),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = staged {
                 if self.is_behind(&room, &error).await? {
                     drop(room);
                     self.forget(room_sn).await;

@@ -9,6 +9,7 @@ use accounts::{
     filters::Filters,
     login_tokens::LoginTokens,
     mail::ValidationMails,
+    moderation::Moderation,
     openid::OpenIdTokens,
     passwords::{HashCost, PasswordError, PasswordPolicy, Passwords},
     profiles::Profiles,
@@ -16,9 +17,11 @@ use accounts::{
     registration::{Registration, RegistrationOptions, SharedSecret},
     rendezvous::Rendezvous,
     sessions::{SessionOptions, Sessions},
+    tags::Tags,
     threepids::ThirdPartyIdentifiers,
+    turn::{Turn, TurnAccess, TurnOptions},
     uia::UserInteractiveAuth,
-    well_known::WellKnown,
+    well_known::{Support, SupportContact, WellKnown},
 };
 use api::state::AccountsComponents;
 use config::{Config, Sources, WebUrl};
@@ -82,9 +85,15 @@ impl AccountsParts {
         let login_tokens =
             LoginTokens::new(database.clone(), interned.clone(), clock.clone(), sessions.clone(), rate_limits.clone());
         let email = Email::new(config)?;
+        let well_known = WellKnown::new(public_base_url(config), None);
+        well_known.set_support(&support(config));
+        let moderation = Moderation::new(database.clone(), server_name.clone(), sessions.clone());
         let components = AccountsComponents {
             capabilities: Arc::new(Capabilities::new(&capability_options(config))),
-            well_known: Arc::new(WellKnown::new(public_base_url(config), None)),
+            well_known: Arc::new(well_known),
+            moderation: Arc::new(moderation),
+            tags: Arc::new(Tags::new(database.clone(), interned.clone())),
+            turn: Arc::new(Turn::new(turn_options(config), clock.clone())),
             authenticator: Arc::new(Authenticator::new(sessions.clone())),
             devices: Arc::new(Devices::new(database.clone(), sessions.clone())),
             sessions,
@@ -116,6 +125,8 @@ impl AccountsParts {
         })?;
         self.components.capabilities.reconfigure(&capability_options(config));
         self.components.well_known.reconfigure(public_base_url(config));
+        self.components.well_known.set_support(&support(config));
+        self.components.turn.reconfigure(turn_options(config));
         self.components.registration.reconfigure(registration_options(config));
         self.components.shared_secret.reconfigure(shared_secret(config));
         Ok(())
@@ -156,6 +167,33 @@ fn capability_options(config: &Config) -> CapabilityOptions {
         room_versions: supported_versions(),
         passwords_enabled: config.passwords.enabled,
         email_enabled: config.email.smtp_host.is_some(),
+    }
+}
+
+fn support(config: &Config) -> Support {
+    let contacts = config.support.contacts.iter().map(|contact| SupportContact {
+        role: contact.role.clone(),
+        matrix_id: contact.matrix_id.clone(),
+        email_address: contact.email_address.clone(),
+    });
+    Support { contacts: contacts.collect(), page: config.support.page.as_ref().map(|page| page.as_str().to_owned()) }
+}
+
+fn turn_options(config: &Config) -> TurnOptions {
+    let turn = &config.turn;
+    let fixed = turn.username.clone().zip(turn.password.as_ref());
+    let access = match (&turn.shared_secret, fixed) {
+        (Some(secret), _) => Some(TurnAccess::SharedSecret(secret.reveal().to_owned())),
+        (None, Some((username, password))) => {
+            Some(TurnAccess::Fixed { username, password: password.reveal().to_owned() })
+        }
+        (None, None) => None,
+    };
+    TurnOptions {
+        uris: turn.uris.clone(),
+        access: access.filter(|_| !turn.uris.is_empty()),
+        lifetime: turn.user_lifetime.duration(),
+        allow_guests: turn.allow_guests,
     }
 }
 

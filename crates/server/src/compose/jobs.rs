@@ -6,9 +6,9 @@ use std::time::Duration;
 use accounts::jobs::{ForgetUploadNames, LeaveAllRooms, UpdateMemberProfile};
 use accounts::mail::{MailJob, SendMail};
 use background::{
-    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, JobState, MembershipJobs,
-    PurgeForgottenRooms, RemoveExpired, RemoveReadLog, RemoveUnseenDevices, RoomPurge, StateCompletion, UploadNames,
-    WorkOutStates,
+    ChunkObserver, ChunkRemoval, CleanUp, CollectStateChunks, CountStatistics, Counting, FindOldRelations,
+    IndexMessages, JobState, MembershipJobs, MessageIndexing, PurgeForgottenRooms, RelationFinder, RemoveExpired,
+    RemoveReadLog, RemoveUnseenDevices, RoomPurge, StateCompletion, UploadNames, WorkOutStates,
 };
 use config::{Config, Schedule};
 use encryption::device_lists::{DeviceListResync, ResyncDeviceLists};
@@ -28,6 +28,9 @@ use crate::StartError;
 const COUNT_EVERY: Duration = Duration::from_secs(15);
 /// How often old entries of the written log are removed, which grows with every write.
 const REMOVE_READ_LOG_EVERY: Duration = Duration::from_secs(1_800);
+
+/// How often new messages are put into the index of full-text search. Until then they are looked through.
+const INDEX_MESSAGES_EVERY: Duration = Duration::from_secs(60);
 
 /// How this node does jobs.
 pub(super) fn options(config: &Config) -> QueueOptions {
@@ -58,6 +61,7 @@ pub(super) async fn start(
     let Foundation { database, clock, interned, metrics, loops, jobs, .. } = foundation;
     let resync = DeviceListResync::new(database.clone(), interned.clone(), federation.client.clone());
     WorkOutStates::schedule_if_needed(database, clock.as_ref()).await?;
+    FindOldRelations::schedule_if_needed(database, clock.as_ref()).await?;
     let handlers = handlers(config, foundation, accounts, rooms, media)
         .with::<CompleteRoomState>(RoomCompletion::new(receiving.clone()))
         .with::<ResyncDeviceLists>(resync);
@@ -101,6 +105,11 @@ fn handlers(
         .with::<RemoveGuests>(of_memberships)
         .with::<ForgetUploadNames>(UploadNames::new(media.clone()))
         .with::<WorkOutStates>(StateCompletion::new(database.clone(), interned.clone()))
+        .with::<FindOldRelations>(RelationFinder::new(database.clone()))
+        .with_scheduled::<IndexMessages>(
+            tasks::queue::Schedule::Every(INDEX_MESSAGES_EVERY),
+            MessageIndexing::new(database.clone(), interned.clone()),
+        )
         .with_scheduled::<RemoveExpired>(schedule(jobs.clean_up), clean_up.clone())
         .with_scheduled::<RemoveReadLog>(tasks::queue::Schedule::Every(REMOVE_READ_LOG_EVERY), clean_up.clone())
         .with_scheduled::<RemoveUnseenDevices>(schedule(jobs.clean_up), clean_up)

@@ -5,7 +5,9 @@ use config::Config;
 use push::unread::Audiences;
 use rooms::{
     Aliases, Directory, Memberships, RoomCreation, Sending, Timeline,
-    reading::{History, RoomState},
+    mutual_rooms::MutualRooms,
+    reading::{History, RoomSnapshots, RoomState, Search},
+    reports::Reports,
     serving::Serving,
     user_directory::UserDirectory,
 };
@@ -62,7 +64,10 @@ impl RoomsParts {
         let directory = Directory::new(database.clone(), interned.clone(), timeline.clone(), searching);
         let searching = heavy_work.user_directory_search.clone();
         let user_directory = UserDirectory::new(database.clone(), interned.clone(), rate_limits.clone(), searching);
+        let reports = Reports::new(database.clone(), interned.clone(), rate_limits.clone(), clock.clone());
         let (history, serving, room_state) = readers(foundation, log, &timeline);
+        let (history, room_state) = (Arc::new(history), Arc::new(room_state));
+        let search = Search::new(history.clone(), rate_limits.clone(), heavy_work.message_search.clone());
         let components = RoomsComponents {
             room_creation: Arc::new(room_creation),
             memberships,
@@ -70,10 +75,14 @@ impl RoomsParts {
             aliases,
             directory: Arc::new(directory),
             user_directory: Arc::new(user_directory),
+            mutual_rooms: Arc::new(MutualRooms::new(database.clone(), interned.clone())),
+            reports: Arc::new(reports),
             timeline,
-            history: Arc::new(history),
+            room_snapshots: Arc::new(RoomSnapshots::new(history.clone(), room_state.clone())),
+            search: Arc::new(search),
+            history,
             serving: Arc::new(serving),
-            room_state: Arc::new(room_state),
+            room_state,
         };
         Self { components }
     }

@@ -322,4 +322,33 @@ on_both_databases! {
         get(&alice, "!nowhere:localhost", "messages?dir=b").await.error(403, "M_FORBIDDEN");
         assert_eq!(messages(&alice, &room, "dir=f&from=s1_9000000000000000000").await["chunk"], json!([]));
     }
+
+    async fn old_clients_read_a_room_at_once_and_events_of_any_room(db: TestDatabase) {
+        let server = TestServer::start(&db).await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = alice.create_room(&json!({ "name": "Lounge" })).await;
+        for body in ["first", "second", "third"] {
+            alice.send_text(&room, body).await;
+        }
+        let snapshot = get(&alice, &room, "initialSync?limit=2").await.ok();
+        assert_eq!((&snapshot["room_id"], &snapshot["membership"]), (&json!(room), &json!("join")));
+        assert_eq!(snapshot["visibility"], "private");
+        assert_eq!(bodies(&snapshot["messages"]["chunk"]), ["second", "third"]);
+        let start = snapshot["messages"]["start"].as_str().unwrap();
+        assert_eq!(bodies(&messages(&alice, &room, &format!("dir=b&limit=1&from={start}")).await["chunk"]), ["first"]);
+        let names = snapshot["state"].as_array().unwrap().iter().filter(|event| event["type"] == "m.room.name");
+        assert_eq!(names.count(), 1);
+
+        let event_id = ids(&snapshot["messages"]["chunk"])[0].clone();
+        let path = format!("{V3}/events/{}", path_segment(&event_id));
+        assert_eq!(alice.get(&path).await.ok()["content"]["body"], "second");
+        bob.get(&path).await.error(404, "M_NOT_FOUND");
+        alice.get(format!("{V3}/events/%24none")).await.error(404, "M_NOT_FOUND");
+        get(&bob, &room, "initialSync").await.error(403, "M_FORBIDDEN");
+        get(&alice, &room, "initialSync?limit=x").await.error(400, "M_INVALID_PARAM");
+        // What everybody may read is read without being there.
+        set_visibility(&alice, &room, "world_readable").await;
+        let peeked = get(&bob, &room, "initialSync?limit=1").await.ok();
+        assert_eq!((peeked.get("membership"), peeked["messages"]["chunk"].as_array().unwrap().len()), (None, 1));
+    }
 }

@@ -109,6 +109,8 @@ pub struct Redaction {
     pub federation_json: Bytes,
     /// Whose member event it is, if it is one.
     pub member: Option<UserSn>,
+    /// The event that it related to.
+    pub relates_to: Option<Box<str>>,
 }
 
 /// A state, as changes of one that is stored. In the order of the places.

@@ -263,12 +263,15 @@ pub(crate) async fn mark_servers(tx: &mut Tx, room_sn: RoomSn, users: &[i64]) ->
 }
 
 pub(super) async fn write_redactions(tx: &mut Tx, written: &[NumberedAppend<'_>]) -> Result<(), StorageError> {
-    for (_, NumberedEvent { event, stored, .. }) in each_event(written) {
-        if let Some(Redaction { number, client_json, federation_json, .. }) = &event.redacts {
+    for (append, NumberedEvent { event, stored, .. }) in each_event(written) {
+        if let Some(Redaction { number, client_json, federation_json, relates_to, .. }) = &event.redacts {
             // What is unread is counted by the first redaction.
             let sql = "UPDATE events SET client_json = $2, federation_json = $3, \
                        redacted_by = COALESCE(redacted_by, $4) WHERE event_sn = $1";
             tx.execute(sql, params![number.sn(), client_json, federation_json, stored.sn]).await?;
+            if let Some(target_id) = relates_to {
+                tx.remove_relation(append.room_sn, target_id, number.sn()).await?;
+            }
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use accounts::filters::RoomEventFilter;
+use rooms::reading::related_by;
 use rooms::wire::member;
 use storage::{StorageError, StoredEvent};
 
@@ -30,12 +31,19 @@ impl Providers {
         if !filter.includes_room(room_id) {
             return Ok(Vec::new());
         }
-        if filter.contains_url.is_none() && filter.events.is_open() {
-            return Ok(events.into_iter().collect());
-        }
+        let events: Vec<E> = events.into_iter().collect();
+        let Some(room_sn) = events.first().map(|event| event.room_sn).filter(|_| !filter.is_open()) else {
+            return Ok(events);
+        };
+        let ids: Vec<String> = match filter.asks_relations() {
+            true => events.iter().map(|event| event.event_id.to_string()).collect(),
+            false => Vec::new(),
+        };
+        let related = related_by(&self.database, &self.interned, filter, room_sn, &ids).await?;
         let mut wanted = Vec::new();
         for event in events {
-            if self.passes(filter, &event).await? {
+            let is_related = related.as_ref().is_none_or(|related| related.contains(&*event.event_id));
+            if is_related && self.passes(filter, &event).await? {
                 wanted.push(event);
             }
         }

@@ -260,7 +260,7 @@ fn begin_room<'a>(section: &'a mut Vec<u8>, room_id: &str) -> &'a mut Vec<u8> {
 }
 
 fn form_of<'a>(room: &'a RoomAnswer, pass: &Pass<'a>, now: Timestamp) -> EventForm<'a> {
-    let reader = Reader { room_id: None, now, device_sn: pass.requester.device_sn };
+    let reader = Reader { room_id: None, now, device_sn: pass.requester.device_sn, bundles: Some(&room.bundles) };
     EventForm { reader, pdus: &room.pdus, fields: pass.wants.filter.event_fields.as_ref() }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::TryFutureExt as _;
 use homeserver_core::{EventSn, Position, RoomSn};
 use rooms::RoomError;
+use rooms::wire::Bundles;
 use storage::{Membership, Receipt, RoomHead, StoredEvent, UnreadThread};
 
 use super::Sync;
@@ -30,6 +31,8 @@ pub(super) struct RoomAnswer {
     pub(super) more_members: Option<MemberPages>,
     /// The events above as servers exchange them, if the client wants that.
     pub(super) pdus: HashMap<EventSn, Vec<u8>>,
+    /// What relates to the events of the timeline, as far as it is told with them.
+    pub(super) bundles: Bundles,
     pub(super) summary: Option<Summary>,
     /// Whether the client could not be told of all members before.
     pub(super) is_completed: bool,
@@ -207,6 +210,7 @@ impl Sync {
             state,
             more_members,
             pdus: HashMap::new(),
+            bundles: Bundles::default(),
             summary,
             is_completed: update.is_completed,
             ephemeral: Vec::new(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use homeserver_core::Position;
 use rooms::RoomError;
 use rooms::reading::redact_erased;
+use rooms::wire::Bundles;
 use storage::Membership;
 
 use super::Sync;
@@ -87,6 +88,7 @@ impl Sync {
             state,
             more_members: None,
             pdus: HashMap::new(),
+            bundles: Bundles::default(),
             summary: None,
             is_completed: false,
             ephemeral: Vec::new(),

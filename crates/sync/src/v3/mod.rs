@@ -5,7 +5,8 @@
 //! 1. The [providers](crate::providers) find which rooms have something new, and what that is.
 //! 2. [`joined`] and [`left`] put together what the user may see of each room, and remember which members a client has
 //!    ([`members`]).
-//! 3. [`answer`] writes it as JSON, copying the stored bytes of events, in another [`form`] if the filter says so.
+//! 3. [`bundling`] finds what is told of the relations of events together with them.
+//! 4. [`answer`] writes it as JSON, copying the stored bytes of events, in another [`form`] if the filter says so.
 //!
 //! [`large_rooms`] bounds what is in memory of it. What may be large, a first answer, is handed over piece by piece
 //! ([`whole`]); any other is made as one.
@@ -15,6 +16,7 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#syncing>
 
 mod answer;
+mod bundling;
 mod counts;
 mod devices;
 mod form;
@@ -239,7 +241,9 @@ impl Sync {
     ) -> Result<(), RoomError> {
         let now = self.clock.now();
         answer.add_account_data_of_rooms(self.providers.late_account_data(pass, updates).await?);
-        for mut room in self.joined_rooms(pass, updates).await? {
+        let mut joined = self.joined_rooms(pass, updates).await?;
+        self.add_bundles(pass, updates, &mut joined, now).await?;
+        for mut room in joined {
             self.add_pdus(pass, &mut room).await?;
             if !answer.begin_joined(&room, pass, now) {
                 continue;
@@ -252,7 +256,9 @@ impl Sync {
                 answer.end_joined(&room, pass);
             }
         }
-        for mut room in self.left_rooms(pass, updates).await? {
+        let mut left = self.left_rooms(pass, updates).await?;
+        self.add_bundles(pass, updates, &mut left, now).await?;
+        for mut room in left {
             self.add_pdus(pass, &mut room).await?;
             answer.add_left(&room, pass, now);
         }

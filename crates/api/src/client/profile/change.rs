@@ -11,11 +11,11 @@ use serde_json::{Map, Value};
 use crate::Empty;
 use crate::client::error::ClientResult;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{GuestOrUser, Json, OwnUser};
+use crate::extract::{GuestOrUser, Json, OwnUser, Unsuspended};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname>
 pub(crate) async fn set(
-    OwnUser(GuestOrUser(requester), field): OwnUser<GuestOrUser, String>,
+    OwnUser(Unsuspended(GuestOrUser(requester)), field): OwnUser<Unsuspended<GuestOrUser>, String>,
     State(profiles): State<Arc<Profiles>>,
     State(rate_limits): State<Arc<RateLimits>>,
     Json(body): Json<Map<String, Value>>,
@@ -29,7 +29,7 @@ pub(crate) async fn set(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname>
 pub(crate) async fn remove(
-    OwnUser(GuestOrUser(requester), field): OwnUser<GuestOrUser, String>,
+    OwnUser(Unsuspended(GuestOrUser(requester)), field): OwnUser<Unsuspended<GuestOrUser>, String>,
     State(profiles): State<Arc<Profiles>>,
     State(rate_limits): State<Arc<RateLimits>>,
 ) -> ClientResult<Json<Empty>> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::address::Address;
 use crate::client::error::ClientResult;
 use crate::error::ApiError;
-use crate::extract::{Authenticated, Json, Object};
+use crate::extract::{Authenticated, Json, Object, Unsuspended};
 
 /// So many addresses are invited to a new room.
 const MAX_ADDRESSES: usize = 10;
@@ -68,7 +68,7 @@ pub(crate) struct RoomAnswer {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>
 pub(crate) async fn create(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     State(creation): State<Arc<RoomCreation>>,
     State(memberships): State<Arc<SharedMemberships>>,
     Json(mut body): Json<Body>,

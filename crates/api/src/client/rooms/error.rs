@@ -30,7 +30,11 @@ impl From<RoomError> for ClientError {
             // Nobody could send such an event, whatever their power.
             RoomError::Refused(AuthError::MalformedPowerLevels { .. } | AuthError::LevelOfCreator { .. })
             | RoomError::Malformed(_) => ApiError::bad_json(sentence),
-            RoomError::StillInRoom => ApiError::unknown(sentence),
+            RoomError::StillInRoom | RoomError::NoThreadRoot => ApiError::unknown(sentence),
+            RoomError::Suspended => ApiError::user_suspended(sentence),
+            RoomError::DuplicateAnnotation => {
+                ApiError::new(StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION", sentence)
+            }
             RoomError::GuestsForbidden => ApiError::guest_access_forbidden(sentence),
             RoomError::Refused(_) => ApiError::forbidden(sentence),
             RoomError::Event(error) => match error.kind() {

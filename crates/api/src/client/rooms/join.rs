@@ -11,11 +11,11 @@ use super::create::RoomAnswer;
 use super::via::Via;
 use crate::client::error::ClientResult;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{GuestOrUser, Json, Path, Query};
+use crate::extract::{GuestOrUser, Json, Path, Query, Unsuspended};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias>
 pub(crate) async fn join_by_id_or_alias(
-    GuestOrUser(requester): GuestOrUser,
+    Unsuspended(GuestOrUser(requester)): Unsuspended<GuestOrUser>,
     Path(room): Path<OwnedRoomOrAliasId>,
     Query(via): Query<Via>,
     State(memberships): State<Arc<SharedMemberships>>,
@@ -31,7 +31,7 @@ pub(crate) async fn join_by_id_or_alias(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidjoin>
 pub(crate) async fn join(
-    requester: GuestOrUser,
+    requester: Unsuspended<GuestOrUser>,
     Path(room_id): Path<OwnedRoomId>,
     via: Query<Via>,
     memberships: State<Arc<SharedMemberships>>,

@@ -10,11 +10,11 @@ use super::create::RoomAnswer;
 use super::membership::Reason;
 use super::via::Via;
 use crate::client::error::ClientResult;
-use crate::extract::{Authenticated, Json, Path, Query};
+use crate::extract::{Authenticated, Json, Path, Query, Unsuspended};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias>
 pub(crate) async fn knock(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(room): Path<OwnedRoomOrAliasId>,
     Query(via): Query<Via>,
     State(memberships): State<Arc<SharedMemberships>>,

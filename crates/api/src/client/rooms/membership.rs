@@ -12,7 +12,7 @@ use super::address::Address;
 use crate::Empty;
 use crate::client::error::ClientResult;
 use crate::error::ApiError;
-use crate::extract::{Authenticated, GuestOrUser, Json, Path};
+use crate::extract::{Authenticated, GuestOrUser, Json, Path, Unsuspended};
 
 #[derive(Deserialize)]
 pub(crate) struct Reason {
@@ -38,7 +38,7 @@ pub(crate) struct Invitee {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite>
 pub(crate) async fn invite(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(room_id): Path<OwnedRoomId>,
     State(memberships): State<Arc<SharedMemberships>>,
     Json(body): Json<Invitee>,
@@ -72,7 +72,7 @@ pub(crate) async fn leave(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidkick>
 pub(crate) async fn kick(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(room_id): Path<OwnedRoomId>,
     State(memberships): State<Arc<Memberships>>,
     Json(body): Json<Target>,
@@ -83,7 +83,7 @@ pub(crate) async fn kick(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidban>
 pub(crate) async fn ban(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(room_id): Path<OwnedRoomId>,
     State(memberships): State<Arc<Memberships>>,
     Json(body): Json<Target>,
@@ -94,7 +94,7 @@ pub(crate) async fn ban(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidunban>
 pub(crate) async fn unban(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(room_id): Path<OwnedRoomId>,
     State(memberships): State<Arc<Memberships>>,
     Json(body): Json<Target>,

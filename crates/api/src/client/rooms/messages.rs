@@ -9,7 +9,7 @@ use rooms::reading::{Direction, MessagesRequest};
 use ruma::OwnedRoomId;
 use serde::Deserialize;
 
-use super::reading::{place, room_event_filter};
+use super::reading::{DirectionParameter, place, room_event_filter};
 use crate::client::error::ClientResult;
 use crate::extract::{GuestOrUser, Path, Query, json_bytes};
 
@@ -17,20 +17,10 @@ use crate::extract::{GuestOrUser, Path, Query, json_bytes};
 pub(crate) struct Parameters {
     from: Option<String>,
     to: Option<String>,
-    #[serde(default)]
-    dir: DirectionParameter,
+    /// Forwards if absent: the specification requires it, but clients in use leave it out.
+    dir: Option<DirectionParameter>,
     limit: Option<u64>,
     filter: Option<String>,
-}
-
-/// Forwards if absent: the specification requires it, but clients in use leave it out.
-#[derive(Clone, Copy, Default, Deserialize, Debug)]
-enum DirectionParameter {
-    #[serde(rename = "b")]
-    Backwards,
-    #[default]
-    #[serde(rename = "f")]
-    Forwards,
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
@@ -43,10 +33,7 @@ pub(crate) async fn messages(
     let request = MessagesRequest {
         from: place("from", parameters.from.as_deref())?,
         to: place("to", parameters.to.as_deref())?,
-        direction: match parameters.dir {
-            DirectionParameter::Backwards => Direction::Backwards,
-            DirectionParameter::Forwards => Direction::Forwards,
-        },
+        direction: parameters.dir.map_or(Direction::Forwards, Direction::from),
         limit: parameters.limit,
         filter: room_event_filter(parameters.filter.as_deref())?,
         crosses_gaps: false,

@@ -3,8 +3,28 @@
 use accounts::filters::{RoomEventFilter, parse_room_event_filter};
 use event_log::tokens::{parse_place, parse_token};
 use homeserver_core::{Position, TimelineOrder};
+use rooms::reading::Direction;
+use serde::Deserialize;
 
 use crate::error::{ApiError, ApiResult};
+
+/// The direction in which a client reads.
+#[derive(Clone, Copy, Deserialize, Debug)]
+pub(super) enum DirectionParameter {
+    #[serde(rename = "b")]
+    Backwards,
+    #[serde(rename = "f")]
+    Forwards,
+}
+
+impl From<DirectionParameter> for Direction {
+    fn from(parameter: DirectionParameter) -> Self {
+        match parameter {
+            DirectionParameter::Backwards => Self::Backwards,
+            DirectionParameter::Forwards => Self::Forwards,
+        }
+    }
+}
 
 /// The position that a token in the query stands for. An empty token counts as none, as clients in use send it.
 pub(super) fn position(key: &str, token: Option<&str>) -> ApiResult<Option<Position>> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use ruma::{OwnedEventId, OwnedRoomId};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use sync::presence::Presences;
 use sync::receipts::{Marker, ReceiptError, Receipts};
@@ -16,7 +16,13 @@ use crate::extract::{GuestOrUser, Json, Path};
 
 #[derive(Deserialize, Debug)]
 pub(crate) struct Body {
+    #[serde(default, deserialize_with = "given")]
     thread_id: Option<Value>,
+}
+
+/// A value that is given, which a `null` is, too.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidreceiptreceipttypeeventid>

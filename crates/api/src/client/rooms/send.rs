@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use sync::presence::Presences;
 
 use crate::client::error::ClientResult;
-use crate::extract::{Content, EventType, GuestOrUser, Json, Path, TransactionId};
+use crate::extract::{Content, EventType, GuestOrUser, Json, Path, TransactionId, Unsuspended};
 
 #[derive(Serialize)]
 pub(crate) struct EventAnswer {
@@ -19,7 +19,7 @@ pub(crate) struct EventAnswer {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid>
 pub(crate) async fn send(
-    GuestOrUser(requester): GuestOrUser,
+    Unsuspended(GuestOrUser(requester)): Unsuspended<GuestOrUser>,
     Path((room_id, event_type, transaction_id)): Path<(OwnedRoomId, EventType, TransactionId)>,
     State(sending): State<Arc<Sending>>,
     State(presences): State<Arc<Presences>>,

@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 
 use super::send::EventAnswer;
 use crate::client::error::ClientResult;
-use crate::extract::{Content, EventType, GuestOrUser, Json, Path, StateKey};
+use crate::extract::{Content, EventType, GuestOrUser, Json, Path, StateKey, Unsuspended};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey>
 pub(crate) async fn set(
-    GuestOrUser(requester): GuestOrUser,
+    Unsuspended(GuestOrUser(requester)): Unsuspended<GuestOrUser>,
     Path((room_id, event_type, state_key)): Path<(OwnedRoomId, EventType, StateKey)>,
     State(sending): State<Arc<Sending>>,
     Content(content): Content<Box<RawValue>>,
@@ -24,7 +24,7 @@ pub(crate) async fn set(
 
 /// The same with the empty state key.
 pub(crate) async fn set_without_key(
-    requester: GuestOrUser,
+    requester: Unsuspended<GuestOrUser>,
     Path((room_id, event_type)): Path<(OwnedRoomId, EventType)>,
     sending: State<Arc<Sending>>,
     content: Content<Box<RawValue>>,

@@ -8,7 +8,7 @@ use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
 
 use crate::client::error::ClientResult;
-use crate::extract::{Authenticated, Json, Path};
+use crate::extract::{Authenticated, Json, Path, Unsuspended};
 
 #[derive(Deserialize)]
 pub(crate) struct Body {
@@ -23,7 +23,7 @@ pub(crate) struct Replacement {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidupgrade>
 pub(crate) async fn upgrade(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(room_id): Path<OwnedRoomId>,
     State(creation): State<Arc<RoomCreation>>,
     Json(body): Json<Body>,

@@ -18,6 +18,8 @@ const DOCUMENT: &str = concat!(
     r#"{"versions":["r0.6.1","v1.1"],"unstable_features":{"#,
     // Threads in receipts, and in the counts of unread events.
     r#""org.matrix.msc3771":true,"org.matrix.msc3773":true,"#,
+    // Threads told with their roots, and the list of threads.
+    r#""org.matrix.msc3440.stable":true,"org.matrix.msc3856.stable":true,"#,
     // Private read receipts.
     r#""org.matrix.msc2285.stable":true,"#,
     // Rooms of given types in the directory.

@@ -245,7 +245,11 @@ impl History {
             let of_other = self.model.messages[other].thread;
             if self.random.one_in(2) {
                 // Into the thread of another message, or a new one after it.
-                let root = of_other.unwrap_or(other);
+                let mut root = of_other.unwrap_or(other);
+                // A thread begins with a message that is related to nothing.
+                while let Some((_, target)) = self.model.relation_of(root) {
+                    root = target;
+                }
                 relation = Some((true, root));
                 content["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": self.model.messages[root].id });
             } else if self.model.messages[other].hops < 3 {
