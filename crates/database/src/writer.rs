@@ -88,11 +88,13 @@ pub(crate) struct Writer<D: Domain> {
 
 impl<D: Domain> Writer<D> {
     /// Serves writes until the queue is closed. Without it the process could only refuse, so a panic outside of a single
-    /// write ends the process, and its supervisor starts it again. Once nobody has the database any more (`closing`), the runtime may
-    /// shut down in the middle of a write, and timers panic then: that ends the thread alone, and the database rolls back.
+    /// write ends the process, and its supervisor starts it again. When nobody has the database any more (`closing`), or does not wait
+    /// until it is closed, the runtime may shut down in the middle of a write, and timers panic then: that ends the thread alone, and the
+    /// database rolls back.
     pub(crate) fn serve_or_abort(self, queue: mpsc::Receiver<Write<D>>, closing: &CancellationToken) {
+        let runtime = self.runtime.clone();
         if catch_unwind(AssertUnwindSafe(|| self.serve_all(queue))).is_err() {
-            if closing.is_cancelled() {
+            if closing.is_cancelled() || has_ended(&runtime) {
                 tracing::warn!("the last write ended with the runtime, before it was committed");
                 return;
             }
@@ -287,6 +289,11 @@ impl<D: Domain> Writer<D> {
         };
         Ok(Transaction::new(connection, self.dialect.clone(), self.domain.memory()).into())
     }
+}
+
+/// Whether a runtime is shut down: its timers panic.
+fn has_ended(runtime: &tokio::runtime::Handle) -> bool {
+    catch_unwind(AssertUnwindSafe(|| runtime.block_on(tokio::time::sleep(Duration::ZERO)))).is_err()
 }
 
 /// The write, unless it is to hold the log: that comes after those before it.

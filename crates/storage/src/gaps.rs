@@ -3,7 +3,6 @@
 use database::Row;
 use homeserver_core::{EventSn, RoomSn, TimelineOrder};
 
-use crate::events::order_of;
 use crate::room_graph::numbers;
 use crate::{Database, StorageError, params};
 

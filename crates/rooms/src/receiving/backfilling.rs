@@ -18,7 +18,6 @@ use storage::{EventNames, FetchedEvent, Gap, GapFilling, PastRedaction, Standing
 
 use self::graph::BackwardGraph;
 use self::states::Judged;
-pub(super) use self::states::apply;
 use super::appending::Redacts;
 use crate::resolving::{Resolver, RoomIdentity};
 use crate::{RoomError, Timeline};
