@@ -14,11 +14,11 @@ use super::trial::{Sent, Trial};
 use crate::world::{membership, room_path};
 
 /// How long the homeservers may take to agree, and how often somebody says something meanwhile.
-const AGREED_WITHIN: Duration = Duration::from_secs(25);
+const AGREED_WITHIN: Duration = Duration::from_secs(60);
 const ROUND: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(60);
 /// How long what was said at homeservers that are not in the room any more may take to arrive.
-const TOLD_WITHIN: Duration = Duration::from_secs(10);
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// The most pages of a room's history.
 const MAX_PAGES: usize = 100;
 
