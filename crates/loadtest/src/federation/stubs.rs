@@ -61,7 +61,7 @@ impl Stubs {
         std::mem::take(&mut lock(&self.0).arrived)
     }
 
-    /// How many have arrived since that was last asked.
+    /// How many messages have arrived that were not forgotten.
     pub(super) fn count(&self) -> usize {
         lock(&self.0).arrived.len()
     }
