@@ -145,8 +145,8 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         USER,
         r#"{"auth": {"type": "m.login.password", "password": "x", "session": "unknown"}}"#,
     ),
-    get(RENDEZVOUS, USER, ""),
-    with("POST", RENDEZVOUS, USER, r#"{"data": "x"}"#),
+    get(RENDEZVOUS, NOBODY, ""),
+    with("POST", RENDEZVOUS, NOBODY, r#"{"data": "x"}"#),
     Endpoint {
         method: "PUT",
         path: DEHYDRATED_DEVICE,

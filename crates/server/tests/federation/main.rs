@@ -9,6 +9,7 @@
 mod asked;
 mod asked_keys;
 mod asking;
+mod device_lists;
 mod media;
 mod notary;
 mod openid;
