@@ -51,11 +51,13 @@ pub enum LimitedAction {
     RemoteMedia,
     /// Asking another server for its keys, by the address of the request that claims to come from that server.
     ServerKeys,
+    /// Reporting events, rooms and users, by user.
+    Report,
 }
 
 impl LimitedAction {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
@@ -81,6 +83,7 @@ impl LimitedAction {
         Self::RemoteQueries,
         Self::RemoteMedia,
         Self::ServerKeys,
+        Self::Report,
     ];
 
     /// Its name in metrics, which is that of its key in the configuration where it has one of its own.
@@ -112,6 +115,7 @@ impl LimitedAction {
             Self::RemoteQueries => "remote_queries",
             Self::RemoteMedia => "remote_media",
             Self::ServerKeys => "server_keys",
+            Self::Report => "reports",
         }
     }
 
@@ -140,6 +144,7 @@ impl LimitedAction {
             Self::MediaCreate => "You are uploading too many files",
             Self::RoomDirectory | Self::UserDirectory => "You are searching too often",
             Self::RemoteQueries | Self::RemoteMedia => "You are having this server ask others too often",
+            Self::Report => "You are reporting too much",
             Self::ServerKeys => "Too many servers are named as the origin of requests from your address",
         }
     }

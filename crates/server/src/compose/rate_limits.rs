@@ -158,6 +158,7 @@ fn configured(rates: &config::RateLimits, kind: LimitedAction) -> Option<Rate> {
         LimitedAction::RemoteQueries => rates.remote_queries,
         LimitedAction::RemoteMedia => rates.remote_media,
         LimitedAction::ServerKeys => rates.server_keys,
+        LimitedAction::Report => rates.reports,
     };
     let burst = rate.burst.try_into().ok()?;
     Some(Rate { per_second: rate.per_second, burst })
