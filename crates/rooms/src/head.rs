@@ -5,44 +5,17 @@ use std::collections::{HashMap, VecDeque};
 use homeserver_core::{HeapSize, Identity, RoomSn, allocation_bytes, table_bytes};
 use room_engine::auth::{self, AuthState, auth_types_for_event};
 use room_engine::state_map::{Place, StateMap};
-use room_engine::{BuiltEvent, CanonicalObject, EventBuilder, EventReference, Pdu, RoomVersion};
-use ruma::{EventId, OwnedEventId, OwnedRoomId, UserId};
+use room_engine::{BuiltEvent, EventBuilder, EventReference, Pdu, RoomVersion};
+use ruma::{EventId, OwnedRoomId, UserId};
 use storage::{ClientTransaction, Database, EventNumber, Interned, StoredPdu};
 
-use super::RoomError;
+use super::{Draft, RoomError};
 
 /// A head remembers so many places of the state, and beyond them only those that every event needs and those that are not
 /// stored yet.
 const REMEMBERED_STATE: usize = 2_000;
 /// A head remembers so many transactions whose commit may be under way.
 const REMEMBERED_TRANSACTIONS: usize = 256;
-
-/// An event that a user wants to send.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    /// The event type.
-    pub event_type: String,
-    /// The state key of a state event.
-    pub state_key: Option<String>,
-    /// The content.
-    pub content: CanonicalObject,
-    /// The event that it redacts.
-    pub redacts: Option<OwnedEventId>,
-}
-
-impl Draft {
-    /// A message or other event without a state key.
-    #[must_use]
-    pub fn message(event_type: impl Into<String>, content: CanonicalObject) -> Self {
-        Self { event_type: event_type.into(), state_key: None, content, redacts: None }
-    }
-
-    /// A state event.
-    #[must_use]
-    pub fn state(event_type: impl Into<String>, state_key: impl Into<String>, content: CanonicalObject) -> Self {
-        Self { event_type: event_type.into(), state_key: Some(state_key.into()), content, redacts: None }
-    }
-}
 
 /// A state event with its number, which it gets when it is stored.
 #[derive(Clone, Debug)]

@@ -144,7 +144,7 @@ impl Reports {
         if reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON_BYTES) {
             return Err(RoomError::Invalid(format!("reason: at most {MAX_REASON_BYTES} bytes")));
         }
-        let spent = self.rate_limits.spend_by_user(LimitedAction::Message, requester)?;
+        let spent = self.rate_limits.spend_by_user(LimitedAction::Report, requester)?;
         let received_at = self.clock.now();
         let report = NewReport { reported, reporter_sn: requester.user_sn, received_at, reason, score };
         spent.settle(self.database.add_report(report).await.map_err(RoomError::from))

@@ -30,11 +30,11 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0026_to_device_outbox.sql"),
     include_str!("migrations/0027_partial_entries.sql"),
     include_str!("migrations/0028_members_by_server.sql"),
-    include_str!("migrations/0030_remote_device_lists.sql"),
-    include_str!("migrations/0031_dehydrated_devices.sql"),
-    include_str!("migrations/0032_relations.sql"),
-    include_str!("migrations/0033_moderation.sql"),
-    include_str!("migrations/0034_search.sql"),
+    include_str!("migrations/0029_remote_device_lists.sql"),
+    include_str!("migrations/0030_dehydrated_devices.sql"),
+    include_str!("migrations/0031_relations.sql"),
+    include_str!("migrations/0032_moderation.sql"),
+    include_str!("migrations/0033_search.sql"),
 ];
 
 /// The last schema of the versions that allowed one server on a database.

@@ -59,11 +59,13 @@ pub enum LimitedAction {
     LoginToken,
     /// Requests to places where two clients meet before they log in, by address.
     Rendezvous,
+    /// Reporting events, rooms and users, by user.
+    Report,
 }
 
 impl LimitedAction {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
@@ -93,6 +95,7 @@ impl LimitedAction {
         Self::ToDevice,
         Self::LoginToken,
         Self::Rendezvous,
+        Self::Report,
     ];
 
     /// Its name in metrics, which is that of its key in the configuration where it has one of its own.
@@ -128,6 +131,7 @@ impl LimitedAction {
             Self::ToDevice => "to_device",
             Self::LoginToken => "login_token",
             Self::Rendezvous => "rendezvous",
+            Self::Report => "reports",
         }
     }
 
@@ -159,6 +163,7 @@ impl LimitedAction {
             Self::RemoteQueries | Self::RemoteMedia => "You are having this server ask others too often",
             Self::ToDevice => "You are sending too many messages to devices",
             Self::LoginToken => "You are asking for too many login tokens",
+            Self::Report => "You are reporting too much",
             Self::ServerKeys => "Too many servers are named as the origin of requests from your address",
         }
     }

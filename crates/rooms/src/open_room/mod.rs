@@ -18,10 +18,10 @@ use tokio::sync::OwnedMutexGuard;
 pub(super) use self::redacting::redaction;
 pub(super) use self::slot::HeadSlot;
 pub use self::submitting::Submitted;
-use super::RoomError;
 use super::guests::keeps_guests_out;
-use super::head::{Draft, Head, HeadEvent, StateEvent};
+use super::head::{Head, HeadEvent, StateEvent};
 use super::receiving::is_dummy;
+use super::{Draft, RoomError};
 
 /// A locked room head. [`OpenRoom::stage`] builds events on it, [`OpenRoom::submit`] hands them to the writer; if it is
 /// dropped before, nothing is written.

@@ -16,10 +16,9 @@ use storage::{
 use tasks::limits::Limit;
 
 use self::opening::Outage;
-use super::RoomError;
-use super::head::Draft;
 use super::open_room::{HeadSlot, OpenRoom};
 use super::transaction_id::ScopedTransactionId;
+use super::{Draft, RoomError};
 
 /// How often an event is built again because the room has moved on, before the sender is told to come back.
 pub(super) const ATTEMPTS: usize = 8;

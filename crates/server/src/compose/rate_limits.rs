@@ -163,6 +163,7 @@ fn configured(rates: &config::RateLimits, kind: LimitedAction) -> Option<Rate> {
         LimitedAction::ToDevice => rates.to_device,
         LimitedAction::LoginToken => rates.login_token,
         LimitedAction::Rendezvous => rates.rendezvous,
+        LimitedAction::Report => rates.reports,
     };
     let burst = rate.burst.try_into().ok()?;
     Some(Rate { per_second: rate.per_second, burst })

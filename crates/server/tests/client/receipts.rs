@@ -95,7 +95,9 @@ on_both_databases! {
         for (event, thread_id) in [(&reply, json!("main")), (&other, json!(root)), (&reply, json!(other)), (&root, json!(""))] {
             mark(&bob, &room, "m.read", event, json!({ "thread_id": thread_id })).await.error(400, "M_INVALID_PARAM");
         }
-        mark(&bob, &room, "m.read", &root, json!({ "thread_id": 5 })).await.error(400, "M_INVALID_PARAM");
+        for thread_id in [json!(5), json!(null)] {
+            mark(&bob, &room, "m.read", &root, json!({ "thread_id": thread_id })).await.error(400, "M_INVALID_PARAM");
+        }
         mark(&bob, &room, "m.fully_read", &root, json!({ "thread_id": "main" })).await.error(400, "M_INVALID_PARAM");
     }
 

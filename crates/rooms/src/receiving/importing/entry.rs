@@ -73,6 +73,12 @@ impl Timeline {
         }
         let member = &checked.member;
         let own_place = place_of(&names, member.event_type(), member.state_key().unwrap_or_default())?;
+        if checked.is_partial
+            && let Some(previous) = checked.batch.previous_in_chain(member)
+        {
+            // What the user was before, such as invited, was left out like all members.
+            told.entry(own_place).or_insert_with(|| previous.number.clone());
+        }
         Ok(Entry { checked, names, told, memberships, own_place, number: EventNumber::default() })
     }
 
