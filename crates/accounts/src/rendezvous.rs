@@ -57,6 +57,14 @@ pub struct Rendezvous {
     rate_limits: Arc<RateLimits>,
 }
 
+/// The address, or the network of an IPv6 address: whoever has one of its addresses has all.
+fn network_of(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("{:x}::/64", address.to_bits() >> 64),
+    }
+}
+
 impl Rendezvous {
     /// Sessions in `database`.
     #[must_use]
@@ -78,7 +86,7 @@ impl Rendezvous {
             written_at: now,
             expires_at: now.plus(VALID_FOR),
         };
-        let opened_by = address.map(|address| address.to_string()).unwrap_or_default();
+        let opened_by = address.map(network_of).unwrap_or_default();
         let opening = self.database.open_rendezvous(session.clone(), opened_by, MAX_SESSIONS_OF_ADDRESS, MAX_SESSIONS);
         if opening.await? { Ok(session) } else { Err(RendezvousError::TooMany) }
     }

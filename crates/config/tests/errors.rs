@@ -232,7 +232,7 @@ const OTHER_SECTIONS: &[Case] = &[
         "[sever]",
         "FILE: sever: unknown key `sever`, expected one of `server`, `listeners`, `database`, `registration`, \
          `passwords`, `rooms`, `presence`, `network`, `federation`, `rate_limits`, `limits`, `caches`, `media`, `appservices`, \
-         `email`, `jobs`, `telemetry`; did you mean `server`?",
+         `email`, `turn`, `support`, `jobs`, `telemetry`; did you mean `server`?",
     ),
 ];
 

@@ -97,20 +97,23 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the transaction does not commit.
     pub async fn redact_past(&self, room_sn: RoomSn, by: EventSn, what: PastRedaction) -> Result<(), StorageError> {
-        self.write(async move |tx| match &what {
-            PastRedaction::Stored { target, client_json, federation_json, relates_to } => {
-                let sql = "UPDATE events SET client_json = $2, federation_json = $3, \
+        self.write(async move |tx| {
+            tx.hold_log().await?;
+            match &what {
+                PastRedaction::Stored { target, client_json, federation_json, relates_to } => {
+                    let sql = "UPDATE events SET client_json = $2, federation_json = $3, \
                            redacted_by = COALESCE(redacted_by, $4) WHERE event_sn = $1";
-                tx.execute(sql, params![*target, client_json, federation_json, by]).await?;
-                match relates_to {
-                    Some(target_id) => tx.remove_relation(room_sn, target_id, *target).await,
-                    None => Ok(()),
+                    tx.execute(sql, params![*target, client_json, federation_json, by]).await?;
+                    match relates_to {
+                        Some(target_id) => tx.remove_relation(room_sn, target_id, *target).await,
+                        None => Ok(()),
+                    }
                 }
-            }
-            PastRedaction::Awaited(target_id) => {
-                let sql = "INSERT INTO awaited_redactions (room_sn, target_id, redaction_sn) VALUES ($1, $2, $3) \
+                PastRedaction::Awaited(target_id) => {
+                    let sql = "INSERT INTO awaited_redactions (room_sn, target_id, redaction_sn) VALUES ($1, $2, $3) \
                            ON CONFLICT DO NOTHING";
-                tx.execute(sql, params![room_sn, target_id, by]).await.map(drop)
+                    tx.execute(sql, params![room_sn, target_id, by]).await.map(drop)
+                }
             }
         })
         .await

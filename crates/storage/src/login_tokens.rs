@@ -65,13 +65,17 @@ impl Tx {
         token_hash: &TokenHash,
         now: Timestamp,
     ) -> Result<Option<UserSn>, StorageError> {
-        let take = "DELETE FROM login_tokens WHERE token_hash = $1 RETURNING user_sn, expires_at";
-        let read = |row: &Row<'_>| Ok((row.get::<UserSn>(0)?, row.get::<Timestamp>(1)?));
-        let taken = self.query_optional(take, params![token_hash.as_slice()], read).await?;
-        let Some((user_sn, _)) = taken.filter(|(_, expires_at)| *expires_at > now) else { return Ok(None) };
-        // An update locks the row, on both engines, against other nodes.
+        let find = "SELECT user_sn FROM login_tokens WHERE token_hash = $1";
+        let found = self.query_optional(find, params![token_hash.as_slice()], |row| row.get::<UserSn>(0)).await?;
+        let Some(user_sn) = found else { return Ok(None) };
+        // An update locks the row, on both engines, against other nodes. The account comes first, as where its tokens are ended.
         let lock = "UPDATE accounts SET password_hash = password_hash WHERE user_sn = $1 AND deactivated_at IS NULL";
-        Ok((self.execute(lock, params![user_sn]).await? > 0).then_some(user_sn))
+        if self.execute(lock, params![user_sn]).await? == 0 {
+            return Ok(None);
+        }
+        let take = "DELETE FROM login_tokens WHERE token_hash = $1 RETURNING expires_at";
+        let taken = self.query_optional(take, params![token_hash.as_slice()], |row| row.get::<Timestamp>(0)).await?;
+        Ok(taken.filter(|expires_at| *expires_at > now).map(|_| user_sn))
     }
 
     /// Ends the tokens of a user.

@@ -90,6 +90,15 @@ impl Database {
         self.query_optional(sql, params![room_sn], |row| row.get(0)).await
     }
 
+    /// The events by which this server has entered a room, in the order of the log.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn room_entries(&self, room_sn: RoomSn) -> Result<Vec<EventSn>, StorageError> {
+        let sql = "SELECT event_sn FROM room_entries WHERE room_sn = $1 ORDER BY event_sn";
+        self.query(sql, params![room_sn], |row| row.get(0)).await
+    }
+
     /// The events by which this server has entered a room with a part of the state before them, in the order of the log.
     ///
     /// # Errors

@@ -215,6 +215,24 @@ impl Database {
         self.query(sql, params![rooms, after, until, limit], read).await
     }
 
+    /// The same of users with an account here.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the statement fails.
+    pub async fn own_presence_changes(
+        &self,
+        rooms: &[i64],
+        after: Position,
+        until: Position,
+        limit: i64,
+    ) -> Result<Vec<Presence>, StorageError> {
+        let sql = presence_query!(
+            "p.position > $2 AND p.position <= $3 AND EXISTS (SELECT 1 FROM memberships m WHERE m.user_sn = p.user_sn ",
+            "AND m.membership = 1 AND m.is_local = TRUE AND m.room_sn IN LIST($1)) ORDER BY p.position DESC LIMIT $4"
+        );
+        self.query(sql, params![rooms, after, until, limit], read).await
+    }
+
     /// Notes that these users are still there.
     ///
     /// # Errors

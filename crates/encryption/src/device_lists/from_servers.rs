@@ -22,6 +22,8 @@ use crate::keys::KeptKeys;
 const DEVICE_LIST_UPDATE: &str = "m.device_list_update";
 /// The types of EDUs that tell of it: the keys of a device, and those by which a user signs.
 const EDU_TYPES: [&str; 2] = [DEVICE_LIST_UPDATE, "m.signing_key_update"];
+/// While so many users of a server wait to be asked for, it names no further ones.
+const MAX_WAITING: i64 = 500;
 /// The longest ID of a device.
 const MAX_DEVICE_ID_BYTES: usize = 255;
 
@@ -84,7 +86,8 @@ impl RemoteDeviceLists {
             return Ok(());
         }
         // They may be in a room of which not all members are known.
-        let may_be_anybody = !self.database.rooms_told_of_server(origin.as_str()).await?.is_empty();
+        let may_be_anybody = !self.database.rooms_told_of_server(origin.as_str()).await?.is_empty()
+            && self.has_room_for_strangers(origin).await?;
         let mut known = BTreeMap::new();
         for (user_id, told) in told {
             let user_sn = match self.interned.find_user(user_id.as_str()).await? {
@@ -111,6 +114,13 @@ impl RemoteDeviceLists {
             }
         }
         self.outdate(origin, outdated).await
+    }
+
+    /// Whether a server may still name users who are not known here: as long as not too many of its users wait to be asked for.
+    async fn has_room_for_strangers(&self, origin: &ServerName) -> Result<bool, StorageError> {
+        let server_sn = self.interned.server(origin.as_str()).await?;
+        let waiting = self.database.outdated_device_lists(server_sn, UserSn(0), MAX_WAITING).await?;
+        Ok(i64::try_from(waiting.len()).is_ok_and(|waiting| waiting < MAX_WAITING))
     }
 
     /// Changes the keys that are kept of a user as was told. Returns whether that can be done.

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use storage::{Database, Interned, StorageError, ToldDeviceList};
 use tasks::queue::{Handle, Job, JobError, Retry, Run};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::keys::KeptKeys;
 
@@ -23,6 +23,9 @@ const AT_ONCE: i64 = 100;
 const SERVERS_AT_ONCE: usize = 2;
 /// How long a server waits for the others before it makes place for other jobs.
 const MAX_WAIT: Duration = Duration::from_secs(1);
+/// How long one run may take, and how many users it may fail to be told of.
+const RUN_LIMIT: Duration = Duration::from_mins(1);
+const MAX_FAILURES: usize = 5;
 /// How long a server may take for the keys of one user, and how long these may be.
 const TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_ANSWER_BYTES: usize = 4 << 20;
@@ -149,12 +152,24 @@ impl Handle<ResyncDeviceLists> for DeviceListResync {
         let busy = || JobError::Retry("other servers are being asked".to_owned());
         let _place = timeout(MAX_WAIT, self.servers.acquire()).await.map_err(|_| busy())?.map_err(|_| busy())?;
         let server_sn = self.interned.server(job.server.as_str()).await?;
+        let until = Instant::now() + RUN_LIMIT;
+        let (mut failed, mut failures) = (None, 0);
         let (mut after, mut asked) = (UserSn(0), 0);
         loop {
             let outdated = self.database.outdated_device_lists(server_sn, after, AT_ONCE).await?;
-            let Some((last, _)) = outdated.last().copied() else { return Ok(()) };
+            let Some((last, _)) = outdated.last().copied() else { return failed.map_or(Ok(()), Err) };
             for (user_sn, version) in outdated {
-                self.resync(&job.server, user_sn, version).await?;
+                if Instant::now() >= until {
+                    return Err(JobError::Retry("more users are to be asked for".to_owned()));
+                }
+                // One that fails does not keep the others from being asked for, unless the server is not there.
+                if let Err(error) = self.resync(&job.server, user_sn, version).await {
+                    failures += 1;
+                    if failures >= MAX_FAILURES {
+                        return Err(error);
+                    }
+                    failed = Some(error);
+                }
                 asked += 1;
                 run.progress(asked, 0, "Asking for the keys of users").await;
             }

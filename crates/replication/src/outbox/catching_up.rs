@@ -75,7 +75,7 @@ impl Outbox {
         for receipt in database.own_receipts(&rooms, after, until, MAX_RECEIPTS).await? {
             missed.extend(edus.receipt(&receipt).await?);
         }
-        for presence in database.presence_changes(&rooms, after, until, MAX_PRESENCE).await? {
+        for presence in database.own_presence_changes(&rooms, after, until, MAX_PRESENCE).await? {
             missed.extend(edus.presence(&presence).await?);
         }
         Ok(missed.into_iter().map(|edu| edu.json).collect())

@@ -126,16 +126,25 @@ impl Outbox {
 
     /// Hands over what is in the log beside events. What is not in memory any more is out of date, but for changes of keys.
     async fn hand_over_edus(self: &Arc<Self>, from: Position, until: Position) -> Result<(), StorageError> {
-        let mut entries = Vec::new();
-        let is_in_memory = self.parts.tail.visit(from, until, |entry| {
-            if let LogEntry::Typing { .. }
-            | LogEntry::Receipt(_)
-            | LogEntry::Presence(_)
-            | LogEntry::DeviceList { .. } = entry
-            {
+        let (mut entries, mut entered) = (Vec::new(), Vec::new());
+        let is_in_memory = self.parts.tail.visit(from, until, |entry| match entry {
+            LogEntry::Typing { .. } | LogEntry::Receipt(_) | LogEntry::Presence(_) | LogEntry::DeviceList { .. } => {
                 entries.push(entry.clone());
             }
+            // A user of this server may have come into a room by way of another server, which passes the event on.
+            LogEntry::Event(event) if event.follows_gap => {
+                let joined = event.membership.filter(|(_, membership)| *membership == Membership::Join);
+                let due = Due { position: event.sn.position(), event_sn: event.sn, room_sn: event.room_sn };
+                entered.extend(joined.map(|(user_sn, _)| (user_sn, due)));
+            }
+            _ => {}
         });
+        for (user_sn, due) in entered {
+            if self.is_local(&self.parts.interned.user_id(user_sn).await?) {
+                let in_room = self.parts.room_servers.of(due.room_sn).await?;
+                self.introduce(user_sn, &due, &in_room).await?;
+            }
+        }
         if !is_in_memory {
             for user_sn in self.parts.database.device_list_changes(from, until).await? {
                 if let Some(edu) = self.parts.edus.device_list(user_sn, until).await? {

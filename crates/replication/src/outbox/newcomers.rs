@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use homeserver_core::RoomSn;
+use homeserver_core::{RoomSn, UserSn};
 use ruma::{OwnedServerName, ServerName};
 use storage::{Due, OutgoingEvent, StorageError};
 
@@ -27,27 +27,38 @@ impl Outbox {
             let member = event.member.as_deref().filter(is_ours);
             let Some(user_id) = member else { continue };
             let Some(user_sn) = self.parts.interned.find_user(user_id).await? else { continue };
-            let database = &self.parts.database;
-            // Users who were in the room have changed their profiles.
-            if !database.has_entered_at(user_sn, due.room_sn, due.position).await? {
-                continue;
-            }
-            let mut known: BTreeSet<Arc<str>> = BTreeSet::new();
-            for room_sn in self.parts.edus.rooms_of(user_sn).await? {
-                if room_sn != due.room_sn {
-                    known.extend(self.parts.room_servers.of(room_sn).await?);
-                }
-            }
             let in_room = servers_of.get(&due.room_sn).map(Vec::as_slice).unwrap_or_default();
-            let new = in_room.iter().filter(|server| !known.contains(*server));
-            let new: Vec<OwnedServerName> = new.filter_map(|server| ServerName::parse(&**server).ok()).collect();
-            let changed_at = database.device_list_changed_at(user_sn).await?.unwrap_or(due.position);
-            if !new.is_empty()
-                && let Some(edu) = self.parts.edus.device_list(user_sn, changed_at).await?
-            {
-                let to_serve = self.state.lock().hand_edu(&edu, &new);
-                to_serve.into_iter().for_each(|server| self.spawn(server));
+            self.introduce(user_sn, due, in_room).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the servers in a room of the devices of a user who has come into it.
+    pub(super) async fn introduce(
+        self: &Arc<Self>,
+        user_sn: UserSn,
+        due: &Due,
+        in_room: &[Arc<str>],
+    ) -> Result<(), StorageError> {
+        let database = &self.parts.database;
+        // Users who were in the room have changed their profiles.
+        if !database.has_entered_at(user_sn, due.room_sn, due.position).await? {
+            return Ok(());
+        }
+        let mut known: BTreeSet<Arc<str>> = BTreeSet::new();
+        for room_sn in self.parts.edus.rooms_of(user_sn).await? {
+            if room_sn != due.room_sn {
+                known.extend(self.parts.room_servers.of(room_sn).await?);
             }
+        }
+        let new = in_room.iter().filter(|server| !known.contains(*server));
+        let new: Vec<OwnedServerName> = new.filter_map(|server| ServerName::parse(&**server).ok()).collect();
+        let changed_at = database.device_list_changed_at(user_sn).await?.unwrap_or(due.position);
+        if !new.is_empty()
+            && let Some(edu) = self.parts.edus.device_list(user_sn, changed_at).await?
+        {
+            let to_serve = self.state.lock().hand_edu(&edu, &new);
+            to_serve.into_iter().for_each(|server| self.spawn(server));
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ impl Receiving {
         Ok(Some(ToldStates::AfterMissing(states)))
     }
 
-    /// Fetches an event that is missing, and stores it if it is a state event. Returns whether the other server has told it.
+    /// Fetches an event that is missing, and stores it if it is a state event. Returns whether that was possible.
     async fn fetch_named(
         &self,
         origin: &OwnedServerName,
@@ -84,6 +84,7 @@ impl Receiving {
         let Ok(Some(event)) = self.fetch_event(origin, event_id, deadline).await else { return Ok(false) };
         let read = self.read_told(room, std::iter::once(event.get().as_bytes()));
         let Some(auth_events) = auth_events_of(&read, event_id) else { return Ok(false) };
+        let is_state = read.first().is_some_and(|event| event.event().state_key().is_some());
         drop(read);
         let known = self.known(room, &auth_events).await?;
         let missing: Vec<_> = auth_events.into_iter().filter(|id| !known.contains(id.as_str())).collect();
@@ -91,7 +92,8 @@ impl Receiving {
             self.fetch_auth_events(origin, room, event_id, &missing, deadline).await?;
         }
         self.store_told(room, vec![bytes_of(event)]).await?;
-        Ok(true)
+        // Without it the state after it would be another one.
+        Ok(!is_state || !self.known(room, &BTreeSet::from([event_id.clone()])).await?.is_empty())
     }
 
     async fn fetch_told(

@@ -8,7 +8,7 @@ use homeserver_core::RoomSn;
 use room_engine::receipt::ReceivedPdu;
 use rooms::{Reception, RoomError, RoomIdentity};
 use ruma::{OwnedRoomId, OwnedServerName, RoomId};
-use storage::Standing;
+use storage::{Standing, StillPartial};
 use tokio::time::{Instant, timeout};
 
 use super::{Outcomes, Receiving};
@@ -39,6 +39,10 @@ impl Receiving {
             let refused = || Some("The room's server_acl does not admit your server.".to_owned());
             return Ok(events.iter().map(|event| (event.event().event_id().to_owned(), refused())).collect());
         }
+        if parts.timeline.is_partial(&room).await? && !self.is_known_in(&room, origin).await? {
+            // It may be banned, which is not known yet. Servers that come into the room are told by those that let them in.
+            return Err(StillPartial.into());
+        }
         let keys = self.keys_of(&events).await;
         let turn = self.rooms.lock(&room_id).await;
         let receptions = parts.timeline.receive_all(&room, events.clone(), &keys).await?;
@@ -59,6 +63,13 @@ impl Receiving {
             }
         }
         Ok(outcomes)
+    }
+
+    /// Whether a server is in a room of which not all members are known, as far as is known.
+    async fn is_known_in(&self, room: &RoomIdentity, server: &OwnedServerName) -> Result<bool, RoomError> {
+        let database = &self.parts.database;
+        Ok(database.is_server_in_room(room.room_sn, server.as_str()).await?
+            || database.rooms_told_of_server(server.as_str()).await?.contains(&room.room_sn))
     }
 
     /// The number of a room that this server is in. A join that is under way is waited for: the others send events from the moment that

@@ -70,6 +70,10 @@ pub(super) struct Derivation<'a> {
     nodes: HashMap<Box<str>, Node>,
     /// Events that an accepted event follows.
     followed: HashSet<EventSn>,
+    /// Events that an event of the past follows. They may be ends of the room all the same: an event of the past changes no state.
+    followed_by_past: HashSet<EventSn>,
+    /// The forward extremities that are stored.
+    stored_ends: HashSet<EventSn>,
     /// The events that rejected and soft-failed events follow.
     behind: HashMap<EventSn, Vec<EventSn>>,
     parsed: Cache<EventSn, Pdu>,
@@ -98,9 +102,20 @@ impl<'a> Derivation<'a> {
             chunks: chunks.clone(),
         };
         let database = database.overlaid(chunks);
-        let (nodes, followed, behind) = (HashMap::new(), HashSet::new(), HashMap::new());
-        let (parsed, new_chunks) = (Cache::new(REMEMBERED_EVENTS), Vec::new());
-        Ok(Self { database, interned, room, judging, nodes, followed, behind, parsed, new_chunks, derived })
+        Ok(Self {
+            database,
+            interned,
+            room,
+            judging,
+            nodes: HashMap::new(),
+            followed: HashSet::new(),
+            followed_by_past: HashSet::new(),
+            stored_ends: head.extremities.iter().copied().collect(),
+            behind: HashMap::new(),
+            parsed: Cache::new(REMEMBERED_EVENTS),
+            new_chunks: Vec::new(),
+            derived,
+        })
     }
 
     pub(super) async fn run(mut self, report: &mut RoomReport) -> Result<Derived, RoomError> {
@@ -122,7 +137,9 @@ impl<'a> Derivation<'a> {
         }
         // What is followed by a backfilled event may have been read before it.
         let is_extremity = |node: &&Node| {
-            node.standing.is_followed() && node.standing != Standing::Backfilled && !self.followed.contains(&node.sn)
+            let is_followed_by_past = self.followed_by_past.contains(&node.sn) && !self.stored_ends.contains(&node.sn);
+            let is_followed = self.followed.contains(&node.sn) || is_followed_by_past;
+            node.standing.is_followed() && node.standing != Standing::Backfilled && !is_followed
         };
         let mut extremities: Vec<Node> = self.nodes.values().filter(is_extremity).copied().collect();
         extremities.sort_unstable_by_key(|node| node.sn);
@@ -164,7 +181,7 @@ impl<'a> Derivation<'a> {
         let standing = self.standing(event, &pdu, state, report).await?;
         let reached = self.reached_from(&before);
         if standing.is_followed() {
-            self.followed.extend(reached);
+            self.follow(standing, reached);
             self.derived.depth = self.derived.depth.max(pdu.depth());
         } else {
             self.behind.insert(event.stored.sn, reached);
@@ -191,7 +208,12 @@ impl<'a> Derivation<'a> {
             return Ok(false);
         }
         let Some(user_sn) = self.interned.find_user(pdu.sender().as_str()).await? else { return Ok(false) };
-        Ok(self.database.account(user_sn).await?.is_some())
+        let entries = self.database.room_entries(self.room.room_sn).await?;
+        match entries.first() {
+            Some(first) if event.stored.sn >= *first => Ok(entries.contains(&event.stored.sn)),
+            // Of older ones it was not written down.
+            _ => Ok(self.database.account(user_sn).await?.is_some()),
+        }
     }
 
     /// Adds an event after others that are not all known here: the state after it is what another server told. An entry takes the place of
@@ -202,13 +224,19 @@ impl<'a> Derivation<'a> {
         }
         let reached = self.reached_from(before);
         if event.standing.is_followed() {
-            self.followed.extend(reached);
+            self.follow(event.standing, reached);
             self.derived.depth = self.derived.depth.max(pdu.depth());
         } else {
             self.behind.insert(event.stored.sn, reached);
         }
         let node = Node { sn: event.stored.sn, state, standing: event.standing };
         self.nodes.insert(event.stored.event_id.clone(), node);
+    }
+
+    /// An event of this standing follows these.
+    fn follow(&mut self, standing: Standing, reached: Vec<EventSn>) {
+        let followed = if standing == Standing::Backfilled { &mut self.followed_by_past } else { &mut self.followed };
+        followed.extend(reached);
     }
 
     /// The events that an event follows, directly or through rejected or soft-failed events.

@@ -119,7 +119,9 @@ impl Timeline {
             return Ok(0);
         }
         self.redact_by_past(&room, &judged).await?;
-        self.give_up_followed_ends(&room, &judged).await?;
+        if !backfill.is_detached {
+            self.give_up_followed_ends(&room, &judged).await?;
+        }
         Ok(stored)
     }
 

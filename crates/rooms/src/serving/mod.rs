@@ -62,7 +62,10 @@ impl Serving {
         let room_sn = self.interned.find_room(room_id.as_str()).await?.ok_or_else(not_in_room)?;
         let head = self.database.room_head(room_sn).await?.ok_or_else(not_in_room)?;
         let version: RoomVersion = head.room_version.parse()?;
-        if !self.database.is_server_in_room(room_sn, server.as_str()).await? {
+        let is_in_room = self.database.is_server_in_room(room_sn, server.as_str()).await?
+            // Its members may not be known yet.
+            || self.database.rooms_told_of_server(server.as_str()).await?.contains(&room_sn);
+        if !is_in_room {
             return Err(not_in_room());
         }
         if !self.timeline.admits_server(room_sn, server).await? {

@@ -32,6 +32,8 @@ impl Serving {
     /// [`RoomError::StillPartial`].
     pub async fn state(&self, server: &ServerName, room_id: &RoomId, event_id: &EventId) -> Result<Vec<u8>, RoomError> {
         let served = self.open(server, room_id).await?;
+        // Before it takes a place, because it may wait.
+        self.states.full(served.room.room_sn).await?;
         let _permit = self.whole_states.enter().await?;
         let StateAndAuthChain { state, auth_chain } = self.state_before(&served, event_id).await?;
         let mut out = b"{\"auth_chain\":".to_vec();
@@ -55,6 +57,8 @@ impl Serving {
         event_id: &EventId,
     ) -> Result<Vec<u8>, RoomError> {
         let served = self.open(server, room_id).await?;
+        // Before it takes a place, because it may wait.
+        self.states.full(served.room.room_sn).await?;
         let _permit = self.whole_states.enter().await?;
         let StateAndAuthChain { state, auth_chain } = self.state_before(&served, event_id).await?;
         let mut out = b"{\"auth_chain_ids\":".to_vec();

@@ -71,6 +71,8 @@ impl World {
             ("{eventType}", "m.room.topic".to_owned()),
             ("{stateKey}", String::new()),
             ("{type}", "org.example.data".to_owned()),
+            ("{relType}", "m.thread".to_owned()),
+            ("{tag}", "u.work".to_owned()),
             ("{keyName}", "displayname".to_owned()),
             ("{mainRoomId}", room_id),
         ];

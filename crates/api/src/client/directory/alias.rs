@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::Empty;
 use crate::client::error::{ClientError, ClientResult};
 use crate::error::ApiError;
-use crate::extract::{AskedBy, Authenticated, Json, Path};
+use crate::extract::{AskedBy, Authenticated, Json, Path, Unsuspended};
 
 #[derive(Serialize)]
 pub(crate) struct Resolved {
@@ -44,7 +44,7 @@ pub(crate) async fn resolve(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directoryroomroomalias>
 pub(crate) async fn create(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(alias): Path<OwnedRoomAliasId>,
     State(aliases): State<Arc<Aliases>>,
     Json(body): Json<PointsTo>,
@@ -60,7 +60,7 @@ pub(crate) async fn create(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3directoryroomroomalias>
 pub(crate) async fn delete(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(alias): Path<OwnedRoomAliasId>,
     State(aliases): State<Arc<Aliases>>,
 ) -> ClientResult<Json<Empty>> {

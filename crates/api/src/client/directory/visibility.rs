@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Empty;
 use crate::client::error::ClientResult;
 use crate::client::rooms::create::DirectoryVisibility;
-use crate::extract::{Authenticated, Json, Path};
+use crate::extract::{Authenticated, Json, Path, Unsuspended};
 
 #[derive(Serialize)]
 pub(crate) struct Listed {
@@ -35,7 +35,7 @@ pub(crate) async fn read(
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directorylistroomroomid>
 pub(crate) async fn set(
-    Authenticated(requester): Authenticated,
+    Unsuspended(Authenticated(requester)): Unsuspended<Authenticated>,
     Path(room_id): Path<OwnedRoomId>,
     State(directory): State<Arc<Directory>>,
     Json(body): Json<ToBeListed>,

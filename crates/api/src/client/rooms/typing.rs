@@ -12,7 +12,7 @@ use sync::typing::{Typing, TypingError};
 use crate::Empty;
 use crate::client::error::{ClientError, ClientResult};
 use crate::error::ApiError;
-use crate::extract::{GuestOrUser, Json, OwnUser};
+use crate::extract::{GuestOrUser, Json, OwnUser, Unsuspended};
 
 #[derive(Deserialize, Debug)]
 pub(crate) struct Body {
@@ -23,7 +23,7 @@ pub(crate) struct Body {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidtypinguserid>
 pub(crate) async fn typing(
-    OwnUser(GuestOrUser(requester), room_id): OwnUser<GuestOrUser, OwnedRoomId>,
+    OwnUser(Unsuspended(GuestOrUser(requester)), room_id): OwnUser<Unsuspended<GuestOrUser>, OwnedRoomId>,
     State(typing): State<Arc<Typing>>,
     State(presences): State<Arc<Presences>>,
     Json(body): Json<Body>,

@@ -14,7 +14,8 @@ use crate::{RoomError, Timeline};
 
 impl Timeline {
     /// Gives up the forward extremities that the events follow. They were the end of the room before a gap, and what came after it has
-    /// joined the rest of the room.
+    /// joined the rest of the room. One without which the current state would be another one stays: what other servers tell of the past
+    /// changes no state.
     pub(super) async fn give_up_followed_ends(&self, room: &RoomIdentity, judged: &[Judged]) -> Result<(), RoomError> {
         let database = self.database();
         let placed = judged.iter().filter(|judged| judged.standing.is_followed());
@@ -35,6 +36,9 @@ impl Timeline {
             }
             let current: StateMap = head.state.ok_or(RoomError::StateUnknown)?;
             let effect = RoomEffect::of_ends(&resolver, current, &left).await?;
+            if !effect.effects.is_empty() {
+                return Ok(());
+            }
             let append = Append {
                 room_sn: room.room_sn,
                 room_version: room.version.as_str().into(),
