@@ -463,7 +463,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
             "order_by": "recent", "event_context": {"before_limit": 1, "after_limit": 1, "include_profile": true},
             "include_state": true, "groupings": {"group_by": [{"key": "room_id"}]}}}}"#,
     ),
-    get("/_matrix/client/v1/mutual_rooms", USER, "user_id={bobId}"),
+    get("/_matrix/client/v1/mutual_rooms", USER, "user_id=%40bob%3Alocalhost"),
     get("/voip/turnServer", USER, ""),
     get("/user/{userId}/rooms/{roomId}/tags", USER, ""),
     content("PUT", "/user/{userId}/rooms/{roomId}/tags/{tag}", USER, r#"{"order": 0.25}"#),
