@@ -3,7 +3,7 @@
 use homeserver_core::{Timestamp, UserSn};
 
 use crate::tokens::TokenHash;
-use crate::{Database, Row, StorageError, Tx, UiaOutcome, params};
+use crate::{Database, StorageError, Tx, UiaOutcome, params};
 
 impl Database {
     /// Stores a token of a user, of whose tokens the `most` that expire last are kept. `authorised_in` is the session of user-interactive

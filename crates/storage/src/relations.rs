@@ -71,14 +71,14 @@ impl Database {
         limit: i64,
     ) -> Result<Vec<StoredEvent>, StorageError> {
         let newest = event_query!(
-            "WHERE e.event_sn IN (SELECT x.event_sn FROM relations x WHERE x.target_id = $1 AND x.room_sn = $2 \
-             AND x.timeline_order > $3 AND x.timeline_order <= $4 AND ($5 IS NULL OR x.rel_type = $5) \
-             AND ($6 IS NULL OR x.type_sn = $6) ORDER BY x.timeline_order DESC LIMIT $7)"
+            "WHERE e.standing IN (0, 5) AND e.event_sn IN (SELECT x.event_sn FROM relations x WHERE x.target_id = $1 AND x.room_sn = $2 \
+             AND x.timeline_order > $3 AND x.timeline_order <= $4 AND (CAST($5 AS TEXT) IS NULL OR x.rel_type = $5) \
+             AND (CAST($6 AS BIGINT) IS NULL OR x.type_sn = $6) ORDER BY x.timeline_order DESC LIMIT $7)"
         );
         let oldest = event_query!(
-            "WHERE e.event_sn IN (SELECT x.event_sn FROM relations x WHERE x.target_id = $1 AND x.room_sn = $2 \
-             AND x.timeline_order > $3 AND x.timeline_order <= $4 AND ($5 IS NULL OR x.rel_type = $5) \
-             AND ($6 IS NULL OR x.type_sn = $6) ORDER BY x.timeline_order LIMIT $7)"
+            "WHERE e.standing IN (0, 5) AND e.event_sn IN (SELECT x.event_sn FROM relations x WHERE x.target_id = $1 AND x.room_sn = $2 \
+             AND x.timeline_order > $3 AND x.timeline_order <= $4 AND (CAST($5 AS TEXT) IS NULL OR x.rel_type = $5) \
+             AND (CAST($6 AS BIGINT) IS NULL OR x.type_sn = $6) ORDER BY x.timeline_order LIMIT $7)"
         );
         let RelationsOf { room_sn, target_id, rel_type, type_sn, after, until } = *of;
         let parameters = params![target_id, room_sn, after, until, rel_type, type_sn, limit];

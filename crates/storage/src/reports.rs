@@ -146,18 +146,18 @@ impl Database {
         limit: i64,
     ) -> Result<(Vec<Report>, i64), StorageError> {
         let newest = report_query!(
-            "WHERE r.kind = $1 AND ($2 IS NULL OR r.reporter_sn = $2) AND ($3 IS NULL OR r.room_sn = $3) \
-             AND ($4 IS NULL OR r.user_sn = $4) ORDER BY r.kind DESC, r.report_id DESC LIMIT $5 OFFSET $6"
+            "WHERE r.kind = $1 AND (CAST($2 AS BIGINT) IS NULL OR r.reporter_sn = $2) AND (CAST($3 AS BIGINT) IS NULL OR r.room_sn = $3) \
+             AND (CAST($4 AS BIGINT) IS NULL OR r.user_sn = $4) ORDER BY r.kind DESC, r.report_id DESC LIMIT $5 OFFSET $6"
         );
         let oldest = report_query!(
-            "WHERE r.kind = $1 AND ($2 IS NULL OR r.reporter_sn = $2) AND ($3 IS NULL OR r.room_sn = $3) \
-             AND ($4 IS NULL OR r.user_sn = $4) ORDER BY r.kind, r.report_id LIMIT $5 OFFSET $6"
+            "WHERE r.kind = $1 AND (CAST($2 AS BIGINT) IS NULL OR r.reporter_sn = $2) AND (CAST($3 AS BIGINT) IS NULL OR r.room_sn = $3) \
+             AND (CAST($4 AS BIGINT) IS NULL OR r.user_sn = $4) ORDER BY r.kind, r.report_id LIMIT $5 OFFSET $6"
         );
         let ReportFilter { kind, reporter_sn, room_sn, user_sn } = *filter;
         let values = params![kind.code(), reporter_sn, room_sn, user_sn, limit, offset];
         let reports = self.query(if is_newest_first { newest } else { oldest }, values, read_report).await?;
-        let count = "SELECT COUNT(*) FROM reports r WHERE r.kind = $1 AND ($2 IS NULL OR r.reporter_sn = $2) \
-                     AND ($3 IS NULL OR r.room_sn = $3) AND ($4 IS NULL OR r.user_sn = $4)";
+        let count = "SELECT COUNT(*) FROM reports r WHERE r.kind = $1 AND (CAST($2 AS BIGINT) IS NULL OR r.reporter_sn = $2) \
+                     AND (CAST($3 AS BIGINT) IS NULL OR r.room_sn = $3) AND (CAST($4 AS BIGINT) IS NULL OR r.user_sn = $4)";
         let values = params![kind.code(), reporter_sn, room_sn, user_sn];
         let total = self.query_optional(count, values, |row| row.get(0)).await?;
         Ok((reports, total.unwrap_or(0)))

@@ -115,6 +115,10 @@ impl Bundling<'_> {
             let Some(target) = target_of(targets, sum.room_sn, &sum.target_id) else { continue };
             match sum.kind {
                 RelationKind::Replace if sum.sender_sn == target.sender_sn => {
+                    // The text of an ignored user is told nowhere.
+                    if self.ignores(sum.sender_sn).await? {
+                        continue;
+                    }
                     edited.insert(sum.target_id.to_string());
                     editors.insert(sum.sender_sn.0);
                 }

@@ -11,6 +11,7 @@ use homeserver_core::{EventSn, RoomSn};
 #[derive(Default)]
 pub(crate) struct BlockBuilder {
     messages: Vec<(RoomSn, EventSn, BTreeSet<i64>)>,
+    terms: usize,
 }
 
 /// A block as it is stored.
@@ -21,7 +22,13 @@ pub(crate) struct EncodedBlock {
 
 impl BlockBuilder {
     pub(crate) fn add(&mut self, room_sn: RoomSn, event_sn: EventSn, terms: BTreeSet<i64>) {
+        self.terms += terms.len();
         self.messages.push((room_sn, event_sn, terms));
+    }
+
+    /// How many terms the messages have together.
+    pub(crate) fn terms(&self) -> usize {
+        self.terms
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -100,10 +100,10 @@ impl Database {
         until: TimelineOrder,
     ) -> Result<Vec<StoredEvent>, StorageError> {
         let sql = event_query!(
-            "WHERE e.event_sn IN (SELECT x.event_sn FROM (SELECT event_sn, ROW_NUMBER() OVER \
-             (PARTITION BY target_id, sender_sn ORDER BY timeline_order DESC) AS nth FROM relations \
+            "WHERE e.standing IN (0, 5) AND e.event_sn IN (SELECT ranked.event_sn FROM (SELECT event_sn, ROW_NUMBER() OVER \
+             (PARTITION BY target_id, room_sn, sender_sn ORDER BY timeline_order DESC) AS nth FROM relations \
              WHERE target_id IN LIST($1) AND rel_type = 'm.replace' AND sender_sn IN LIST($2) \
-             AND timeline_order <= $3) x WHERE x.nth <= 8)"
+             AND timeline_order <= $3) ranked WHERE ranked.nth <= 8)"
         );
         self.query(sql, params![targets, senders, until], read_event).await
     }
@@ -120,9 +120,9 @@ impl Database {
     ) -> Result<Vec<Reference>, StorageError> {
         let sql = "SELECT x.room_sn, x.target_id, e.event_id, x.sender_sn, x.timeline_order FROM \
                    (SELECT room_sn, target_id, event_sn, sender_sn, timeline_order, ROW_NUMBER() OVER \
-                   (PARTITION BY target_id ORDER BY timeline_order) AS nth FROM relations \
+                   (PARTITION BY target_id, room_sn ORDER BY timeline_order) AS nth FROM relations \
                    WHERE target_id IN LIST($1) AND rel_type = 'm.reference' AND timeline_order <= $2) x \
-                   JOIN events e ON e.event_sn = x.event_sn WHERE x.nth <= $3 ORDER BY x.timeline_order";
+                   JOIN events e ON e.event_sn = x.event_sn WHERE x.nth <= $3 AND e.standing IN (0, 5) ORDER BY x.timeline_order";
         self.query(sql, params![targets, until, limit], |row| {
             Ok(Reference {
                 room_sn: row.get(0)?,

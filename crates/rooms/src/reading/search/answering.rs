@@ -8,7 +8,7 @@ use event_log::tokens::history_token;
 use homeserver_core::{RoomSn, TimelineOrder};
 use room_engine::string_value;
 use ruma::RoomId;
-use storage::StoredEvent;
+use storage::{KnownState, StoredEvent};
 
 use super::finding::{Match, Rooms};
 use super::{ContextWish, Page, SearchRequest};
@@ -21,6 +21,8 @@ use crate::reading::writing::{EventWriter, with_transaction_ids};
 use crate::search_index::Words;
 use crate::wire::{member, push_number, push_string, write_list};
 
+/// The states of rooms that are told with results have about so many bytes at most.
+const MAX_STATES_BYTES: usize = 16 << 20;
 /// Results of a group, by their event IDs.
 type Groups = BTreeMap<String, Vec<Box<str>>>;
 
@@ -109,13 +111,18 @@ impl Answering<'_> {
         let mut rooms: Vec<RoomSn> = matches.iter().map(|found| found.event.room_sn).collect();
         rooms.sort_unstable();
         rooms.dedup();
-        for (index, room_sn) in rooms.into_iter().enumerate() {
+        let begin = out.len();
+        for room_sn in rooms {
+            // What is not known as a whole yet is left out, and what would be too much.
+            let KnownState::Full(full) = self.history.states.of(room_sn) else { continue };
+            if out.len() - begin > MAX_STATES_BYTES {
+                break;
+            }
             let room_id = self.room_id(room_sn)?;
             let access = self.access(&room_id).await?;
-            let full = self.history.states.full(room_sn).await?;
             let mut state = self.history.database.current_state_events(&full).await?;
             redact_erased_members(&self.history.database, &access.visibility, &mut state).await?;
-            if index > 0 {
+            if out.len() > begin {
                 out.push(b',');
             }
             push_string(out, room_id.as_str());

@@ -28,6 +28,8 @@ const EVENTS_AT_ONCE: usize = 200;
 const BLOCKS_AT_ONCE: i64 = 32;
 /// Most events behind the last block that are looked through.
 const MAX_UNINDEXED: i64 = 20_000;
+/// Most positions of the log that are looked through for them.
+const MAX_UNINDEXED_POSITIONS: i64 = 200_000;
 
 /// The rooms that are searched, with their IDs.
 pub(super) type Rooms = HashMap<RoomSn, Box<str>>;
@@ -88,7 +90,10 @@ pub(super) async fn find(
         matches: Vec::new(),
         last: before,
     };
-    let is_through = finder.find_unindexed(before).await? && finder.find_indexed(before).await?;
+    // Once for both parts: the index grows meanwhile, and nothing is to be found twice.
+    let indexed_until = history.database.search_indexed_until().await?;
+    let is_through =
+        finder.find_unindexed(before, indexed_until).await? && finder.find_indexed(before, indexed_until).await?;
     let continues_before = (!is_through).then_some(finder.last);
     Ok(Found { matches: finder.matches, continues_before })
 }
@@ -99,9 +104,11 @@ impl Finder<'_> {
     }
 
     /// Looks through what is not indexed yet. Returns whether there is a point in going on.
-    async fn find_unindexed(&mut self, before: EventSn) -> Result<bool, RoomError> {
+    async fn find_unindexed(&mut self, before: EventSn, indexed_until: Position) -> Result<bool, RoomError> {
         let database = &self.history.database;
-        let range = (database.search_indexed_until().await?, Position(before.0.saturating_sub(1)));
+        let end = Position(before.0.saturating_sub(1)).min(database.position().await?);
+        // While the index is being made for the first time, what is older is found when it is in there.
+        let range = (indexed_until.max(Position(end.0.saturating_sub(MAX_UNINDEXED_POSITIONS))), end);
         if range.0 >= range.1 {
             return Ok(true);
         }
@@ -114,7 +121,7 @@ impl Finder<'_> {
     }
 
     /// Looks into the blocks of the index, the newest first. Returns whether all were looked into.
-    async fn find_indexed(&mut self, before: EventSn) -> Result<bool, RoomError> {
+    async fn find_indexed(&mut self, before: EventSn, indexed_until: Position) -> Result<bool, RoomError> {
         let database = self.history.database.clone();
         let terms: Vec<i64> = self.words.terms().into_iter().collect();
         let rooms: HashSet<RoomSn> = self.room_ids.keys().copied().collect();
@@ -137,7 +144,7 @@ impl Finder<'_> {
                 let lists: Vec<&[u8]> = lists.get(&block).into_iter().flatten().map(Vec::as_slice).collect();
                 found.extend(block::found(&documents, &lists, &rooms));
             }
-            found.retain(|event| *event < before);
+            found.retain(|event| *event < before && event.0 <= indexed_until.0);
             found.sort_unstable_by(|a, b| b.cmp(a));
             if !self.examine(found).await? {
                 return Ok(false);

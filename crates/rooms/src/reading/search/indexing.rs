@@ -11,7 +11,11 @@ use crate::search_index::{SEARCHED, searched_text, terms_of};
 /// Messages of a block.
 const BLOCK_MESSAGES: usize = 4_096;
 /// So many positions of the log are read at once.
-const POSITIONS_AT_ONCE: i64 = 2_000;
+const POSITIONS_AT_ONCE: i64 = 100;
+/// A block is closed when its messages have so many terms: it is written in one transaction.
+const BLOCK_TERMS: usize = 300_000;
+/// So many of the terms of one message are indexed. Books may be found by a part of their words only.
+const MESSAGE_TERMS: usize = 5_000;
 /// A block that is not full is closed when it is about so many positions, so that those behind the last block are never many.
 const MAX_BLOCK_POSITIONS: i64 = 100_000;
 
@@ -44,7 +48,10 @@ impl SearchIndexing {
         let (after, end) = (self.database.search_indexed_until().await?, self.database.position().await?);
         let mut block = BlockBuilder::default();
         let mut until = after;
-        while block.len() < self.block_messages && until.0.saturating_sub(after.0) < MAX_BLOCK_POSITIONS {
+        while block.len() < self.block_messages
+            && block.terms() < BLOCK_TERMS
+            && until.0.saturating_sub(after.0) < MAX_BLOCK_POSITIONS
+        {
             if until >= end {
                 return Ok(None);
             }
@@ -52,7 +59,7 @@ impl SearchIndexing {
             let next = Position(until.0.saturating_add(at_once)).min(end);
             for event in self.database.searched_events(&types, until, next).await? {
                 if let Some((_, text)) = searched_text(&event.client_json) {
-                    block.add(event.room_sn, event.event_sn, terms_of(&text));
+                    block.add(event.room_sn, event.event_sn, terms_of(&text).into_iter().take(MESSAGE_TERMS).collect());
                 }
             }
             until = next;
