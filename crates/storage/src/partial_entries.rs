@@ -133,8 +133,8 @@ impl Database {
     /// # Errors
     /// [`StorageError`] if the statement fails.
     pub async fn overlooked_servers(&self) -> Result<Vec<(String, Position)>, StorageError> {
-        let sql = "SELECT s.server_name, o.position FROM overlooked_servers o \
-                   JOIN servers s ON s.server_sn = o.server_sn";
+        let sql = "SELECT (SELECT s.server_name FROM servers s WHERE s.server_sn = o.server_sn), o.position \
+                   FROM overlooked_servers o";
         self.query(sql, &[], |row| Ok((row.get(0)?, row.get(1)?))).await
     }
 }
