@@ -73,6 +73,10 @@ impl Endpoint {
         self.needs.contains(&Token)
     }
 
+    pub(crate) fn is_for_administrators(&self) -> bool {
+        self.path.starts_with("/_matrix/client/v1/admin/")
+    }
+
     pub(crate) fn uses_up_user(&self) -> bool {
         self.needs.contains(&NewUser)
     }
