@@ -140,7 +140,10 @@ impl Outbox {
             _ => {}
         });
         for (user_sn, due) in entered {
-            if self.is_local(&self.parts.interned.user_id(user_sn).await?) {
+            let head = self.parts.database.room_head(due.room_sn).await?;
+            // Servers in a room of which only a part is known ask for the devices of its users by themselves.
+            let is_whole = head.is_some_and(|head| head.state_whole_since.is_some());
+            if is_whole && self.is_local(&self.parts.interned.user_id(user_sn).await?) {
                 let in_room = self.parts.room_servers.of(due.room_sn).await?;
                 self.introduce(user_sn, &due, &in_room).await?;
             }
