@@ -57,7 +57,7 @@ pub struct Rendezvous {
     rate_limits: Arc<RateLimits>,
 }
 
-/// The address, or the network of an IPv6 address: whoever has one of its addresses has all.
+/// The address; of an IPv6 address its network of 64 bits, because one client usually has all addresses in there.
 fn network_of(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),

@@ -102,7 +102,7 @@ impl Database {
     ) -> Result<Vec<RelatedEvent>, StorageError> {
         let sql = "SELECT x.event_sn, e.event_id, x.timeline_order, x.rel_type, x.type_sn FROM relations x \
                    JOIN events e ON e.event_sn = x.event_sn WHERE x.target_id IN LIST($1) AND x.room_sn = $2 \
-                   ORDER BY x.timeline_order DESC LIMIT $3";
+                   AND e.standing IN (0, 5) ORDER BY x.timeline_order DESC LIMIT $3";
         self.query(sql, params![targets, room_sn, limit], |row| {
             Ok(RelatedEvent {
                 event_sn: row.get(0)?,

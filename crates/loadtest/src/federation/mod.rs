@@ -1,6 +1,7 @@
 //! `loadtest federation`: what events from and to other servers cost. The other servers are played by the load generator.
 //!
-//! All of them are addresses that begin with 127: those that live are one listener, and where the dead ones are nobody listens. Their keys
+//! All of them are addresses that begin with 127: one listener answers for the live servers, and nobody listens at the addresses of the
+//! dead ones. Their keys
 //! are told by a notary, which lives.
 
 mod inbound;
@@ -33,7 +34,7 @@ pub(crate) struct Federation {
     /// Servers that live
     #[arg(long, default_value = "200")]
     live: usize,
-    /// Servers that are dead, in the same room as those that live
+    /// Dead servers, in the same room as the live ones
     #[arg(long, default_value = "1000")]
     dead: usize,
     /// Further servers that are dead, while nothing is sent

@@ -1,4 +1,4 @@
-//! A device whose keys change, of a user who shares a room with 10,000 others, none of whom waits.
+//! A user who shares a room with 10,000 others changes the keys of a device. None of the others waits in `/sync`.
 
 use anyhow::Context as _;
 

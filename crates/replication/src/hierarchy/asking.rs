@@ -70,7 +70,7 @@ impl Hierarchies {
                 asked.push(server);
             }
         }
-        // With the servers: one that somebody names does not decide what is told to those who name others.
+        // The key has the servers, too: what one server tells is not shown to users who have named other servers.
         let mut key = format!("{room_id} {suggested_only}");
         asked.iter().for_each(|server| key.extend([" ", server.as_str()]));
         if let Some(told) = self.told.get(&key) {

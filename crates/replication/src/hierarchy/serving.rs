@@ -16,7 +16,7 @@ pub struct ServedHierarchy {
     pub room: SpaceRoom,
     /// Those of its children that this server is in and that the other server may know of.
     pub children: Vec<RoomSummary>,
-    /// Those that it may not know of.
+    /// The rooms of which the asking server may not learn.
     pub inaccessible_children: Vec<OwnedRoomId>,
 }
 

@@ -38,7 +38,7 @@ pub struct BoundInvite {
 }
 
 impl SharedMemberships {
-    /// Invites an address: its user if the identity server knows one, and else whoever proves later to own it. `content` goes into the
+    /// Invites an address: its user if the identity server knows one, else the first user who later proves to own it. `content` goes into the
     /// member event of a known user.
     ///
     /// # Errors

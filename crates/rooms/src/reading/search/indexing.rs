@@ -14,7 +14,7 @@ const BLOCK_MESSAGES: usize = 4_096;
 const POSITIONS_AT_ONCE: i64 = 100;
 /// A block is closed when its messages have so many terms: it is written in one transaction.
 const BLOCK_TERMS: usize = 300_000;
-/// So many of the terms of one message are indexed. Books may be found by a part of their words only.
+/// So many of the terms of one message are indexed. A message with more terms is found by some of its words only.
 const MESSAGE_TERMS: usize = 5_000;
 /// A block that is not full is closed when it is about so many positions, so that those behind the last block are never many.
 const MAX_BLOCK_POSITIONS: i64 = 100_000;
